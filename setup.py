@@ -1,0 +1,51 @@
+"""What is installed: three folders of the checkout as one package, and why each dependency is there."""
+
+from setuptools import find_packages, setup
+
+# Other distributions also own the names `pipelines` and `export`, and pip overwrites without a word:
+# both are installed inside of tfssl. Explicit, because auto-discovery breaks editable installs of this layout.
+FOLDERS = {"tfssl": "tfssl", "tfssl.pipelines": "pipelines", "tfssl.export": "export"}
+
+DEPENDENCIES = [
+    "tensorflow>=2.21,<2.22",  # tf.data, the graph, SavedModel; the facts in the code's comments are of this version
+    "keras>=3.15,<3.16",  # models, fit, encoder.keras; named because tensorflow takes any Keras 3
+    "tensorflow-datasets>=4.9.10",  # the source `tfds:NAME`
+    # Lab colour and spectrograms in the graph. Without its extra `tensorflow`, which asks for TensorFlow 2.16.
+    "tensorflow-io>=0.37.1,<0.38",
+    "numpy>=2.0",  # the toy world, embeddings on disk
+    "scikit-learn>=1.5",  # average precision and the classifiers of the evaluation
+    "matplotlib>=3.9",  # puzzles, learning curves and bars of the report
+    "jinja2>=3.1",  # the report's page
+    "click>=8.1",  # the command line; light enough that --help answers at once
+]
+
+EXTRAS = {
+    "dev": [
+        "build>=1.2",  # sdist and wheel, for the test of what is in them
+        "mypy>=1.13",  # make types
+        "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding
+        "pre-commit>=4.0",  # .pre-commit-config.yaml
+        "pytest>=8.0",  # make test
+        "ruff>=0.8",  # make lint
+    ],
+}
+EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
+
+setup(
+    name="tfssl",
+    version="0.1.0",
+    description="Self-supervised pretext tasks in TensorFlow: a folder of photos in, a served encoder out",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.13",  # Keras 3.15 sets the floor, tensorflow-io the ceiling
+    packages=[
+        package
+        for name, folder in FOLDERS.items()
+        for package in [name, *(f"{name}.{inner}" for inner in find_packages(folder))]
+    ],
+    package_dir=FOLDERS,
+    package_data={"tfssl": ["py.typed"], "tfssl.report": ["*.html*"]},
+    install_requires=DEPENDENCIES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["tfssl = tfssl.cli:main"]},
+)
