@@ -1,0 +1,60 @@
+"""tfssl: encoders learned from data without labels, with TensorFlow and Keras.
+
+    run = tfssl.pretrain("photos/", tasks="rotation", trunk="resnet18", size=96, epochs=20, out="runs/first")
+    tfssl.evaluate(run, "labelled/")
+    tfssl.export(run, "models/encoder")
+
+Names are found when they are first used, so `import tfssl` does not import TensorFlow.
+"""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# In a bare checkout `pipelines/` and `export/` lie beside this folder, not in it; installed, they lie in it.
+if not (Path(__file__).parent / "pipelines").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
+
+if TYPE_CHECKING:
+    from tfssl.embedding import embed
+    from tfssl.errors import UserError
+    from tfssl.evaluation import evaluate
+    from tfssl.export.check import check
+    from tfssl.export.saved_model import export
+    from tfssl.gallery import show
+    from tfssl.mixing import puzzles
+    from tfssl.runs import load_run
+    from tfssl.task import PretextTask
+    from tfssl.tasks import TASKS
+    from tfssl.training import pretrain
+
+_HOMES = {
+    "PretextTask": "tfssl.task",
+    "TASKS": "tfssl.tasks",
+    "UserError": "tfssl.errors",
+    "check": "tfssl.export.check",
+    "embed": "tfssl.embedding",
+    "evaluate": "tfssl.evaluation",
+    "load_run": "tfssl.runs",
+    "pretrain": "tfssl.training",
+    "puzzles": "tfssl.mixing",
+    "show": "tfssl.gallery",
+}
+
+__all__ = [
+    "PretextTask", "TASKS", "UserError", "check", "embed", "evaluate", "export", "load_run", "pretrain", "puzzles", "show",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "export":  # a package that can be called: see tfssl.export
+        return importlib.import_module("tfssl.export")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tfssl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,38 @@
+"""The pretext tasks: one file a task, one line here."""
+
+from collections.abc import Sequence
+
+from tfssl.errors import UserError
+from tfssl.settings import parse_call, split_list, unknown
+from tfssl.task import PretextTask
+from tfssl.tasks.rotation import Rotation
+
+TASKS: dict[str, type[PretextTask]] = {task.name: task for task in (Rotation,)}
+
+
+def parse_tasks(tasks: "str | PretextTask | Sequence[str | PretextTask]") -> list[PretextTask]:
+    """Tasks from text or objects: 'rotation(rotations=8)', ['rotation'], [Rotation()].
+
+    Raises:
+      UserError: an unknown task or setting, or a task given twice.
+    """
+    if isinstance(tasks, str):
+        tasks = split_list(tasks)
+    elif isinstance(tasks, PretextTask):
+        tasks = [tasks]
+    found = [task if isinstance(task, PretextTask) else parse_task(task) for task in tasks]
+    names = [task.name for task in found]
+    if not found:
+        raise UserError(f"no task is given; tasks are: {', '.join(sorted(TASKS))}")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"task {name!r} is given {names.count(name)} times; name each task once")
+    return found
+
+
+def parse_task(text: str) -> PretextTask:
+    """One task from its text. Raises UserError."""
+    name, settings = parse_call(text)
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name].from_text(settings)
