@@ -30,18 +30,21 @@ clean:
 
 # Interpreters are run and not only looked for: a version manager leaves commands that fail, and Debian a Python
 # without venv. The stamp is written last, so that an interrupted installation is taken up again.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+
 .venv/installed: setup.py requirements.txt
-	@for python in $(BASE_PYTHON); do \
-	  $$python -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
-	    2>/dev/null && break; \
-	  python=; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo "tfssl needs Python 3.11 or 3.12 with its venv module (tried: $(BASE_PYTHON));" \
-	    "install one, or name it: make BASE_PYTHON=/path/to/python3.12" >&2; \
-	  exit 1; \
-	fi; \
-	echo "installing into .venv with $$($$python --version) (a few minutes, once)"; \
-	$$python -m venv --clear .venv
+	@if ! $(PYTHON) -c '$(FITS)' 2>/dev/null; then \
+	  for python in $(BASE_PYTHON); do \
+	    $$python -c '$(FITS)' 2>/dev/null && break; \
+	    python=; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "tfssl needs Python 3.11 or 3.12 with its venv module (tried: $(BASE_PYTHON));" \
+	      "install one, or name it: make BASE_PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; \
+	  fi; \
+	  $$python -m venv --clear .venv || exit; \
+	fi
+	@echo "installing into .venv, with $$($(PYTHON) --version): a few minutes, once"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
