@@ -1,0 +1,67 @@
+"""Puzzles of all tasks out of one stream of batches."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources import Source, open_source
+from tfssl.task import PretextTask
+from tfssl.tasks import parse_tasks
+
+
+def puzzles(
+    data: Any,
+    tasks: str | PretextTask | Sequence[str | PretextTask],
+    size: int,
+    batch_size: int,
+    seed: int = 0,
+    start: int = 0,
+    max_broken: float = 0.01,
+) -> tf.data.Dataset:
+    """An endless dataset of puzzles for anybody's own `fit` (give it `steps_per_epoch`, and `shuffle=False`).
+
+    Args:
+      data: anything that `tfssl.pipelines.sources.open_source` takes.
+      tasks: 'rotation', 'rotation(rotations=8)', a task object, or a list of these.
+      size: side of the crop of each picture, pixels.
+      batch_size: source pictures in a batch, on all replicas together.
+      seed: the same seed gives the same puzzles.
+      start: the step to begin with.
+      max_broken: largest part of the pictures that may be unreadable.
+
+    Returns:
+      A dataset of (puzzles, answers, weights), each a dict by task name; see each task for shapes and dtypes.
+    """
+    source = open_source(data, max_broken)
+    prepared = [task.prepared(source) for task in parse_tasks(tasks)]
+    return stream(source, prepared, size, batch_size, seed, start)
+
+
+def stream(
+    source: Source,
+    tasks: Sequence[PretextTask],
+    size: int,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    broken: batches.BrokenPictures | None = None,
+) -> tf.data.Dataset:
+    """`puzzles` of an open source and prepared tasks."""
+    for task in tasks:
+        if "image" not in task.reads:
+            raise UserError(f"{task.name} reads {', '.join(task.reads)}; {source.name} has pictures only")
+
+    def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        made = {task.name: task.puzzles(batch, task_seed(seed, task.name)) for task in tasks}
+        return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
+
+    return batches.training(source, size, batch_size, seed, start, make, broken)
+
+
+def task_seed(seed: tf.Tensor, name: str) -> tf.Tensor:
+    """A seed of its own for each task, by its name: adding a task changes no other task's puzzles."""
+    return tf.random.fold_in(seed, zlib.crc32(name.encode()) & 0x7FFFFFFF)
