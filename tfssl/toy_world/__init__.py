@@ -1,0 +1,9 @@
+"""The embedded data: a toy world of labelled scenes that move and sound, from a seed, with numpy alone.
+
+It stands in for photos on a machine without network. It is never called real data.
+"""
+
+from tfssl.toy_world.objects import CLASSES, KEY_POINTS
+from tfssl.toy_world.scenes import Scenes, scenes
+
+__all__ = ["CLASSES", "KEY_POINTS", "Scenes", "scenes"]
