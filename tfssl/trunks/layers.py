@@ -1,0 +1,18 @@
+"""The two layers that every trunk of this package is made of."""
+
+import keras
+
+
+def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: int = 1) -> keras.KerasTensor:
+    """A convolution with padding 'same' and no bias, for batch norm to follow: [N, H, W, C] -> [N, H', W', filters]."""
+    return keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=False)(inputs)
+
+
+def batch_norm(inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """Batch norm with statistics over all replicas: the same shape and dtype."""
+    return keras.layers.BatchNormalization(synchronized=True)(inputs)
+
+
+def activated(inputs: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
+    """Batch norm, then ReLU."""
+    return keras.layers.ReLU(name=name)(batch_norm(inputs))
