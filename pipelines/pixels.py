@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.pipelines import gif
-from tfssl.pipelines.headers import GIF, JPEG, PNG, Header, read_header, words
+from tfssl.pipelines.headers import JPEG, PNG, Header, read_header, words
 
 
 def upright_size(header: Header) -> tuple[tf.Tensor, tf.Tensor]:
@@ -82,7 +82,8 @@ def decode_box(data: tf.Tensor, header: Header, box: tf.Tensor, size: int) -> tf
         lambda: _decode_other(data, header, box),
     )
     pixels = _resize(pixels, size)
-    return tf.cond(upright, lambda: pixels, lambda: _turn_upright(pixels, header.orientation))
+    pixels = tf.cond(upright, lambda: pixels, lambda: _turn_upright(pixels, header.orientation))
+    return tf.ensure_shape(pixels, [size, size, 3])
 
 
 def centre_crop(data: tf.Tensor, header: Header, size: int) -> tf.Tensor:
@@ -149,7 +150,7 @@ def decode_rows(
     # Nearly always no row failed: then nothing need be moved.
     pixels = tf.cond(tf.equal(last, count), lambda: pixels[:-1], lambda: tf.gather(pixels, place))
     batch_size = tf.nest.flatten(rows)[0].shape[:1]
-    return tf.ensure_shape(pixels, batch_size + [size, size, 3]), tf.ensure_shape(valid, batch_size)
+    return tf.ensure_shape(pixels, [*batch_size, size, size, 3]), tf.ensure_shape(valid, batch_size)
 
 
 def pictures(data: tf.Tensor, size: int, parallel: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
