@@ -48,6 +48,13 @@ def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
     return tf.random.experimental.index_shuffle(number % count, tf.cast(seeds, tf.int32), largest)
 
 
+def batch_too_large(batch_size: int, source: Source) -> UserError:
+    """The error of a batch that the source cannot fill."""
+    return UserError(
+        f"--batch-size {batch_size} is given, but {source.name} has {source.count} pictures; give from 1 to that many"
+    )
+
+
 def training(
     source: Source,
     size: int,
@@ -69,7 +76,7 @@ def training(
       UserError: a batch larger than the source.
     """
     if not 1 <= batch_size <= source.count:
-        raise UserError(f"--batch-size {batch_size} is given, but {source.name} has {source.count} pictures; give at most that")
+        raise batch_too_large(batch_size, source)
     reader = source.reader()
 
     def batch(step: tf.Tensor) -> Any:
@@ -103,6 +110,12 @@ def _filled(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         return tf.gather(images, tf.where(valid, place, tf.gather(good, place % count)))
 
     return tf.cond(tf.reduce_all(valid), lambda: images, fill)
+
+
+def sample(source: Source, count: int, seed: int) -> Source:
+    """At most `count` pictures of the source, drawn by the seed, as a source: listings stand in order of the classes."""
+    numbers = np.random.default_rng(seed).permutation(source.count)[:count]
+    return source.subset(numbers, f"a sample of {source.name}")
 
 
 def plain(source: Source, size: int, batch_size: int) -> tf.data.Dataset:

@@ -1,0 +1,5 @@
+"""`python -m tfssl` is `tfssl`."""
+
+from tfssl.cli import main
+
+main()

@@ -1,0 +1,198 @@
+"""What happens around a training step: learning rate, speed, the log, checkpoints, and stopping."""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl import runs
+from tfssl.checkpoints import Checkpoints, assign_metrics
+from tfssl.errors import UserError
+
+Logs = dict[str, Any]
+
+
+class Steps(keras.callbacks.Callback):
+    """Counts the run's own steps, sets the learning rate of each, and measures images per second.
+
+    The optimizer's own counter counts updates, which are not steps where a step has several or loss scaling skips one.
+    Comes first: the callbacks after it read `done`.
+    """
+
+    def __init__(self, start: int, rate: Callable[[int], float], images: int):
+        super().__init__()
+        self.done = start
+        self._rate, self._images = rate, images
+        self.learning_rate = rate(start)
+        self._timed_steps, self._timed_seconds, self._last = 0, 0.0, None
+
+    @property
+    def images_per_second(self) -> float:
+        """Source images a second in this process, the first two steps (tracing) left out; 0 as long as unknown."""
+        return self._images * self._timed_steps / self._timed_seconds if self._timed_seconds else 0.0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._skip, self._last = 2, None
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.learning_rate = self._rate(self.done)
+        self.model.optimizer.learning_rate = self.learning_rate
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.done += 1
+        now = time.perf_counter()
+        if self._skip:
+            self._skip -= 1
+        elif self._last is not None:
+            self._timed_steps += 1
+            self._timed_seconds += now - self._last
+        self._last = now
+        if logs is not None and self.images_per_second:
+            logs["images/s"] = round(self.images_per_second, 1)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._last = None  # what is done between epochs is not training
+        if logs is not None:
+            logs |= {"images/s": round(self.images_per_second, 1), "learning_rate": self.learning_rate}
+
+
+class RestoreMetrics(keras.callbacks.Callback):
+    """Puts the metrics of an epoch that was interrupted back, after Keras has reset them at its beginning."""
+
+    def __init__(self, values: np.ndarray):
+        super().__init__()
+        self._values: np.ndarray | None = values
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if self._values is not None:
+            assign_metrics(self.model, self._values)
+            self._values = None
+
+
+class StopWhenNotFinite(keras.callbacks.Callback):
+    """Stops the run at the first loss that is not finite."""
+
+    def __init__(self, steps: Steps, checkpoints: Checkpoints):
+        super().__init__()
+        self._steps, self._checkpoints = steps, checkpoints
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        for name, value in (logs or {}).items():
+            if "loss" in name and not math.isfinite(float(value)):
+                raise not_finite(name, self._steps, self._checkpoints)
+
+
+def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> UserError:
+    """The error of a run that diverged."""
+    kept = "no checkpoint was made yet" if checkpoints.saved is None else f"the checkpoint of step {checkpoints.saved} is kept"
+    return UserError(
+        f"{what} is not finite at step {steps.done} (learning rate {steps.learning_rate:.4g}); {kept}."
+        " Begin again with a lower --learning-rate"
+    )
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """metrics.jsonl: one line every `every` steps (means over the epoch so far) and one at the end of each epoch."""
+
+    def __init__(self, path: Path, steps: Steps, every: int):
+        super().__init__()
+        self._path, self._steps, self._every, self._epoch = path, steps, every, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._steps.done % self._every == 0:
+            self._write(logs or {}, {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._write(logs or {}, {"epoch_end": True})
+
+    def _write(self, logs: Logs, more: dict[str, Any]) -> None:
+        values = {k: float(v) for k, v in logs.items() if k not in ("images/s", "learning_rate")}
+        line = {"step": self._steps.done, "epoch": self._epoch + 1, **values, "learning_rate": self._steps.learning_rate}
+        line |= {"images_per_second": round(self._steps.images_per_second, 1), **more}
+        with runs.writing(self._path), self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Leaves the lines of metrics.jsonl up to `step`: what comes after is made again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            continue  # a line that was being written when the run was killed
+    with runs.replacing(path) as temporary:
+        temporary.write_text("".join(kept))
+
+
+class SaveAndStop(keras.callbacks.Callback):
+    """Saves every `every` steps and at the end of each epoch; saves and stops on SIGTERM and Ctrl-C.
+
+    Comes last, so that a checkpoint knows what the callbacks before it have written.
+    """
+
+    def __init__(self, steps: Steps, checkpoints: Checkpoints, every: int, steps_per_epoch: int, total: int):
+        super().__init__()
+        self._steps, self._checkpoints, self._every = steps, checkpoints, every
+        self._steps_per_epoch, self._total = steps_per_epoch, total
+        self._signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def listen(self) -> None:
+        """Begins to catch signals; only the main thread can."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:
+                return
+
+    def forget(self) -> None:
+        """Gives signals back to who handled them before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._steps.done % self._steps_per_epoch == 0:
+            return  # the epoch's own line is not in the log yet: on_epoch_end comes next
+        if self._signal is not None or self._steps.done % self._every == 0:
+            self._save()
+        self._stop_if_asked()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._save()
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._signal is not None:
+            raise Stopped(self._steps.done, self._total)
+
+    def _save(self) -> None:
+        # The loss of this step was finite, the weights after its update may not be.
+        if not all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in self.model.trainable_variables):
+            raise not_finite("a weight", self._steps, self._checkpoints)
+        self._checkpoints.save(self._steps.done)
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop, and has saved."""
+
+    def __init__(self, step: int, total: int):
+        super().__init__(f"stopped at step {step} of {total}; saved. The same command goes on from there")

@@ -1,0 +1,95 @@
+"""Checkpoints that hold all that a bit-identical continuation needs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+
+KEPT = 2
+
+
+class Checkpoints:
+    """Weights, batch norm statistics, optimizer, dropout's seeds, the step, and the metrics of the epoch so far.
+
+    `tf.train.Checkpoint(model=...)` and `.keras` files leave the state of Keras's seed generators out and say nothing
+    (Keras 3.15), so variables are listed here one by one.
+    """
+
+    def __init__(self, model: keras.Model, folder: Path):
+        self._model = model
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # Keras makes the variables of its metrics at the first batch, so their values travel as one vector.
+        self._metrics = tf.Variable(np.zeros(0), shape=[None], dtype=tf.float64, trainable=False)
+        seeds = [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+        self._checkpoint = tf.train.Checkpoint(
+            weights=[v.value for v in model.weights],
+            optimizer=[v.value for v in model.optimizer.variables],
+            seeds=[v.value for v in seeds],
+            step=self._step,
+            metrics=self._metrics,
+        )
+        self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), KEPT, checkpoint_name="step")
+        self.saved: int | None = None
+
+    def save(self, step: int) -> None:
+        """Saves the state after `step` steps; does nothing where it is saved already.
+
+        Raises:
+          UserError: the folder cannot be written. The checkpoint before is kept.
+        """
+        if self.saved == step:
+            return
+        self._step.assign(step)
+        values = [np.ravel(np.asarray(v)) for v in self._model.metrics_variables]
+        self._metrics.assign(np.concatenate(values).astype(np.float64) if values else np.zeros(0))
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as problem:
+            reason = str(getattr(problem, "message", problem)).splitlines()[0]
+            kept = f"; the checkpoint of step {self.saved} is kept" if self.saved is not None else ""
+            raise UserError(f"cannot save step {step} in {self._manager.directory}: {reason}{kept}") from problem
+        self.saved = step
+
+    def restore(self, say: Callable[[str], None]) -> int:
+        """Restores the newest checkpoint that can be read, and returns its step; 0 where there is none."""
+        for path in reversed(self._manager.checkpoints):
+            try:
+                self._checkpoint.restore(path).assert_consumed()
+            except (tf.errors.OpError, ValueError, AssertionError, OSError):
+                say(f"the checkpoint {Path(path).name} is damaged; the one before it is used")
+                continue
+            self.saved = int(self._step.numpy())
+            return self.saved
+        if self._manager.checkpoints:
+            raise UserError(
+                f"no checkpoint in {self._manager.directory} can be read; begin again in a new --out, or remove that folder"
+            )
+        return 0
+
+    def metrics(self) -> np.ndarray:
+        """float64: the metrics' variables, one after another, as they were saved."""
+        return self._metrics.numpy()
+
+
+def assign_metrics(model: keras.Model, values: np.ndarray) -> None:
+    """Puts values of `Checkpoints.metrics` back into the variables of the model's metrics."""
+    start = 0
+    for variable in model.metrics_variables:
+        size = int(np.prod(variable.shape))
+        variable.assign(values[start : start + size].reshape(variable.shape))
+        start += size
+
+
+def read_weights(model: keras.Model, folder: Path) -> None:
+    """Fills a model with the weights of the newest checkpoint. Raises UserError where there is none that fits."""
+    newest = tf.train.latest_checkpoint(str(folder))
+    if newest is None:
+        raise UserError(f"there is no checkpoint in {folder}; the run has not saved yet")
+    try:
+        tf.train.Checkpoint(weights=[v.value for v in model.weights]).restore(newest).expect_partial()
+    except (tf.errors.OpError, ValueError) as problem:
+        raise UserError(f"the checkpoint {newest} cannot be read: {str(problem).splitlines()[0]}") from problem

@@ -1,0 +1,200 @@
+"""The command line: each command is a thin call of the Python function of the same name, with the same arguments.
+
+Exit status: 0 done, 2 the input is wrong (one line on standard error), 1 anything else. TensorFlow is imported when a
+command needs it, and what its native code writes to standard error goes to a file that is shown only when a command
+fails unexpectedly.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+import tfssl
+from tfssl.errors import UserError
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, nothing else.")
+
+
+class Group(click.Group):
+    """Commands in the order in which one uses them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(tfssl.__version__, prog_name="tfssl")
+def cli() -> None:
+    """Learn an encoder from pictures without labels, measure it, and hand it on.
+
+    DATA is a folder of pictures (sub-folder = label, for evaluation only), toy:images, or tfds:NAME.
+    """
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks: 'rotation(rotations=4)'.")
+@click.option("--to", required=True, help="Picture file: png, svg, pdf or jpg.")
+@click.option("--run", help="A run whose network answers too.")
+@click.option("--size", type=int, help="Side of the crops in pixels; the run's, or 96.")
+@click.option("--count", default=6, show_default=True, help="Source pictures.")
+@click.option("--seed", default=0, show_default=True, help="Other seeds show other pictures.")
+@JSON
+def show(as_json: bool, **arguments: Any) -> None:
+    """Draw puzzles with their answers: the first thing to look at."""
+    _run(as_json, lambda: tfssl.show(**arguments))
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks, commas between them.")
+@click.option("--trunk", default="resnet18", show_default=True, help="The network, as 'resnet10(width=32)'.")
+@click.option("--size", default=96, show_default=True, help="Side of the crops in pixels.")
+@click.option("--epochs", default=20, show_default=True)
+@click.option("--out", required=True, help="Folder of the run. That of an interrupted run is gone on with.")
+@click.option("--steps-per-epoch", type=int, help="Steps of an epoch; one pass over DATA where not given.")
+@click.option("--batch-size", default=64, show_default=True, help="Source images in a step.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--learning-rate", default=0.1, show_default=True, help="Peak, for 64 images a step; scales with it.")
+@click.option("--schedule", default="cosine", show_default=True, help="cosine or step.")
+@click.option("--warm-up", default=0.02, show_default=True, help="Part of the steps in which the rate rises.")
+@click.option("--momentum", default=0.9, show_default=True, help="Nesterov momentum.")
+@click.option("--weight-decay", default=5e-4, show_default=True, help="Not on batch norm and biases.")
+@click.option("--mixed-precision", help="float16 or bfloat16.")
+@click.option("--jit-compile", is_flag=True, help="Compile the step with XLA.")
+@click.option("--deterministic", is_flag=True, help="Bit-identical repeats and resumes; slower.")
+@click.option("--max-broken", default=0.01, show_default=True, help="Largest part of unreadable pictures.")
+@click.option("--log-every", default=20, show_default=True, help="Steps between lines of metrics.jsonl.")
+@click.option("--checkpoint-every", default=500, show_default=True, help="Steps between checkpoints.")
+@JSON
+def pretrain(as_json: bool, **arguments: Any) -> None:
+    """Train an encoder on pretext tasks. Killed and started again, it goes on where it was."""
+    _run(as_json, lambda: tfssl.pretrain(**arguments))
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("data")
+@click.option("--test", help="Test data, where DATA has no train/ and test/ (or val/).")
+@click.option("--protocols", default="linear,knn", show_default=True, help="linear, knn, or both.")
+@click.option("--numbers", default=9216, show_default=True, help="Largest count of pooled features of a stage.")
+@click.option("--grid", type=int, help="Pool every stage to GRID x GRID instead.")
+@click.option("--max-broken", default=0.01, show_default=True, help="Largest part of unreadable pictures.")
+@JSON
+def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
+    """Measure the features of every stage, beside the same trunk with random weights."""
+    chosen = tuple(protocol.strip() for protocol in protocols.split(",") if protocol.strip())
+    _run(as_json, lambda: tfssl.evaluate(protocols=chosen, **arguments))
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("folder", metavar="DIR")
+@click.option("--layer", help="Stage to export, as 'stage3'; the last where not given.")
+@click.option("--version", type=int, help="Number of the version; the next free one where not given.")
+@JSON
+def export(as_json: bool, **arguments: Any) -> None:
+    """Write a SavedModel for TensorFlow Serving, and encoder.keras beside it."""
+    from tfssl.export.saved_model import export as export_run
+
+    _run(as_json, lambda: export_run(**arguments))
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR")
+@JSON
+def check(as_json: bool, **arguments: Any) -> None:
+    """Replay the golden vectors of an export: is what is served what was measured?"""
+    _run(as_json, lambda: tfssl.check(**arguments))
+
+
+@cli.command()
+@click.argument("model", metavar="RUN_OR_EXPORT")
+@click.argument("data")
+@click.option("--to", required=True, help="File for the arrays embedding [N, D] and path [N]: FILE.npz.")
+@click.option("--layer", help="Stage of a run; the last where not given.")
+@click.option("--batch-size", default=64, show_default=True)
+@click.option("--max-broken", default=1.0, show_default=True, help="Largest part of unreadable pictures.")
+@JSON
+def embed(as_json: bool, **arguments: Any) -> None:
+    """Embed every picture of a collection."""
+    _run(as_json, lambda: tfssl.embed(**arguments))
+
+
+def _run(as_json: bool, function: Callable[[], Any]) -> None:
+    """Calls, and prints the result for people or as JSON; with --json all else goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        result = function()
+    print(json.dumps(result.as_json()) if as_json else result)
+    if getattr(result, "ok", True) is False:
+        raise SystemExit(1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `tfssl`."""
+    # Keras asks for the backend once, when it is first imported.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _quiet() as chatter:
+        status = _status(arguments, chatter)
+    raise SystemExit(status)
+
+
+def _status(arguments: list[str] | None, chatter: str) -> int:
+    try:
+        cli.main(arguments, prog_name="tfssl", standalone_mode=False)
+        return 0
+    except click.exceptions.NoArgsIsHelpError as asked:
+        print(asked.format_message())
+        return 2
+    except click.ClickException as problem:
+        where = getattr(problem, "ctx", None)
+        print(f"{problem.format_message()} See: {where.command_path if where else 'tfssl'} --help", file=sys.stderr)
+        return 2
+    except UserError as problem:
+        print(f"tfssl: {problem}", file=sys.stderr)
+        return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except (KeyboardInterrupt, click.Abort) as stop:
+        print(f"tfssl: {str(stop) or 'stopped'}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        with open(chatter, errors="replace") as file:
+            print("".join(file.readlines()[-20:]), end="", file=sys.stderr)
+        return 1
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[str]:
+    """Native code's standard error goes to a file, whose name is given; Python's own goes where it went.
+
+    TF_CPP_MIN_LOG_LEVEL does not silence all of absl's start-up lines (TensorFlow 2.21). A crash of native code leaves
+    the file behind: what it said last is in there.
+    """
+    handle, name = tempfile.mkstemp(prefix="tfssl-", suffix=".log")
+    sys.stderr.flush()
+    ours, before = os.dup(2), sys.stderr
+    os.dup2(handle, 2)
+    os.close(handle)
+    sys.stderr = os.fdopen(ours, "w", buffering=1, errors="backslashreplace", closefd=False)
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stderr.flush()
+        os.dup2(ours, 2)
+        os.close(ours)
+        sys.stderr = before
+        os.unlink(name)

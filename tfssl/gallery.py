@@ -1,0 +1,113 @@
+"""`show`: puzzles with their answers, and what a network says to them. The first thing to look at."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl import mixing, runs
+from tfssl.errors import UserError
+from tfssl.model import make_model
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources import Source, open_source
+from tfssl.runs import Run, load_run
+from tfssl.task import PretextTask
+from tfssl.tasks import parse_tasks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """Files that `show` wrote, by task name."""
+
+    files: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints."""
+        return {"files": self.files}
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {path}" for name, path in self.files.items())
+
+
+def show(
+    data: Any,
+    tasks: Any = "rotation",
+    to: str | Path = "puzzles.png",
+    *,
+    run: str | Path | Run | None = None,
+    size: int | None = None,
+    count: int = 6,
+    seed: int = 0,
+) -> Shown:
+    """Draws puzzles with answers, and with a run's predictions beside them.
+
+    Args:
+      data: anything that `open_source` takes.
+      tasks: pretext tasks; a run's own where `run` is given.
+      to: a picture file (png, svg, pdf, jpg); with several tasks each has its name added.
+      run: a run whose network answers too.
+      size: side of the crops, pixels; the run's, or 96.
+      count: how many source pictures.
+      seed: other seeds show other pictures.
+
+    Raises:
+      UserError: an unknown task, unreadable data, a file that cannot be written.
+    """
+    to = Path(to)
+    if to.suffix.lower() not in PICTURES:
+        raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
+    source = open_source(data)
+    if run is not None:
+        figures = draw(load_run(run), source, count, seed)
+    else:
+        parsed = [task.prepared(source) for task in parse_tasks(tasks)]
+        figures = _draw(source, parsed, size or 96, count, seed, None)
+    files = {}
+    for name, figure in figures.items():
+        path = to if len(figures) == 1 else to.with_stem(f"{to.stem}-{name}")
+        with runs.replacing(path) as temporary:
+            figure.savefig(temporary, dpi=120)
+        files[name] = str(path)
+    return Shown(files)
+
+
+def draw(run: Run, source: Source | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
+    """A figure for each task of a run: puzzles of its source (or of another) with the network's answers."""
+    source = source or open_source(run.data["name"])
+    return _draw(source, run.tasks(), run.settings["size"], count, seed, run)
+
+
+def _draw(
+    source: Source, tasks: list[PretextTask], size: int, count: int, seed: int, run: Run | None
+) -> "dict[str, Figure]":
+    count = max(1, min(count, source.count))
+    # Not the pictures that the run began with, and not only the first class of a listing.
+    drawn = batches.sample(source, count, seed + 1)
+    dataset = mixing.stream(drawn, tasks, size, count, seed)
+    puzzles, answers, _ = next(iter(dataset))
+    predictions: dict[str, Any] = {}
+    if run is not None:
+        model = pretext_model(run, tasks, dataset.element_spec)
+        predictions = {name: np.asarray(value) for name, value in model(puzzles, training=False).items()}
+    as_arrays = tf.nest.map_structure(lambda tensor: tensor.numpy(), (puzzles, answers))
+    return {
+        task.name: task.picture(as_arrays[0][task.name], as_arrays[1][task.name], predictions.get(task.name), count)
+        for task in tasks
+    }
+
+
+def pretext_model(run: Run, tasks: list[PretextTask], element_spec: Any) -> keras.Model:
+    """The network of a run with its heads, as its newest checkpoint has it. Raises UserError where there is none."""
+    from tfssl.checkpoints import read_weights
+
+    model = make_model(tasks, {"image": run.random_trunk()}, element_spec)
+    read_weights(model, run.folder / "checkpoints")
+    return model

@@ -1,0 +1,62 @@
+"""One Keras model: every task's head on the shared trunk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.task import Encoders, PretextTask
+
+
+def make_model(tasks: Sequence[PretextTask], encoders: Encoders, element_spec: Any) -> keras.Model:
+    """The model that solves the puzzles of all tasks.
+
+    Args:
+      tasks: prepared tasks.
+      encoders: "image" -> Trunk.
+      element_spec: of a dataset of `tfssl.puzzles`.
+
+    Returns:
+      A functional model from {task name: puzzle} to {task name: answer}; works with plain `fit`.
+    """
+    puzzles = element_spec[0]
+    inputs = {
+        task.name: tf.nest.map_structure(
+            lambda spec, name=task.name: keras.Input(spec.shape[1:], dtype=spec.dtype, name=name), puzzles[task.name]
+        )
+        for task in tasks
+    }
+    return keras.Model(inputs, {task.name: task.head(encoders, inputs[task.name]) for task in tasks}, name="pretext")
+
+
+def compile_model(
+    model: keras.Model, tasks: Sequence[PretextTask], optimizer: keras.optimizers.Optimizer, jit_compile: bool
+) -> None:
+    """Losses, weights and metrics by task name; metrics are called TASK_METRIC, with one task as with several."""
+    model.compile(
+        optimizer,
+        loss={task.name: task.loss() for task in tasks},
+        loss_weights={task.name: task.weight for task in tasks},
+        weighted_metrics={task.name: _named(task, prefix=len(tasks) == 1) for task in tasks},
+        jit_compile=jit_compile,
+    )
+
+
+def _named(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]:
+    # Keras puts the output's name before a metric's only where there are several outputs.
+    if not prefix:
+        return task.metrics()
+    return [
+        type(metric).from_config(metric.get_config() | {"name": f"{task.name}_{metric.name}"}) for metric in task.metrics()
+    ]
+
+
+def make_optimizer(model: keras.Model, momentum: float, weight_decay: float) -> keras.optimizers.SGD:
+    """SGD with Nesterov momentum; weight decay on kernels only, not on batch norm and biases. Built with all variables."""
+    optimizer = keras.optimizers.SGD(
+        learning_rate=0.0, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay or None
+    )
+    if weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

@@ -1,0 +1,182 @@
+"""A run is a folder: settings, checkpoints, metrics, the encoder, the report.
+
+    run.json          settings, versions, fingerprint of the data
+    checkpoints/      the newest two; each holds all that a bit-identical continuation needs
+    metrics.jsonl     a line every few steps and one at the end of each epoch
+    tensorboard/      the same for TensorBoard
+    random.keras      the trunk as it was before training
+    encoder.keras     the trunk after training, with precise batch norm
+    broken.txt        pictures that could not be read
+    result.json       what the run ended with
+"""
+
+import dataclasses
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfssl.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfssl.task import PretextTask
+    from tfssl.trunks import Trunk
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what goes wrong when a file is written into one line for the user."""
+    try:
+        yield
+    except OSError as problem:
+        reason = "the disk is full" if problem.errno in FULL else (problem.strerror or str(problem)).lower()
+        raise UserError(f"cannot write {path}: {reason}; free some space or choose another place") from problem
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it when the block ends well: readers never see half a file."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        os.close(handle)
+        os.chmod(name, 0o644)
+        try:
+            yield Path(name)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder of a pretraining run.
+
+    Attributes:
+      folder: where it is.
+      settings: the arguments of `pretrain` (data, tasks, trunk, size, epochs, seed, ...).
+      data: name, count and fingerprint of the source.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    data: dict[str, Any]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the run ended with, {} as long as it has not: run, epochs, steps, images_per_second, metrics, broken_files."""
+        path = self.folder / "result.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What `tfssl.evaluate` found last, {} where it was not asked."""
+        path = self.folder / "evaluation.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def tasks(self) -> "list[PretextTask]":
+        """The tasks that the run was trained on, prepared as they were."""
+        from tfssl.tasks import parse_tasks
+
+        return parse_tasks(self.settings["tasks"])
+
+    def trunk(self) -> "Trunk":
+        """The trained trunk, with precise batch norm. Raises UserError where the run has not ended."""
+        return self._load("encoder.keras")
+
+    def random_trunk(self) -> "Trunk":
+        """The trunk as it was before training; its batch norm statistics are not estimated."""
+        return self._load("random.keras")
+
+    def encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
+        """The encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
+
+        Args:
+          layer: a stage, such as "stage3"; the last one where it is not given.
+          pooled: the embedding, float32 [N, D]; otherwise the feature map, float32 [N, h, w, D].
+
+        Returns:
+          A model that takes uint8 [N, S, S, 3], S the run's size.
+        """
+        from tfssl.trunks import make_encoder
+
+        return make_encoder(self.trunk(), self.settings["size"], layer, pooled)
+
+    def _load(self, name: str) -> "Trunk":
+        import keras
+
+        from tfssl.trunks import Trunk
+
+        path = self.folder / name
+        if not path.exists():
+            raise UserError(
+                f"the run in {self.folder} has not ended, so it has no encoder; go on with it by the command that began it"
+            )
+        model = keras.models.load_model(path, compile=False)
+        return Trunk(model.get_layer("pixels"), model.get_layer("body"), tuple(self.settings["stages"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: run, epochs, steps, images_per_second, metrics, broken_files."""
+        return self.result
+
+    def __str__(self) -> str:
+        settings, result = self.settings, self.result
+        line = f"run {self.folder}: {settings['tasks']} on {settings['trunk']}, {settings['size']} px, "
+        if not result:
+            return line + "has not ended"
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items())
+        return line + f"{result['steps']} steps at {result['images_per_second']:g} images/s: {figures}"
+
+
+def load_run(folder: "str | Path | Run") -> Run:
+    """The run in a folder. Raises UserError where there is none."""
+    if isinstance(folder, Run):
+        return folder
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise UserError(f"{folder} is no run (it has no run.json); expected the folder given to pretrain as --out")
+    try:
+        content = json.loads(path.read_text())
+        return Run(Path(folder), content["settings"], content["data"])
+    except (ValueError, KeyError) as problem:
+        raise UserError(f"{path} cannot be read ({problem}); the run cannot be used") from problem
+
+
+def create_or_match(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Run:
+    """The run of these settings in this folder, begun or found there.
+
+    Raises:
+      UserError: the folder holds a run with other settings or other data, or something that is no run.
+    """
+    from tfssl import versions
+
+    if (folder / "run.json").exists():
+        run = load_run(folder)
+        given = settings | {"fingerprint of the data": data["fingerprint"]}
+        found = run.settings | {"fingerprint of the data": run.data["fingerprint"]}
+        for key in given | found:
+            if given.get(key) != found.get(key):
+                raise UserError(
+                    f"{folder} holds a run with {key} {found.get(key)!r}, now {given.get(key)!r} is given;"
+                    " choose another --out, or give what the run began with"
+                )
+        return run
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is no run; choose a new or empty folder for --out")
+    write_json(folder / "run.json", {"settings": settings, "data": data, "versions": versions.versions()})
+    return Run(folder, settings, data)

@@ -1,0 +1,25 @@
+"""The learning rate of a step: warm-up, then cosine or steps."""
+
+import math
+
+SCHEDULES = ("cosine", "step")
+WARM_UP = 0.02
+DROPS = (0.3, 0.6, 0.8)  # RotNet on CIFAR-10: epochs 60, 120, 160 of 200
+DROP = 0.2
+
+
+def learning_rate(step: int, steps: int, peak: float, schedule: str = "cosine", warm_up: float = WARM_UP) -> float:
+    """The learning rate of step `step` (from 0) out of `steps`.
+
+    Args:
+      peak: the rate after warm-up.
+      schedule: "cosine" down to zero, or "step": x 0.2 at 30, 60 and 80 % of the steps (Gidaris et al. 2018).
+      warm_up: part of the steps in which the rate rises in a straight line to the peak (Goyal et al. 2017,
+        arXiv 1706.02677).
+    """
+    warm = round(warm_up * steps)
+    if step < warm:
+        return peak * (step + 1) / (warm + 1)
+    if schedule == "step":
+        return peak * DROP ** sum(step >= drop * steps for drop in DROPS)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

@@ -1,0 +1,287 @@
+"""`pretrain`: from a source to an encoder, in a folder that can be gone on with."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl import batch_norm, callbacks, mixing, runs, schedules
+from tfssl.checkpoints import Checkpoints
+from tfssl.errors import UserError
+from tfssl.model import compile_model, make_model, make_optimizer
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources import Source, open_source, too_many_broken
+from tfssl.runs import Run
+from tfssl.task import PretextTask
+from tfssl.tasks import parse_tasks
+from tfssl.trunks import Trunk, make_encoder, make_trunk
+
+BATCH = 64  # the batch, in source images, that --learning-rate is given for
+PRECISIONS = {None: "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
+PRECISE_STEPS = 64
+
+
+def pretrain(
+    data: Any,
+    tasks: str | PretextTask | Sequence[str | PretextTask] = "rotation",
+    trunk: str | keras.Model = "resnet18",
+    size: int = 96,
+    epochs: int = 20,
+    out: str | Path = "runs/first",
+    *,
+    steps_per_epoch: int | None = None,
+    batch_size: int = BATCH,
+    seed: int = 0,
+    learning_rate: float = 0.1,
+    schedule: str = "cosine",
+    warm_up: float = schedules.WARM_UP,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    mixed_precision: str | None = None,
+    jit_compile: bool = False,
+    deterministic: bool = False,
+    max_broken: float = 0.01,
+    log_every: int = 20,
+    checkpoint_every: int = 500,
+    strategy: tf.distribute.Strategy | None = None,
+    report: bool = True,
+    verbose: int = 1,
+) -> Run:
+    """Trains one encoder on pretext tasks. On the folder of an interrupted run, goes on with it.
+
+    Args:
+      data: a folder of pictures, 'toy:images', 'tfds:NAME', a `tf.data.Dataset`: see `open_source`.
+      tasks: pretext tasks, as 'rotation' or 'rotation(rotations=4)', or objects.
+      trunk: the network, as 'resnet18' or 'resnet10(width=32)', or a Keras model: see `tfssl.trunks`.
+      size: side of the crops, pixels.
+      epochs: passes over the source, or of `steps_per_epoch` steps where that is given.
+      out: the run's folder.
+      batch_size: source images in a step, on all devices together.
+      seed: weights, order, crops and puzzles follow from it.
+      learning_rate: the peak for 64 source images a step; grows in proportion to `batch_size` (Goyal et al. 2017).
+      schedule: "cosine" or "step": see `tfssl.schedules`.
+      warm_up: part of the steps in which the learning rate rises.
+      momentum: Nesterov's.
+      weight_decay: on kernels; not on batch norm and biases.
+      mixed_precision: None, "float16" or "bfloat16".
+      jit_compile: compile the step with XLA.
+      deterministic: turn TensorFlow's op determinism on, for the whole process: the run repeats bit by bit, and a run
+        that was killed ends with the weights of one that was not. Slower.
+      max_broken: largest part of the pictures that may be unreadable before the run stops.
+      log_every: steps between lines of metrics.jsonl.
+      checkpoint_every: steps between checkpoints; there is one at the end of each epoch too.
+      strategy: of `tf.distribute`; several GPUs get `MirroredStrategy` by themselves.
+      report: write report.html at the end.
+      verbose: 1 a progress bar, 2 a line an epoch, 0 nothing.
+
+    Returns:
+      The run. `run.result` holds steps, images/s, metrics and the count of broken files.
+
+    Raises:
+      UserError: whatever the user can mend. What existed stays as it was.
+      Stopped: SIGTERM or Ctrl-C came; the run has saved, and goes on when called again.
+    """
+    _check(size, epochs, steps_per_epoch, batch_size, schedule, mixed_precision)
+    parsed = parse_tasks(tasks)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+    initial = make_trunk(trunk, size)  # float32, and refused here if it does not fit
+    source = open_source(data, max_broken)
+    prepared = [task.prepared(source) for task in parsed]
+    if not 1 <= batch_size <= source.count:
+        raise batches.batch_too_large(batch_size, source)
+    steps_per_epoch = steps_per_epoch or source.count // batch_size
+    settings = {
+        "tasks": ", ".join(map(str, prepared)),
+        "trunk": trunk if isinstance(trunk, str) else f"{trunk.name} (a Keras model)",
+        "size": size,
+        "epochs": epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "batch_size": batch_size,
+        "seed": seed,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "warm_up": warm_up,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "mixed_precision": mixed_precision,
+        "jit_compile": jit_compile,
+        "deterministic": deterministic,
+        "stages": list(initial.stages),
+    }
+    name = str(Path(source.name).resolve()) if Path(source.name).exists() else source.name
+    run = runs.create_or_match(
+        Path(out), settings, {"name": name, "count": source.count, "fingerprint": source.fingerprint}
+    )
+    if run.result:
+        _say(f"the run in {run.folder} has ended already; nothing is left to do")
+        return run
+    if not (run.folder / "random.keras").exists():
+        save_trunk(run.folder / "random.keras", initial, size)
+
+    strategy = strategy or default_strategy()
+    broken = batches.BrokenPictures(source)
+    with strategy.scope(), dtype_policy(PRECISIONS[mixed_precision]):
+        shared = make_trunk(trunk, size)
+        shared.body.set_weights(initial.body.get_weights())
+        dataset = mixing.stream(source, prepared, size, batch_size, seed, 0, broken)
+        model = make_model(prepared, {"image": shared}, dataset.element_spec)
+        compile_model(model, prepared, make_optimizer(model, momentum, weight_decay), jit_compile)
+        model.optimizer.build(model.trainable_variables)
+        checkpoints = Checkpoints(model, run.folder / "checkpoints")
+    start = checkpoints.restore(_say)
+    total = epochs * steps_per_epoch
+    if start:
+        _say(f"going on with the run in {run.folder} from step {start} of {total}")
+    callbacks.cut_log(run.folder / "metrics.jsonl", start)
+
+    peak = learning_rate * batch_size / BATCH
+    steps = callbacks.Steps(start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size)
+    save = callbacks.SaveAndStop(steps, checkpoints, checkpoint_every, steps_per_epoch, total)
+    listeners = [
+        steps,
+        *([callbacks.RestoreMetrics(checkpoints.metrics())] if start % steps_per_epoch else []),
+        callbacks.StopWhenNotFinite(steps, checkpoints),
+        callbacks.MetricsLog(run.folder / "metrics.jsonl", steps, log_every),
+        BrokenLimit(source, broken, max_broken),
+        keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
+        save,
+    ]
+    metrics: dict[str, float] = {}
+    save.listen()
+    try:
+        for first, length, last_epoch in segments(start, steps_per_epoch, epochs):
+            history = model.fit(
+                mixing.stream(source, prepared, size, batch_size, seed, first, broken),
+                steps_per_epoch=length,
+                initial_epoch=first // steps_per_epoch,
+                epochs=last_epoch,
+                callbacks=listeners,
+                shuffle=False,
+                verbose=verbose,
+            ).history
+            metrics = {key: float(values[-1]) for key, values in history.items()}
+    finally:
+        save.forget()
+    return _finish(run, trunk, shared, source, steps, metrics or _last_metrics(run), broken, report)
+
+
+def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
+    """Calls of `fit` that go on from step `start`: (first step, steps an epoch, last epoch).
+
+    An epoch that was interrupted is ended by a call of its own; all others share one.
+    """
+    epoch, inside = divmod(start, steps_per_epoch)
+    if inside:
+        yield start, steps_per_epoch - inside, epoch + 1
+        epoch += 1
+    if epoch < epochs:
+        yield epoch * steps_per_epoch, steps_per_epoch, epochs
+
+
+class BrokenLimit(keras.callbacks.Callback):
+    """Stops a run whose source turns out to have more broken pictures than allowed."""
+
+    def __init__(self, source: Source, broken: batches.BrokenPictures, largest: float):
+        super().__init__()
+        self._source, self._broken, self._largest = source, broken, largest
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        names = self._broken.names()
+        if len(names) > self._largest * self._source.listed:
+            raise UserError(too_many_broken(self._source.name, names, self._source.listed, self._largest))
+
+
+def default_strategy() -> tf.distribute.Strategy:
+    """`MirroredStrategy` where there are several GPUs, else the strategy that is in force."""
+    if tf.distribute.has_strategy() or len(tf.config.list_physical_devices("GPU")) < 2:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy()
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Keras's global dtype policy for the block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def save_trunk(path: Path, trunk: Trunk, size: int) -> None:
+    """Writes a trunk as a Keras file of stock layers, whole or not at all."""
+    with runs.replacing(path) as temporary:
+        make_encoder(trunk, size, pooled=False).save(temporary)
+
+
+def _finish(
+    run: Run,
+    trunk: str | keras.Model,
+    shared: Trunk,
+    source: Source,
+    steps: callbacks.Steps,
+    metrics: dict[str, float],
+    broken: batches.BrokenPictures,
+    report: bool,
+) -> Run:
+    size, batch_size = run.settings["size"], run.settings["batch_size"]
+    final = make_trunk(trunk, size)  # float32, whatever the run was trained in
+    final.body.set_weights(shared.body.get_weights())
+    plain = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, run.settings["seed"]), size, batch_size)
+    batch_norm.estimate(make_encoder(final, size), plain.map(lambda batch: batch["image"]), PRECISE_STEPS)
+    save_trunk(run.folder / "encoder.keras", final, size)
+    names = broken.names()
+    if names:
+        with runs.replacing(run.folder / "broken.txt") as temporary:
+            temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
+        _say(f"{len(names)} of {source.listed} pictures are broken and were left out: see {run.folder / 'broken.txt'}")
+    result = {
+        "run": str(run.folder),
+        "epochs": run.settings["epochs"],
+        "steps": steps.done,
+        "images_per_second": round(steps.images_per_second, 1),
+        "metrics": {k: v for k, v in metrics.items() if k not in ("images/s", "learning_rate")},
+        "broken_files": len(names),
+    }
+    runs.write_json(run.folder / "result.json", result)
+    if report:
+        from tfssl.report import write_report
+
+        write_report(run)
+    return run
+
+
+def _last_metrics(run: Run) -> dict[str, float]:
+    """Of a run that was killed after its last step: the metrics of its last epoch."""
+    import json
+
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    ended = [line for line in map(json.loads, lines) if line.get("epoch_end")]
+    known = ("step", "epoch", "epoch_end", "images_per_second", "learning_rate")
+    return {k: v for k, v in ended[-1].items() if k not in known} if ended else {}
+
+
+def _check(
+    size: int, epochs: int, steps_per_epoch: int | None, batch_size: int, schedule: str, mixed_precision: str | None
+) -> None:
+    counts = {"--size": size, "--epochs": epochs, "--batch-size": batch_size}
+    if steps_per_epoch is not None:
+        counts["--steps-per-epoch"] = steps_per_epoch
+    for name, value in counts.items():
+        if value < 1:
+            raise UserError(f"{name} {value} is given, expected at least 1")
+    if schedule not in schedules.SCHEDULES:
+        raise UserError(f"--schedule {schedule} is given, expected one of: {', '.join(schedules.SCHEDULES)}")
+    if mixed_precision not in PRECISIONS:
+        raise UserError(f"--mixed-precision {mixed_precision} is given, expected float16 or bfloat16")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
