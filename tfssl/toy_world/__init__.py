@@ -3,7 +3,8 @@
 It stands in for photos on a machine without network. It is never called real data.
 """
 
+from tfssl.toy_world.motion import MOTIONS, Clip, clip
 from tfssl.toy_world.objects import CLASSES, KEY_POINTS
 from tfssl.toy_world.scenes import Scenes, scenes
 
-__all__ = ["CLASSES", "KEY_POINTS", "Scenes", "scenes"]
+__all__ = ["CLASSES", "KEY_POINTS", "MOTIONS", "Clip", "Scenes", "clip", "scenes"]

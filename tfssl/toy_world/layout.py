@@ -114,7 +114,7 @@ def draw_layout(count: int, seed: int, start: int, stream: int = 0) -> Layout:
     near = pick(GROUNDS, scene[:, 8]) * (1 + 0.2 * both[:, 9:10]) + 0.04 * both[:, 10:13]
     far = 0.55 * near + 0.45 * pick(GROUNDS, scene[:, 13]) * (1 + 0.3 * both[:, 14:15])
     hills = np.stack(
-        [0.005 + 0.075 * scene[:, 15:17], 6.283 * scene[:, 17:19], 1 + np.array([3, 9]) * scene[:, 19:21]], axis=2
+        [0.005 + 0.075 * scene[:, 15:17], 6.283 * scene[:, 17:19], 0.7 + np.array([1.5, 4]) * scene[:, 19:21]], axis=2
     )
     path = np.stack([scene[:, 22], both[:, 23], (scene[:, 21] < 0.35) * (0.08 + 0.15 * scene[:, 24])], axis=1)
 
@@ -129,12 +129,12 @@ def draw_layout(count: int, seed: int, start: int, stream: int = 0) -> Layout:
     scale = (0.16 + 0.10 * nearness) + (0.06 + 0.08 * nearness) * thing[:, :, 0]
     x = -0.02 + 1.04 * thing[:, :, 1]
     x[:, 0], y[:, 0], scale[:, 0] = main_x, main_y, main_scale
-    aside = np.where(thing[:, 1, 1] < 0.5, -1, 1) * (0.05 + 0.4 * np.abs(2 * thing[:, 1, 1] - 1)) * main_scale
+    aside = np.where(thing[:, 1, 1] < 0.5, -1, 1) * (0.02 + 0.28 * np.abs(2 * thing[:, 1, 1] - 1)) * main_scale
     x[:, 1], y[:, 1] = main_x + aside, main_y + 0.02 + 0.10 * thing[:, 1, 2]
-    scale[:, 1] = main_scale * (0.42 + 0.22 * thing[:, 1, 0])
+    scale[:, 1] = main_scale * (0.55 + 0.25 * thing[:, 1, 0])
     class_ids = np.minimum((thing[:, :, 3] * (len(CLASSES) - 1)).astype(np.int32), len(CLASSES) - 2)
     class_ids += class_ids >= labels[:, None]
-    class_ids[thing[:, :, 4] > np.array([1.0, 0.38, 0.75, 0.6, 0.45])] = -1
+    class_ids[thing[:, :, 4] > np.array([1.0, 0.42, 0.75, 0.6, 0.45])] = -1
     class_ids[:, 0] = labels
 
     def single(values: np.ndarray) -> np.ndarray:
@@ -146,7 +146,7 @@ def draw_layout(count: int, seed: int, start: int, stream: int = 0) -> Layout:
         pitch=single(0.15 + 0.25 * scene[:, 25] + 0.3 * no_sky),
         haze=single(0.45 * scene[:, 26] ** 2),
         clouds=single(0.6 * np.maximum(0, scene[:, 27] * 1.5 - 0.5)),
-        ground_noise=single(0.05 + 0.22 * scene[:, 28]),
+        ground_noise=single(0.03 + 0.13 * scene[:, 28]),
         path=single(path),
         path_colour=single(pick(GROUNDS, scene[:, 29]) * (0.8 + 0.3 * scene[:, 30:31])),
         hills=single(hills),

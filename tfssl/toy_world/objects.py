@@ -10,7 +10,7 @@ BARK, STONE, DARK, WHITE = (0.40, 0.28, 0.18), (0.55, 0.54, 0.52), (0.10, 0.10, 
 SKIN = ((0.87, 0.68, 0.55), (0.60, 0.42, 0.30), (0.42, 0.28, 0.20))
 
 
-def draw_tree(c: Canvas) -> None:
+def _draw_tree(c: Canvas) -> None:
     bark, leaf = c.colour(BARK), c.colour((0.20, 0.46, 0.13), (0.30, 0.52, 0.12), (0.16, 0.38, 0.16))
     wide, high, lop = 0.25 + 0.05 * c.vary[0], 0.64 + 0.05 * c.vary[1], 0.05 * c.vary[2]
     c.slab(0, 0, 0.60, 0.075, 0.05, bark, round=1)
@@ -25,7 +25,7 @@ def draw_tree(c: Canvas) -> None:
     c.mark(0, 0.03)
 
 
-def draw_fir(c: Canvas) -> None:
+def _draw_fir(c: Canvas) -> None:
     bark, leaf = c.colour(BARK), c.colour((0.09, 0.30, 0.19), (0.12, 0.33, 0.14), (0.14, 0.32, 0.28))
     wide, step = 0.33 + 0.06 * c.vary[0], 0.02 * c.vary[1]
     c.slab(0, 0, 0.25, 0.05, 0.04, bark, round=1)
@@ -39,7 +39,7 @@ def draw_fir(c: Canvas) -> None:
     c.mark(0, 0.03)
 
 
-def draw_house(c: Canvas) -> None:
+def _draw_house(c: Canvas) -> None:
     wall = c.colour((0.88, 0.80, 0.64), (0.85, 0.83, 0.80), (0.80, 0.62, 0.48))
     roof, wood = c.colour((0.62, 0.20, 0.13), (0.55, 0.26, 0.16), (0.40, 0.22, 0.20)), c.colour((0.35, 0.22, 0.14))
     glass, stone = c.colour((0.25, 0.35, 0.48)), c.colour((0.50, 0.30, 0.25))
@@ -61,7 +61,7 @@ def draw_house(c: Canvas) -> None:
     c.mark(door, 0.14)
 
 
-def draw_car(c: Canvas) -> None:
+def _draw_car(c: Canvas) -> None:
     paint = c.colour((0.78, 0.10, 0.09), (0.72, 0.12, 0.10), (0.12, 0.25, 0.65), (0.90, 0.70, 0.10), (0.75, 0.76, 0.78))
     glass, tyre, hub = c.colour((0.28, 0.38, 0.46)), c.colour(DARK, spread=0.5), c.colour(STONE)
     lamp = c.colour((0.97, 0.92, 0.65))
@@ -83,7 +83,7 @@ def draw_car(c: Canvas) -> None:
     c.mark(0.04 - long, 0.24)
 
 
-def draw_person(c: Canvas) -> None:
+def _draw_person(c: Canvas) -> None:
     skin, hair = c.colour(*SKIN), c.colour((0.20, 0.13, 0.08), (0.10, 0.08, 0.07), (0.65, 0.45, 0.20))
     shirt = c.colour((0.20, 0.35, 0.62), (0.70, 0.22, 0.20), (0.85, 0.80, 0.72), (0.25, 0.50, 0.35))
     cloth, shoe = c.colour((0.18, 0.20, 0.30), (0.35, 0.30, 0.25), spread=0.7), c.colour(DARK)
@@ -108,7 +108,7 @@ def draw_person(c: Canvas) -> None:
     c.mark(stride, 0.04)
 
 
-def draw_dog(c: Canvas) -> None:
+def _draw_dog(c: Canvas) -> None:
     fur = c.colour((0.55, 0.36, 0.18), (0.62, 0.46, 0.28), (0.32, 0.22, 0.16))
     pale, nose = c.colour((0.85, 0.76, 0.62)), c.colour(DARK, spread=0.5)
     back, gait, chin = 0.46 + 0.04 * c.vary[0], 0.07 * c.vary[1], 0.70 + 0.07 * c.vary[2]
@@ -130,7 +130,7 @@ def draw_dog(c: Canvas) -> None:
     c.mark(-0.32 + gait, 0.06)
 
 
-def draw_flower(c: Canvas) -> None:
+def _draw_flower(c: Canvas) -> None:
     petal = c.colour((0.88, 0.30, 0.50), (0.92, 0.35, 0.60), (0.60, 0.30, 0.75), (0.95, 0.93, 0.90))
     heart, stem = c.colour((0.93, 0.74, 0.12)), c.colour((0.25, 0.55, 0.16))
     sway, high, wide = 0.07 * c.vary[0], 0.72 + 0.05 * c.vary[1], 0.15 + 0.02 * c.vary[2]
@@ -150,7 +150,7 @@ def draw_flower(c: Canvas) -> None:
     c.mark(0, 0.02)
 
 
-def draw_mushroom(c: Canvas) -> None:
+def _draw_mushroom(c: Canvas) -> None:
     cap, stem = c.colour((0.78, 0.13, 0.10), (0.70, 0.18, 0.10), (0.55, 0.34, 0.20)), c.colour((0.90, 0.86, 0.76))
     white, gill = c.colour(WHITE), c.colour((0.72, 0.62, 0.50))
     wide, rim, thick = 0.42 + 0.07 * c.vary[0], 0.48 + 0.07 * c.vary[1], 0.12 + 0.03 * c.vary[2]
@@ -167,7 +167,7 @@ def draw_mushroom(c: Canvas) -> None:
     c.mark(0, 0.03)
 
 
-def draw_lamp(c: Canvas) -> None:
+def _draw_lamp(c: Canvas) -> None:
     iron = c.colour((0.16, 0.20, 0.22), (0.22, 0.28, 0.24), (0.25, 0.20, 0.18))
     light = c.colour((0.99, 0.90, 0.55), spread=0.5)
     high, wide, foot = 0.70 + 0.04 * c.vary[0], 0.10 + 0.02 * c.vary[1], 0.11 + 0.02 * c.vary[2]
@@ -184,7 +184,7 @@ def draw_lamp(c: Canvas) -> None:
     c.mark(0, 0.03)
 
 
-def draw_duck(c: Canvas) -> None:
+def _draw_duck(c: Canvas) -> None:
     down = c.colour((0.95, 0.80, 0.15), (0.93, 0.74, 0.18), (0.94, 0.90, 0.80))
     beak, eye = c.colour((0.92, 0.45, 0.10)), c.colour(DARK, spread=0.5)
     plump, neck, wing = 0.27 + 0.03 * c.vary[0], 0.74 + 0.06 * c.vary[1], 0.06 * c.vary[2]
@@ -223,31 +223,31 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "tree": Kind(draw=draw_tree, width=0.54, height=1.06, key_points=("top", "left", "right", "fork", "foot")),
-    "fir": Kind(draw=draw_fir, width=0.42, height=1.03, key_points=("top", "left", "right", "middle", "foot")),
+    "tree": Kind(draw=_draw_tree, width=0.54, height=1.06, key_points=("top", "left", "right", "fork", "foot")),
+    "fir": Kind(draw=_draw_fir, width=0.42, height=1.03, key_points=("top", "left", "right", "middle", "foot")),
     "house": Kind(
-        draw=draw_house, width=0.57, height=1.02, size=0.9,
+        draw=_draw_house, width=0.57, height=1.02, size=0.9,
         key_points=("ridge", "left eave", "right eave", "left corner", "right corner", "door"),
     ),
     "car": Kind(
-        draw=draw_car, width=0.66, height=0.6, size=1.1, faces=True,
+        draw=_draw_car, width=0.66, height=0.6, size=1.1, faces=True,
         key_points=("front wheel", "rear wheel", "roof", "headlight", "tail"),
     ),
     "person": Kind(
-        draw=draw_person, width=0.40, height=1.03,
+        draw=_draw_person, width=0.40, height=1.03,
         key_points=("head", "left hand", "right hand", "hip", "left foot", "right foot"),
     ),
     "dog": Kind(
-        draw=draw_dog, width=0.70, height=0.96, size=0.85, faces=True,
+        draw=_draw_dog, width=0.70, height=0.96, size=0.85, faces=True,
         key_points=("nose", "ear", "tail", "front foot", "rear foot"),
     ),
-    "flower": Kind(draw=draw_flower, width=0.38, height=1.07, key_points=("heart", "right leaf", "left leaf", "foot")),
+    "flower": Kind(draw=_draw_flower, width=0.38, height=1.07, key_points=("heart", "right leaf", "left leaf", "foot")),
     "mushroom": Kind(
-        draw=draw_mushroom, width=0.52, height=0.96, size=0.85, key_points=("top", "left", "right", "stem", "foot")
+        draw=_draw_mushroom, width=0.52, height=0.96, size=0.85, key_points=("top", "left", "right", "stem", "foot")
     ),
-    "lamp": Kind(draw=draw_lamp, width=0.20, height=1.05, size=1.1, key_points=("top", "light", "ring", "foot")),
+    "lamp": Kind(draw=_draw_lamp, width=0.20, height=1.05, size=1.1, key_points=("top", "light", "ring", "foot")),
     "duck": Kind(
-        draw=draw_duck, width=0.58, height=1.02, size=0.85, faces=True,
+        draw=_draw_duck, width=0.58, height=1.02, size=0.85, faces=True,
         key_points=("beak", "crown", "tail", "wing", "foot"),
     ),
 }  # fmt: skip

@@ -44,13 +44,13 @@ def draw_background(layout: Layout, size: int) -> tuple[np.ndarray, np.ndarray]:
 
     depth = np.clip((place - horizon) / (1 - horizon), 0, 1)[:, :, None]  # 0 far, 1 at the lower edge
     compress = 1 / (0.25 + depth)
-    fine, coarse = noise_tile(size, 0.03), noise_tile(size, 0.10, 1.0)
+    fine, coarse = noise_tile(size, 0.035, 0.5), noise_tile(size, 0.10, 1.0)
     offset = (layout.noise_offset * 2 * size).astype(np.int32)
     rows = (place[:, None] * size * compress * 1.6).astype(np.int32) + offset[:, 0, None, None]
     columns = ((place - 0.5) * size * compress + 2 * size).astype(np.int32) + offset[:, 1, None, None]
     spot = (rows % (2 * size)) * (2 * size) + columns % (2 * size)
-    grain = fine.reshape(-1)[spot]
-    rise = grain - fine.reshape(-1)[spot - 1]
+    grain = fine.reshape(-1)[spot] * (0.35 + 0.65 * depth)
+    rise = coarse.reshape(-1)[spot]
 
     scene = np.empty((count, CHANNELS, size, size), np.float32)
     near, far = layout.ground[:, 0, :, None], layout.ground[:, 1, :, None]
@@ -74,7 +74,7 @@ def draw_background(layout: Layout, size: int) -> tuple[np.ndarray, np.ndarray]:
         scene[:, RED + number] = colour + sky * (above - colour)
     level = 1 - sky
     hill = (depth == 0) * level
-    scene[:, RIGHT] = level * rise * (3 * layout.ground_noise[:, None, None]) + hill * slope[:, None, :] * 2
+    scene[:, RIGHT] = level * rise * (1.5 * layout.ground_noise[:, None, None]) + hill * slope[:, None, :] * 2
     scene[:, UP] = level * np.cos(layout.pitch)[:, None, None]
     scene[:, NEAR] = sky + level * np.sin(layout.pitch)[:, None, None] + 0.5 * hill
     scene[:, GLOW] = sky

@@ -11,7 +11,7 @@ from tfssl.toy_world.render import POINTS, Window, draw_background, draw_objects
 
 GROUND, FIRST_OBJECT = 1, 2
 """Values of `Scenes.instances`; 0 is the sky."""
-_CHUNK = 128
+_CHUNK = 512
 _LEAST_VISIBLE = 0.4
 _SMALLEST = 16
 
