@@ -1,0 +1,99 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfssl import batch_norm
+
+EPSILON = 1e-3
+
+
+def two_layers(dropout=0.0):
+    """Dense, batch norm, ReLU, Dense, batch norm; the second half is a model of its own."""
+    inner_inputs = keras.Input((4,))
+    x = keras.layers.BatchNormalization(name="second")(keras.layers.Dense(3)(inner_inputs))
+    inner = keras.Model(inner_inputs, x)
+    inputs = keras.Input((5,))
+    x = keras.layers.BatchNormalization(name="first", momentum=0.9)(keras.layers.Dense(4)(inputs))
+    x = keras.layers.Dropout(dropout)(keras.layers.ReLU()(x))
+    return keras.Model(inputs, inner(x)), inner
+
+
+def expected(model, inner, batches):
+    """Mean and variance of both layers, in numpy, from the definition."""
+    first, second = model.layers[1].get_weights(), inner.layers[1].get_weights()
+    scale, shift = model.get_layer("first").get_weights()[:2]
+    moments = [[], []]
+    rows = [len(batch) for batch in batches]
+    for batch in batches:
+        x = batch.astype(np.float64) @ first[0] + first[1]
+        moments[0].append((x.mean(0), (x**2).mean(0)))
+        x = np.maximum((x - x.mean(0)) / np.sqrt(x.var(0) + EPSILON) * scale + shift, 0)
+        x = x @ second[0] + second[1]
+        moments[1].append((x.mean(0), (x**2).mean(0)))
+    for layer in moments:
+        mean, square = (np.average(values, 0, rows) for values in zip(*layer, strict=True))
+        yield mean, square - mean**2
+
+
+def randomised(model):
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.uniform(0.2, 1.0, w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("rows", [(16, 16, 16), (16, 16, 5)])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_statistics_are_those_of_the_definition_and_nothing_else_changes(rows, frozen):
+    keras.utils.set_random_seed(0)
+    model, inner = two_layers()
+    randomised(inner)
+    scale = np.random.default_rng(2).uniform(0.5, 2, (2, 4))
+    model.get_layer("first").set_weights([*scale, np.zeros(4), np.ones(4)])
+    model.trainable = not frozen
+    weights = [v.numpy() for v in model.variables]
+    batches = [np.random.default_rng(k).normal(k, 1 + k, (n, 5)).astype("float32") for k, n in enumerate(rows)]
+    # Two more, which are past the number of steps.
+    batch_norm.estimate(model, [tf.constant(batch) for batch in [*batches, *batches[:2]]], 3)
+    layers = (model.get_layer("first"), inner.get_layer("second"))
+    for layer, (mean, variance) in zip(layers, expected(model, inner, batches), strict=True):
+        np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(layer.moving_variance.numpy(), variance, rtol=1e-4, atol=1e-5)
+        assert layer.trainable is not frozen
+    assert [layer.momentum for layer in layers] == [0.9, 0.99]
+    for variable, value in zip(model.variables, weights, strict=True):
+        if "moving_" not in variable.path:
+            np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_the_state_of_dropout_is_as_before():
+    model, _ = two_layers(dropout=0.5)
+    state = next(v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state"))
+    before = state.numpy()
+    batch_norm.estimate(model, [tf.random.stateless_normal([8, 5], [0, 0])] * 2, 2)
+    np.testing.assert_array_equal(state.numpy(), before)
+
+
+def test_a_batch_that_fails_leaves_the_statistics():
+    model, _ = two_layers()
+    before = [v.numpy() for v in model.variables]
+    good = tf.random.stateless_normal([8, 5], [0, 0])
+
+    def batches():
+        yield good
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        batch_norm.estimate(model, batches(), 2)
+    with pytest.raises(ValueError, match="no batch"):
+        batch_norm.estimate(model, [], 2)
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    model(good, training=True)  # and training goes on with the momentum of before
+    mean = model.layers[1](good).numpy().mean(0)
+    np.testing.assert_allclose(model.get_layer("first").moving_mean.numpy(), 0.1 * mean, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_without_batch_norm_is_left_alone():
+    batch_norm.estimate(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [], 2)
