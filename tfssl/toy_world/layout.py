@@ -8,6 +8,8 @@ from tfssl.toy_world.objects import CLASSES
 
 OBJECTS = 5
 """Places for objects in a scene; the first is the main object, the second the one in front of it."""
+MOST_TILT = 0.13
+"""Radians."""
 _SCENE, _OBJECT = 48, 24
 _DRAWS = _SCENE + OBJECTS * _OBJECT
 
@@ -161,7 +163,7 @@ def draw_layout(count: int, seed: int, start: int, stream: int = 0) -> Layout:
         lift=np.zeros_like(single(x)),
         scale=single(scale),
         stretch=single(1 + 0.18 * (2 * thing[:, :, 5] - 1)),
-        tilt=single(0.13 * (2 * thing[:, :, 6] - 1)),
+        tilt=single(MOST_TILT * (2 * thing[:, :, 6] - 1)),
         facing=single(np.where(thing[:, :, 7] < 0.5, -1, 1)),
         turn=single(0.8 * (2 * thing[:, :, 8] - 1)),
         vary=single(2 * thing[:, :, 9:17] - 1),

@@ -13,6 +13,7 @@ from tfssl.toy_world.sound import sound_of
 MOTIONS = ("hop", "sway", "pulse")
 """hop: up and down, sounds as it lands. sway: from side to side, sounds at both ends. pulse: swells, sounds at the
 largest."""
+_SWAY = 0.30
 _SCENE_STREAM, _MOTION_STREAM = 16, 40
 
 
@@ -61,7 +62,7 @@ def clip(
     motion = min(int(drawn[0] * len(MOTIONS)), len(MOTIONS) - 1)
     period, phase = 0.28 + 0.52 * drawn[1] ** 1.5, drawn[2]
     layout = _move(still, np.arange(count) / rate, motion, period, phase, drawn)
-    drawing = render(layout, size, keep_main_seen=False)
+    drawing = render(layout, size, keep_main_seen=False, most_tilt=_SWAY)
     beats = (np.arange(-1, np.ceil(seconds / period) + 1) + 1 - phase) * period
     beats = beats[(beats >= 0) & (beats < seconds)].astype(np.float32)
     label = int(still.class_ids[0, 0])
@@ -73,7 +74,7 @@ def clip(
         label=label,
         motion=motion,
         beats=beats,
-        class_ids=still.class_ids[0],
+        class_ids=layout.class_ids[0],
         boxes=drawing.boxes,
         visibility=drawing.visibility,
         instances=drawing.instances,
@@ -86,12 +87,13 @@ def _move(still: Layout, time: np.ndarray, motion: int, period: float, phase: fl
     turn = time / period + phase
     swing = {
         "hop": 0.22 * np.abs(np.sin(np.pi * turn)),
-        "sway": 0.30 * np.cos(np.pi * turn),
+        "sway": _SWAY * np.cos(np.pi * turn),
         "pulse": 0.16 * np.cos(2 * np.pi * turn),
     }[MOTIONS[motion]].astype(np.float32)
     way = -1 if still.x[0, 0] > 0.5 else 1
     speed = 0.04 + 0.13 * drawn[5]
-    moved.x[:, 0] += (way * speed * time).astype(np.float32)
+    far = 0.6  # it slows down rather than leave the picture, and never turns: frames keep an order
+    moved.x[:, 0] += (way * far * (1 - np.exp(-speed / far * time))).astype(np.float32)
     moved.facing[:, 0] = way
     for place in range(2, moved.x.shape[1]):
         moved.x[:, place] += (0.06 * (2 * drawn[6 + place] - 1) * time).astype(np.float32)

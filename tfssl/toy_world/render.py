@@ -82,7 +82,7 @@ def draw_background(layout: Layout, size: int) -> tuple[np.ndarray, np.ndarray]:
     return scene, sky
 
 
-def draw_objects(layout: Layout, size: int) -> dict[tuple[int, int], Window]:
+def draw_objects(layout: Layout, size: int, most_tilt: float) -> dict[tuple[int, int], Window]:
     """Draws every object by itself, those of a kind and about a size at once. Keys: (scene, place of the object)."""
     texture = noise_tile(size, 0.02)
     scenes, places = np.nonzero(layout.class_ids >= 0)
@@ -96,7 +96,9 @@ def draw_objects(layout: Layout, size: int) -> dict[tuple[int, int], Window]:
         kind = KINDS_LIST[kinds[members[0]]]
         most = 1.25 ** buckets[members[0]]
         for window, member in zip(
-            _draw_group(layout, size, kind, most, pixels[members], scenes[members], places[members], texture),
+            _draw_group(
+                layout, size, kind, most, pixels[members], scenes[members], places[members], texture, most_tilt
+            ),
             members,
             strict=True,
         ):
@@ -106,14 +108,14 @@ def draw_objects(layout: Layout, size: int) -> dict[tuple[int, int], Window]:
 
 def _draw_group(
     layout: Layout, size: int, kind: Kind, most: float, pixels: np.ndarray, scenes: np.ndarray, places: np.ndarray,
-    texture: np.ndarray,
+    texture: np.ndarray, most_tilt: float,
 ) -> list[Window]:  # fmt: skip
     """Draws objects of one kind, all of at most `most` pixels to their unit, in windows of one size."""
-    reach = int(np.ceil(most * (1.18 * kind.width + 0.14 * kind.height))) + 2
-    over, under = int(np.ceil(most * (kind.height + 0.14 * kind.width))) + 2, int(np.ceil(most * 0.16)) + 2
+    reach = int(np.ceil(most * (1.18 * kind.width + most_tilt * kind.height))) + 2
+    over, under = int(np.ceil(most * (kind.height + most_tilt * kind.width))) + 2, int(np.ceil(most * 0.16)) + 2
     at = (scenes, places)
     x, y = layout.x[at] * size, (layout.y[at] - layout.lift[at]) * size
-    top, left = np.floor(y).astype(int) - over, np.floor(x).astype(int) - reach
+    top, left = np.floor(y) - over, np.floor(x) - reach
     height, width = over + under, 2 * reach + 1
     facing = layout.facing[at] if kind.faces else np.ones_like(x)
     base = np.where(facing > 0, x - left, width - (x - left))[:, None, None]
@@ -123,10 +125,9 @@ def _draw_group(
     along = ((y - top)[:, None, None] - np.arange(height, dtype=np.float32)[:, None] - 0.5) / scale
     cosine, sine = np.cos(tilt), np.sin(tilt)
     offset = (layout.texture_offset[at] * size).astype(int)
-    noise = np.stack([
-        texture[row : row + height, column : column + width]
-        for row, column in zip(offset[:, 0] % (2 * size - height), offset[:, 1] % (2 * size - width), strict=True)
-    ])  # fmt: skip
+    rows = (offset[:, :1] + np.arange(height) - over) % (2 * size)
+    columns = (offset[:, 1:] + np.arange(width) - reach) % (2 * size)
+    noise = texture.reshape(-1)[rows[:, :, None] * (2 * size) + columns[:, None, :]]
     canvas = Canvas(
         ((cosine * across + sine * along) / stretch).astype(np.float32),
         (cosine * along - sine * across).astype(np.float32),
@@ -162,4 +163,7 @@ def _draw_group(
     layer[mirrored, RIGHT] *= -1
     shadow[mirrored] = shadow[mirrored][..., ::-1]
     solid = layer[:, COVER] > 0.5
-    return [Window(*parts) for parts in zip(top.tolist(), left.tolist(), layer, shadow, solid, points, strict=True)]
+    return [
+        Window(*parts)
+        for parts in zip(top.astype(int).tolist(), left.astype(int).tolist(), layer, shadow, solid, points, strict=True)
+    ]

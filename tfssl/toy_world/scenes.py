@@ -6,12 +6,12 @@ import numpy as np
 
 from tfssl.errors import UserError
 from tfssl.toy_world.canvas import BLUE, COVER, GLOW, RED, RIGHT
-from tfssl.toy_world.layout import OBJECTS, Layout, draw_layout
+from tfssl.toy_world.layout import MOST_TILT, OBJECTS, Layout, draw_layout
 from tfssl.toy_world.render import POINTS, Window, draw_background, draw_objects
 
 GROUND, FIRST_OBJECT = 1, 2
 """Values of `Scenes.instances`; 0 is the sky."""
-_CHUNK = 512
+_CHUNK = 256
 _LEAST_VISIBLE = 0.4
 _SMALLEST = 16
 
@@ -68,8 +68,11 @@ def scenes(count: int, size: int = 64, seed: int = 0, start: int = 0) -> Scenes:
     return render(draw_layout(count, seed, start), size)
 
 
-def render(layout: Layout, size: int, keep_main_seen: bool = True) -> Scenes:
-    """Draws the scenes of a layout. `keep_main_seen` brings a main object forward that is hidden too much."""
+def render(layout: Layout, size: int, keep_main_seen: bool = True, most_tilt: float = MOST_TILT) -> Scenes:
+    """Draws the scenes of a layout, in which no object is tilted by more than `most_tilt` radians.
+
+    `keep_main_seen` brings a main object forward that is hidden too much.
+    """
     count = len(layout.class_ids)
     out = Scenes(
         image=np.empty((count, size, size, 3), np.uint8),
@@ -87,7 +90,7 @@ def render(layout: Layout, size: int, keep_main_seen: bool = True) -> Scenes:
     for first in range(0, count, _CHUNK):
         rows = slice(first, min(first + _CHUNK, count))
         part = layout.take(rows)
-        windows = draw_objects(part, size)
+        windows = draw_objects(part, size, most_tilt)
         for begin in range(0, rows.stop - first, 16):
             few = slice(begin, min(begin + 16, rows.stop - first))
             buffer, sky = draw_background(part.take(few), size)
