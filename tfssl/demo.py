@@ -3,14 +3,17 @@
 import shutil
 from pathlib import Path
 
+import click
+
 import tfssl
+from tfssl import cli
 
 FOLDER = Path("runs/demo")
 TRAIN = "toy:images(count=3000)"
 TEST = "toy:images(count=1000, start=3000)"  # other scenes of the same world
 
 
-def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: int = 10) -> None:
+def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: int = 8) -> None:
     """Pretrains, evaluates, exports and draws into `folder`, and prints where everything is.
 
     A demo that is there already is made anew; any other folder of that name is left alone.
@@ -62,4 +65,6 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # As one of the commands, which keep TensorFlow quiet and tell the user's errors in one line.
+    cli.cli.add_command(click.command("demo")(main))
+    cli.main(["demo"])
