@@ -71,7 +71,9 @@ def test_extraction_drops_broken_rows_and_changes_no_variable():
     valid = np.array([True, False, True, True, True, True, True, False, True, True])
     assert features.grids_of(model, numbers=50) == {"stage1": 3, "stage2": 2}
     assert features.grids_of(model, grid=100) == {"stage1": 8, "stage2": 4}
-    found = features.extract(model, batches_of(images, valid, 4), 10, features.grids_of(model, numbers=50))
+    found = features.extract(
+        features.make_extractor(model, features.grids_of(model, numbers=50)), batches_of(images, valid, 4), 10
+    )
     assert found.broken == 2
     np.testing.assert_array_equal(found.index, np.flatnonzero(valid))
     expected = trunk.body(trunk.pixels(images[valid]), training=False).numpy()
@@ -87,10 +89,10 @@ def test_extraction_drops_broken_rows_and_changes_no_variable():
 def test_features_that_are_not_finite_are_refused():
     trunk = small_trunk()
     trunk.body.layers[1].set_weights([np.full(trunk.body.layers[1].get_weights()[0].shape, np.nan, np.float32)])
+    extractor = features.make_extractor(features.stage_model(trunk, 8), None)
+    batches = batches_of(np.ones((2, 8, 8, 3), np.uint8), np.ones(2, bool), 2)
     with pytest.raises(UserError, match="stage1 hold numbers that are not finite"):
-        features.extract(
-            features.stage_model(trunk, 8), batches_of(np.ones((2, 8, 8, 3), np.uint8), np.ones(2, bool), 2), 2, None
-        )
+        features.extract(extractor, batches, 2)
 
 
 @pytest.mark.parametrize(("count", "spread"), [(900, 1.0), (900, 2.5)])
@@ -242,3 +244,56 @@ def test_too_many_broken():
 
 def test_nothing_is_read_where_nothing_was_evaluated(tmp_path: Path):
     assert probing.read(tmp_path) is None
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    import tfssl
+
+    return tfssl.pretrain(
+        "toy:images(count=48, size=32)",
+        trunk="resnet10(width=4)",
+        size=32,
+        epochs=1,
+        batch_size=16,
+        out=tmp_path_factory.mktemp("evaluation") / "run",
+        report=False,
+        verbose=0,
+    )
+
+
+@pytest.mark.smoke
+def test_evaluate_a_run(run, monkeypatch):
+    import tfssl
+
+    folder = Path(run.folder)
+    trunk = run.trunk()
+    before = [variable.numpy() for variable in trunk.body.variables]
+    monkeypatch.setattr(type(run), "trunk", lambda self: trunk)
+    found = tfssl.evaluate(folder, "toy:images(count=100, size=32, seed=1)", batch_size=32)
+    for old, variable in zip(before, trunk.body.variables, strict=True):
+        np.testing.assert_array_equal(old, variable.numpy())
+    assert list(found.trained) == list(found.random) == ["linear", "knn"]
+    assert list(found.trained["knn"]) == list(found.random["linear"]) == ["stage1", "stage2", "stage3", "stage4"]
+    assert (found.train_images, found.test_images, len(found.classes), found.broken_files) == (80, 20, 10, 0)
+    assert found.largest_class == 0.1
+    assert "divided 80/20" in found.notes[0]
+    assert probing.read(folder) == found
+    assert (folder / "report.html").is_file()
+
+
+def test_broken_pictures_are_left_out_and_counted(run, tmp_path):
+    import tfssl
+
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        path = tmp_path / "data" / f"class{number % 2}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = tf.io.encode_jpeg(rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)).numpy()
+        path.write_bytes(data[: len(data) // 2] if number == 7 else b"text" if number == 8 else data)
+    found = tfssl.evaluate(run, tmp_path / "data", protocols="knn", max_broken=0.2, report=False)
+    assert found.broken_files == 2
+    assert found.train_images + found.test_images == 38
+    assert "2 pictures could not be decoded" in found.notes[1]
+    with pytest.raises(UserError, match="max-broken"):
+        tfssl.evaluate(run, tmp_path / "data", protocols="knn", max_broken=0, report=False)

@@ -1,7 +1,7 @@
 """The features of all stages of a frozen trunk, in one pass over the data."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+
+Extractor = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -81,29 +83,19 @@ def grids_of(model: keras.Model, numbers: int = 9216, grid: int | None = None) -
     }
 
 
-def extract(
-    model: keras.Model,
-    batches: Iterable[Mapping[str, tf.Tensor]],
-    count: int,
-    grids: Mapping[str, int] | None,
-    pooled: bool = True,
-) -> Features:
-    """Run a `stage_model` in test mode over `batches`, once.
+def make_extractor(model: keras.Model, grids: Mapping[str, int] | None, pooled: bool = True) -> Extractor:
+    """What `extract` runs: the `stage_model` in test mode and the pooling, traced once for batches of any size.
 
     Args:
-        model: of `stage_model`. No variable of it changes.
-        batches: dicts of "image" uint8 [b, S, S, 3], "valid" bool [b] and "index" int64 [b].
-        count: how many rows `batches` has at most (memory is taken once).
+        model: of `stage_model`.
         grids: the grid of each stage, or None for no maps.
-        pooled: whether to keep the global averages.
+        pooled: whether to give the global averages.
 
-    Values beyond the range of float16 are cut to it.
-
-    Raises:
-        UserError: a feature is no finite number.
+    Returns:
+        uint8 [n, S, S, 3] -> (maps, averages), both {stage: float16 [n, D]}. Values beyond the range of float16 are
+        cut to it.
     """
 
-    @tf.function(reduce_retracing=True)
     def features_of(images: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         maps = {name: tf.cast(value, tf.float32) for name, value in model(images, training=False).items()}
         flat = {name: pool_to_grid(maps[name], grid) for name, grid in (grids or {}).items()}
@@ -113,6 +105,22 @@ def extract(
             for part in (flat, mean)
         )
 
+    # A concrete function, or TensorFlow warns of retracing after a few small evaluations in one process.
+    signature = [tf.TensorSpec(model.input.shape, tf.uint8)]
+    return tf.function(features_of, input_signature=signature).get_concrete_function()
+
+
+def extract(extractor: Extractor, batches: Iterable[Mapping[str, tf.Tensor]], count: int) -> Features:
+    """Run an extractor over `batches`, once. No variable of its model changes.
+
+    Args:
+        extractor: of `make_extractor`.
+        batches: dicts of "image" uint8 [b, S, S, 3], "valid" bool [b] and "index" int64 [b].
+        count: how many rows `batches` has at most (memory is taken once).
+
+    Raises:
+        UserError: a feature is no finite number.
+    """
     stores: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
     index = np.zeros(count, np.int64)
     done = broken = 0
@@ -120,7 +128,7 @@ def extract(
         valid = np.asarray(batch["valid"])
         rows = int(valid.sum())
         broken += len(valid) - rows
-        for store, part in zip(stores, features_of(batch["image"]), strict=True):
+        for store, part in zip(stores, extractor(batch["image"]), strict=True):
             for name, value in part.items():
                 kept = value.numpy()[valid]
                 if not np.isfinite(kept).all():

@@ -4,7 +4,16 @@ import numpy as np
 import tensorflow as tf
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([None, None], tf.float32),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None, None], tf.float32),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([], tf.float32),
+    ]
+)
 def _votes(train, labels, test, classes, neighbours, temperature):
     similarity, nearest = tf.math.top_k(tf.matmul(test, train, transpose_b=True), neighbours, sorted=False)
     weights = tf.exp((similarity - 1.0) / temperature)

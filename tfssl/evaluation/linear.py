@@ -67,7 +67,7 @@ def linear_probe(
     batch_size: int = 256,
     rate: float = 0.01,
     weight_decay: float = 1e-4,
-    least_steps: int = 2000,
+    least_steps: int = 1000,
 ) -> np.ndarray:
     """Train the probe on `train` and give the probabilities of `test`.
 

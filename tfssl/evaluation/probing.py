@@ -37,6 +37,7 @@ def evaluate(
     neighbours: int = 20,
     epochs: int = 28,
     rate: float = 0.01,
+    report: bool = True,
 ) -> Evaluation:
     """Measure the features of every stage of a run, beside the same trunk with random weights.
 
@@ -58,6 +59,7 @@ def evaluate(
         neighbours: k of k-NN.
         epochs: of the linear probe.
         rate: the linear probe's learning rate at the start.
+        report: write the run's report.html anew.
 
     Raises:
         UserError: unknown protocol; data without labels, of one class, or with other classes in test than in
@@ -74,9 +76,9 @@ def evaluate(
 
     def measure(model: keras.Model) -> tuple[dict[str, dict[str, Score]], np.ndarray, Features, Features]:
         grids = features.grids_of(model, numbers, grid) if "linear" in wanted else None
+        extractor = features.make_extractor(model, grids, pooled="knn" in wanted)
         seen, unseen = (
-            features.extract(model, batches.plain(part, size, batch_size), part.count, grids, "knn" in wanted)
-            for part in (train, held_out)
+            features.extract(extractor, batches.plain(part, size, batch_size), part.count) for part in (train, held_out)
         )
         check_broken(train, seen.broken, max_broken)
         check_broken(held_out, unseen.broken, max_broken)
@@ -104,7 +106,7 @@ def evaluate(
 
     broken = seen.broken + unseen.broken + len(train.broken)
     broken += len(held_out.broken) if held_out.broken is not train.broken else 0
-    notes = [note[0].upper() + note[1:] + "."] if note else []
+    notes = [f"Data: {note}."] if note else []
     if broken:
         notes.append(f"{broken} pictures could not be decoded and were left out.")
     if train.fingerprint == held_out.fingerprint:
@@ -131,6 +133,10 @@ def evaluate(
         },
     )
     runs.write_json(run.folder / FILE_NAME, evaluation.as_json())
+    if report:
+        from tfssl.report import write_report
+
+        write_report(run)
     return evaluation
 
 

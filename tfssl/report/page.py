@@ -1,0 +1,169 @@
+"""`write_report`: gathers what a run's folder holds and puts it on one page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfssl import runs
+from tfssl.errors import UserError
+from tfssl.evaluation import probing
+from tfssl.evaluation.results import PROTOCOLS, Evaluation, percent
+from tfssl.report import figures
+from tfssl.runs import Run
+
+FILE_NAME = "report.html"
+PUZZLES = 6
+
+
+def write_report(run: Run | str | Path) -> Path:
+    """Write `report.html` into a run's folder: one file that needs no other and no network.
+
+    Settings, learning curves, puzzles with the network's answers, and, where `tfssl.evaluate` has run, each stage
+    beside random weights. What is missing is said on the page, with the command that makes it.
+
+    Args:
+        run: a run (`tfssl.load_run`) or its folder.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        UserError: the folder is no run, or cannot be written.
+    """
+    import jinja2
+
+    run = runs.load_run(run)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tfssl.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
+    page = environment.get_template("page.html.jinja").render(contents(run))
+    path = run.folder / FILE_NAME
+    with runs.replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def contents(run: Run) -> dict[str, Any]:
+    """What the page shows, by the names that the template has for it."""
+    lines = read_metrics(run.folder / "metrics.jsonl")
+    evaluation = probing.read(run.folder)
+    puzzles, no_puzzles = _puzzles(run)
+    curves = figures.learning_curves(lines)
+    return {
+        "title": f"{run.settings['tasks']} on {run.settings['trunk']}",
+        "folder": str(run.folder),
+        "data": run.data,
+        "sentences": [*training_sentences(run, lines), *(evaluation.sentences() if evaluation else [])],
+        "notes": list(evaluation.notes) if evaluation else [],
+        "tiles": _tiles(run, lines, evaluation),
+        "curves": {name: figures.as_svg(figure) for name, figure in curves.items()},
+        "puzzles": puzzles,
+        "no_puzzles": no_puzzles,
+        "evaluation": evaluation,
+        "bars": {
+            PROTOCOLS[protocol]: figures.as_svg(figures.stage_bars(evaluation, protocol))
+            for protocol in (evaluation.trained if evaluation else ())
+        },
+        "rows": _rows(evaluation) if evaluation else [],
+        "settings": {key: value for key, value in run.settings.items() if value is not None},
+        "versions": json.loads((run.folder / "run.json").read_text()).get("versions", {}),
+    }
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`; a line that a killed run left unfinished is passed over."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and {"step", "epoch"} <= line.keys():
+            lines.append(line)
+    return lines
+
+
+def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
+    """What pretraining came to, in plain words."""
+    settings = run.settings
+    total = settings["epochs"] * settings["steps_per_epoch"]
+    if not run.result:
+        done = max((line["step"] for line in lines), default=0)
+        return [f"The run has not ended: {done:,} of {total:,} steps are done. Go on by the command that began it."]
+    said = [
+        f"The trunk {settings['trunk']} learned {settings['tasks']} from {run.data['count']:,} pictures without labels "
+        f"for {_counted(settings['epochs'], 'epoch')} ({_counted(run.result['steps'], 'step')})."
+    ]
+    for name, value in run.result["metrics"].items():
+        if name.endswith("_accuracy"):
+            said.append(
+                f"Over the last epoch it answered {percent(value)} of the {name.removesuffix('_accuracy')} puzzles "
+                "right, counted on the pictures that it learned from."
+            )
+    broken = run.result.get("broken_files", 0)
+    if broken:
+        said.append(f"{_counted(broken, 'picture')} could not be read and took no part: broken.txt has the names.")
+    return said
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _puzzles(run: Run) -> tuple[dict[str, str], str]:
+    """Pictures by task name, and why there are none."""
+    from tfssl.gallery import draw
+
+    try:
+        return {name: figures.as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}, ""
+    except UserError as problem:
+        return {}, str(problem)
+
+
+def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
+    """The figures at the top of the page: (value, what it is, what to hold it against)."""
+    ends = [line for line in lines if line.get("epoch_end")]
+    tiles = []
+    for name, value in (ends[-1] if ends else {}).items():
+        if name.endswith("_accuracy"):
+            tiles.append((percent(value), name.replace("_", " "), "last epoch, training pictures"))
+    if evaluation:
+        scores, best = evaluation.trained[evaluation.main], evaluation.best_layer
+        low, high = evaluation.interval(evaluation.main, best)
+        what = f"{PROTOCOLS[evaluation.main]} on {best}"
+        tiles.append((percent(scores[best].top1), what, f"{100 * low:.1f} to {100 * high:.1f} %"))
+        if evaluation.main in evaluation.random:
+            best_random = max(score.top1 for score in evaluation.random[evaluation.main].values())
+            tiles.append((percent(best_random), "random weights", "best layer of the same trunk"))
+    if run.result:
+        tiles.append((f"{run.result['images_per_second']:,.0f}", "images a second", "while training"))
+    return tiles
+
+
+def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The lines of the table of stages."""
+    rows = []
+    for protocol, stages in evaluation.trained.items():
+        for stage, score in stages.items():
+            low, high = evaluation.interval(protocol, stage)
+            rival = evaluation.random.get(protocol, {}).get(stage)
+            rows.append(
+                {
+                    "protocol": PROTOCOLS[protocol],
+                    "stage": stage,
+                    "top1": f"{100 * score.top1:.1f}",
+                    "interval": f"{100 * low:.1f} to {100 * high:.1f}",
+                    "random": f"{100 * rival.top1:.1f}" if rival else "",
+                    "map": f"{100 * score.map:.1f}",
+                    "random_map": f"{100 * rival.map:.1f}" if rival else "",
+                    "best": protocol == evaluation.main and stage == evaluation.best_layer,
+                }
+            )
+    return rows
