@@ -1,11 +1,17 @@
 """The command line answers at once, and says nothing that is not its own."""
 
+import json
+import os
+import re
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+import tfssl
 
 HEAVY = {"tensorflow", "keras", "numpy", "matplotlib", "sklearn", "tensorflow_datasets", "tensorflow_io"}
 HELP = "import sys; sys.argv = ['tfssl', '--help']; from tfssl.cli import main; main()"
@@ -34,3 +40,57 @@ def test_nothing_heavy_is_imported(program):
     done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].split() == ["loaded:"]
     assert done.stderr == ""
+
+
+TOY = "toy:images(count=24,size=32)"
+TOY_TEST = "toy:images(count=12,size=32,start=24)"
+COMMANDS = {
+    "show": f"show {TOY} --to puzzles.png --size 32 --count 2",
+    "pretrain": f"pretrain {TOY} --trunk resnet10(width=8) --size 32 --epochs 1 --batch-size 8 --out run",
+    "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
+    "export": "export run model",
+    "check": "check model",
+    "embed": f"embed run {TOY} --to embeddings.npz",
+}
+PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ .*")  # Keras's bar, which --json sends to standard error
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What `tfssl ARGUMENTS` says and ends with, in a folder where a bare checkout would not be found by itself."""
+    command = [sys.executable, "-c", "from tfssl.cli import main; main()", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set for the tests; a user has not set it
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What every command says, run once and in order on one tiny run, with --json."""
+    folder = tmp_path_factory.mktemp("quiet")
+    return {name: run([*text.split(), "--json"], folder) for name, text in COMMANDS.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_says_only_its_own(said, name):
+    done = said[name]
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert isinstance(json.loads(line), dict)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr)
+    lines = [line.strip() for line in re.split(r"[\r\n\b]+", plain) if line.strip()]
+    assert [line for line in lines if not PROGRESS.fullmatch(line)] == []
+
+
+def test_wrong_input_is_one_line(tmp_path):
+    done = run(["show", "nowhere", "--to", "puzzles.png"], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "nowhere" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_is_tried():
+    from tfssl.cli import cli
+
+    assert set(cli.commands) == set(COMMANDS)
