@@ -127,8 +127,8 @@ class Run:
             raise UserError(
                 f"the run in {self.folder} has not ended, so it has no encoder; go on with it by the command that began it"
             )
-        model = keras.models.load_model(path, compile=False)
-        return Trunk(model.get_layer("pixels"), model.get_layer("body"), tuple(self.settings["stages"]))
+        _, pixels, body, _ = keras.models.load_model(path, compile=False).layers
+        return Trunk(pixels, body, tuple(self.settings["stages"]))
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: run, epochs, steps, images_per_second, metrics, broken_files."""

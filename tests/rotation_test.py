@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.tasks import TASKS, parse_task, parse_tasks
+from tfssl.tasks.rotation import Rotation, _sampled
+
+SEED = tf.constant([1, 2])
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+
+
+def make(task, images, graph=False):
+    function = tf.function(task.puzzles) if graph else task.puzzles
+    return [part.numpy() for part in function({"image": tf.constant(images)}, SEED)]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("rotations", [2, 4])
+def test_turned_back_it_is_the_source(images, rotations):
+    task = Rotation(rotations=rotations)
+    puzzle, answer, weight = make(task, images)
+    assert puzzle.shape == (5 * rotations, 8, 8, 3)
+    np.testing.assert_array_equal(answer, np.tile(np.arange(rotations), 5))
+    np.testing.assert_array_equal(weight, np.ones(5 * rotations))
+    for row, (turned, label) in enumerate(zip(puzzle, answer, strict=True)):
+        back = np.rot90(turned, -task.angles[label] // 90)
+        source = images[row // rotations]
+        assert (back == source).all() or (back == source[:, ::-1]).all()
+
+
+@pytest.mark.parametrize("rotations", [2, 4, 8])
+def test_eager_equals_graph_and_seed_decides(images, rotations):
+    task = Rotation(rotations=rotations)
+    eager, graph = make(task, images), make(task, images, graph=True)
+    for one, other in zip(eager, graph, strict=True):
+        np.testing.assert_array_equal(one, other)
+    others = [task.puzzles({"image": tf.constant(images)}, tf.constant([1, seed]))[0].numpy() for seed in range(8)]
+    assert any((other != eager[0]).any() for other in others)
+
+
+def test_eight_rotations_turn_by_45_degrees_and_show_no_corner():
+    size = 64
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    across = np.abs(y) < 4  # a bar through the middle, from left to right
+    images = np.where(across[None, :, :, None], 255, 60).astype(np.uint8).repeat(3, 3)
+    puzzle, answer, _ = make(Rotation(rotations=8), images)
+    side = puzzle.shape[1]
+    assert side <= size / np.sqrt(2)
+    assert puzzle.min() >= 60  # a corner from outside of the picture would be black or a mirror image; none is darker
+    for turned, label in zip(puzzle, answer, strict=True):
+        angle = np.radians(Rotation(rotations=8).angles[label])
+        yy, xx = np.mgrid[:side, :side] - (side - 1) / 2
+        distance = np.abs(xx * np.sin(angle) + yy * np.cos(angle))  # from the turned bar; y points down
+        assert turned[distance < 2].min() > 200
+        assert turned[distance > 6].max() < 100
+
+
+def test_45_degrees_stay_inside_the_picture():
+    outside = np.zeros((1, 33, 33, 3), np.uint8)
+    y, x = np.mgrid[:33, :33] - 16
+    outside[0][np.hypot(y, x) > 16.5] = 255  # only what a square of S / sqrt(2) cannot reach
+    for degrees in (0.0, 45.0):
+        assert _sampled(tf.constant(outside), degrees).numpy().max() == 0
+
+
+def test_both_halves_of_eight_are_as_sharp():
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    upright, turned = (np.float32(_sampled(tf.constant(images), degrees)) for degrees in (0.0, 45.0))
+    # Noise loses variance by interpolation: to 1/4 halfway between four pixels, to 4/9 on the average of all places.
+    assert 0.4 < upright.var() / turned.var() < 1.0
+
+
+def test_settings_are_read_and_written():
+    assert parse_task("rotation") == Rotation()
+    task = parse_task("rotation(rotations=8, weight=2)")
+    assert task == Rotation(rotations=8, weight=2)
+    assert parse_task(str(task)) == task
+    assert str(Rotation()) == "rotation"
+    assert parse_tasks(["rotation(dropout=0.5)"]) == [Rotation(dropout=0.5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rotations", "unknown task 'rotations'; tasks are: rotation"),
+        ("rotation(angle=4)", "no setting 'angle'"),
+        ("rotation(rotations=3)", "expected one of 2, 4, 8"),
+        ("rotation(dropout=1.0)", "expected a rate"),
+        ("rotation, rotation", "2 times"),
+    ],
+)
+def test_wrong_text(text, says):
+    with pytest.raises(UserError, match=says):
+        parse_tasks(text)
+
+
+def test_picture_says_what_is_right_and_what_wrong(images):
+    puzzle, answer, _ = make(Rotation(), images)
+    guess = np.eye(4)[(answer + (np.arange(20) == 0)) % 4]
+    figure = Rotation().picture(puzzle, answer, guess, count=2)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 8
+    assert titles[:2] == ["0° → 90°", "90° → 90°"]
+    assert figure.axes[0].title.get_color() != figure.axes[1].title.get_color()
+    assert [axes.get_title() for axes in Rotation().picture(puzzle, answer, count=1).axes] == ["0°", "90°", "180°", "270°"]
+
+
+def test_registry_names():
+    assert all(task.name == name for name, task in TASKS.items())
