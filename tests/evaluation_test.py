@@ -188,7 +188,12 @@ def test_sentences_say_what_came_out():
     assert "0.5 points ahead" in level[1]
     assert "no gain from pretraining is shown" in level[1]
     assert len(level) == 2
-    assert "NOT ahead" in evaluation_of([0.5], [0.56]).sentences()[1]
+    behind = evaluation_of([0.5], [0.56]).sentences()[1]
+    assert "NOT ahead" in behind
+    assert "6.0 points behind: pretraining has made these features worse" in behind
+    assert "NOT ahead of the best layer" in evaluation_of([0.5], [0.5]).sentences()[1]
+    assert "but level, within the uncertainty of 1.4 points" in evaluation_of([0.5], [0.5]).sentences()[1]
+    assert "no gain from pretraining is shown" in evaluation_of([0.5], [0.51], test_images=100).sentences()[1]
 
 
 def test_json_and_table():
@@ -197,6 +202,9 @@ def test_json_and_table():
     assert content["linear"] == {"stage1": {"top1": 0.65, "map": 0.325}, "stage2": {"top1": 0.728, "map": 0.364}}
     assert content["random"]["linear"]["stage1"] == {"top1": 0.541, "map": 0.2705}
     assert content["best_layer"] == "stage2"
+    assert content["notes"] == ["Divided 80/20."]
+    assert content["summary"] == evaluation.sentences()
+    assert content["top1_interval"]["linear"]["stage2"] == pytest.approx([0.7192, 0.7366], abs=1e-4)
     assert "knn" not in content
     assert Evaluation.from_json(content) == evaluation
     lines = str(evaluation).splitlines()

@@ -68,7 +68,7 @@ def test_report_before_and_after_evaluation(run):
     accuracy = run.result["metrics"]["rotation_accuracy"]
     assert f"answered {100 * accuracy:.1f}\u00a0% of the rotation puzzles right" in before.text
     assert f"tfssl evaluate {run.folder} LABELLED_DATA" in before.text
-    assert "learning rate0.1" in before.text.replace("\n", "")
+    assert "learning rate0.1" in before.text
     assert len(before.links) == 3  # loss, accuracy, puzzles
 
     write_json(Path(run.folder) / "evaluation.json", EVALUATION.as_json())

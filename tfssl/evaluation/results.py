@@ -89,14 +89,13 @@ class Evaluation:
         points = 100 * (share - other)
         what = f"the best layer of the same trunk with random weights ({rival}, {percent(other)})"
         width = self._unclear(share, other)
-        if points <= 0:
-            return f"It is NOT ahead of {what}: pretraining has gained nothing here."
-        if width is not None:
-            return (
-                f"It is {points:.1f} points ahead of {what}, which is within the uncertainty of {100 * width:.1f} "
-                "points: no gain from pretraining is shown."
-            )
-        return f"It is {points:.1f} points ahead of {what}."
+        if width is None:
+            told = "." if points > 0 else ": pretraining has made these features worse."
+        else:
+            told = f", within the uncertainty of {100 * width:.1f} points: no gain from pretraining is shown."
+        if points > 0:
+            return f"It is {points:.1f} points ahead of {what}{told}"
+        return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{told}"
 
     def as_json(self) -> dict[str, Any]:
         """`{"linear": {stage: {"top1", "map"}}, "knn": ..., "random": {"linear": ..., "knn": ...}, "best_layer", ...}`.
@@ -123,7 +122,8 @@ class Evaluation:
             "classes": list(self.classes),
             "largest_class": self.largest_class,
             "broken_files": self.broken_files,
-            "notes": [*self.notes, *self.sentences()],
+            "notes": list(self.notes),
+            "summary": self.sentences(),
             "details": dict(self.details),
         }
 
@@ -138,15 +138,14 @@ class Evaluation:
                 if protocol in part
             }
 
-        evaluation = cls(
+        return cls(
             trained=scores(data),
             random=scores(data["random"]),
             details=data["details"],
             classes=tuple(data["classes"]),
+            notes=tuple(data["notes"]),
             **{key: data[key] for key in ("train_images", "test_images", "broken_files", "largest_class")},
         )
-        own = set(evaluation.sentences())
-        return dataclasses.replace(evaluation, notes=tuple(note for note in data["notes"] if note not in own))
 
     def __str__(self) -> str:
         rows = [("protocol", "stage", "top-1", "random", "mAP", "random", "")]

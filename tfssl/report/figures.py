@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Lines = Sequence[dict[str, Any]]
 
 NOT_METRICS = ("step", "epoch", "epoch_end", "learning_rate", "images_per_second")
+LEAST_POINTS = 4  # of an epoch that is drawn from inside; with fewer there would be stray dashes
 SIZE = (4.4, 2.9)  # inches; small, so that its letters can still be read on a telephone
 TRAINED, RANDOM, QUIET = "#1f6f8b", "#b8c4c9", "#5c6b73"
 
@@ -34,7 +35,7 @@ def _curve(lines: Lines, name: str) -> "Figure":
     ends = [(line["step"], scale * line[name]) for line in lines if name in line and line.get("epoch_end")]
     for epoch in sorted({line["epoch"] for line in lines}):
         points = [(line["step"], scale * line[name]) for line in lines if name in line and line["epoch"] == epoch]
-        if points:
+        if len(points) >= LEAST_POINTS:
             axes.plot(*zip(*points, strict=True), color=RANDOM, linewidth=1)
     if ends:
         axes.plot(*zip(*ends, strict=True), color=TRAINED, linewidth=1.6, marker="o", markersize=3.5)

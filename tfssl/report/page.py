@@ -1,6 +1,7 @@
 """`write_report`: gathers what a run's folder holds and puts it on one page."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,11 @@ def contents(run: Run) -> dict[str, Any]:
             for protocol in (evaluation.trained if evaluation else ())
         },
         "rows": _rows(evaluation) if evaluation else [],
-        "settings": {key: value for key, value in run.settings.items() if value is not None},
-        "versions": json.loads((run.folder / "run.json").read_text()).get("versions", {}),
+        "settings": {
+            "Pretraining": _readable(run.settings | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}),
+            "Evaluation": _readable(evaluation.details) if evaluation else {},
+            "Versions": json.loads((run.folder / "run.json").read_text()).get("versions", {}),
+        },
     }
 
 
@@ -111,6 +115,19 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     if broken:
         said.append(f"{_counted(broken, 'picture')} could not be read and took no part: broken.txt has the names.")
     return said
+
+
+def _readable(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as a person writes them; those that are not set are left out."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, Mapping):
+            return ", ".join(f"{key} {inner}" for key, inner in value.items())
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    return {key: text(value) for key, value in settings.items() if value not in (None, {})}
 
 
 def _counted(number: int, noun: str) -> str:
