@@ -1,0 +1,105 @@
+"""`check`: replays the golden vectors of an export: is what is served what was measured?"""
+
+import dataclasses
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.export.golden import Golden, read_golden
+from tfssl.export.versions import newest_version
+
+TOLERANCE = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """What a replay found.
+
+    Attributes:
+      folder: the version that was replayed.
+      signatures: those that were called.
+      pictures: how many golden vectors there are.
+      difference: largest absolute difference of an embedding's number.
+      cosine: least cosine between an embedding and its golden one.
+      tolerance: largest difference that passes: 1e-5, times the largest number of the golden embeddings where this is
+        more than 1, as single precision has no more digits.
+      wrong: pictures that are called valid and are not, or the other way round.
+    """
+
+    folder: str
+    signatures: tuple[str, ...]
+    pictures: int
+    difference: float
+    cosine: float
+    tolerance: float
+    wrong: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether all agree."""
+        return self.wrong == 0 and self.difference <= self.tolerance
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints."""
+        return dataclasses.asdict(self) | {"ok": self.ok}
+
+    def __str__(self) -> str:
+        verdict = "as measured" if self.ok else "NOT as measured"
+        wrong = f", {self.wrong} told wrongly whether it is a picture" if self.wrong else ""
+        return (
+            f"{self.folder}: {verdict}. {self.pictures} golden vectors through {' and '.join(self.signatures)}:"
+            f" largest difference {self.difference:.1e} (tolerance {self.tolerance:.1e}),"
+            f" least cosine {self.cosine:.7f}{wrong}"
+        )
+
+
+def check(folder: str | Path) -> Check:
+    """Replays the golden vectors of the newest version in a folder, or of the version that the folder is.
+
+    Raises:
+      UserError: the folder is no export, or one that cannot be loaded.
+    """
+    version = newest_version(folder)
+    path = version / "assets.extra" / "golden.npz"
+    if not path.is_file():
+        raise UserError(f"{version} has no golden vectors ({path.name}); expected a folder that `tfssl export` wrote")
+    try:
+        golden = read_golden(path)
+        loaded = tf.saved_model.load(str(version))
+        found = _replay(loaded.signatures, golden)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, tf.errors.OpError) as problem:
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        raise UserError(f"{version} cannot be replayed ({reason}); export the run again") from problem
+    wrong = int(np.sum(found["valid"] != golden.valid))
+    expected = golden.embedding.astype(np.float64)
+    given = [found["serving_default"].astype(np.float64), found["pixels"].astype(np.float64)]
+    return Check(
+        folder=str(version),
+        signatures=("serving_default", "pixels"),
+        pictures=len(golden.encoded),
+        difference=max(float(np.abs(one - expected).max()) for one in given),
+        cosine=min(_least_cosine(one[golden.valid], expected[golden.valid]) for one in given),
+        tolerance=TOLERANCE * max(1.0, float(np.abs(expected).max())),
+        wrong=wrong,
+    )
+
+
+def _replay(signatures: Any, golden: Golden) -> dict[str, np.ndarray]:
+    served = signatures["serving_default"](image_bytes=tf.constant(golden.encoded))
+    direct = signatures["pixels"](pixels=tf.constant(golden.pixels))["embedding"].numpy()
+    return {
+        "valid": served["valid"].numpy(),
+        "serving_default": served["embedding"].numpy(),
+        "pixels": np.where(golden.valid[:, None], direct, 0.0),  # black pixels have an embedding, no picture has none
+    }
+
+
+def _least_cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """The least cosine between rows; two rows of zeros agree."""
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosine = np.where(lengths > 0, np.sum(one * other, 1) / np.where(lengths > 0, lengths, 1), 1.0)
+    return float(cosine.min(initial=1.0))

@@ -1,0 +1,155 @@
+"""`export`: an encoder as a SavedModel that decodes, crops and scales by itself, for TensorFlow Serving or anybody.
+
+DIR/<version>/saved_model.pb, variables/   signatures `serving_default` (encoded pictures) and `pixels`
+DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers
+DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
+DIR/<version>/assets.extra/encoder.json    size, layer, trunk, dimensions, versions
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.export.golden import make_golden
+from tfssl.export.versions import check_version, new_version, newest_version
+from tfssl.pipelines import pixels
+
+if TYPE_CHECKING:
+    from tfssl.runs import Run
+
+__all__ = ["Exported", "export", "newest_version"]
+
+PARALLEL = 8
+"""Rows of a request that are decoded at once; a server with fewer cores shares them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What `export` wrote.
+
+    Attributes:
+      saved_model: folder of the new version.
+      signatures: their names.
+      embedding_size: numbers in an embedding.
+    """
+
+    saved_model: str
+    signatures: tuple[str, ...]
+    embedding_size: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        signatures = " and ".join(self.signatures)
+        return f"SavedModel {self.saved_model}: embeddings of {self.embedding_size} numbers; signatures {signatures}"
+
+
+def export(
+    run: "Run | str | Path", folder: str | Path, layer: str | None = None, version: int | None = None
+) -> Exported:
+    """Writes the encoder of a run to `folder/<version>`, whole or not at all.
+
+    Signatures: `serving_default` takes `image_bytes` string [N], encoded pictures, and returns `embedding` float32
+    [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
+    [N, S, S, 3], S the run's size, and returns `embedding`. Only ops of TensorFlow itself. The golden vectors hold up
+    to eleven pictures of the run's own data: they travel with the model. N is at least 1: TensorFlow 2.21 on CPU fails
+    on the convolutions of an empty request.
+
+    Args:
+      run: a run, or its folder.
+      folder: DIR; made where it is missing.
+      layer: a stage, such as "stage3"; the last one where None.
+      version: number of the version; one more than the largest there where None.
+
+    Raises:
+      UserError: a run that has not ended, an unknown layer, a version that exists, a folder that cannot be written.
+    """
+    if isinstance(run, (str, Path)):
+        from tfssl.runs import load_run
+
+        run = load_run(run)
+    folder = Path(folder)
+    check_version(folder, version)  # before minutes of work
+    size = int(run.settings["size"])
+    encoder = run.encoder(layer)
+    golden = make_golden(encoder, run.data, size)
+    dimensions = int(encoder.output_shape[-1])
+    with _writing(folder), new_version(folder, version) as (building, final):
+        signatures = write_saved_model(encoder, size, building)
+        encoder.save(building / "encoder.keras")
+        extra = building / "assets.extra"
+        extra.mkdir()
+        golden.write(extra / "golden.npz")
+        (extra / "encoder.json").write_text(json.dumps(_description(run, layer, dimensions), indent=2) + "\n")
+    return Exported(str(final[0]), signatures, dimensions)
+
+
+def write_saved_model(encoder: keras.Model, size: int, folder: Path) -> tuple[str, ...]:
+    """Writes a SavedModel of an encoder, uint8 [N, size, size, 3] -> float32 [N, D]; returns its signatures' names."""
+
+    def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"embedding": encoder(images, training=False)}
+
+    def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        images, valid = pixels.pictures(image_bytes, size, parallel=PARALLEL)
+        embedding = from_pixels(images)["embedding"]
+        return {"embedding": tf.where(valid[:, None], embedding, 0.0), "valid": valid}
+
+    encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+    decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
+    archive = keras.export.ExportArchive()
+    archive.track(encoder)
+    archive.add_endpoint("serving_default", from_bytes, input_signature=[encoded])
+    archive.add_endpoint("pixels", from_pixels, input_signature=[decoded])
+    with _quiet():
+        archive.write_out(str(folder), verbose=False)
+    return ("serving_default", "pixels")
+
+
+def _description(run: "Run", layer: str | None, dimensions: int) -> dict[str, Any]:
+    from tfssl.versions import versions
+
+    settings = run.settings
+    return {
+        "trunk": settings["trunk"],
+        "layer": layer or settings["stages"][-1],
+        "size": settings["size"],
+        "dimensions": dimensions,
+        "tasks": settings["tasks"],
+        "versions": versions(),
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the line of TensorFlow's that tells where the assets are."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turns what goes wrong when TensorFlow or Keras writes into one line for the user."""
+    from tfssl import runs
+
+    try:
+        with runs.writing(folder):
+            yield
+    except tf.errors.OpError as problem:
+        reason = str(problem.message).strip().splitlines()[0]
+        raise UserError(f"cannot write {folder}: {reason}; free some space or choose another place") from problem

@@ -1,0 +1,97 @@
+"""Folders of versions, as TensorFlow Serving polls them: DIR/1, DIR/2 and on. The largest number is what is served."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfssl.errors import UserError
+
+
+def newest_version(folder: str | Path) -> Path:
+    """The newest version in a folder that `export` wrote; the folder itself if it is one. Raises UserError."""
+    folder = Path(folder)
+    if (folder / "saved_model.pb").is_file():
+        return folder
+    complete = [number for number in numbers(folder) if (folder / str(number) / "saved_model.pb").is_file()]
+    if not complete:
+        why = "holds no SavedModel" if folder.is_dir() else "does not exist"
+        raise UserError(f"{folder} is no export (it {why}); expected a folder that `tfssl export RUN DIR` wrote")
+    return folder / str(max(complete))
+
+
+def numbers(folder: Path) -> list[int]:
+    """The numbers of the versions in a folder, in order; [] where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(name) for name in os.listdir(folder) if re.fullmatch(r"[0-9]+", name))
+
+
+def check_version(folder: Path, version: int | None) -> None:
+    """Raises UserError where `version` cannot be written to `folder`."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; expected a folder to export to")
+    if version is None:
+        return
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise UserError(f"version {version!r} is given; expected a whole number from 1, or none for the next free one")
+    if os.path.lexists(folder / str(version)):
+        raise UserError(
+            f"{folder} has a version {version} already; give another --version, or none for the next free one"
+        )
+
+
+@contextlib.contextmanager
+def new_version(folder: Path, version: int | None) -> Iterator[tuple[Path, list[Path]]]:
+    """A folder to write a version to, which gets its name when the block ends well and goes away when it does not.
+
+    Until then it lies in a folder with a hidden name beside the versions: TensorFlow Serving takes only children whose
+    name is a number, and a rename is atomic only within one file system.
+
+    Args:
+      folder: where the versions are; made where it is missing.
+      version: its number; the largest there plus one where None.
+
+    Yields:
+      The folder to write to, and a list that holds the final one after the block.
+
+    Raises:
+      UserError: the version exists.
+      OSError: nothing can be written there.
+    """
+    check_version(folder, version)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    hidden = None
+    final: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(prefix=".", dir=folder))
+        # One level down, because mkdtemp gives permissions that a server of another user could not read with.
+        building = hidden / "version"
+        building.mkdir()
+        yield building, final
+        final.append(_rename(building, folder, version))
+    finally:
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
+        if not final:
+            for each in missing:
+                with contextlib.suppress(OSError):  # somebody else put something there meanwhile
+                    each.rmdir()
+
+
+def _rename(building: Path, folder: Path, version: int | None) -> Path:
+    while True:
+        number = max(numbers(folder), default=0) + 1 if version is None else version
+        final = folder / str(number)
+        check_version(folder, version)
+        try:
+            building.rename(final)
+            return final
+        except OSError:
+            # Another export took the number since; with a number of its own choice this one must not go elsewhere.
+            if version is not None or not final.exists():
+                raise
