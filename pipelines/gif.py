@@ -13,15 +13,16 @@ from tfssl.pipelines import headers
 _MOST_BLOCKS = 16384
 
 
-def first_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def first_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Cuts out the first frame.
 
     Args:
       data: string scalar, a GIF.
 
     Returns:
-      A GIF that has this frame alone, without transparency, and int32 [4]: its place on the canvas (top, left, height,
-      width). Raises in the graph where the frame is not complete or does not lie on the canvas.
+      A GIF that has this frame alone, without transparency, and int32 [2] twice: the pixels of the canvas above and
+      left of it, and those below and right of it. Raises in the graph where the frame is not complete or does not lie
+      on the canvas.
     """
     start, transparent = _find_frame(data)
     place = headers.words(data, start + 1, 4, little=True)  # left, top, width, height
@@ -45,7 +46,7 @@ def first_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             tf.strings.substr(data, local + local_size, end - local - local_size) + b";",
         ]
     )
-    return frame, tf.gather(place, [1, 0, 3, 2])
+    return frame, place[1::-1], (canvas - place[:2] - place[2:])[::-1]
 
 
 def _byte(data: tf.Tensor, position: tf.Tensor | int) -> tf.Tensor:

@@ -1,10 +1,11 @@
 """What the first bytes of a picture say: format, size, orientation, and whether TensorFlow should decode it at all.
 
-Everything here runs in the graph and never raises. Bytes are read through `words`, which clamps: `tf.strings.substr`
-past the end would raise with raw bytes in its message.
+Everything here runs in the graph, for all pictures of a batch at once, and never raises. Bytes are read through
+`words`, which clamps: `tf.strings.substr` past the end would raise with raw bytes in its message.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -32,8 +33,16 @@ _ORIENTATION_TAG = 0x0112
 _MOST_TAGS = 512
 
 
+def apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose graph is not copied into its caller's: a rare branch then costs next to nothing.
+
+    TensorFlow 2.21 runs through every op of a branch that is not taken.
+    """
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+
+
 class Header(NamedTuple):
-    """int32 scalars. Height and width are in pixels as stored, before the orientation is applied.
+    """int32 [N] each. Height and width are in pixels as stored, before the orientation is applied.
 
     Attributes:
       format: UNKNOWN, JPEG, PNG, GIF, BMP or WEBP.
@@ -52,7 +61,7 @@ class Header(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What one format's parser returns. `exif` is where the TIFF structure starts, 0 for none."""
+    """What one format's parser returns, int32 [N]. `exif` is where the TIFF structure starts, 0 for none."""
 
     height: tf.Tensor
     width: tf.Tensor
@@ -61,68 +70,101 @@ class _Found(NamedTuple):
 
 
 def words(data: tf.Tensor, position: tf.Tensor | int, count: int, little: bool = False) -> tf.Tensor:
-    """int32 [count]: unsigned 16-bit numbers of `data` from byte `position` on; zeros past the end."""
-    piece = tf.strings.substr(data, tf.clip_by_value(position, 0, tf.strings.length(data)), 2 * count)
+    """int32 [..., count]: unsigned 16-bit numbers of each `data` from its byte `position` on; zeros past the end.
+
+    `data` is string [...] and `position` int32, of the same shape or one for all.
+    """
+    length = tf.strings.length(data)
+    begin = tf.clip_by_value(tf.broadcast_to(position, tf.shape(data)), 0, length)
+    piece = tf.strings.substr(data, begin, tf.fill(tf.shape(data), 2 * count))
     numbers = tf.io.decode_raw(piece, tf.uint16, little_endian=little, fixed_length=2 * count)
-    return tf.ensure_shape(tf.cast(numbers, tf.int32), [count])
+    return tf.ensure_shape(tf.cast(numbers, tf.int32), [*data.shape, count])
 
 
-def read_header(data: tf.Tensor, complete: bool = True) -> Header:
-    """Reads format, size and EXIF orientation of one encoded picture.
+def read_headers(data: tf.Tensor, complete: bool = True) -> Header:
+    """Reads format, size and EXIF orientation of encoded pictures.
 
     EXIF as in the standard CIPA DC-008 (APP1 of JPEG, `eXIf` of PNG before its pixels, `EXIF` of WebP), both byte
     orders. An orientation that only XMP has is not seen.
 
     Args:
-      data: string scalar, the bytes of a file.
+      data: string [N], the bytes of files.
       complete: False where `data` may be only the first bytes of a file: what they do not reach is then NEED_MORE
         instead of broken.
 
     Returns:
       A `Header`; what is wrong is in its `problem`.
     """
-    data = tf.reshape(tf.convert_to_tensor(data), [])
-    short = tf.constant(BREAKS_OFF if complete else NEED_MORE)
-    start = words(data, 0, 8)
-    kind = _format(start)
-    parsers = [
-        lambda: _Found(*(tf.constant(number) for number in (0, 0, 0, NOT_A_PICTURE))),
-        lambda: _jpeg(data, short),
-        lambda: _png(data, short),
-        lambda: _gif(data, short),
-        lambda: _bmp(data, short),
-        lambda: _webp(data, short, complete),
-    ]
-    found = _Found(*tf.switch_case(kind, parsers))
-    orientation = tf.cond(found.exif > 0, lambda: _orientation(data, found.exif), lambda: tf.constant(1))
+    length = tf.strings.length(data)
+    short = BREAKS_OFF if complete else NEED_MORE
+    kind = _format(words(data, 0, 8))
+    nothing = tf.zeros_like(kind)
+    found = _Found(nothing, nothing, nothing, tf.fill(tf.shape(kind), NOT_A_PICTURE))
+    parsers = {JPEG: _jpeg, PNG: _png, GIF: _gif, BMP: _bmp, WEBP: _webp}
+    for number, parse in parsers.items():
+        mine = kind == number
+        # Files of another format show the parser no bytes, so its loops end at once for them.
+        found = tf.cond(
+            tf.reduce_any(mine),
+            lambda parse=parse, mine=mine, found=found: _Found(
+                *(
+                    tf.where(mine, new, old)
+                    for new, old in zip(parse(tf.where(mine, data, ""), short), found, strict=True)
+                )
+            ),
+            lambda found=found: found,
+        )
+    orientation = tf.cond(
+        tf.reduce_any(found.exif > 0), lambda: _orientation(data, found.exif), lambda: tf.ones_like(kind)
+    )
+    problem = found.problem
     if not complete:  # even the signature may be cut
-        found = found._replace(problem=tf.where(tf.strings.length(data) < 16, short, found.problem))
+        problem = tf.where(length < 16, short, problem)
     pixels = tf.cast(found.height, tf.int64) * tf.cast(found.width, tf.int64)
-    problem = tf.where((found.problem == 0) & (tf.minimum(found.height, found.width) < 1), NO_PIXELS, found.problem)
+    problem = tf.where((problem == 0) & (tf.minimum(found.height, found.width) < 1), NO_PIXELS, problem)
     problem = tf.where((problem == 0) & (pixels > MAX_PIXELS), TOO_LARGE, problem)
     return Header(kind, found.height, found.width, orientation, tf.ones_like(kind), problem)
 
 
+def _merge(
+    mine: tf.Tensor, parse: Callable[[tf.Tensor, int], _Found], data: tf.Tensor, short: int, found: _Found
+) -> _Found:
+    """`found`, with the rows `mine` (bool [N]) as one parser reads them; it is not run where it has none."""
+
+    def merged() -> _Found:
+        # Files of another format show the parser no bytes, so its loops end at once for them.
+        shown = tf.cond(tf.reduce_all(mine), lambda: data, lambda: tf.where(mine, data, ""))
+        return _Found(*(tf.where(mine, new, old) for new, old in zip(parse(shown, short), found, strict=True)))
+
+    return tf.cond(tf.reduce_any(mine), merged, lambda: found)
+
+
+def read_header(data: tf.Tensor, complete: bool = True) -> Header:
+    """`read_headers` of one picture: a string scalar in, int32 scalars out. Many at once are far cheaper."""
+    return Header(*(field[0] for field in read_headers(tf.reshape(data, [1]), complete)))
+
+
 def _format(start: tf.Tensor) -> tf.Tensor:
-    """int32 scalar: the format that the first eight big-endian words announce."""
+    """int32 [N]: the format that the first eight big-endian words [N, 8] announce."""
 
     def begins(*numbers: int) -> tf.Tensor:
-        return tf.reduce_all(start[: len(numbers)] == tf.constant(numbers))
+        return tf.reduce_all(start[:, : len(numbers)] == tf.constant(numbers), axis=1)
 
     # In the order of the constants: JPEG, PNG, GIF, BMP, WEBP.
     matches = tf.stack(
         [
-            start[0] == 0xFFD8,
+            begins(0xFFD8),
             begins(0x8950, 0x4E47, 0x0D0A, 0x1A0A),
             begins(0x4749, 0x4638),
-            start[0] == 0x424D,
-            begins(0x5249, 0x4646) & (start[4] == 0x5745) & (start[5] == 0x4250),
-        ]
+            begins(0x424D),
+            begins(0x5249, 0x4646) & (start[:, 4] == 0x5745) & (start[:, 5] == 0x4250),
+        ],
+        axis=1,
     )
-    return tf.reduce_max(tf.cast(matches, tf.int32) * tf.range(1, 6))
+    return tf.reduce_max(tf.cast(matches, tf.int32) * tf.range(1, 6), axis=1)
 
 
-def _jpeg(data: tf.Tensor, short: tf.Tensor) -> _Found:
+def _jpeg(data: tf.Tensor, short: int) -> _Found:
     """Walks the segments from marker to marker up to the frame header (SOF0..15), as ITU-T T.81, B.1 orders them."""
     length = tf.strings.length(data)
 
@@ -130,135 +172,152 @@ def _jpeg(data: tf.Tensor, short: tf.Tensor) -> _Found:
         others = (marker == 0xFFC4) | (marker == 0xFFC8) | (marker == 0xFFCC)
         return (marker >= 0xFFC0) & (marker <= 0xFFCF) & ~others
 
-    def goes_on(position: tf.Tensor, exif: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
+    def goes_on(marker: tf.Tensor) -> tf.Tensor:
         # D0 to DA: restart, start, end of image, and the scan: no frame header can follow these.
-        named = ((segment[0] >= 0xFFC0) & (segment[0] < 0xFFD0)) | (segment[0] > 0xFFDA)
-        return named & ~is_frame(segment[0])
+        return ((marker >= 0xFFC0) & (marker < 0xFFD0) & ~is_frame(marker)) | (marker > 0xFFDA)
 
     def step(position: tf.Tensor, exif: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        is_exif = (segment[0] == 0xFFE1) & (segment[2] == 0x4578) & (segment[3] == 0x6966) & (exif == 0)
+        marker, size, *name = tf.unstack(segment, axis=1)
+        is_exif = (marker == 0xFFE1) & (name[0] == 0x4578) & (name[1] == 0x6966) & (exif == 0)
         exif = tf.where(is_exif, position + 10, exif)
-        position += tf.where(segment[0] == 0xFFFF, 1, 2 + segment[1])  # FF may pad a marker
+        forward = tf.where(marker == 0xFFFF, 1, 2 + size)  # FF may pad a marker
+        position += tf.where(goes_on(marker), forward, 0)
         return position, exif, words(data, position, 4)
 
-    begin = tf.constant(2)
+    begin = tf.fill(tf.shape(length), 2)
     position, exif, segment = tf.while_loop(
-        goes_on, step, (begin, tf.constant(0), words(data, begin, 4)), maximum_iterations=_MOST_SEGMENTS
+        lambda position, exif, segment: tf.reduce_any(goes_on(segment[:, 0])),
+        step,
+        (begin, tf.zeros_like(length), words(data, begin, 4)),
+        maximum_iterations=_MOST_SEGMENTS,
     )
-    found = is_frame(segment[0]) & (position + 9 <= length)
-    size = words(data, position + 5, 2)
+    found = is_frame(segment[:, 0]) & (position + 9 <= length)
+    size = tf.where(found[:, None], words(data, position + 5, 2), 0)
     problem = tf.where(found, 0, tf.where(position + 9 > length, short, BROKEN_HEADER))
-    size = tf.where(found, size, 0)
-    return _Found(size[0], size[1], exif, problem)
+    return _Found(size[:, 0], size[:, 1], exif, problem)
 
 
-def _png(data: tf.Tensor, short: tf.Tensor) -> _Found:
+@apart
+def _png(data: tf.Tensor, short: int) -> _Found:
     """Size from IHDR; the chunks up to the pixels are walked for `eXIf`."""
     length = tf.strings.length(data)
 
-    def step(position: tf.Tensor, chunk: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        size = tf.where(chunk[0] < 0x4000, chunk[0] * 65536 + chunk[1], length)
-        position += 12 + tf.minimum(size, length)
-        return position, words(data, position, 4)
+    def is_named(chunk: tf.Tensor, first: int, second: int) -> tf.Tensor:
+        return (chunk[:, 2] == first) & (chunk[:, 3] == second)
 
     def goes_on(position: tf.Tensor, chunk: tf.Tensor) -> tf.Tensor:
-        pixels = (chunk[2] == 0x4944) & (chunk[3] == 0x4154)
-        exif = (chunk[2] == 0x6558) & (chunk[3] == 0x4966)
-        return (position + 8 <= length) & ~pixels & ~exif
+        return (position + 8 <= length) & ~is_named(chunk, 0x4944, 0x4154) & ~is_named(chunk, 0x6558, 0x4966)
+
+    def step(position: tf.Tensor, chunk: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        size = tf.where(chunk[:, 0] < 0x4000, chunk[:, 0] * 65536 + chunk[:, 1], length)
+        position += tf.where(goes_on(position, chunk), 12 + tf.minimum(size, length), 0)
+        return position, words(data, position, 4)
 
     position, chunk = tf.while_loop(
-        goes_on, step, (tf.constant(8), words(data, 8, 4)), maximum_iterations=_MOST_SEGMENTS
+        lambda position, chunk: tf.reduce_any(goes_on(position, chunk)),
+        step,
+        (tf.fill(tf.shape(length), 8), words(data, 8, 4)),
+        maximum_iterations=_MOST_SEGMENTS,
     )
-    is_exif = (position + 8 <= length) & (chunk[2] == 0x6558)
-    is_whole = position + 8 + tf.where(is_exif, chunk[1], 0) <= length
+    is_exif = (position + 8 <= length) & is_named(chunk, 0x6558, 0x4966)
+    is_whole = position + 8 + tf.where(is_exif, chunk[:, 1], 0) <= length
     first = words(data, 12, 6)  # "IHDR", width, height
-    problem = tf.where((first[0] == 0x4948) & (first[1] == 0x4452), 0, BROKEN_HEADER)
+    problem = tf.where((first[:, 0] == 0x4948) & (first[:, 1] == 0x4452), 0, BROKEN_HEADER)
     # A file without pixels is left to the decoder, which names it broken; a prefix must be read on.
     problem = tf.where((length < 33) | (~is_whole & (short == NEED_MORE)), short, problem)
-    size = first[2:6:2] * 65536 + first[3:6:2]  # an overflow is negative, and so has no pixels
-    return _Found(size[1], size[0], tf.where(is_exif & is_whole, position + 8, 0), problem)
+    size = first[:, 2:6:2] * 65536 + first[:, 3:6:2]  # an overflow is negative, and so has no pixels
+    return _Found(size[:, 1], size[:, 0], tf.where(is_exif & is_whole, position + 8, 0), problem)
 
 
-def _gif(data: tf.Tensor, short: tf.Tensor) -> _Found:
+@apart
+def _gif(data: tf.Tensor, short: int) -> _Found:
+    length = tf.strings.length(data)
     size = words(data, 6, 2, little=True)
-    problem = tf.where(tf.strings.length(data) < 13, short, 0)
-    return _Found(size[1], size[0], tf.constant(0), problem)
+    return _Found(size[:, 1], size[:, 0], tf.zeros_like(length), tf.where(length < 13, short, 0))
 
 
-def _bmp(data: tf.Tensor, short: tf.Tensor) -> _Found:
+@apart
+def _bmp(data: tf.Tensor, short: int) -> _Found:
     """TensorFlow reads whole bytes a pixel and ignores palette, compression and colour masks (tested: 2.21)."""
+    length = tf.strings.length(data)
     field = words(data, 14, 10, little=True)  # header size, width, height, planes, bits, compression
-    bits, compression = field[7], field[8]
-    usual_masks = tf.reduce_all(words(data, 54, 6, little=True) == tf.constant([0, 0xFF, 0xFF00, 0, 0xFF, 0]))
+    bits, compression = field[:, 7], field[:, 8]
+    usual_masks = tf.reduce_all(words(data, 54, 6, little=True) == [0, 0xFF, 0xFF00, 0, 0xFF, 0], axis=1)
     plain = (compression == 0) | ((compression == 3) & (bits == 32) & usual_masks)
-    good = (field[0] >= 40) & ((bits == 24) | (bits == 32)) & plain
+    good = (field[:, 0] >= 40) & ((bits == 24) | (bits == 32)) & plain
     # A negative height says that the top row comes first.
-    size = field[2:5:2] + 65536 * tf.where(field[3:6:2] < 0x8000, field[3:6:2], field[3:6:2] - 65536)
-    problem = tf.where(tf.strings.length(data) < 54, short, tf.where(good, 0, BAD_BMP))
-    return _Found(tf.abs(size[1]), size[0], tf.constant(0), problem)
+    high = field[:, 3:6:2]
+    size = field[:, 2:5:2] + 65536 * tf.where(high < 0x8000, high, high - 65536)
+    problem = tf.where(length < 54, short, tf.where(good, 0, BAD_BMP))
+    return _Found(tf.abs(size[:, 1]), size[:, 0], tf.zeros_like(length), problem)
 
 
-def _webp(data: tf.Tensor, short: tf.Tensor, complete: bool) -> _Found:
+@apart
+def _webp(data: tf.Tensor, short: int) -> _Found:
     """The three kinds of the WebP container specification: lossy, lossless, extended."""
     length = tf.strings.length(data)
-    kind = tf.strings.substr(data, tf.minimum(12, length), 4)
-    field = words(data, 20, 5, little=True)
-    lossy = field[3:5] & 0x3FFF
-    packed = words(data, 21, 2, little=True)
-    lossless = tf.stack([packed[0] & 0x3FFF, (packed[0] // 0x4000) | ((packed[1] & 0xFFF) * 4)]) + 1
-    canvas = tf.stack([field[2] | ((field[3] & 0xFF) * 0x10000), (field[3] // 0x100) | (field[4] * 0x100)]) + 1
+    kind = tf.strings.substr(data, tf.minimum(12, length), tf.fill(tf.shape(length), 4))
+    _, _, start_code, *lossy = tf.unstack(words(data, 20, 5, little=True), axis=1)
+    flags, _, low, middle, high = tf.unstack(words(data, 20, 5, little=True), axis=1)
+    first, second = tf.unstack(words(data, 21, 2, little=True), axis=1)
+    lossless = (first & 0x3FFF, (first // 0x4000) | ((second & 0xFFF) * 4))
+    canvas = (low | ((middle & 0xFF) * 0x10000), (middle // 0x100) | (high * 0x100))
     extended = kind == b"VP8X"
-    size = tf.where(extended, canvas, tf.where(kind == b"VP8L", lossless, lossy))
-    known = extended | (kind == b"VP8L") | ((kind == b"VP8 ") & (field[2] == 0x2A01))
-    animated = extended & (field[0] & 0x02 > 0)
-    has_exif = extended & (field[0] & 0x08 > 0)
-    exif = tf.cond(has_exif, lambda: _webp_exif(data), lambda: tf.constant(0))
-    problem = tf.where(known, tf.where(animated, ANIMATED_WEBP, 0), BROKEN_HEADER)
-    if not complete:  # the EXIF chunk stands behind the pixels
+    width, height = (
+        tf.where(extended, one + 1, tf.where(kind == b"VP8L", two + 1, three & 0x3FFF))
+        for one, two, three in zip(canvas, lossless, lossy, strict=True)
+    )
+    known = extended | (kind == b"VP8L") | ((kind == b"VP8 ") & (start_code == 0x2A01))
+    has_exif = extended & (flags & 0x08 > 0)
+    exif = tf.cond(tf.reduce_any(has_exif), lambda: _webp_exif(data), lambda: tf.zeros_like(length))
+    exif = tf.where(has_exif, exif, 0)
+    problem = tf.where(known, tf.where(extended & (flags & 0x02 > 0), ANIMATED_WEBP, 0), BROKEN_HEADER)
+    if short == NEED_MORE:  # the EXIF chunk stands behind the pixels
         problem = tf.where((problem == 0) & has_exif & (exif == 0), short, problem)
-    problem = tf.where(length < 30, short, problem)
-    return _Found(size[1], size[0], exif, problem)
+    return _Found(height, width, exif, tf.where(length < 30, short, problem))
 
 
 def _webp_exif(data: tf.Tensor) -> tf.Tensor:
     """Walks the RIFF chunks to `EXIF`, which may repeat JPEG's "Exif" in front; 0 where there is none."""
     length = tf.strings.length(data)
 
+    def is_exif(chunk: tf.Tensor) -> tf.Tensor:
+        return (chunk[:, 0] == 0x5845) & (chunk[:, 1] == 0x4649)
+
+    def goes_on(position: tf.Tensor, chunk: tf.Tensor) -> tf.Tensor:
+        return (position + 8 <= length) & ~is_exif(chunk)
+
     def step(position: tf.Tensor, chunk: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        size = tf.where(chunk[3] < 0x4000, chunk[3] * 65536 + chunk[2], length)
-        position += 8 + tf.minimum(size + (size & 1), length)
+        size = tf.where(chunk[:, 3] < 0x4000, chunk[:, 3] * 65536 + chunk[:, 2], length)
+        position += tf.where(goes_on(position, chunk), 8 + tf.minimum(size + (size & 1), length), 0)
         return position, words(data, position, 6, little=True)
 
     position, chunk = tf.while_loop(
-        lambda position, chunk: (position + 8 <= length) & ~((chunk[0] == 0x5845) & (chunk[1] == 0x4649)),
+        lambda position, chunk: tf.reduce_any(goes_on(position, chunk)),
         step,
-        (tf.constant(12), words(data, 12, 6, little=True)),
+        (tf.fill(tf.shape(length), 12), words(data, 12, 6, little=True)),
         maximum_iterations=_MOST_SEGMENTS,
     )
-    start = position + tf.where((chunk[4] == 0x7845) & (chunk[5] == 0x6669), 14, 8)
-    return tf.where((position + 8 <= length) & (chunk[0] == 0x5845), start, 0)
+    start = position + tf.where((chunk[:, 4] == 0x7845) & (chunk[:, 5] == 0x6669), 14, 8)
+    return tf.where((position + 8 <= length) & is_exif(chunk), start, 0)
 
 
+@apart
 def _orientation(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """int32 scalar, 1..8: the orientation tag of the TIFF structure at byte `start`; 1 where it has none."""
-    order = words(data, start, 1)[0]
-    return tf.switch_case(
-        tf.where(order == 0x4949, 1, tf.where(order == 0x4D4D, 2, 0)),
-        [
-            lambda: tf.constant(1),
-            lambda: _find_orientation(data, start, little=True),
-            lambda: _find_orientation(data, start, little=False),
-        ],
+    """int32 [N], 1..8: the orientation tag of the TIFF structure at byte `start`; 1 where there is none."""
+    order = words(data, start, 1)[:, 0]
+    found = tf.where(
+        order == 0x4949, _find_orientation(data, start, little=True), _find_orientation(data, start, little=False)
     )
+    return tf.where((start > 0) & ((order == 0x4949) | (order == 0x4D4D)), found, 1)
 
 
 def _find_orientation(data: tf.Tensor, start: tf.Tensor, little: bool) -> tf.Tensor:
     low, high = (0, 1) if little else (1, 0)
     offset = words(data, start + 4, 2, little)
-    directory = start + offset[low] + 65536 * tf.minimum(offset[high], 0x1000)
-    count = tf.minimum(words(data, directory, 1, little)[0], _MOST_TAGS)
-    tags = tf.reshape(words(data, directory + 2, 6 * _MOST_TAGS, little), [_MOST_TAGS, 6])  # tag, type, count, value
-    short, long = tags[:, 4], tags[:, 4 + low]
-    value = tf.where(tags[:, 1] == 4, long, short)
-    here = (tags[:, 0] == _ORIENTATION_TAG) & (tf.range(_MOST_TAGS) < count) & (value >= 1) & (value <= 8)
-    return tf.maximum(1, tf.reduce_max(tf.where(here, value, 0)))
+    directory = start + offset[:, low] + 65536 * tf.minimum(offset[:, high], 0x1000)
+    count = tf.minimum(words(data, directory, 1, little), _MOST_TAGS)
+    tags = tf.reshape(words(data, directory + 2, 6 * _MOST_TAGS, little), [-1, _MOST_TAGS, 6])
+    value = tf.where(tags[..., 1] == 4, tags[..., 4 + low], tags[..., 4])  # tag, type, count, value: 4 is a long
+    here = (tags[..., 0] == _ORIENTATION_TAG) & (tf.range(_MOST_TAGS) < count) & (value >= 1) & (value <= 8)
+    return tf.maximum(1, tf.reduce_max(tf.where(here, value, 0), axis=1))

@@ -1,0 +1,140 @@
+"""One stored box of one encoded picture -> a square of uint8 pixels, in the graph; each format in its own way.
+
+`pixels.decode_rows` sets the function of a row up anew for each batch, so it is kept to few ops: what depends on the
+header alone is worked out for the whole batch (`plan`), and rare branches are functions `apart`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfssl.pipelines import gif
+from tfssl.pipelines.headers import JPEG, PNG, UNKNOWN, Header, apart, words
+
+_RATIOS = (1, 2, 4, 8)  # at which TensorFlow's JPEG decoder can scale
+
+
+class Plan(NamedTuple):
+    """How rows are decoded: int32 [N], [N], [N, 4].
+
+    Attributes:
+      branch: index into `_RATIOS` for a JPEG, len(_RATIOS) for all else.
+      format: as in `headers`, UNKNOWN for what must not be decoded.
+      window: (top, left, height, width) as stored, in pixels of the scaled picture.
+    """
+
+    branch: tf.Tensor
+    format: tf.Tensor
+    window: tf.Tensor
+
+
+def plan(header: Header, box: tf.Tensor, size: int) -> Plan:
+    """Scales of decoding for stored boxes int32 [N, 4]: the smallest that leaves a box no smaller than `size`."""
+    kind = tf.where(header.problem == 0, header.format, UNKNOWN)
+    shrink = tf.reduce_min(box[:, 2:], axis=1) // size
+    scale = tf.reduce_sum(tf.cast(shrink[:, None] >= _RATIOS[1:], tf.int32), axis=1)
+    branch = tf.where(kind == JPEG, scale, len(_RATIOS))
+    ratio = tf.gather([*_RATIOS, 1], branch)
+    return Plan(branch, kind, box // ratio[:, None])
+
+
+def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
+    """uint8 [size, size, 3], as stored, of one picture and its row of a `Plan`; raises in the graph if it is broken.
+
+    Bilinear; antialiased where a box that cannot be scaled while decoding shrinks to half or less.
+    """
+    branch, kind, window = planned
+
+    def jpeg(ratio: int) -> tf.Tensor:
+        return tf.io.decode_and_crop_jpeg(whole, window, channels=3, ratio=ratio)
+
+    # Decoding stops below the box, so it would not notice that the file is cut off further down. Files that do not
+    # end as a JPEG must (or have bytes behind it) are decoded to the last row once more.
+    ends_well = tf.equal(tf.strings.substr(data, -2, 2), b"\xff\xd9") | tf.equal(branch, len(_RATIOS))
+    whole = tf.cond(ends_well, lambda: data, lambda: _decoded_to_its_end(data))
+    cases: list[Callable[[], tf.Tensor]] = [
+        lambda: jpeg(1),
+        lambda: jpeg(2),
+        lambda: jpeg(4),
+        lambda: _shrink(jpeg(8), size),
+        lambda: _decode_other(whole, kind, window, size),
+    ]
+    pixels = tf.switch_case(branch, cases)
+    # The op itself: tf.image.resize adds a dozen of small ones.
+    resized = tf.raw_ops.ResizeBilinear(images=pixels[None], size=[size, size], half_pixel_centers=True)
+    return tf.cast(resized[0] + 0.5, tf.uint8)
+
+
+@apart
+def _decoded_to_its_end(data: tf.Tensor) -> tf.Tensor:
+    # The pixels must count for the result: an op that is only waited for is optimised away if it has no effects.
+    return tf.where(tf.size(tf.io.decode_jpeg(data, ratio=8)) > 0, data, "")
+
+
+@apart
+def _shrink(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """uint8 [h, w, 3]: antialiased to [size, size, 3] where that is half of it or less, else as it was."""
+
+    def antialiased() -> tf.Tensor:
+        return tf.cast(tf.clip_by_value(tf.image.resize(pixels, [size, size], antialias=True), 0, 255) + 0.5, tf.uint8)
+
+    return tf.cond(tf.reduce_max(tf.shape(pixels)[:2]) >= 2 * size, antialiased, lambda: pixels)
+
+
+@apart
+def _decode_other(data: tf.Tensor, kind: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
+    """uint8 [h, w, 3]: a box of a PNG, GIF, BMP or WebP, shrunk if it is much larger than `size`."""
+
+    def crop(pixels: tf.Tensor) -> tf.Tensor:
+        channels = tf.shape(pixels)[2:]
+        return tf.slice(pixels, tf.concat([window[:2], [0]], 0), tf.concat([window[2:], channels], 0))
+
+    def refuse() -> tf.Tensor:
+        with tf.control_dependencies([tf.raw_ops.Assert(condition=False, data=["not decodable"])]):
+            return tf.zeros([1, 1, 3], tf.uint8)
+
+    def png_8(channels: int) -> Callable[[], tf.Tensor]:
+        return lambda: _on_white(crop(tf.io.decode_png(data, channels=channels)))
+
+    def png_16() -> tf.Tensor:
+        pixels = tf.cast(crop(tf.io.decode_png(data, channels=4, dtype=tf.uint16)), tf.int32)
+        return _on_white(tf.cast((pixels + 128) // 257, tf.uint8))  # 65535 = 255 x 257
+
+    def png() -> tf.Tensor:
+        # TensorFlow 2.21 adds alpha wrongly to fewer than 8 bits: a palette is decoded as it is, with alpha or without,
+        # grey of 1, 2 or 4 bits as colour (its transparent colour, if there is one, is shown).
+        bits, colour = words(data, 24, 1)[0] // 256, words(data, 24, 1)[0] & 0xFF
+        grey = (colour == 0) & (bits < 8)
+        way = tf.where(bits == 16, 3, tf.where(colour == 3, 2, tf.where(grey, 1, 0)))
+        return tf.switch_case(way, [png_8(4), png_8(3), png_8(0), png_16])
+
+    def first_of_gif() -> tf.Tensor:
+        frame, before, after = gif.first_frame(data)
+        padding = tf.concat([tf.stack([before, after], 1), [[0, 0]]], 0)
+        return crop(tf.pad(tf.io.decode_gif(frame)[0], padding, constant_values=255))
+
+    def bmp() -> tf.Tensor:
+        # Many writers leave the fourth byte 0, so it cannot be taken for alpha.
+        return crop(tf.io.decode_bmp(data))[..., :3]
+
+    def webp() -> tf.Tensor:
+        return _on_white(crop(tf.io.decode_webp(data, channels=0)[0]))
+
+    cases: list[Any] = [refuse, png, first_of_gif, bmp, webp]
+    pixels = tf.switch_case(tf.where(kind >= PNG, kind - PNG + 1, 0), cases)
+    return _shrink(tf.ensure_shape(pixels, [None, None, 3]), size)
+
+
+def _on_white(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 [h, w, 3 or 4] -> [h, w, 3]: colours, by alpha where there is one, over white.
+
+    The colour beneath transparent pixels is arbitrary, and white is where such pictures are mostly shown.
+    """
+
+    def blend() -> tf.Tensor:
+        wide = tf.cast(pixels, tf.int32)
+        return tf.cast(255 - ((255 - wide[..., :3]) * wide[..., -1:] + 127) // 255, tf.uint8)
+
+    clear = tf.reduce_any(pixels[..., 3:] < 255)  # of an empty slice where there is no alpha
+    return tf.cond(clear, blend, lambda: pixels[..., :3])
