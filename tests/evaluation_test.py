@@ -75,7 +75,7 @@ def test_extraction_drops_broken_rows_and_changes_no_variable():
         features.make_extractor(model, features.grids_of(model, numbers=50)), batches_of(images, valid, 4), 10
     )
     assert found.broken == 2
-    np.testing.assert_array_equal(found.index, np.flatnonzero(valid))
+    np.testing.assert_array_equal(found.rows, np.flatnonzero(valid))
     expected = trunk.body(trunk.pixels(images[valid]), training=False).numpy()
     np.testing.assert_allclose(found.pooled["stage2"], expected.mean((1, 2)), atol=2e-3)
     quarters = expected.reshape(8, 2, 2, 2, 2, 6).mean((2, 4)).reshape(8, -1)

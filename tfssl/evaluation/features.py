@@ -20,7 +20,7 @@ class Features(NamedTuple):
 
     maps: dict[str, np.ndarray]  # stage -> float16 [N, grid * grid * channels], for the linear probe
     pooled: dict[str, np.ndarray]  # stage -> float16 [N, channels], global average, for k-NN
-    index: np.ndarray  # int64 [N]: which row of the source each is
+    rows: np.ndarray  # int64 [N]: which row of the source each is
     broken: int  # how many pictures could not be decoded
 
 
@@ -96,14 +96,14 @@ def make_extractor(model: keras.Model, grids: Mapping[str, int] | None, pooled: 
         cut to it.
     """
 
+    def small(part: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {name: tf.cast(tf.clip_by_value(value, -LARGEST, LARGEST), tf.float16) for name, value in part.items()}
+
     def features_of(images: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         maps = {name: tf.cast(value, tf.float32) for name, value in model(images, training=False).items()}
         flat = {name: pool_to_grid(maps[name], grid) for name, grid in (grids or {}).items()}
         mean = {name: tf.reduce_mean(value, [1, 2]) for name, value in maps.items()} if pooled else {}
-        return tuple(
-            {name: tf.cast(tf.clip_by_value(value, -LARGEST, LARGEST), tf.float16) for name, value in part.items()}
-            for part in (flat, mean)
-        )
+        return small(flat), small(mean)
 
     # A concrete function, or TensorFlow warns of retracing after a few small evaluations in one process.
     signature = [tf.TensorSpec(model.input.shape, tf.uint8)]

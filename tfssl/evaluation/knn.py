@@ -14,7 +14,14 @@ import tensorflow as tf
         tf.TensorSpec([], tf.float32),
     ]
 )
-def _votes(train, labels, test, classes, neighbours, temperature):
+def _votes(
+    train: tf.Tensor,
+    labels: tf.Tensor,
+    test: tf.Tensor,
+    classes: tf.Tensor,
+    neighbours: tf.Tensor,
+    temperature: tf.Tensor,
+) -> tf.Tensor:
     similarity, nearest = tf.math.top_k(tf.matmul(test, train, transpose_b=True), neighbours, sorted=False)
     weights = tf.exp((similarity - 1.0) / temperature)
     votes = tf.one_hot(tf.gather(labels, nearest), classes) * weights[..., tf.newaxis]

@@ -22,7 +22,19 @@ def _statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @tf.function(reduce_retracing=True)
-def _train(features, labels, mean, deviation, classes, epochs, steps, batch_size, rate, weight_decay, seed):
+def _train(
+    features: tf.Tensor,
+    labels: tf.Tensor,
+    mean: tf.Tensor,
+    deviation: tf.Tensor,
+    classes: tf.Tensor,
+    epochs: tf.Tensor,
+    steps: tf.Tensor,
+    batch_size: tf.Tensor,
+    rate: tf.Tensor,
+    weight_decay: tf.Tensor,
+    seed: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """SGD with Nesterov momentum from zero weights; the gradient of softmax regression written out.
 
     Only [D, classes] arrays are standardised: ((x - m) / s) W = x (W / s) - (m / s) W. So the large array, the

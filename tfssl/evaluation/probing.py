@@ -82,7 +82,7 @@ def evaluate(
         )
         check_broken(train, seen.broken, max_broken)
         check_broken(held_out, unseen.broken, max_broken)
-        labels, answers = train.labels[seen.index], held_out.labels[unseen.index]
+        labels, answers = np.asarray(train.labels)[seen.rows], np.asarray(held_out.labels)[unseen.rows]
         scores: dict[str, dict[str, Score]] = {protocol: {} for protocol in wanted}
         for protocol in wanted:
             kept, kept_test = (seen.maps, unseen.maps) if protocol == "linear" else (seen.pooled, unseen.pooled)
@@ -114,7 +114,7 @@ def evaluate(
     evaluation = Evaluation(
         trained=trained,
         random=random,
-        train_images=len(seen.index),
+        train_images=len(seen.rows),
         test_images=len(answers),
         classes=train.classes,
         broken_files=broken,
@@ -184,7 +184,7 @@ def check_labels(train: Source, test: Source) -> None:
             f"training and test data differ in their classes ({shown or 'their order'}): "
             f"{len(train.classes)} in {train.name}, {len(test.classes)} in {test.name}; give both the same sub-folders"
         )
-    if len(np.unique(train.labels)) < 2:
+    if len(np.unique(np.asarray(train.labels))) < 2:
         raise UserError(f"{train.name} has one class only; a probe needs two or more to tell apart")
 
 

@@ -66,10 +66,7 @@ def contents(run: Run) -> dict[str, Any]:
         "puzzles": puzzles,
         "no_puzzles": no_puzzles,
         "evaluation": evaluation,
-        "bars": {
-            PROTOCOLS[protocol]: figures.as_svg(figures.stage_bars(evaluation, protocol))
-            for protocol in (evaluation.trained if evaluation else ())
-        },
+        "bars": _bars(evaluation) if evaluation else {},
         "rows": _rows(evaluation) if evaluation else [],
         "settings": {
             "Pretraining": _readable(run.settings | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}),
@@ -101,9 +98,10 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     if not run.result:
         done = max((line["step"] for line in lines), default=0)
         return [f"The run has not ended: {done:,} of {total:,} steps are done. Go on by the command that began it."]
+    source = f"{run.data['name']} ({run.data['count']:,} pictures, labels unused)"
     said = [
-        f"The trunk {settings['trunk']} learned {settings['tasks']} from {run.data['count']:,} pictures without labels "
-        f"for {_counted(settings['epochs'], 'epoch')} ({_counted(run.result['steps'], 'step')})."
+        f"The trunk {settings['trunk']} learned {settings['tasks']} from {source} in "
+        f"{_counted(run.result['steps'], 'step')} of {_counted(settings['batch_size'], 'picture')}."
     ]
     for name, value in run.result["metrics"].items():
         if name.endswith("_accuracy"):
@@ -162,6 +160,12 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
     if run.result:
         tiles.append((f"{run.result['images_per_second']:,.0f}", "images a second", "while training"))
     return tiles
+
+
+def _bars(evaluation: Evaluation) -> dict[str, str]:
+    return {
+        PROTOCOLS[protocol]: figures.as_svg(figures.stage_bars(evaluation, protocol)) for protocol in evaluation.trained
+    }
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
