@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,5 +152,6 @@ def _writing(folder: Path) -> Iterator[None]:
         with runs.writing(folder):
             yield
     except tf.errors.OpError as problem:
-        reason = str(problem.message).strip().splitlines()[0]
+        # "{{node ...}} path; File too large [Op:SaveV2]"
+        reason = re.sub(r" \[Op:\w+\]$", "", problem.message.strip().splitlines()[0]).rpartition("; ")[2].lower()
         raise UserError(f"cannot write {folder}: {reason}; free some space or choose another place") from problem

@@ -3,7 +3,9 @@ import errno
 import io
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -281,6 +283,19 @@ def test_a_failure_leaves_nothing(run, tmp_path, monkeypatch, hollow):
     assert files(tmp_path) == before
     assert os.listdir(tmp_path) == ["old"]
     assert os.listdir(tmp_path / "old") == ["1"]
+
+
+def test_a_disk_that_takes_no_more_while_tensorflow_writes(run, tmp_path):
+    """A limit on the size of files stands for a full disk: the same path through TensorFlow's own writer."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=f"^cannot write {tmp_path}/models: file too large; free some space"):
+            export(run, tmp_path / "models")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written(run, tmp_path, hollow):
