@@ -15,6 +15,8 @@ from tfssl.errors import UserError
 from tfssl.pipelines import pixels
 from tfssl.pipelines.sources import Source
 
+SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
+
 
 class BrokenPictures:
     """Which pictures of a source turned out broken while they were decoded; filled from inside the graph."""
@@ -43,9 +45,11 @@ class BrokenPictures:
 def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
     """int64 [batch_size]: the pictures of a step out of `count`, for a run's seed."""
     number = tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
-    seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), number // count], 1)
+    epoch = tf.cast(number // count, tf.int32)
+    seeds = tf.stack([tf.fill([batch_size], SHUFFLE_KEY), tf.fill([batch_size], seed), epoch], 1)
     largest = tf.fill([batch_size], tf.constant(count - 1, tf.int64))
-    return tf.random.experimental.index_shuffle(number % count, tf.cast(seeds, tf.int32), largest)
+    # The op behind tf.random.experimental.index_shuffle, whose Python part refuses a seed a row (TensorFlow 2.21).
+    return tf.raw_ops.RandomIndexShuffle(index=number % count, seed=seeds, max_index=largest, rounds=4)
 
 
 def batch_too_large(batch_size: int, source: Source) -> UserError:
@@ -83,19 +87,13 @@ def training(
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
         crop_seed, task_seed = tf.unstack(tf.random.split(step_seed, 2))
         index = order(source.count, batch_size, seed, step)
-        rows = reader.rows(index) | {"seed": tf.random.split(crop_seed, batch_size)}
-
-        def crop(row: dict[str, Any]) -> tf.Tensor:
-            data, header = reader.read(row)
-            return pixels.training_crop(data, header, row["seed"], size)
-
-        images, valid = pixels.decode_rows(crop, rows, size)
+        rows, header = reader.rows(index)
+        images, valid = pixels.training_crops(reader.read, rows, header, crop_seed, size)
         if broken is not None:
             broken.mark(index, valid)
         return make({"image": tf.ensure_shape(_filled(images, valid), [batch_size, size, size, 3])}, task_seed)
 
     steps = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    # Two calls at least: an autotuned map can stay sequential, and rows of one batch are decoded one after another.
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -128,10 +126,8 @@ def plain(source: Source, size: int, batch_size: int) -> tf.data.Dataset:
     reader = source.reader()
 
     def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        def crop(row: dict[str, Any]) -> tf.Tensor:
-            return pixels.centre_crop(*reader.read(row), size)
-
-        images, valid = pixels.decode_rows(crop, reader.rows(index), size)
+        rows, header = reader.rows(index)
+        images, valid = pixels.centre_crops(reader.read, rows, header, size)
         return {"image": images, "valid": valid, "index": index}
 
     numbers = tf.data.Dataset.range(source.count).batch(batch_size)

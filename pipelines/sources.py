@@ -6,9 +6,10 @@ held in memory as encoded bytes.
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,8 @@ from tfssl.pipelines import headers
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 PREFIX_BYTES = 65536  # holds the EXIF block, which JPEG limits to 64 kB, of nearly every file
-CHUNK = 2048
+CHUNK = 1024
 MEMORY_BYTES = 4 << 30  # encoded bytes that a source which is no folder may hold
-
-Rows = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,14 +84,14 @@ class Reader:
             self._header = tf.constant(source.header)
         self._in_memory = source.encoded is not None
 
-    def rows(self, index: tf.Tensor) -> Rows:
-        """index int64 [B] -> what `read` needs of these pictures; nothing is read yet."""
-        return {"data": tf.gather(self._data, index), "header": tf.gather(self._header, index)}
+    def rows(self, index: tf.Tensor) -> tuple[tf.Tensor, headers.Header]:
+        """index int64 [B] -> what `read` takes, string [B], and the headers; nothing is read yet."""
+        header = tf.unstack(tf.gather(self._header, index), num=len(headers.Header._fields), axis=1)
+        return tf.gather(self._data, index), headers.Header(*header)
 
-    def read(self, row: Rows) -> tuple[tf.Tensor, headers.Header]:
-        """One row -> (encoded bytes, header). Raises in the graph where the file cannot be read."""
-        data = row["data"] if self._in_memory else tf.io.read_file(row["data"])
-        return data, headers.Header(*tf.unstack(row["header"], num=len(headers.Header._fields)))
+    def read(self, row: tf.Tensor) -> tf.Tensor:
+        """One row, a string scalar -> encoded bytes. Raises in the graph where the file cannot be read."""
+        return row if self._in_memory else tf.io.read_file(row)
 
 
 def open_source(data: Any, max_broken: float = 0.01) -> Source:
@@ -221,25 +220,23 @@ def _walk(folder: Path) -> tuple[list[str], list[int]]:
     return [path for path, _ in found], [size for _, size in found]
 
 
+@functools.cache
+def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """string [n] -> int32 [n, 6]; traced once for a process."""
+    return tf.function(
+        lambda data: tf.stack(headers.read_headers(data, complete), 1), input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+
+
 def _read_headers(count: int, prefix: Callable[[int], bytes], whole: Callable[[int], bytes]) -> np.ndarray:
     """int32 [count, 6], from the first bytes of each picture, or from all where these do not reach."""
-
-    def parse(numbers: Sequence[int], data: Iterable[bytes], complete: bool) -> np.ndarray:
-        dataset = tf.data.Dataset.from_tensor_slices(tf.constant(list(data))).map(
-            lambda one: tf.stack(headers.read_header(one, complete=complete)), num_parallel_calls=tf.data.AUTOTUNE
-        )
-        return np.stack(list(dataset.batch(len(numbers)).as_numpy_iterator())[0])
-
     found = []
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, count, CHUNK):
             numbers = range(start, min(start + CHUNK, count))
-            prefixes = list(pool.map(prefix, numbers))
-            header = parse(numbers, prefixes, complete=False)
-            missing = np.flatnonzero(header[:, -1] == headers.NEED_MORE)
-            if len(missing):
-                again = [numbers[i] for i in missing]
-                header[missing] = parse(again, pool.map(whole, again), complete=True)
+            header = _header_reader(False)(tf.constant(list(pool.map(prefix, numbers)))).numpy()
+            for row in np.flatnonzero(header[:, -1] == headers.NEED_MORE):
+                header[row] = _header_reader(True)(tf.constant([whole(numbers[row])]))[0]
             found.append(header)
     return np.concatenate(found)
 
@@ -320,7 +317,8 @@ def _from_tfds(text: str) -> Source:
     except Exception as problem:  # of many kinds: not found, no network, no such split, disk full
         reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
         raise UserError(f"cannot open {text}: {reason}") from problem
-    classes = tuple(feature["label"].names) if isinstance(feature.get("label"), tfds.features.ClassLabel) else ()
+    labelled = "label" in feature and isinstance(feature["label"], tfds.features.ClassLabel)
+    classes = tuple(feature["label"].names) if labelled else ()
     return _from_dataset(dataset, text, classes)
 
 
