@@ -47,7 +47,9 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
     branch, kind, window = planned
 
     def jpeg(ratio: int) -> tf.Tensor:
-        return tf.io.decode_and_crop_jpeg(whole, window, channels=3, ratio=ratio)
+        # The accurate transform: the pixels that libjpeg-turbo and Pillow give, and not slower (900 us against 896 on
+        # crops of photos) than TensorFlow's fast one, which is off by 1.5 grey levels on average.
+        return tf.io.decode_and_crop_jpeg(whole, window, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
     # Decoding stops below the box, so it would not notice that the file is cut off further down. Files that do not
     # end as a JPEG must (or have bytes behind it) are decoded to the last row once more.

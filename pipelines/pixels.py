@@ -236,12 +236,14 @@ def _shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor, border: int) -
 
     def shifted() -> tf.Tensor:
         size = images.shape[1]
-        offset = tf.random.stateless_uniform([2, tf.size(chosen), 1], seed, -border, border + 1, tf.int32)
-        place = tf.abs(tf.range(size) + tf.where(chosen[:, None], offset, 0))
+        rows = tf.where(chosen)
+        offset = tf.random.stateless_uniform([2, tf.shape(rows)[0], 1], seed, -border, border + 1, tf.int32)
+        place = tf.abs(tf.range(size) + offset)
         row, column = tf.unstack(size - 1 - tf.abs(size - 1 - place))
         index = tf.reshape(row[:, :, None] * size + column[:, None, :], [-1, size * size])
-        packed = tf.gather(tf.reshape(geometry.pack(images), [-1, size * size]), index, batch_dims=1)
-        return tf.reshape(geometry.unpack(packed), tf.shape(images))
+        packed = tf.reshape(geometry.pack(tf.gather(images, rows[:, 0])), [-1, size * size])
+        moved = geometry.unpack(tf.gather(packed, index, batch_dims=1))
+        return tf.tensor_scatter_nd_update(images, rows, tf.reshape(moved, [-1, size, size, 3]))
 
     moved = tf.cond(tf.reduce_any(chosen), shifted, lambda: images)
     return tf.ensure_shape(moved, images.shape)

@@ -88,10 +88,9 @@ def test_lossless_formats_equal_pillow(kind):
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"subsampling": 0}])
-def test_jpeg_is_close_to_pillow(settings):
+def test_jpeg_equals_pillow(settings):
     data = encoded(smooth(), "JPEG", quality=95, **settings)
-    # TensorFlow takes libjpeg's fast integer transform, Pillow the accurate one.
-    assert_close(decoded(data, 48), opened(data), 8, mean=2)
+    np.testing.assert_array_equal(decoded(data, 48), opened(data))
 
 
 def test_lossy_webp_equals_pillow():
@@ -110,15 +109,17 @@ def test_orientation_as_pillow_turns_it(kind, orientation):
     assert tuple(int(side) for side in pixels.upright_size(header)) == (upright.height, upright.width)
     top, left = (upright.height - 40) // 2, (upright.width - 40) // 2
     centre = upright.crop((left, top, left + 40, top + 40))
-    assert_close(decoded(data, 40), centre, 12 if kind == "JPEG" else 0)
+    # At the sides of a JPEG crop libjpeg lacks the neighbour that its colour is smoothed with.
+    worst, mean = (12, 0.5) if kind == "JPEG" else (0, 0)
+    assert_close(decoded(data, 40), centre, worst, mean)
     # A box off the centre lands where it should.
-    assert_close(box_of(data, [3, 5, 20, 20], 20), upright.crop((5, 3, 25, 23)), 12 if kind == "JPEG" else 0)
+    assert_close(box_of(data, [3, 5, 20, 20], 20), upright.crop((5, 3, 25, 23)), worst, mean)
 
 
 def test_grey_is_repeated():
     for kind in ("JPEG", "PNG"):
         data = encoded(smooth().convert("L"), kind)
-        assert_close(decoded(data, 48), opened(data).convert("RGB"), 8)
+        assert_close(decoded(data, 48), opened(data).convert("RGB"), 0)
         assert np.ptp(decoded(data, 48), axis=-1).max() == 0
 
 
@@ -264,7 +265,7 @@ def test_truncated_files_are_broken(kind):
 def test_truncated_jpeg_is_broken_even_if_the_crop_is_whole():
     data = encoded(smooth(200, 200), "JPEG", quality=95)
     box = [0, 0, 40, 40]
-    assert_close(box_of(data, box, 40), opened(data).crop((0, 0, 40, 40)), 8)
+    assert_close(box_of(data, box, 40), opened(data).crop((0, 0, 40, 40)), 12, 0.5)
     for length in (len(data) * 3 // 4, len(data) - 3):
         images, valid = traced_box(40)(tf.constant(data[:length]), tf.constant(box))
         assert not valid.numpy()[0]
