@@ -111,7 +111,7 @@ def _filled(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
 
 
 def sample(source: Source, count: int, seed: int) -> Source:
-    """At most `count` pictures of the source, drawn by the seed, as a source: listings stand in order of the classes."""
+    """At most `count` pictures of the source, drawn by the seed, as a source: listings are in order of the classes."""
     numbers = np.random.default_rng(seed).permutation(source.count)[:count]
     return source.subset(numbers, f"a sample of {source.name}")
 

@@ -5,12 +5,8 @@ start at any step. Folders are read from disk when needed; toy worlds, TensorFlo
 held in memory as encoded bytes.
 """
 
-import dataclasses
-import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,79 +15,10 @@ import tensorflow as tf
 
 from tfssl import settings
 from tfssl.errors import UserError
-from tfssl.pipelines import headers
+from tfssl.pipelines.index import PREFIX_BYTES, Source, in_memory, read_index, without_broken
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
-PREFIX_BYTES = 65536  # holds the EXIF block, which JPEG limits to 64 kB, of nearly every file
-CHUNK = 1024
 MEMORY_BYTES = 4 << 30  # encoded bytes that a source which is no folder may hold
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Source:
-    """Pictures by number.
-
-    Attributes:
-      name: what the user called it.
-      paths: name of each picture: its path, or "NAME#number".
-      labels: int32 [N], index into `classes`, or None.
-      classes: names of the classes, () without labels.
-      header: int32 [N, 6]: fields of `headers.Header` of each picture.
-      broken: what was left out when the source was opened: name -> what is wrong.
-      listed: how many pictures there were, broken ones included.
-      fingerprint: hash of names and sizes: tells whether the data is still the same.
-      encoded: the encoded pictures, or None where `paths` are files to read.
-    """
-
-    name: str
-    paths: list[str]
-    labels: np.ndarray | None
-    classes: tuple[str, ...]
-    header: np.ndarray
-    broken: dict[str, str]
-    listed: int
-    fingerprint: str
-    encoded: list[bytes] | None = None
-
-    @property
-    def count(self) -> int:
-        """How many pictures can be read."""
-        return len(self.paths)
-
-    def subset(self, numbers: np.ndarray, name: str) -> "Source":
-        """The pictures of these numbers as a source of its own."""
-        return dataclasses.replace(
-            self,
-            name=name,
-            paths=[self.paths[i] for i in numbers],
-            labels=None if self.labels is None else self.labels[numbers],
-            header=self.header[numbers],
-            encoded=None if self.encoded is None else [self.encoded[i] for i in numbers],
-            fingerprint=hashlib.sha256(self.fingerprint.encode() + np.asarray(numbers, np.int64).tobytes()).hexdigest(),
-        )
-
-    def reader(self) -> "Reader":
-        """What reads it in the graph."""
-        return Reader(self)
-
-
-class Reader:
-    """Rows of a source by number, in the graph."""
-
-    def __init__(self, source: Source):
-        with tf.device("CPU"):
-            self._data = tf.constant(source.paths if source.encoded is None else source.encoded)
-            self._header = tf.constant(source.header)
-        self._in_memory = source.encoded is not None
-
-    def rows(self, index: tf.Tensor) -> tuple[tf.Tensor, headers.Header]:
-        """index int64 [B] -> what `read` takes, string [B], and the headers; nothing is read yet."""
-        header = tf.unstack(tf.gather(self._header, index), num=len(headers.Header._fields), axis=1)
-        return tf.gather(self._data, index), headers.Header(*header)
-
-    def read(self, row: tf.Tensor) -> tf.Tensor:
-        """One row, a string scalar -> encoded bytes. Raises in the graph where the file cannot be read."""
-        return row if self._in_memory else tf.io.read_file(row)
 
 
 def open_source(data: Any, max_broken: float = 0.01) -> Source:
@@ -159,7 +86,7 @@ def open_splits(data: Any, test: Any = None, seed: int = 0, max_broken: float = 
     if train.classes != other.classes:
         only = sorted(set(train.classes) ^ set(other.classes))
         raise UserError(
-            f"{train.name} and {other.name} differ in their classes ({', '.join(only[:5])}); both need the same sub-folders"
+            f"{train.name} and {other.name} differ in their classes ({', '.join(only[:5])}); both need the same"
         )
     return train, other, note
 
@@ -196,11 +123,11 @@ def _from_folder(folder: Path) -> Source:
         except OSError:
             return b""  # an empty file is no picture, and is named as broken
 
-    header = _read_headers(len(paths), prefix, lambda number: (folder / paths[number]).read_bytes())
+    header = read_index(len(paths), prefix, lambda number: (folder / paths[number]).read_bytes())
     digest = hashlib.sha256("\n".join(f"{p} {s}" for p, s in zip(paths, sizes, strict=True)).encode())
     inside = [path.split(os.sep) for path in paths]
     names = [parts[0] for parts in inside] if all(len(parts) > 1 for parts in inside) else None
-    return _without_broken(str(folder), [str(folder / p) for p in paths], names, header, digest.hexdigest())
+    return without_broken(str(folder), [str(folder / p) for p in paths], names, header, digest.hexdigest())
 
 
 def _walk(folder: Path) -> tuple[list[str], list[int]]:
@@ -220,66 +147,6 @@ def _walk(folder: Path) -> tuple[list[str], list[int]]:
     return [path for path, _ in found], [size for _, size in found]
 
 
-@functools.cache
-def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """string [n] -> int32 [n, 6]; traced once for a process."""
-    return tf.function(
-        lambda data: tf.stack(headers.read_headers(data, complete), 1), input_signature=[tf.TensorSpec([None], tf.string)]
-    )
-
-
-def _read_headers(count: int, prefix: Callable[[int], bytes], whole: Callable[[int], bytes]) -> np.ndarray:
-    """int32 [count, 6], from the first bytes of each picture, or from all where these do not reach."""
-    found = []
-    with ThreadPoolExecutor(8) as pool:
-        for start in range(0, count, CHUNK):
-            numbers = range(start, min(start + CHUNK, count))
-            header = _header_reader(False)(tf.constant(list(pool.map(prefix, numbers)))).numpy()
-            for row in np.flatnonzero(header[:, -1] == headers.NEED_MORE):
-                header[row] = _header_reader(True)(tf.constant([whole(numbers[row])]))[0]
-            found.append(header)
-    return np.concatenate(found)
-
-
-def _without_broken(
-    name: str,
-    paths: list[str],
-    labels: Sequence[Any] | None,
-    header: np.ndarray,
-    digest: str,
-    encoded: list[bytes] | None = None,
-    classes: tuple[str, ...] | None = None,
-) -> Source:
-    """A source of the pictures whose header is in order. Labels are names, or numbers where `classes` is given."""
-    good = np.flatnonzero(header[:, -1] == 0)
-    broken = {paths[i]: headers.PROBLEMS[header[i, -1]] for i in np.flatnonzero(header[:, -1])}
-    numbers = None
-    if labels is not None:
-        if classes is None:
-            classes = tuple(sorted({str(label) for label in labels}))
-            place = {label: i for i, label in enumerate(classes)}
-            labels = [place[str(label)] for label in labels]
-        numbers = np.asarray(labels, np.int32)[good]
-    return Source(
-        name=name,
-        paths=[paths[i] for i in good],
-        labels=numbers,
-        classes=classes or (),
-        header=header[good],
-        broken=broken,
-        listed=len(paths),
-        fingerprint=digest,
-        encoded=None if encoded is None else [encoded[i] for i in good],
-    )
-
-
-def _in_memory(name: str, encoded: list[bytes], labels: Sequence[int] | None, classes: tuple[str, ...]) -> Source:
-    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in encoded)).hexdigest()
-    header = _read_headers(len(encoded), lambda number: encoded[number][:PREFIX_BYTES], lambda number: encoded[number])
-    paths = [f"{name}#{number}" for number in range(len(encoded))]
-    return _without_broken(name, paths, labels, header, digest, encoded, classes)
-
-
 def _from_toy_world(text: str) -> Source:
     known = {"count": 2000, "size": 64, "seed": 0, "start": 0}
     kind, given = settings.parse_call(text.removeprefix("toy:"))
@@ -297,7 +164,7 @@ def _from_toy_world(text: str) -> Source:
         .map(tf.io.encode_png, num_parallel_calls=tf.data.AUTOTUNE)
         .as_numpy_iterator()
     )
-    return _in_memory(text, encoded, list(scenes.label), toy_world.CLASSES)
+    return in_memory(text, encoded, list(scenes.label), toy_world.CLASSES)
 
 
 def _from_tfds(text: str) -> Source:
@@ -329,6 +196,8 @@ def _from_dataset(dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] 
     spec = dataset.element_spec
     if not isinstance(spec, (dict, tuple)):
         spec, dataset = (spec,), dataset.map(lambda image: (image,))
+    image_key: Any
+    label_key: Any
     image_key, label_key = ("image", "label") if isinstance(spec, dict) else (0, 1)
     if isinstance(spec, dict) and "image" not in spec:
         raise UserError(f"{name} has no 'image'; expected dicts with one, got {', '.join(map(str, spec))}")
@@ -336,7 +205,7 @@ def _from_dataset(dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] 
     image = spec[image_key]
     if image.dtype not in (tf.string, tf.uint8) or (image.dtype == tf.uint8 and image.shape.rank != 3):
         raise UserError(
-            f"{name}: images are {image.dtype.name} {image.shape}; expected encoded bytes, or uint8 [height, width, channels]"
+            f"{name}: images are {image.dtype.name} {image.shape}; expected encoded bytes, or uint8 [height, width, 3]"
         )
 
     def encode(*parts: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -359,4 +228,4 @@ def _from_dataset(dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] 
         raise UserError(f"no picture in {name}; expected at least one")
     if has_label and not classes:
         classes = tuple(str(number) for number in range(max(labels) + 1))
-    return _in_memory(name, encoded, labels if has_label else None, classes)
+    return in_memory(name, encoded, labels if has_label else None, classes)

@@ -43,9 +43,8 @@ _HOMES = {
     "show": "tfssl.gallery",
 }
 
-__all__ = [
-    "PretextTask", "TASKS", "UserError", "check", "embed", "evaluate", "export", "load_run", "pretrain", "puzzles", "show",
-]  # fmt: skip
+__all__ = ["TASKS", "PretextTask", "UserError", "check", "embed", "evaluate", "export", "load_run"]
+__all__ += ["pretrain", "puzzles", "show"]
 
 
 def __getattr__(name: str) -> Any:

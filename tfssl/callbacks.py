@@ -32,7 +32,8 @@ class Steps(keras.callbacks.Callback):
         self.done = start
         self._rate, self._images = rate, images
         self.learning_rate = rate(start)
-        self._timed_steps, self._timed_seconds, self._last = 0, 0.0, None
+        self._timed_steps, self._timed_seconds, self._skip = 0, 0.0, 0
+        self._last: float | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -92,7 +93,11 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
 def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> UserError:
     """The error of a run that diverged."""
-    kept = "no checkpoint was made yet" if checkpoints.saved is None else f"the checkpoint of step {checkpoints.saved} is kept"
+    kept = (
+        "no checkpoint was made yet"
+        if checkpoints.saved is None
+        else f"the checkpoint of step {checkpoints.saved} is kept"
+    )
     return UserError(
         f"{what} is not finite at step {steps.done} (learning rate {steps.learning_rate:.4g}); {kept}."
         " Begin again with a lower --learning-rate"
@@ -118,7 +123,12 @@ class MetricsLog(keras.callbacks.Callback):
 
     def _write(self, logs: Logs, more: dict[str, Any]) -> None:
         values = {k: float(v) for k, v in logs.items() if k not in ("images/s", "learning_rate")}
-        line = {"step": self._steps.done, "epoch": self._epoch + 1, **values, "learning_rate": self._steps.learning_rate}
+        line = {
+            "step": self._steps.done,
+            "epoch": self._epoch + 1,
+            **values,
+            "learning_rate": self._steps.learning_rate,
+        }
         line |= {"images_per_second": round(self._steps.images_per_second, 1), **more}
         with runs.writing(self._path), self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")

@@ -65,9 +65,7 @@ class Checkpoints:
             self.saved = int(self._step.numpy())
             return self.saved
         if self._manager.checkpoints:
-            raise UserError(
-                f"no checkpoint in {self._manager.directory} can be read; begin again in a new --out, or remove that folder"
-            )
+            raise UserError(f"no checkpoint in {self._manager.directory} can be read; begin again in a new --out")
         return 0
 
     def metrics(self) -> np.ndarray:

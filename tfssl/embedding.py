@@ -119,4 +119,3 @@ def _embedder(model: str | Path | Run, layer: str | None) -> tuple[int, Embedder
 
     embedder.keep = loaded  # type: ignore[attr-defined]  # signatures do not keep their model alive
     return int(spec.shape[1]), embedder
-

@@ -43,17 +43,29 @@ def compile_model(
     )
 
 
+def build_metrics(model: keras.Model, element_spec: Any) -> None:
+    """Makes the variables of the metrics now; Keras 3.15 makes them at the first batch, too late to restore them.
+
+    Not under a `tf.distribute` strategy, where Keras does it before the first epoch begins.
+    """
+    _, answers, weights = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), element_spec)
+    predictions = {name: tf.zeros([len(weights[name]), *y.shape[1:]], y.dtype) for name, y in model.output.items()}
+    model.compute_metrics(None, answers, predictions, weights)
+    model.reset_metrics()
+
+
 def _named(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]:
     # Keras puts the output's name before a metric's only where there are several outputs.
     if not prefix:
         return task.metrics()
     return [
-        type(metric).from_config(metric.get_config() | {"name": f"{task.name}_{metric.name}"}) for metric in task.metrics()
+        type(metric).from_config(metric.get_config() | {"name": f"{task.name}_{metric.name}"})
+        for metric in task.metrics()
     ]
 
 
 def make_optimizer(model: keras.Model, momentum: float, weight_decay: float) -> keras.optimizers.SGD:
-    """SGD with Nesterov momentum; weight decay on kernels only, not on batch norm and biases. Built with all variables."""
+    """SGD with Nesterov momentum; weight decay on kernels only, not on batch norm and biases. Not built yet."""
     optimizer = keras.optimizers.SGD(
         learning_rate=0.0, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay or None
     )

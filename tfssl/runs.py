@@ -1,5 +1,7 @@
 """A run is a folder: settings, checkpoints, metrics, the encoder, the report.
 
+What lies in it:
+
     run.json          settings, versions, fingerprint of the data
     checkpoints/      the newest two; each holds all that a bit-identical continuation needs
     metrics.jsonl     a line every few steps and one at the end of each epoch
@@ -79,7 +81,7 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What the run ended with, {} as long as it has not: run, epochs, steps, images_per_second, metrics, broken_files."""
+        """run, epochs, steps, images_per_second, metrics, broken_files; {} as long as the run has not ended."""
         path = self.folder / "result.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
@@ -125,7 +127,7 @@ class Run:
         path = self.folder / name
         if not path.exists():
             raise UserError(
-                f"the run in {self.folder} has not ended, so it has no encoder; go on with it by the command that began it"
+                f"the run in {self.folder} has not ended and has no encoder; go on with it by the command that began it"
             )
         _, pixels, body, _ = keras.models.load_model(path, compile=False).layers
         return Trunk(pixels, body, tuple(self.settings["stages"]))

@@ -48,7 +48,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def check_settings(owner: str, settings: dict[str, Any], known: dict[str, Any]) -> None:
-    """Refuses settings that are not known, or not of the type of the default in `known` (an int will do for a float)."""
+    """Refuses settings that are not known, or not of the type of their default (an int will do for a float)."""
     for key, value in settings.items():
         if key not in known:
             raise UserError(f"{owner} has no setting {key!r}; its settings are: {', '.join(known) or 'none'}")
@@ -57,7 +57,9 @@ def check_settings(owner: str, settings: dict[str, Any], known: dict[str, Any]) 
             continue
         wanted = (int, float) if isinstance(default, float) else (type(default),)
         if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
-            raise UserError(f"{owner}: {key}={value!r} is given, expected {type(default).__name__}, such as {default!r}")
+            raise UserError(
+                f"{owner}: {key}={value!r} is given, expected {type(default).__name__}, such as {default!r}"
+            )
 
 
 def defaults(settings_class: type) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfssl import batch_norm, callbacks, mixing, runs, schedules
 from tfssl.checkpoints import Checkpoints
 from tfssl.errors import UserError
-from tfssl.model import compile_model, make_model, make_optimizer
+from tfssl.model import build_metrics, compile_model, make_model, make_optimizer
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import Source, open_source, too_many_broken
 from tfssl.runs import Run
@@ -133,6 +133,8 @@ def pretrain(
         model = make_model(prepared, {"image": shared}, dataset.element_spec)
         compile_model(model, prepared, make_optimizer(model, momentum, weight_decay), jit_compile)
         model.optimizer.build(model.trainable_variables)
+        if not tf.distribute.has_strategy():
+            build_metrics(model, dataset.element_spec)
         checkpoints = Checkpoints(model, run.folder / "checkpoints")
     start = checkpoints.restore(_say)
     total = epochs * steps_per_epoch
@@ -141,7 +143,9 @@ def pretrain(
     callbacks.cut_log(run.folder / "metrics.jsonl", start)
 
     peak = learning_rate * batch_size / BATCH
-    steps = callbacks.Steps(start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size)
+    steps = callbacks.Steps(
+        start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size
+    )
     save = callbacks.SaveAndStop(steps, checkpoints, checkpoint_every, steps_per_epoch, total)
     listeners = [
         steps,

@@ -44,7 +44,7 @@ class Rotation(PretextTask):
         if self.rotations not in ANGLES:
             raise UserError(f"rotation: rotations={self.rotations} is given, expected one of 2, 4, 8")
         if not 0 <= self.dropout < 1:
-            raise UserError(f"rotation: dropout={self.dropout} is given, expected a rate from 0 up to, not including, 1")
+            raise UserError(f"rotation: dropout={self.dropout} is given, expected a rate from 0 to below 1")
 
     @property
     def angles(self) -> tuple[int, ...]:
