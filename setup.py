@@ -16,6 +16,7 @@ DEPENDENCIES = [
     "scikit-learn>=1.5",  # average precision and the classifiers of the evaluation
     "matplotlib>=3.9",  # puzzles, learning curves and bars of the report
     "jinja2>=3.1",  # the report's page
+    "tensorboard>=2.20",  # without it, TensorFlow 2.21 cannot write the scalars of tensorboard/
     "click>=8.1",  # the command line; light enough that --help answers at once
 ]
 
