@@ -240,10 +240,9 @@ def _shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor, border: int) -
         offset = tf.random.stateless_uniform([2, tf.shape(rows)[0], 1], seed, -border, border + 1, tf.int32)
         place = tf.abs(tf.range(size) + offset)
         row, column = tf.unstack(size - 1 - tf.abs(size - 1 - place))
-        index = tf.reshape(row[:, :, None] * size + column[:, None, :], [-1, size * size])
-        packed = tf.reshape(geometry.pack(tf.gather(images, rows[:, 0])), [-1, size * size])
-        moved = geometry.unpack(tf.gather(packed, index, batch_dims=1))
-        return tf.tensor_scatter_nd_update(images, rows, tf.reshape(moved, [-1, size, size, 3]))
+        index = row[:, :, None] * size + column[:, None, :]
+        moved = geometry.gather(tf.gather(images, rows[:, 0]), index)
+        return tf.tensor_scatter_nd_update(images, rows, moved)
 
     moved = tf.cond(tf.reduce_any(chosen), shifted, lambda: images)
     return tf.ensure_shape(moved, images.shape)

@@ -17,19 +17,36 @@ def test_pack_and_unpack(images):
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
-def test_quarter_turns_turn_as_numpy_does(images, mode):
-    turns = (0, 1, 2, 3)
-    gather = geometry.gather if mode == "eager" else tf.function(geometry.gather)
-    turned = gather(tf.constant(images), geometry.quarter_turns(6, turns))
+@pytest.mark.parametrize("turns", [(0, 1, 2, 3), (0, 2), (3, 1), (2,)])
+def test_quarter_turns_turn_as_numpy_does(images, mode, turns):
+    function = geometry.quarter_turns if mode == "eager" else tf.function(geometry.quarter_turns)
+    turned = function(tf.constant(images), turns)
+    assert turned.shape == (3, len(turns), 6, 6, 3)
     for row, image in enumerate(images):
         for place, turn in enumerate(turns):
             np.testing.assert_array_equal(turned[row, place], np.rot90(image, turn))
 
 
+def test_mirrored_and_half_turned(images):
+    oblong = images[:, :4]
+    np.testing.assert_array_equal(geometry.mirrored(tf.constant(oblong)), oblong[:, :, ::-1])
+    np.testing.assert_array_equal(geometry.half_turned(tf.constant(oblong)), oblong[:, ::-1, ::-1])
+
+
+def test_gather_follows_a_map_of_each_picture(images):
+    place = np.arange(36).reshape(6, 6)
+    maps = np.stack([np.rot90(place), place[::-1], place.T])
+    found = geometry.gather(tf.constant(images), maps)
+    np.testing.assert_array_equal(found[0], np.rot90(images[0]))
+    np.testing.assert_array_equal(found[1], images[1, ::-1])
+    np.testing.assert_array_equal(found[2], images[2].transpose(1, 0, 2))
+
+
 def test_maps_compose(images):
-    twice = geometry.identity_map(6)[:, ::-1].ravel()[geometry.quarter_turns(6, (1,))[0]]
-    expected = np.rot90(images[0][:, ::-1])
-    np.testing.assert_array_equal(geometry.gather(tf.constant(images), twice)[0], expected)
+    place = np.arange(36).reshape(6, 6)
+    twice = place[:, ::-1].ravel()[np.rot90(place)]
+    found = geometry.gather(tf.constant(images[:1]), twice[None])
+    np.testing.assert_array_equal(found[0], np.rot90(images[0][:, ::-1]))
 
 
 def test_flip_some_mirrors_about_half():

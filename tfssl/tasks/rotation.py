@@ -56,10 +56,10 @@ class Rotation(PretextTask):
         if self.rotations == 8:
             views = tf.stack([_sampled(images, 0.0), _sampled(images, 45.0)], 1)  # [B, 2, C, C, 3]
             side = views.shape[2]
-            turned = geometry.gather(tf.reshape(views, [-1, side, side, 3]), geometry.quarter_turns(side, (0, 1, 2, 3)))
+            turned = geometry.quarter_turns(tf.reshape(views, [-1, side, side, 3]), (0, 1, 2, 3))
         else:
             side = images.shape[1]
-            turned = geometry.gather(images, geometry.quarter_turns(side, tuple(a // 90 for a in self.angles)))
+            turned = geometry.quarter_turns(images, tuple(angle // 90 for angle in self.angles))
         puzzle = tf.reshape(turned, [images.shape[0] * self.rotations, side, side, 3])
         answer = tf.tile(tf.range(self.rotations, dtype=tf.int32), [images.shape[0]])
         return puzzle, answer, tf.ones_like(answer, tf.float32)
