@@ -59,7 +59,7 @@ class Checkpoints:
         for path in reversed(self._manager.checkpoints):
             try:
                 self._checkpoint.restore(path).assert_consumed()
-            except (tf.errors.OpError, ValueError, AssertionError, OSError):
+            except (tf.errors.OpError, ValueError, AssertionError, OSError, IndexError, RuntimeError):
                 say(f"the checkpoint {Path(path).name} is damaged; the one before it is used")
                 continue
             self.saved = int(self._step.numpy())
@@ -89,5 +89,5 @@ def read_weights(model: keras.Model, folder: Path) -> None:
         raise UserError(f"there is no checkpoint in {folder}; the run has not saved yet")
     try:
         tf.train.Checkpoint(weights=[v.value for v in model.weights]).restore(newest).expect_partial()
-    except (tf.errors.OpError, ValueError) as problem:
+    except (tf.errors.OpError, ValueError, OSError, IndexError, RuntimeError) as problem:
         raise UserError(f"the checkpoint {newest} cannot be read: {str(problem).splitlines()[0]}") from problem
