@@ -1,5 +1,6 @@
-"""What tests share: a quiet TensorFlow, and the real data where there is any."""
+"""What tests share: a quiet TensorFlow on two devices, one tiny run, and the real data where there is any."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -7,6 +8,50 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+import tensorflow as tf
+
+with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these are not the only tests of a process
+    # Only possible before TensorFlow runs. The second one costs nothing where no test asks for it.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
+TOY = "toy:images(count=72, size=32)"
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory):
+    """A run of two epochs of nine steps that has ended. For reading only: copy its folder to change anything."""
+    import tfssl
+
+    return tfssl.pretrain(
+        TOY,
+        trunk="resnet10(width=4)",
+        size=32,
+        epochs=2,
+        batch_size=8,
+        log_every=1,
+        out=tmp_path_factory.mktemp("toy") / "run",
+        report=False,
+        verbose=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_export(toy_run, tmp_path_factory) -> Path:
+    """A folder with version 1 of `toy_run`. For reading only."""
+    import tfssl
+
+    folder = tmp_path_factory.mktemp("toy") / "models"
+    tfssl.export(toy_run, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def replicas() -> tf.distribute.MirroredStrategy:
+    """Two replicas on two logical CPUs; a second `MirroredStrategy` in one process fails (TensorFlow 2.21)."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,9 @@ import click
 import tfssl
 from tfssl.errors import UserError
 
+COUNT = click.IntRange(min=1)
+SEED = click.IntRange(0, 2**31 - 1)  # goes into int32 tensors
+SHARE = click.FloatRange(0, 1)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, nothing else.")
 
 
@@ -39,12 +42,12 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("data")
-@click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks: 'rotation(rotations=4)'.")
+@click.option("--tasks", help="Pretext tasks, as 'rotation(rotations=4)'; the run's, or rotation.")
 @click.option("--to", required=True, help="Picture file: png, svg, pdf or jpg.")
 @click.option("--run", help="A run whose network answers too.")
 @click.option("--size", type=int, help="Side of the crops in pixels; the run's, or 96.")
 @click.option("--count", default=6, show_default=True, help="Source pictures.")
-@click.option("--seed", default=0, show_default=True, help="Other seeds show other pictures.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Other seeds show other pictures.")
 @JSON
 def show(as_json: bool, **arguments: Any) -> None:
     """Draw puzzles with their answers: the first thing to look at."""
@@ -60,18 +63,30 @@ def show(as_json: bool, **arguments: Any) -> None:
 @click.option("--out", required=True, help="Folder of the run. That of an interrupted run is gone on with.")
 @click.option("--steps-per-epoch", type=int, help="Steps of an epoch; one pass over DATA where not given.")
 @click.option("--batch-size", default=64, show_default=True, help="Source images in a step.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--learning-rate", default=0.1, show_default=True, help="Peak, for 64 images a step; scales with it.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Peak, for 64 images a step; scales with it.",
+)
 @click.option("--schedule", default="cosine", show_default=True, help="cosine or step.")
-@click.option("--warm-up", default=0.02, show_default=True, help="Part of the steps in which the rate rises.")
-@click.option("--momentum", default=0.9, show_default=True, help="Nesterov momentum.")
-@click.option("--weight-decay", default=5e-4, show_default=True, help="Not on batch norm and biases.")
+@click.option(
+    "--warm-up", type=SHARE, default=0.02, show_default=True, help="Part of the steps in which the rate rises."
+)
+@click.option(
+    "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, help="Nesterov momentum."
+)
+@click.option(
+    "--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True, help="Not on batch norm and biases."
+)
 @click.option("--mixed-precision", help="float16 or bfloat16.")
 @click.option("--jit-compile", is_flag=True, help="Compile the step with XLA.")
 @click.option("--deterministic", is_flag=True, help="Bit-identical repeats and resumes; slower.")
-@click.option("--max-broken", default=0.01, show_default=True, help="Largest part of unreadable pictures.")
-@click.option("--log-every", default=20, show_default=True, help="Steps between lines of metrics.jsonl.")
-@click.option("--checkpoint-every", default=500, show_default=True, help="Steps between checkpoints.")
+@click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
+@click.option("--log-every", type=COUNT, default=20, show_default=True, help="Steps between lines of metrics.jsonl.")
+@click.option("--checkpoint-every", type=COUNT, default=500, show_default=True, help="Steps between checkpoints.")
 @JSON
 def pretrain(as_json: bool, **arguments: Any) -> None:
     """Train an encoder on pretext tasks. Killed and started again, it goes on where it was."""
@@ -85,7 +100,7 @@ def pretrain(as_json: bool, **arguments: Any) -> None:
 @click.option("--protocols", default="linear,knn", show_default=True, help="linear, knn, or both.")
 @click.option("--numbers", default=9216, show_default=True, help="Largest count of pooled features of a stage.")
 @click.option("--grid", type=int, help="Pool every stage to GRID x GRID instead.")
-@click.option("--max-broken", default=0.01, show_default=True, help="Largest part of unreadable pictures.")
+@click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
 @JSON
 def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
     """Measure the features of every stage, beside the same trunk with random weights."""
@@ -119,8 +134,8 @@ def check(as_json: bool, **arguments: Any) -> None:
 @click.argument("data")
 @click.option("--to", required=True, help="File for the arrays embedding [N, D] and path [N]: FILE.npz.")
 @click.option("--layer", help="Stage of a run; the last where not given.")
-@click.option("--batch-size", default=64, show_default=True)
-@click.option("--max-broken", default=1.0, show_default=True, help="Largest part of unreadable pictures.")
+@click.option("--batch-size", default=64, show_default=True, help="Pictures at once.")
+@click.option("--max-broken", type=SHARE, default=1.0, show_default=True, help="Largest part of unreadable pictures.")
 @JSON
 def embed(as_json: bool, **arguments: Any) -> None:
     """Embed every picture of a collection."""
@@ -163,7 +178,8 @@ def _status(arguments: list[str] | None, chatter: str) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except (KeyboardInterrupt, click.Abort) as stop:
-        print(f"tfssl: {str(stop) or 'stopped'}", file=sys.stderr)
+        # click turns every KeyboardInterrupt into an Abort without its words.
+        print(f"tfssl: {str(stop.__cause__ or stop) or 'stopped'}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1

@@ -1,5 +1,6 @@
 """`embed`: the embeddings of a whole collection, from a run or from an exported model."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import tensorflow as tf
 from tfssl import runs
 from tfssl.errors import UserError
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import Source, open_source
+from tfssl.pipelines.sources import Source, open_source, too_many_broken
 from tfssl.runs import Run, load_run
 
 Embedder = Callable[[tf.Tensor], tf.Tensor]
@@ -68,17 +69,22 @@ def embed(
       verbose: 1 a progress bar, 0 nothing.
 
     Raises:
-      UserError: no such run, export, layer or data; a file that cannot be written.
+      UserError: no such run, export, layer or data; too many broken pictures; a file that cannot be written.
     """
     if to is not None and Path(to).suffix != ".npz":
         raise UserError(f"--to {to} is given, expected a file that ends in .npz")
+    if batch_size < 1:
+        raise UserError(f"--batch-size {batch_size} is given, expected at least 1")
     size, embedder = _embedder(model, layer)
     source = open_source(data, max_broken)
-    embedding, valid = embed_source(embedder, source, size, batch_size, verbose)
-    broken = source.broken | {source.paths[i]: "cannot be decoded to its end" for i in np.flatnonzero(~valid)}
-    path = np.asarray(source.paths)[valid]
-    if to is not None:
-        with runs.replacing(Path(to)) as temporary:
+    # A file that cannot be written is told before an hour of work, not after it.
+    with contextlib.nullcontext() if to is None else runs.replacing(Path(to)) as temporary:
+        embedding, valid = embed_source(embedder, source, size, batch_size, verbose)
+        broken = source.broken | {source.paths[i]: "cannot be decoded to its end" for i in np.flatnonzero(~valid)}
+        if len(broken) > max_broken * source.listed:
+            raise UserError(too_many_broken(source.name, broken, source.listed, max_broken))
+        path = np.asarray(source.paths)[valid]
+        if temporary is not None:
             np.savez(temporary, embedding=embedding, path=path)
     return Embedded(embedding, path, broken, None if to is None else str(to))
 
@@ -107,7 +113,12 @@ def _embedder(model: str | Path | Run, layer: str | None) -> tuple[int, Embedder
         return run.settings["size"], tf.function(lambda images: encoder(images, training=False), reduce_retracing=True)
     from tfssl.export.saved_model import newest_version
 
-    folder = newest_version(Path(model))
+    try:
+        folder = newest_version(Path(model))
+    except UserError as problem:
+        raise UserError(
+            f"{model} is no run and no export; expected a folder that pretrain or export wrote"
+        ) from problem
     if layer is not None:
         raise UserError(f"{model} is an export, whose layer is fixed; leave --layer out, or give the run")
     loaded = tf.saved_model.load(str(folder))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
+LEAST_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Shown:
 
 def show(
     data: Any,
-    tasks: Any = "rotation",
+    tasks: Any = None,
     to: str | Path = "puzzles.png",
     *,
     run: str | Path | Run | None = None,
@@ -51,7 +52,7 @@ def show(
 
     Args:
       data: anything that `open_source` takes.
-      tasks: pretext tasks; a run's own where `run` is given.
+      tasks: pretext tasks; where None, the run's own, or rotation. With a run, some of its tasks, by name.
       to: a picture file (png, svg, pdf, jpg); with several tasks each has its name added.
       run: a run whose network answers too.
       size: side of the crops, pixels; the run's, or 96.
@@ -59,17 +60,22 @@ def show(
       seed: other seeds show other pictures.
 
     Raises:
-      UserError: an unknown task, unreadable data, a file that cannot be written.
+      UserError: an unknown task, one or a size that is not the run's, unreadable data, a file that cannot be written.
     """
+    _check(size, count, seed)
     to = Path(to)
     if to.suffix.lower() not in PICTURES:
         raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
-    source = open_source(data)
+    asked = None if tasks is None else parse_tasks(tasks)
     if run is not None:
-        figures = draw(load_run(run), source, count, seed)
+        run = load_run(run)
+        names = _names(run, asked, size)
+        drawn = draw(run, open_source(data), count, seed)
+        figures = {name: drawn[name] for name in names}
     else:
-        parsed = [task.prepared(source) for task in parse_tasks(tasks)]
-        figures = _draw(source, parsed, size or 96, count, seed, None)
+        source = open_source(data)
+        prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]
+        figures = _draw(source, prepared, size or 96, count, seed, None)
     files = {}
     for name, figure in figures.items():
         path = to if len(figures) == 1 else to.with_stem(f"{to.stem}-{name}")
@@ -77,6 +83,28 @@ def show(
             figure.savefig(temporary, dpi=120)
         files[name] = str(path)
     return Shown(files)
+
+
+def _check(size: int | None, count: int, seed: int) -> None:
+    if size is not None and size < LEAST_SIZE:
+        raise UserError(f"--size {size} is given, expected at least {LEAST_SIZE} pixels")
+    if count < 1:
+        raise UserError(f"--count {count} is given, expected at least 1")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"--seed {seed} is given, expected 0 to {2**31 - 1}")
+
+
+def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[str]:
+    """Which of a run's tasks are drawn. Raises UserError where something else than the run's is asked for."""
+    if size not in (None, run.settings["size"]):
+        raise UserError(f"--size {size} is given, but the run in {run.folder} has {run.settings['size']}; leave it out")
+    own = {task.name: str(task) for task in run.tasks()}
+    for task in asked or []:
+        if task.name not in own or str(task) not in (task.name, own[task.name]):
+            raise UserError(
+                f"--tasks {task} is given, but the run in {run.folder} has {run.settings['tasks']}; leave it out"
+            )
+    return list(own) if asked is None else [task.name for task in asked]
 
 
 def draw(run: Run, source: Source | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
@@ -88,7 +116,7 @@ def draw(run: Run, source: Source | None = None, count: int = 6, seed: int = 0) 
 def _draw(
     source: Source, tasks: list[PretextTask], size: int, count: int, seed: int, run: Run | None
 ) -> "dict[str, Figure]":
-    count = max(1, min(count, source.count))
+    count = min(count, source.count)
     # Not the pictures that the run began with, and not only the first class of a listing.
     drawn = batches.sample(source, count, seed + 1)
     dataset = mixing.stream(drawn, tasks, size, count, seed)
