@@ -48,7 +48,6 @@ class Header(NamedTuple):
       format: UNKNOWN, JPEG, PNG, GIF, BMP or WEBP.
       height, width: pixels; 0 where unknown.
       orientation: EXIF, 1..8; 1 where the file has none.
-      frames: how many are decoded: 1, as only the first frame of an animated GIF is read.
       problem: 0 for none, else an index into `PROBLEMS`.
     """
 
@@ -56,7 +55,6 @@ class Header(NamedTuple):
     height: tf.Tensor
     width: tf.Tensor
     orientation: tf.Tensor
-    frames: tf.Tensor
     problem: tf.Tensor
 
 
@@ -102,18 +100,7 @@ def read_headers(data: tf.Tensor, complete: bool = True) -> Header:
     found = _Found(nothing, nothing, nothing, tf.fill(tf.shape(kind), NOT_A_PICTURE))
     parsers = {JPEG: _jpeg, PNG: _png, GIF: _gif, BMP: _bmp, WEBP: _webp}
     for number, parse in parsers.items():
-        mine = kind == number
-        # Files of another format show the parser no bytes, so its loops end at once for them.
-        found = tf.cond(
-            tf.reduce_any(mine),
-            lambda parse=parse, mine=mine, found=found: _Found(
-                *(
-                    tf.where(mine, new, old)
-                    for new, old in zip(parse(tf.where(mine, data, ""), short), found, strict=True)
-                )
-            ),
-            lambda found=found: found,
-        )
+        found = _merge(kind == number, parse, data, short, found)
     orientation = tf.cond(
         tf.reduce_any(found.exif > 0), lambda: _orientation(data, found.exif), lambda: tf.ones_like(kind)
     )
@@ -123,7 +110,7 @@ def read_headers(data: tf.Tensor, complete: bool = True) -> Header:
     pixels = tf.cast(found.height, tf.int64) * tf.cast(found.width, tf.int64)
     problem = tf.where((problem == 0) & (tf.minimum(found.height, found.width) < 1), NO_PIXELS, problem)
     problem = tf.where((problem == 0) & (pixels > MAX_PIXELS), TOO_LARGE, problem)
-    return Header(kind, found.height, found.width, orientation, tf.ones_like(kind), problem)
+    return Header(kind, found.height, found.width, orientation, problem)
 
 
 def _merge(

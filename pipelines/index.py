@@ -25,7 +25,7 @@ class Source:
       paths: name of each picture: its path, or "NAME#number".
       labels: int32 [N], index into `classes`, or None.
       classes: names of the classes, () without labels.
-      header: int32 [N, 6]: fields of `headers.Header` of each picture.
+      header: int32 [N, 5]: fields of `headers.Header` of each picture.
       broken: what was left out when the source was opened: name -> what is wrong.
       listed: how many pictures there were, broken ones included.
       fingerprint: hash of names and sizes: tells whether the data is still the same.
@@ -85,7 +85,7 @@ class Reader:
 
 @functools.cache
 def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """string [n] -> int32 [n, 6]; traced once for a process."""
+    """string [n] -> int32 [n, 5]; traced once for a process."""
     return tf.function(
         lambda data: tf.stack(headers.read_headers(data, complete), 1),
         input_signature=[tf.TensorSpec([None], tf.string)],

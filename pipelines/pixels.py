@@ -121,27 +121,6 @@ def training_crops(
     return _shift(images, ~is_large, shift_seed, size // 8), valid
 
 
-def decode_box(data: tf.Tensor, header: Header, box: tf.Tensor, size: int) -> tf.Tensor:
-    """uint8 [size, size, 3]: `decode_boxes` of one picture (scalars, box [4]); raises in the graph if it is broken."""
-    header = Header(*(field[None] for field in header))
-    planned = decoding.plan(header, _stored_box(header, box[None]), size)
-    image = decoding.decode(data, decoding.Plan(*(field[0] for field in planned)), size)
-    return _turn_upright(image[None], header.orientation)[0]
-
-
-def centre_crop(data: tf.Tensor, header: Header, size: int) -> tf.Tensor:
-    """uint8 [size, size, 3]: `centre_crops` of one picture; raises as `decode_box` does."""
-    return decode_box(data, header, centre_box(*upright_size(header)), size)
-
-
-def training_crop(data: tf.Tensor, header: Header, seed: tf.Tensor, size: int) -> tf.Tensor:
-    """uint8 [size, size, 3]: `training_crops` of one picture; raises as `decode_box` does."""
-    box_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
-    box, is_large = _training_boxes(Header(*(field[None] for field in header)), box_seed, size)
-    image = decode_box(data, header, box[0], size)
-    return _shift(image[None], ~is_large, shift_seed, size // 8)[0]
-
-
 def pictures(data: tf.Tensor, size: int, parallel: int | None = None) -> Decoded:
     """The centred squares of encoded pictures: what evaluation, embedding and serving all see.
 

@@ -50,7 +50,7 @@ def test_size_and_format(kind):
     for height, width in [(21, 37), (1, 1), (300, 2)]:
         found = header(encoded(picture(height, width), kind))
         assert found == {
-            "format": FORMATS[kind], "height": height, "width": width, "orientation": 1, "frames": 1, "problem": 0,
+            "format": FORMATS[kind], "height": height, "width": width, "orientation": 1, "problem": 0,
         }  # fmt: skip
 
 
