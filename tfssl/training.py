@@ -1,5 +1,6 @@
 """`pretrain`: from a source to an encoder, in a folder that can be gone on with."""
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tfssl.trunks import Trunk, make_encoder, make_trunk
 BATCH = 64  # the batch, in source images, that --learning-rate is given for
 PRECISIONS = {None: "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 PRECISE_STEPS = 64
+NO_METRICS = ("step", "epoch", "epoch_end", "images/s", "images_per_second", "learning_rate")
 
 
 def pretrain(
@@ -172,7 +174,7 @@ def pretrain(
             metrics = {key: float(values[-1]) for key, values in history.items()}
     finally:
         save.forget()
-    return _finish(run, trunk, shared, source, steps, metrics or _last_metrics(run), broken, report)
+    return _finish(run, trunk, shared, source, steps, metrics, broken, report)
 
 
 def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
@@ -246,12 +248,13 @@ def _finish(
         with runs.replacing(run.folder / "broken.txt") as temporary:
             temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
         _say(f"{len(names)} of {source.listed} pictures are broken and were left out: see {run.folder / 'broken.txt'}")
+    last = _last_epoch(run)  # of a run that was killed after its last step, the only source of figures
     result = {
         "run": str(run.folder),
         "epochs": run.settings["epochs"],
         "steps": steps.done,
-        "images_per_second": round(steps.images_per_second, 1),
-        "metrics": {k: v for k, v in metrics.items() if k not in ("images/s", "learning_rate")},
+        "images_per_second": round(steps.images_per_second, 1) or last["images_per_second"],
+        "metrics": {k: v for k, v in (metrics or last).items() if k not in NO_METRICS},
         "broken_files": len(names),
     }
     runs.write_json(run.folder / "result.json", result)
@@ -262,14 +265,10 @@ def _finish(
     return run
 
 
-def _last_metrics(run: Run) -> dict[str, float]:
-    """Of a run that was killed after its last step: the metrics of its last epoch."""
-    import json
-
-    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-    ended = [line for line in map(json.loads, lines) if line.get("epoch_end")]
-    known = ("step", "epoch", "epoch_end", "images_per_second", "learning_rate")
-    return {k: v for k, v in ended[-1].items() if k not in known} if ended else {}
+def _last_epoch(run: Run) -> dict[str, float]:
+    """The line of metrics.jsonl that the last epoch ended with."""
+    lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line.get("epoch_end")][-1]
 
 
 def _check(
