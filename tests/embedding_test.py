@@ -58,7 +58,7 @@ def test_broken_pictures_are_listed_and_left_out(toy_run, folder):
     assert found.broken[str(folder / "part1" / "03.jpg")] == "cannot be decoded to its end"
     assert found.as_json()["count"] == 9
     assert f"left out: {folder}/part0/08.jpg is no picture" in str(found)
-    with pytest.raises(UserError, match="3 of 12 pictures .* are broken, more than --max-broken 0.2 allows"):
+    with pytest.raises(UserError, match=r"3 of 12 pictures .* are broken, more than --max-broken 0\.2 allows"):
         embed(toy_run, folder, folder.parent / "a.npz", max_broken=0.2, verbose=0)
     assert not (folder.parent / "a.npz").exists()
 
@@ -78,7 +78,7 @@ def test_a_failure_leaves_the_file_that_was_there(toy_run, tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(UserError, match="cannot write .*a.npz: the disk is full"):
+    with pytest.raises(UserError, match=r"cannot write .*a\.npz: the disk is full"):
         tfssl.embed(toy_run, "toy:images(count=4, size=32)", path, verbose=0)
     assert path.read_bytes() == b"mine"
     assert list(tmp_path.iterdir()) == [path]
