@@ -1,6 +1,7 @@
 """`pretrain`: from a source to an encoder, in a folder that can be gone on with."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +88,10 @@ def pretrain(
       UserError: whatever the user can mend. What existed stays as it was.
       Stopped: SIGTERM or Ctrl-C came; the run has saved, and goes on when called again.
     """
-    _check(size, epochs, steps_per_epoch, batch_size, schedule, mixed_precision)
+    counts = {"size": size, "epochs": epochs, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
+    _check_counts(counts | {"log_every": log_every, "checkpoint_every": checkpoint_every})
+    shares = {"warm_up": warm_up, "momentum": momentum, "max_broken": max_broken}
+    _check_rates(learning_rate, weight_decay, seed, shares, schedule, mixed_precision)
     parsed = parse_tasks(tasks)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -271,15 +275,30 @@ def _last_epoch(run: Run) -> dict[str, float]:
     return [line for line in lines if line.get("epoch_end")][-1]
 
 
-def _check(
-    size: int, epochs: int, steps_per_epoch: int | None, batch_size: int, schedule: str, mixed_precision: str | None
-) -> None:
-    counts = {"--size": size, "--epochs": epochs, "--batch-size": batch_size}
-    if steps_per_epoch is not None:
-        counts["--steps-per-epoch"] = steps_per_epoch
+def _check_counts(counts: dict[str, int | None]) -> None:
     for name, value in counts.items():
-        if value < 1:
-            raise UserError(f"{name} {value} is given, expected at least 1")
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value} is given, expected at least 1")
+
+
+def _check_rates(
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    shares: dict[str, float],
+    schedule: str,
+    mixed_precision: str | None,
+) -> None:
+    # Written so that nan fails too.
+    if not 0 < learning_rate < math.inf:
+        raise UserError(f"--learning-rate {learning_rate} is given, expected more than 0, as 0.1")
+    if not 0 <= weight_decay < math.inf:
+        raise UserError(f"--weight-decay {weight_decay} is given, expected 0 or more, as 0.0005")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"--seed {seed} is given, expected from 0 to {2**31 - 1}")
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise UserError(f"--{name.replace('_', '-')} {value} is given, expected from 0 to 1")
     if schedule not in schedules.SCHEDULES:
         raise UserError(f"--schedule {schedule} is given, expected one of: {', '.join(schedules.SCHEDULES)}")
     if mixed_precision not in PRECISIONS:
