@@ -64,4 +64,9 @@ def check_settings(owner: str, settings: dict[str, Any], known: dict[str, Any]) 
 
 def defaults(settings_class: type) -> dict[str, Any]:
     """The settings of a dataclass with their defaults."""
-    return {field.name: field.default for field in dataclasses.fields(settings_class)}
+    return {f.name: f.default for f in dataclasses.fields(settings_class) if not f.metadata.get("learned")}
+
+
+def learned_fields(settings_class: type) -> list[str]:
+    """Names of the fields of a dataclass that are no settings but learned from a source."""
+    return [f.name for f in dataclasses.fields(settings_class) if f.metadata.get("learned")]

@@ -3,12 +3,14 @@
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfssl import settings
+from tfssl.errors import UserError
 from tfssl.trunks import Trunk
 
 if TYPE_CHECKING:
@@ -21,24 +23,62 @@ Encoders = Mapping[str, Trunk]
 Puzzle = tuple[Any, tf.Tensor, tf.Tensor]
 
 
+class Pieces(NamedTuple):
+    """A puzzle put right: parts of the source pictures, and where in them each must lie.
+
+    Attributes:
+      pixels: uint8 [B, n, h, w, 3].
+      boxes: int [n, 4], the (top, left, height, width) in pixels of the upright crop inside of which each part lies,
+        in every picture or in every part of its mirror image.
+    """
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretextTask(abc.ABC):
     """A puzzle whose answer comes free with the data. Settings only: no variables.
 
     Attributes:
       weight: what this task's loss counts in the sum over tasks.
+      batch: how many source pictures of a step it takes, the first rows; 0 for all, and at most all.
       name: (of the class) the name in `--tasks` and in the metrics.
       reads: (of the class) what an example of the source must hold.
     """
 
     weight: float = 1.0
+    batch: int = 0
     name: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ("image",)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise UserError(f"{self.name}: weight={self.weight} is given, expected 0 or more")
+        if self.batch < 0:
+            raise UserError(f"{self.name}: batch={self.batch} is given, expected 0 (all) or a count of source pictures")
+
     def prepared(self, source: "Source") -> Self:
-        """The task with what it learns from the source once (colour statistics, say) filled in."""
+        """The task with what it learns from the source once (colour statistics, say) filled in.
+
+        Fields for that are made by `learned_field`; they are kept with the run and are no settings.
+        """
         del source
         return self
+
+    def learned(self) -> dict[str, Any]:
+        """What `prepared` filled in, as JSON can hold it."""
+        return {name: getattr(self, name) for name in settings.learned_fields(type(self))}
+
+    def with_learned(self, values: Mapping[str, Any]) -> Self:
+        """The task prepared as it was: the inverse of `learned`."""
+        as_tuples = {name: _tuples(values[name]) for name in settings.learned_fields(type(self)) if name in values}
+        return dataclasses.replace(self, **as_tuples)
+
+    def advice(self, size: int) -> list[str]:
+        """What the user should know of this task at crops of `size` pixels: sentences, as 'tiles are 8 px: ...'."""
+        del size
+        return []
 
     @abc.abstractmethod
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
@@ -65,6 +105,40 @@ class PretextTask(abc.ABC):
     def metrics(self) -> list[keras.metrics.Metric]:
         """Metrics in the field's terms, with short names ("accuracy")."""
 
+    def opponent(self, encoders: Encoders) -> keras.Model | None:
+        """A discriminator that is trained against the head: [N, h, w, c] of `contest` -> logit that it is real [N, 1].
+
+        Its layers' names begin with the task's name. None where the task has none.
+        """
+        del encoders
+        return None
+
+    def contest(self, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the opponent sees, [N, h, w, c] each: (real, from the answer; made, from the head's prediction)."""
+        raise NotImplementedError(f"{self.name} has no opponent")
+
+    @property
+    def opponent_weight(self) -> float:
+        """What deceiving the opponent counts beside `loss`, which counts one minus that."""
+        return 0.0
+
+    @property
+    def choices(self) -> int | None:
+        """How many answers there are, one of which is right; None where the answer is no choice."""
+        return None
+
+    def questions(self, puzzle: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The choices that the head makes, one by one, for `audit`.
+
+        Returns:
+          uint8 [Q, n, h, w, 3], the n parts that one choice is made from; int [Q], the right ones.
+        """
+        return (puzzle if puzzle.ndim == 5 else puzzle[:, None]), answer
+
+    def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
+        """The puzzle (as numpy arrays) put right by its answer, for `audit`; None where that cannot be done."""
+        del puzzle, answer
+
     @abc.abstractmethod
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         """Draws up to `count` source pictures' puzzles with their answers and, where given, the network's."""
@@ -80,3 +154,12 @@ class PretextTask(abc.ABC):
         known = settings.defaults(type(self))
         mine = {key: getattr(self, key) for key in known}
         return settings.format_call(self.name, {k: v for k, v in mine.items() if v != known[k]})
+
+
+def learned_field() -> Any:
+    """A field of a task that `prepared` fills in: nested tuples of numbers, () as long as it is not known."""
+    return dataclasses.field(default=(), repr=False, metadata={"learned": True})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value

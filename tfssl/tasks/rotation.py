@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.pipelines import geometry
-from tfssl.task import Batch, Encoders, PretextTask, Puzzle
+from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,6 +41,7 @@ class Rotation(PretextTask):
     name: ClassVar[str] = "rotation"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rotations not in ANGLES:
             raise UserError(f"rotation: rotations={self.rotations} is given, expected one of 2, 4, 8")
         if not 0 <= self.dropout < 1:
@@ -69,6 +70,18 @@ class Rotation(PretextTask):
         if self.dropout:
             features = keras.layers.Dropout(self.dropout, name="rotation_dropout")(features)
         return keras.layers.Dense(self.rotations, dtype="float32", name="rotation_logits")(features)
+
+    @property
+    def choices(self) -> int:
+        return self.rotations
+
+    def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
+        if self.rotations == 8:
+            return None  # interpolated
+        side = puzzle.shape[1]
+        back = np.stack([np.rot90(one, -self.angles[label] // 90) for one, label in zip(puzzle, answer, strict=True)])
+        boxes = np.tile([0, 0, side, side], (self.rotations, 1))
+        return Pieces(back.reshape(-1, self.rotations, side, side, 3), boxes)
 
     def loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
