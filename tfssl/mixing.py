@@ -55,8 +55,18 @@ def stream(
         if "image" not in task.reads:
             raise UserError(f"{task.name} reads {', '.join(task.reads)}; {source.name} has pictures only")
 
+        if task.batch > batch_size:
+            raise UserError(
+                f"{task.name}: batch={task.batch} is given, but a step has {batch_size} pictures; give at most that"
+            )
+
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        made = {task.name: task.puzzles(batch, task_seed(seed, task.name)) for task in tasks}
+        made = {
+            task.name: task.puzzles(
+                {key: value[: task.batch or batch_size] for key, value in batch.items()}, task_seed(seed, task.name)
+            )
+            for task in tasks
+        }
         return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
 
     return batches.training(source, size, batch_size, seed, start, make, broken)

@@ -20,14 +20,15 @@ def make_model(tasks: Sequence[PretextTask], encoders: Encoders, element_spec: A
     Returns:
       A functional model from {task name: puzzle} to {task name: answer}; works with plain `fit`.
     """
-    puzzles = element_spec[0]
-    inputs = {
-        task.name: tf.nest.map_structure(
-            lambda spec, name=task.name: keras.Input(spec.shape[1:], dtype=spec.dtype, name=name), puzzles[task.name]
-        )
-        for task in tasks
-    }
+    inputs = {task.name: make_inputs(task.name, element_spec[0][task.name]) for task in tasks}
     return keras.Model(inputs, {task.name: task.head(encoders, inputs[task.name]) for task in tasks}, name="pretext")
+
+
+def make_inputs(name: str, puzzle: Any) -> Any:
+    """Keras inputs for the puzzles of a task: one called NAME, or where the puzzle is a dict, NAME_KEY for each."""
+    if isinstance(puzzle, dict):
+        return {key: make_inputs(f"{name}_{key}", part) for key, part in puzzle.items()}
+    return keras.Input(puzzle.shape[1:], dtype=puzzle.dtype, name=name)
 
 
 def compile_model(
