@@ -1,0 +1,66 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from tfssl.pipelines import whole
+
+
+def encoded(kind, size=(37, 23), mode="RGB", **settings):
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 256, [4, 5, 3], np.uint8))
+    picture = small.resize(size, Image.Resampling.BICUBIC).convert(mode)
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def by_pillow(data):
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF"])
+def test_the_pixels_that_pillow_gives(kind):
+    data = encoded(kind)
+    found = whole.decode(data)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, by_pillow(data))
+
+
+def test_large_pictures_are_not_shrunk():
+    data = encoded("PNG", size=(700, 20))
+    np.testing.assert_array_equal(whole.decode(data), by_pillow(data))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_upright_as_pillow_turns_it(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(kind, exif=exif)
+    np.testing.assert_array_equal(whole.decode(data), by_pillow(data))
+
+
+def test_grey_and_transparent():
+    data = encoded("PNG", mode="L")
+    np.testing.assert_array_equal(whole.decode(data), by_pillow(data))
+    clear = Image.new("RGBA", (9, 7), (10, 20, 30, 0))
+    buffer = io.BytesIO()
+    clear.save(buffer, "PNG")
+    np.testing.assert_array_equal(whole.decode(buffer.getvalue()), np.full([7, 9, 3], 255))
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is no picture"),
+        (b"text" * 9, "is no picture"),
+        (encoded("JPEG")[:4], "breaks off"),
+        (encoded("JPEG")[:-200], "to its end"),
+        (encoded("PNG")[:-200], "to its end"),
+    ],
+)
+def test_broken(data, says):
+    with pytest.raises(ValueError, match=says):
+        whole.decode(data)
