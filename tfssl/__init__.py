@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tfssl.gallery import show
     from tfssl.mixing import puzzles
     from tfssl.runs import load_run
+    from tfssl.studies import compare
     from tfssl.task import PretextTask
     from tfssl.tasks import TASKS
     from tfssl.training import pretrain
@@ -35,6 +36,7 @@ _HOMES = {
     "TASKS": "tfssl.tasks",
     "UserError": "tfssl.errors",
     "check": "tfssl.export.check",
+    "compare": "tfssl.studies",
     "embed": "tfssl.embedding",
     "evaluate": "tfssl.evaluation",
     "load_run": "tfssl.runs",
@@ -43,7 +45,7 @@ _HOMES = {
     "show": "tfssl.gallery",
 }
 
-__all__ = ["TASKS", "PretextTask", "UserError", "check", "embed", "evaluate", "export", "load_run"]
+__all__ = ["TASKS", "PretextTask", "UserError", "check", "compare", "embed", "evaluate", "export", "load_run"]
 __all__ += ["pretrain", "puzzles", "show"]
 
 

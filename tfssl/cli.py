@@ -142,6 +142,40 @@ def embed(as_json: bool, **arguments: Any) -> None:
     _run(as_json, lambda: tfssl.embed(**arguments))
 
 
+STUDY_OPTIONS = (
+    click.option("--labelled", help="What to evaluate on; DATA where not given."),
+    click.option("--test", help="Labelled test data of its own."),
+    click.option("--seeds", default="0", show_default=True, help="Of the runs, as 0,1,2."),
+    click.option("--trunk", default="resnet10(width=32)", show_default=True, help="The network."),
+    click.option("--size", default=96, show_default=True, help="Side of the crops in pixels."),
+    click.option("--steps", default=2000, show_default=True, help="Of each run."),
+    click.option("--batch-size", default=64, show_default=True, help="Source images in a step."),
+    click.option("--limit", type=int, help="Labelled training pictures of the probes, class-balanced; all."),
+    click.option("--test-limit", type=int, help="Test pictures; all."),
+    click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="As of pretrain."),
+    click.option("--mixing", help="As of pretrain."),
+    click.option("--mixed-precision", help="As of pretrain."),
+    click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part unreadable."),
+    click.option("--out", required=True, help="Folder of the study. One that was stopped is gone on with."),
+)
+
+
+def _study(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(STUDY_OPTIONS):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--tasks", multiple=True, required=True, help="A set of tasks; once for each row of the table.")
+@_study
+@JSON
+def compare(as_json: bool, tasks: tuple[str, ...], **arguments: Any) -> None:
+    """Pretrain on each set of tasks with each seed, and evaluate: table, figure, and what it shows."""
+    _run(as_json, lambda: tfssl.compare(tasks=tasks, **arguments))
+
+
 def _run(as_json: bool, function: Callable[[], Any]) -> None:
     """Calls, and prints the result for people or as JSON; with --json all else goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():

@@ -37,6 +37,8 @@ def evaluate(
     neighbours: int = 20,
     epochs: int = 28,
     rate: float = 0.01,
+    random: bool | Evaluation = True,
+    epoch: int | None = None,
     report: bool = True,
 ) -> Evaluation:
     """Measure the features of every stage of a run, beside the same trunk with random weights.
@@ -44,7 +46,8 @@ def evaluate(
     The trunk is frozen, its batch norm in test mode; not one variable of it changes. Linear probe: each stage
     averaged to a grid of at most `numbers` numbers (see `features.choose_grid`), see `linear.linear_probe`. k-NN:
     each stage averaged over all places, see `knn.nearest_neighbours`. The random trunk gets its batch norm
-    statistics from the training pictures of `data` first. Writes `evaluation.json` into the run's folder.
+    statistics from the training pictures of `data` first. Writes `evaluation.json` into the run's folder, or
+    `epochs/N.json` where an epoch is given.
 
     Args:
         run: a run (`tfssl.load_run`) or its folder.
@@ -59,18 +62,21 @@ def evaluate(
         neighbours: k of k-NN.
         epochs: of the linear probe.
         rate: the linear probe's learning rate at the start.
+        random: whether the random weights are measured too. Or an evaluation of another run that began with the same
+            weights, made with the same arguments: its figures of the random weights are taken over.
+        epoch: measure the trunk as it was after this epoch, of those that the run kept; at the end where None.
         report: write the run's report.html anew.
 
     Raises:
-        UserError: unknown protocol; data without labels, of one class, or with other classes in test than in
-            training; too many broken pictures; features that are not finite.
+        UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or with other
+            classes in test than in training; too many broken pictures; features that are not finite.
     """
     began = time.monotonic()
     run = runs.load_run(run)
     wanted = check_protocols(protocols)
     seed = int(run.settings["seed"]) if seed is None else seed
     size = int(run.settings["size"])
-    trunk = run.trunk()
+    trunk = run.trunk() if epoch is None else run.trunk(epoch)
     train, held_out, note = sources.open_splits(data, test=test, seed=seed, max_broken=max_broken)
     check_labels(train, held_out)
 
@@ -100,9 +106,11 @@ def evaluate(
 
     model = features.stage_model(trunk, size)
     trained, answers, seen, unseen = measure(model)
-    model = features.stage_model(run.random_trunk(), size)
-    estimate_batch_norm(model, train, size, int(run.settings["batch_size"]), seed)
-    random = measure(model)[0]
+    untrained = random.random if isinstance(random, Evaluation) else {}
+    if random is True:
+        model = features.stage_model(run.random_trunk(), size)
+        estimate_batch_norm(model, train, size, int(run.settings["batch_size"]), seed)
+        untrained = measure(model)[0]
 
     broken = seen.broken + unseen.broken + len(train.broken)
     broken += len(held_out.broken) if held_out.broken is not train.broken else 0
@@ -113,7 +121,7 @@ def evaluate(
         notes.append("The test data is the training data: these figures say nothing about new pictures.")
     evaluation = Evaluation(
         trained=trained,
-        random=random,
+        random=untrained,
         train_images=len(seen.rows),
         test_images=len(answers),
         classes=train.classes,
@@ -132,8 +140,8 @@ def evaluate(
             "seconds": round(time.monotonic() - began, 1),
         },
     )
-    runs.write_json(run.folder / FILE_NAME, evaluation.as_json())
-    if report:
+    runs.write_json(run.folder / file_name(epoch), evaluation.as_json())
+    if report and epoch is None:
         from tfssl.report import write_report
 
         write_report(run)
@@ -148,9 +156,14 @@ def estimate_batch_norm(model: keras.Model, source: Source, size: int, batch_siz
     batch_norm.estimate(model, images, PRECISE_STEPS)
 
 
-def read(folder: Path) -> Evaluation | None:
+def file_name(epoch: int | None = None) -> str:
+    """Where in a run's folder the evaluation of the encoder, or of the trunk after an epoch, is written."""
+    return FILE_NAME if epoch is None else f"epochs/{epoch}.json"
+
+
+def read(folder: Path, epoch: int | None = None) -> Evaluation | None:
     """What `evaluate` wrote into a run's folder; None where it did not run."""
-    path = folder / FILE_NAME
+    path = folder / file_name(epoch)
     if not path.exists():
         return None
     return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,5 @@
+"""Studies: many runs, each pretrained and evaluated alike, in one folder, as a table, a figure and JSON."""
+
+from tfssl.studies.compare import Comparison, compare
+
+__all__ = ["Comparison", "compare"]

@@ -1,0 +1,89 @@
+"""Means over seeds, and differences, with 95 % intervals."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfssl.evaluation.metrics import wilson
+
+CONFIDENCE = 0.95
+NORMAL = 1.959964  # the normal distribution's 97.5 % point
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean, and the 95 % interval that it comes with.
+
+    Attributes:
+      mean: of `values`.
+      low, high: the interval; None where there is none, as for one value without a count.
+      values: one a seed.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    values: tuple[float, ...]
+
+    @property
+    def half(self) -> float | None:
+        """Half of the interval's width."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    def as_json(self) -> dict[str, Any]:
+        """mean, low, high, values."""
+        return dataclasses.asdict(self) | {"values": list(self.values)}
+
+
+def student(degrees: int) -> float:
+    """The 97.5 % point of Student's t distribution: 12.706 for one degree of freedom, 4.303 for two.
+
+    By bisection of P(|t| < x) = 1 - I(d / (d + x^2); d / 2, 1 / 2), with I the incomplete beta function.
+    """
+    import tensorflow as tf
+
+    half, low, high = tf.constant(0.5, tf.float64), 0.0, 20.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        outside = tf.math.betainc(half * degrees, half, tf.constant(degrees / (degrees + middle**2), tf.float64))
+        low, high = (middle, high) if float(outside) > 1 - CONFIDENCE else (low, middle)
+    return (low + high) / 2
+
+
+def over_seeds(values: Sequence[float], count: int | None = None) -> Estimate:
+    """The mean of one value a seed, with Student's interval over seeds.
+
+    Args:
+      values: one a seed.
+      count: of one value that is a share: of how many test pictures. It gets Wilson's interval over these then.
+    """
+    number, mean = len(values), math.fsum(values) / len(values)
+    if number > 1:
+        half = student(number - 1) * _deviation(values, mean) / math.sqrt(number)
+        return Estimate(mean, mean - half, mean + half, tuple(values))
+    low, high = (None, None) if count is None else wilson(mean, count)
+    return Estimate(mean, low, high, tuple(values))
+
+
+def difference(one: Mapping[int, float], other: Mapping[int, float], count: int) -> Estimate | None:
+    """How far the shares `one` (seed -> share) are ahead of `other`; None where they have no seed in common.
+
+    With several common seeds Student's interval of the differences seed by seed: runs of one seed began with the same
+    weights and saw the same pictures. With one seed, or where all differences are equal and tell no spread, the
+    interval over the draw of `count` test pictures, as if both had been measured on pictures of their own, which is
+    cautious; it knows nothing of what another seed would give.
+    """
+    seeds = [seed for seed in one if seed in other]
+    if not seeds:
+        return None
+    found = over_seeds([one[seed] - other[seed] for seed in seeds])
+    if len(set(found.values)) > 1:
+        return found
+    a, b = (math.fsum(shares[seed] for seed in seeds) / len(seeds) for shares in (one, other))
+    half = NORMAL * math.sqrt((a * (1 - a) + b * (1 - b)) / count)
+    return Estimate(found.mean, found.mean - half, found.mean + half, found.values)
+
+
+def _deviation(values: Sequence[float], mean: float) -> float:
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

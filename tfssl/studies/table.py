@@ -1,0 +1,170 @@
+"""What a study found as rows, and rows as text, as Markdown and as JSON."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tfssl.evaluation.results import Score, best_stage
+from tfssl.studies.statistics import Estimate, over_seeds
+from tfssl.studies.trials import Trial
+from tfssl.tasks import parse_tasks
+
+RANDOM = "random weights"
+PROTOCOLS = ("linear", "knn")
+
+
+@dataclasses.dataclass(frozen=True)
+class Downstream:
+    """Top-1, a fraction, of the best stage of each seed, by one protocol.
+
+    Attributes:
+      estimate: over seeds.
+      by_seed: seed -> top-1.
+      stages: the best stage, one a seed.
+    """
+
+    estimate: Estimate
+    by_seed: Mapping[int, float]
+    stages: tuple[str, ...]
+
+    @property
+    def layer(self) -> str:
+        """`stage3`, or `stage2, stage3` where seeds differ."""
+        return ", ".join(sorted(set(self.stages)))
+
+    def as_json(self) -> dict[str, Any]:
+        """mean, low, high, values, stages."""
+        return self.estimate.as_json() | {"stages": list(self.stages)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One set of tasks over its seeds.
+
+    Attributes:
+      tasks: as text; "random weights" for what was not trained.
+      seeds: of the runs.
+      downstream: by protocol, "linear" and "knn".
+      pretext: metric -> its estimate: the mean over the last epoch, on pictures of the training.
+      chance: metric -> what guessing gets, where an answer is a choice.
+      images_per_second: source pictures, of the training.
+    """
+
+    tasks: str
+    seeds: tuple[int, ...]
+    downstream: Mapping[str, Downstream]
+    pretext: Mapping[str, Estimate]
+    chance: Mapping[str, float]
+    images_per_second: Estimate | None
+
+    def as_json(self) -> dict[str, Any]:
+        """tasks, seeds, linear, knn, pretext, chance, images_per_second."""
+        return {
+            "tasks": self.tasks,
+            "seeds": list(self.seeds),
+            **{protocol: found.as_json() for protocol, found in self.downstream.items()},
+            "pretext": {name: estimate.as_json() for name, estimate in self.pretext.items()},
+            "chance": dict(self.chance),
+            "images_per_second": None if self.images_per_second is None else self.images_per_second.as_json(),
+        }
+
+
+def row_of(trials: Sequence[Trial]) -> Row:
+    """The row of trials of the same tasks."""
+    tasks = trials[0].tasks
+    metrics = [pretext_metrics(trial.run.result["metrics"]) for trial in trials]
+    return Row(
+        tasks,
+        tuple(trial.seed for trial in trials),
+        _downstream(trials, lambda trial, protocol: trial.evaluation.trained[protocol]),
+        {name: over_seeds([found[name] for found in metrics]) for name in metrics[0]},
+        chance_levels(tasks),
+        over_seeds([float(trial.run.result["images_per_second"]) for trial in trials]),
+    )
+
+
+def random_row(trials: Sequence[Trial]) -> Row:
+    """The row of random weights: one trial of each seed tells what its run began with."""
+    first = list({trial.seed: trial for trial in reversed(trials)}.values())[::-1]
+    first.sort(key=lambda trial: trial.seed)
+    found = _downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
+    return Row(RANDOM, tuple(trial.seed for trial in first), found, {}, {}, None)
+
+
+def pretext_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """A run's metrics without its losses."""
+    return {name: value for name, value in metrics.items() if name != "loss" and not name.endswith("_loss")}
+
+
+def chance_levels(tasks: str) -> dict[str, float]:
+    """TASK_accuracy -> what guessing gets, of the tasks whose answer is a choice."""
+    return {f"{task.name}_accuracy": 1 / task.choices for task in parse_tasks(tasks) if task.choices}
+
+
+def format_metric(name: str, value: float, half: float | None = None, chance: float | None = None) -> str:
+    """`rotation accuracy 45.1 +- 1.2 % (chance 25.0 %)`, `inpainting psnr 18.3`."""
+    share = name.endswith("accuracy")
+    scale, digits = (100.0, ".1f") if share else (1.0, ".3g")
+    text = f"{name.replace('_', ' ')} {scale * value:{digits}}"
+    text += f" +- {scale * half:{digits}}" if half is not None else ""
+    text += " %" if share else ""
+    return text + (f" (chance {100 * chance:.1f} %)" if chance is not None else "")
+
+
+def format_share(estimate: Estimate) -> str:
+    """`54.1 +- 1.2`, in percent."""
+    half = estimate.half
+    return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
+
+
+HEADINGS = ("tasks", "pretext task", "linear probe, %", "layer", "k-NN, %", "layer", "images/s", "seeds")
+TO_THE_RIGHT = (2, 4, 6, 7)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text."""
+    speed = row.images_per_second
+    linear, knn = row.downstream["linear"], row.downstream["knn"]
+    pretext = [
+        format_metric(name, estimate.mean, estimate.half, row.chance.get(name))
+        for name, estimate in row.pretext.items()
+    ]
+    return (
+        row.tasks,
+        "; ".join(pretext) or "-",
+        format_share(linear.estimate),
+        linear.layer,
+        format_share(knn.estimate),
+        knn.layer,
+        f"{speed.mean:.0f}" if speed is not None and speed.mean else "-",
+        str(len(row.seeds)),
+    )
+
+
+def as_text(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:
+    """A table for a terminal."""
+    table = [headings, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in to_the_right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:
+    """The same in Markdown."""
+    lines = [headings, ["--:" if column in to_the_right else ":--" for column in range(len(headings))], *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines).replace("+-", "±")
+
+
+def _downstream(trials: Sequence[Trial], scores: Callable[[Trial, str], Mapping[str, Score]]) -> dict[str, Downstream]:
+    found = {}
+    for protocol in PROTOCOLS:
+        stages = tuple(best_stage(scores(trial, protocol)) for trial in trials)
+        tops = {trial.seed: scores(trial, protocol)[stage].top1 for trial, stage in zip(trials, stages, strict=True)}
+        found[protocol] = Downstream(over_seeds(list(tops.values()), trials[0].evaluation.test_images), tops, stages)
+    return found

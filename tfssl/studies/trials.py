@@ -1,0 +1,277 @@
+"""The runs of a study: each pretrained and evaluated once, in a folder that can be gone on with."""
+
+import dataclasses
+import gc
+import hashlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfssl import runs
+from tfssl.errors import UserError
+from tfssl.evaluation import Evaluation, evaluate, probing
+from tfssl.pipelines.sources import Source, open_source, open_splits
+from tfssl.runs import Run, load_run
+from tfssl.task import PretextTask
+from tfssl.tasks import parse_tasks
+from tfssl.training import pretrain
+
+Tasks = str | PretextTask | Sequence[str | PretextTask]
+
+FILE_NAME = "study.json"
+SAMPLE_SEED = 0  # of the labelled pictures: the same for all runs, so that only the training differs
+EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
+OURS = ("data", "tasks", "trunk", "size", "epochs", "steps_per_epoch", "batch_size", "seed", "out", "keep_every")
+OURS += ("report", "verbose", "strategy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One run that has ended and its evaluation.
+
+    Attributes:
+      tasks: as text.
+      seed: of the run.
+      run: the run.
+      evaluation: of its encoder.
+    """
+
+    tasks: str
+    seed: int
+    run: Run
+    evaluation: Evaluation
+
+
+class Study:
+    """Trials in one folder, made one after another; those that exist are not made again.
+
+    Attributes:
+      folder: `study.json`, the table, the figure, and `runs/TASKS/seed0` and on.
+      settings: what all trials share.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        folder: str | Path,
+        data: Any,
+        labelled: Any,
+        test: Any = None,
+        *,
+        trunk: str,
+        size: int,
+        steps: int,
+        batch_size: int,
+        limit: int | None,
+        test_limit: int | None,
+        max_broken: float,
+        every: int | None = None,
+        verbose: int | None = None,
+        more: Mapping[str, Any],
+    ):
+        for name, value in (("steps", steps), ("limit", limit), ("test_limit", test_limit), ("every", every)):
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} {value} is given, expected at least 1")
+        if every is not None and steps % every:
+            raise UserError(
+                f"--every {every} is given, expected a divisor of --steps {steps}, as {steps // epochs_of(steps)}"
+            )
+        if not isinstance(trunk, str):
+            raise UserError(
+                "a study takes a trunk by its name, as 'resnet10(width=32)': every run begins with a new one"
+            )
+        self._more = _check_more(more)
+        self.folder = Path(folder)
+        self._source = open_source(data, max_broken)
+        train, held_out, _ = open_splits(labelled, test=test, seed=SAMPLE_SEED, max_broken=max_broken)
+        probing.check_labels(train, held_out)
+        self.train, self.held_out = limited(train, limit, balanced=True), limited(held_out, test_limit, balanced=False)
+        self.every, self.steps = every, steps
+        self._steps_per_epoch = every or steps // epochs_of(steps)
+        self._max_broken = max_broken
+        self._verbose = (1 if sys.stdout.isatty() else 2) if verbose is None else verbose
+        self.settings: dict[str, Any] = {
+            "data": self._source.name,
+            "labelled": self.train.name,
+            "test": self.held_out.name,
+            "trunk": trunk,
+            "size": size,
+            "steps": steps,
+            "batch_size": batch_size,
+            "every": every,
+            **{key: value if isinstance(value, (int, float, str)) else str(value) for key, value in self._more.items()},
+            "fingerprint of the data": self._source.fingerprint,
+            "fingerprint of the labelled data": self.train.fingerprint + self.held_out.fingerprint,
+        }
+        self.kind = kind
+        self.known = self._match()
+
+    def _match(self) -> list[tuple[str, int]]:
+        """The trials (tasks, seed) that the folder's study has been asked for before. UserError where it is another."""
+        path = self.folder / FILE_NAME
+        if not path.exists():
+            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+                raise UserError(f"{self.folder} exists and is no study; choose a new or empty folder for --out")
+            return []
+        try:
+            content = json.loads(path.read_text())
+            found = {"kind": content["kind"]} | content["settings"]
+            trials = [(str(tasks), int(seed)) for tasks, seed in content["trials"]]
+        except (ValueError, KeyError, TypeError) as problem:
+            raise UserError(f"{path} cannot be read ({problem}); choose another folder for --out") from problem
+        given = {"kind": self.kind} | self.settings
+        for key in given | found:
+            if given.get(key) != found.get(key):
+                raise UserError(
+                    f"{self.folder} holds a study with {key} {found.get(key)!r}, now {given.get(key)!r} is given;"
+                    " choose another --out, or give what the study began with"
+                )
+        return trials
+
+    def trial_folder(self, tasks: str, seed: int) -> Path:
+        """Where the run of these tasks and this seed is."""
+        return self.folder / "runs" / slug(tasks) / f"seed{seed}"
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Writes `study.json`: settings, and what was found."""
+        runs.write_json(self.folder / FILE_NAME, {"kind": self.kind, "settings": self.settings} | content)
+
+    def make(self, tasks: str, seed: int, baseline: Evaluation | None, progress: "Progress") -> Trial:
+        """A trial: pretrained where it has not ended, evaluated where it was not.
+
+        Args:
+          tasks, seed: which.
+          baseline: an evaluation of the same random weights, measured with this one where None.
+          progress: is told.
+        """
+        folder = self.trial_folder(tasks, seed)
+        run = load_run(folder) if (folder / "result.json").exists() else None
+        if run is None:
+            progress.say(tasks, seed, f"pretraining, {self.steps} steps")
+            keep = {} if self.every is None else {"keep_every": 1}
+            run = pretrain(
+                self._source,
+                tasks,
+                trunk=self.settings["trunk"],
+                size=self.settings["size"],
+                epochs=self.steps // self._steps_per_epoch,
+                steps_per_epoch=self._steps_per_epoch,
+                batch_size=self.settings["batch_size"],
+                seed=seed,
+                max_broken=self._max_broken,
+                out=folder,
+                report=False,
+                verbose=self._verbose,
+                **keep,
+                **self._more,
+            )
+            gc.collect()  # the graph of a run lies in reference cycles
+        evaluation = self.evaluation(run, None, baseline or True, lambda: progress.say(tasks, seed, "evaluating"))
+        progress.ended(tasks, seed, run, evaluation)
+        return Trial(tasks, seed, run, evaluation)
+
+    def evaluation(self, run: Run, epoch: int | None, random: bool | Evaluation, say: Any) -> Evaluation:
+        """The evaluation of a run, or of its trunk after an epoch; made where it is not there for this study's data."""
+        found = probing.read(run.folder, epoch)
+        if found is not None and self._is_ours(found) and (found.random or random is False):
+            return found
+        say()
+        at = {} if epoch is None else {"epoch": epoch}
+        found = evaluate(run, self.train, self.held_out, random=random, max_broken=self._max_broken, report=False, **at)
+        gc.collect()
+        return found
+
+    def _is_ours(self, found: Evaluation) -> bool:
+        """Whether it is of this study's pictures: a run's folder is open to `tfssl evaluate` too."""
+        names = {"data": self.train.name, "test": self.held_out.name}
+        return set(found.trained) == {"linear", "knn"} and names == {key: found.details[key] for key in names}
+
+
+class Progress:
+    """Says which run of how many is made, and about how long the rest takes."""
+
+    def __init__(self, trials: Sequence[tuple[str, int]]):
+        self._left = list(trials)
+        self._count = len(trials)
+        self._seconds: list[float] = []
+
+    def say(self, tasks: str, seed: int, what: str) -> None:
+        """A line on standard error."""
+        number = self._count - len(self._left) + 1
+        line = f"[{number} of {self._count}] {tasks}, seed {seed}: {what}"
+        if self._seconds:
+            left = len(self._left) * sum(self._seconds) / len(self._seconds)
+            line += f"; about {duration(left)} left for {len(self._left)} of the runs"
+        print(line, file=sys.stderr, flush=True)
+
+    def ended(self, tasks: str, seed: int, run: Run, evaluation: Evaluation) -> None:
+        """A trial is there; its times, measured now or earlier, are what the rest is expected to take."""
+        self._left.remove((tasks, seed))
+        speed = run.result["images_per_second"]
+        training = run.result["steps"] * run.settings["batch_size"] / speed if speed else 0.0
+        self._seconds.append(training + float(evaluation.details["seconds"]))
+
+
+def duration(seconds: float) -> str:
+    """`4 s`, `12 min`, `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def limited(source: Source, limit: int | None, balanced: bool) -> Source:
+    """At most `limit` pictures of a labelled source, always the same ones.
+
+    Args:
+      limit: how many; all where None.
+      balanced: as many of each class as there are; where a class has too few, all of it, and more of the others.
+        Otherwise any pictures, so that shares of classes, and what a top-1 means, stay about what they are.
+    """
+    if limit is None or limit >= source.count:
+        return source
+    rng = np.random.default_rng(SAMPLE_SEED)
+    order = rng.permutation(source.count)
+    if balanced and source.labels is not None:
+        labels = source.labels[order]
+        rank = np.zeros(len(order), np.int64)  # how many of its class come before each
+        for label in np.unique(labels):
+            rank[labels == label] = np.arange(np.sum(labels == label))
+        order = order[np.argsort(rank, kind="stable")]
+    kind = "class-balanced " if balanced else ""
+    return source.subset(
+        np.sort(order[:limit]), f"a {kind}sample of {limit:,} of the {source.count:,} of {source.name}"
+    )
+
+
+def epochs_of(steps: int) -> int:
+    """Into how many epochs of equal length, at most ten, `steps` steps are divided."""
+    return max(n for n in range(1, max(1, min(EPOCHS, steps // LEAST_STEPS)) + 1) if steps % n == 0)
+
+
+def canonical(tasks: Tasks) -> str:
+    """Tasks as the text that a run records. Raises UserError where they are none."""
+    return ", ".join(map(str, parse_tasks(tasks)))
+
+
+def slug(tasks: str) -> str:
+    """'jigsaw(classes=4), rotation' -> 'jigsaw_classes=4+rotation', short enough for the name of a folder."""
+    short = re.sub(r"\)?, (?=[a-z_]+(\(|,|$))", "+", tasks)
+    short = re.sub(r"[^\w.=+-]+", "_", short).strip("_")
+    return short if len(short) <= 100 else f"{short[:80]}-{hashlib.sha256(tasks.encode()).hexdigest()[:8]}"
+
+
+def _check_more(more: Mapping[str, Any]) -> dict[str, Any]:
+    known = [name for name in inspect.signature(pretrain).parameters if name not in OURS]
+    for name in more:
+        if name in ("epochs", "steps_per_epoch"):
+            raise UserError(f"{name} is given; a study counts its training in steps: give steps")
+        if name not in known:
+            raise UserError(f"pretrain has no setting {name!r} that a study can pass on; these are: {', '.join(known)}")
+    return {name: value for name, value in more.items() if value is not None}
