@@ -1,14 +1,62 @@
 """Whole pictures at their own size, one at a time: for commands that hand pictures back, not for training."""
 
 import functools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfssl.pipelines import decoding, headers
+from tfssl.errors import UserError
+from tfssl.pipelines import decoding, headers, sources
 
 _NEVER_SHRUNK = 2**29
+
+
+class Listed(NamedTuple):
+    """A picture that was named, or lies in a folder that was.
+
+    Attributes:
+      path: of the file.
+      name: where a PNG made of it belongs, relative to the folder of the results: "sub/old.png".
+    """
+
+    path: Path
+    name: Path
+
+
+def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
+    """The pictures of files and folders (any depth), in order. Files are taken as they are, whatever their ending.
+
+    Of pictures that would have the same name, as old.jpg and old.png, each keeps its ending: "old.jpg.png".
+
+    Raises:
+      UserError: something that is not there, or no picture at all.
+    """
+    found: list[tuple[Path, Path]] = []
+    for one in [given] if isinstance(given, (str, Path)) else given:
+        place = Path(one)
+        if place.is_dir():
+            found += [(place / inside, Path(inside)) for inside in sources._walk(place)[0]]
+        elif place.is_file():
+            found.append((place, Path(place.name)))
+        else:
+            raise UserError(f"{place} does not exist; expected a picture or a folder of pictures")
+    if not found:
+        raise UserError(f"no picture in {given}; expected files that end in {', '.join(sources.ENDINGS)}")
+    found = list(dict.fromkeys(found))
+    count = Counter(inside.with_suffix(".png") for _, inside in found)
+    named = [
+        (path, inside.with_suffix(".png") if count[inside.with_suffix(".png")] == 1 else Path(f"{inside}.png"))
+        for path, inside in found
+    ]
+    for name, times in Counter(name for _, name in named).items():
+        if times > 1:
+            both = " and ".join(str(path) for path, each in named if each == name)
+            raise UserError(f"{both} would both become {name}; give them in two calls, with another --to")
+    return [Listed(path, name) for path, name in named]
 
 
 def decode(data: bytes) -> np.ndarray:

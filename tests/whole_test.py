@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tfssl.errors import UserError
 from tfssl.pipelines import whole
 
 
@@ -64,3 +65,30 @@ def test_grey_and_transparent():
 def test_broken(data, says):
     with pytest.raises(ValueError, match=says):
         whole.decode(data)
+
+
+def test_pictures_of_files_and_folders(tmp_path):
+    for name in ("a/x.jpg", "a/deep/y.png", "a/notes.txt", "a/.hidden.png", "b/z.gif", "old.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    given = [tmp_path / "a", tmp_path / "old.tif"]
+    assert [(path.relative_to(tmp_path).as_posix(), name.as_posix()) for path, name in whole.list_pictures(given)] == [
+        ("a/deep/y.png", "deep/y.png"),
+        ("a/x.jpg", "x.png"),
+        ("old.tif", "old.png"),
+    ]
+    assert [name.as_posix() for _, name in whole.list_pictures(str(tmp_path / "b"))] == ["z.png"]
+
+
+def test_pictures_of_the_same_name(tmp_path):
+    for name in ("a/x.jpg", "a/x.png", "b/x.png", "none/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    twice = [tmp_path / "a", tmp_path / "a"]
+    assert [name.as_posix() for _, name in whole.list_pictures(twice)] == ["x.jpg.png", "x.png.png"]
+    with pytest.raises(UserError, match=r"would both become x\.png\.png"):
+        whole.list_pictures([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(UserError, match="no picture in"):
+        whole.list_pictures(tmp_path / "none")
+    with pytest.raises(UserError, match="does not exist"):
+        whole.list_pictures([tmp_path / "nowhere"])

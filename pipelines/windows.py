@@ -1,0 +1,115 @@
+"""Windows on a whole picture around what is hidden in it, for a network that sees squares of one size."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+SEEN = 1e-6
+BAND = 512
+
+
+class Box(NamedTuple):
+    """Pixels of a picture."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """That part of an array [H, W, ...], not copied."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def bounds(hidden: np.ndarray) -> Box:
+    """The smallest box around all that is hidden, bool [H, W]. Raises ValueError where nothing is."""
+    rows, columns = np.flatnonzero(hidden.any(1)), np.flatnonzero(hidden.any(0))
+    if not len(rows):
+        raise ValueError("nothing is hidden")
+    return Box(int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)
+
+
+def divided(hidden: np.ndarray, side: int) -> Iterator[Box]:
+    """Boxes that hold each hidden pixel (bool [H, W]) once: one around a compact hole, several around a long scratch.
+
+    A box longer than `side` of which less than half is hidden is divided in the middle: one window around scattered
+    holes would show the network everything small.
+    """
+
+    def divide(box: Box) -> Iterator[Box]:
+        inside = box.of(hidden)
+        if not inside.any():
+            return
+        tight = bounds(inside)
+        box = Box(box.top + tight.top, box.left + tight.left, tight.height, tight.width)
+        if max(box.height, box.width) <= side or box.of(hidden).mean() >= 0.5:
+            yield box
+        elif box.height >= box.width:
+            half = box.height // 2
+            yield from divide(box._replace(height=half))
+            yield from divide(box._replace(top=box.top + half, height=box.height - half))
+        else:
+            half = box.width // 2
+            yield from divide(box._replace(width=half))
+            yield from divide(box._replace(left=box.left + half, width=box.width - half))
+
+    yield from divide(Box(0, 0, *hidden.shape))
+
+
+def around(box: Box, shape: tuple[int, int], side: int, centred: bool) -> Box:
+    """A square window of `side` pixels around a box, inside of the picture of this (height, width) where it can.
+
+    Args:
+      centred: keep the box in the middle, even where the window then reaches past the picture.
+    """
+    starts = []
+    for start, length, whole in ((box.top, box.height, shape[0]), (box.left, box.width, shape[1])):
+        place = start + length // 2 - side // 2
+        if not centred:
+            place = min(max(place, 0), whole - side) if side <= whole else (whole - side) // 2
+        starts.append(place)
+    return Box(starts[0], starts[1], side, side)
+
+
+def seen(image: np.ndarray, hidden: np.ndarray, window: Box, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A window at the size that the network takes; past the picture's border lies what the border reflects.
+
+    Args:
+      image: uint8 [H, W, 3].
+      hidden: bool [H, W].
+      window: square.
+      size: side of the results, pixels. Antialiased where that shrinks the window.
+
+    Returns:
+      uint8 [size, size, 3] and bool [size, size], which is set wherever a hidden pixel has any part in the colour.
+    """
+    rows = _reflected(np.arange(window.top, window.top + window.height), image.shape[0])
+    columns = _reflected(np.arange(window.left, window.left + window.width), image.shape[1])
+    narrowed = []
+    for start in range(0, len(rows), BAND):  # the window of a large hole may have more pixels than fit as floats
+        place = rows[start : start + BAND, None], columns
+        layers = np.concatenate([image[place], hidden[place][..., None]], -1).astype(np.float32)
+        narrowed.append(tf.image.resize(layers, [len(layers), size], antialias=True))
+    resized = tf.image.resize(tf.concat(narrowed, 0), [size, size], antialias=True).numpy()
+    return np.clip(np.round(resized[..., :3]), 0, 255).astype(np.uint8), resized[..., 3] > SEEN
+
+
+def resized_part(image: np.ndarray, side: int, part: Box) -> np.ndarray:
+    """float32 [S, S, C], as if resized to `side` pixels (bilinear, antialiased); only that part of it."""
+    if side <= len(image):
+        return part.of(tf.image.resize(image, [side, side], antialias=True).numpy())
+    for axis, (start, length) in enumerate([(part.top, part.height), (part.left, part.width)]):
+        place = np.clip((np.arange(start, start + length) + 0.5) * image.shape[axis] / side - 0.5, 0, None)
+        first = np.minimum(place.astype(int), image.shape[axis] - 1)
+        second = np.minimum(first + 1, image.shape[axis] - 1)
+        share = (place - first).astype(np.float32).reshape([-1, 1, 1] if axis == 0 else [1, -1, 1])
+        image = image.take(first, axis) * (1 - share) + image.take(second, axis) * share
+    return image
+
+
+def _reflected(place: np.ndarray, length: int) -> np.ndarray:
+    period = max(2 * (length - 1), 1)
+    place = place % period
+    return np.minimum(place, period - place) if length > 1 else np.zeros_like(place)
