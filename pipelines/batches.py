@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.pipelines import pixels
+from tfssl.pipelines import cache, pixels
 from tfssl.pipelines.sources import Source
 
 SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
@@ -67,6 +67,7 @@ def training(
     start: int = 0,
     make: Callable[[dict[str, tf.Tensor], tf.Tensor], Any] = lambda batch, seed: batch,
     broken: BrokenPictures | None = None,
+    cache_memory: int = cache.MEMORY,
 ) -> tf.data.Dataset:
     """An endless stream of batches of randomly cropped pictures, from step `start` on.
 
@@ -75,20 +76,20 @@ def training(
       seed: the run's; 32 bit.
       make: what is made of a batch {"image": uint8 [B, S, S, 3]} and its seed int32 [2], in the graph.
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
+      cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.cache`. 0 to decode anew each time.
 
     Raises:
       UserError: a batch larger than the source.
     """
     if not 1 <= batch_size <= source.count:
         raise batch_too_large(batch_size, source)
-    reader = source.reader()
+    crops = cache.training_crops(source, size, cache_memory)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
         crop_seed, task_seed = tf.unstack(tf.random.split(step_seed, 2))
         index = order(source.count, batch_size, seed, step)
-        rows, header = reader.rows(index)
-        images, valid = pixels.training_crops(reader.read, rows, header, crop_seed, size)
+        images, valid = crops(index, crop_seed)
         if broken is not None:
             broken.mark(index, valid)
         return make({"image": tf.ensure_shape(_filled(images, valid), [batch_size, size, size, 3])}, task_seed)

@@ -12,14 +12,15 @@ import tensorflow as tf
 from tfssl.pipelines import gif
 from tfssl.pipelines.headers import JPEG, PNG, UNKNOWN, Header, apart, words
 
-_RATIOS = (1, 2, 4, 8)  # at which TensorFlow's JPEG decoder can scale
+RATIOS = (1, 2, 4, 8)  # at which TensorFlow's JPEG decoder can scale
+_NEVER_SHRUNK = 2**29
 
 
 class Plan(NamedTuple):
     """How rows are decoded: int32 [N], [N], [N, 4].
 
     Attributes:
-      branch: index into `_RATIOS` for a JPEG, len(_RATIOS) for all else.
+      branch: index into `RATIOS` for a JPEG, len(RATIOS) for all else.
       format: as in `headers`, UNKNOWN for what must not be decoded.
       window: (top, left, height, width) as stored, in pixels of the scaled picture.
     """
@@ -32,11 +33,14 @@ class Plan(NamedTuple):
 def plan(header: Header, box: tf.Tensor, size: int) -> Plan:
     """Scales of decoding for stored boxes int32 [N, 4]: the smallest that leaves a box no smaller than `size`."""
     kind = tf.where(header.problem == 0, header.format, UNKNOWN)
-    shrink = tf.reduce_min(box[:, 2:], axis=1) // size
-    scale = tf.reduce_sum(tf.cast(shrink[:, None] >= _RATIOS[1:], tf.int32), axis=1)
-    branch = tf.where(kind == JPEG, scale, len(_RATIOS))
-    ratio = tf.gather([*_RATIOS, 1], branch)
+    branch = tf.where(kind == JPEG, scale(tf.reduce_min(box[:, 2:], axis=1), size), len(RATIOS))
+    ratio = tf.gather([*RATIOS, 1], branch)
     return Plan(branch, kind, box // ratio[:, None])
+
+
+def scale(side: tf.Tensor, size: int) -> tf.Tensor:
+    """Index into `RATIOS` of the smallest scale that leaves a side (int32 [N], pixels) no shorter than `size`."""
+    return tf.reduce_sum(tf.cast((side // size)[:, None] >= RATIOS[1:], tf.int32), axis=1)
 
 
 def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
@@ -53,7 +57,7 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
 
     # Decoding stops below the box, so it would not notice that the file is cut off further down. Files that do not
     # end as a JPEG must (or have bytes behind it) are decoded to the last row once more.
-    ends_well = tf.equal(tf.strings.substr(data, -2, 2), b"\xff\xd9") | tf.equal(branch, len(_RATIOS))
+    ends_well = tf.equal(tf.strings.substr(data, -2, 2), b"\xff\xd9") | tf.equal(branch, len(RATIOS))
     whole = tf.cond(ends_well, lambda: data, lambda: _decoded_to_its_end(data))
     cases: list[Callable[[], tf.Tensor]] = [
         lambda: jpeg(1),
@@ -62,7 +66,42 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
         lambda: _shrink(jpeg(8), size),
         lambda: _decode_other(whole, kind, window, size),
     ]
-    pixels = tf.switch_case(branch, cases)
+    return resize(tf.switch_case(branch, cases), size)
+
+
+def levels(data: tf.Tensor, header: Header, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    """A whole picture as stored, decoded at each of several scales; raises in the graph if it is broken.
+
+    Args:
+      data: string scalar.
+      header: of this picture, int32 scalars.
+      first, last: int32 scalars, indices into `RATIOS`: which scales, of a JPEG. All else is decoded as it is, once.
+
+    Returns:
+      uint8 [n]: the pixels of all levels, one behind another, each [ceil(height / ratio), ceil(width / ratio), 3].
+    """
+
+    def level(place: int, ratio: int) -> tf.Tensor:
+        def decoded() -> tf.Tensor:
+            return tf.reshape(tf.io.decode_jpeg(data, 3, ratio, dct_method="INTEGER_ACCURATE"), [-1])
+
+        return tf.cond((first <= place) & (place <= last), decoded, lambda: tf.zeros([0], tf.uint8))
+
+    def other() -> tf.Tensor:
+        window = tf.stack([0, 0, header.height, header.width])
+        return tf.reshape(_decode_other(data, header.format, window, _NEVER_SHRUNK), [-1])
+
+    return tf.cond(header.format == JPEG, lambda: tf.concat([level(*pair) for pair in enumerate(RATIOS)], 0), other)
+
+
+def shrink_and_resize(pixels: tf.Tensor, branch: tf.Tensor, size: int) -> tf.Tensor:
+    """A box uint8 [h, w, 3] that `levels` holds -> [size, size, 3], as `decode` makes it; `branch` of its `Plan`."""
+    shrunk = tf.cond(branch >= len(RATIOS) - 1, lambda: _shrink(pixels, size), lambda: pixels)
+    return resize(shrunk, size)
+
+
+def resize(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """uint8 [h, w, 3] -> [size, size, 3], bilinear."""
     # The op itself: tf.image.resize adds a dozen of small ones.
     resized = tf.raw_ops.ResizeBilinear(images=pixels[None], size=[size, size], half_pixel_centers=True)
     return tf.cast(resized[0] + 0.5, tf.uint8)

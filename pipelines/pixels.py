@@ -28,12 +28,16 @@ def centre_box(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     return tf.stack([(height - side) // 2, (width - side) // 2, side, side], axis=-1)
 
 
+AREA = (0.35, 1.0)
+ASPECT = (3 / 4, 4 / 3)
+
+
 def random_box(
     height: tf.Tensor,
     width: tf.Tensor,
     seed: tf.Tensor,
-    area: tuple[float, float] = (0.35, 1.0),
-    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+    area: tuple[float, float] = AREA,
+    aspect: tuple[float, float] = ASPECT,
 ) -> tf.Tensor:
     """A random box inside each picture, as in Inception (Szegedy et al. 2015, arXiv 1409.4842).
 
@@ -63,6 +67,13 @@ def random_box(
     return tf.cast(tf.concat([corner, sides], axis=-1), tf.int32)
 
 
+def shortest_side(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """int32 [...]: pixels that no side of a `random_box` of such pictures is shorter than."""
+    pixels = AREA[0] * tf.cast(height, tf.float32) * tf.cast(width, tf.float32)
+    side = tf.cast(tf.sqrt(pixels * min(ASPECT[0], 1 / ASPECT[1])), tf.int32) - 1  # a pixel for rounding
+    return tf.minimum(tf.minimum(height, width), side)
+
+
 def decode_boxes(
     read: Callable[[Any], tf.Tensor], rows: Any, header: Header, box: tf.Tensor, size: int, parallel: int | None = None
 ) -> Decoded:
@@ -79,13 +90,13 @@ def decode_boxes(
     Returns:
       uint8 [N, size, size, 3], upright, and bool [N]; a row that cannot be decoded gives zeros and False.
     """
-    planned = decoding.plan(header, _stored_box(header, box), size)
+    planned = decoding.plan(header, stored_box(header, box), size)
 
     def one(row: Any) -> tf.Tensor:
         return decoding.decode(read(row[0]), row[1], size)
 
     images, valid = decode_rows(one, (rows, planned), size, parallel)
-    return _turn_upright(images, header.orientation), valid
+    return turn_upright(images, header.orientation), valid
 
 
 def centre_crops(
@@ -116,9 +127,9 @@ def training_crops(
       As `decode_boxes`.
     """
     box_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
-    box, is_large = _training_boxes(header, box_seed, size)
+    box = training_boxes(header, box_seed, size)
     images, valid = decode_boxes(read, rows, header, box, size, parallel)
-    return _shift(images, ~is_large, shift_seed, size // 8), valid
+    return shift(images, ~is_large(header, size), shift_seed), valid
 
 
 def pictures(data: tf.Tensor, size: int, parallel: int | None = None) -> Decoded:
@@ -173,15 +184,20 @@ def decode_rows(function: Callable[[Any], tf.Tensor], rows: Any, size: int, para
     return images, tf.ensure_shape(place < last, [first.shape[0]])
 
 
-def _training_boxes(header: Header, seed: tf.Tensor, size: int) -> Decoded:
-    """int32 [N, 4] and bool [N]: boxes of `training_crops`, and which pictures are large enough for a random one."""
+def is_large(header: Header, size: int) -> tf.Tensor:
+    """bool [N]: which pictures give a random box when crops have `size` pixels, and not a shifted square."""
+    return 4 * tf.minimum(header.height, header.width) >= 5 * size
+
+
+def training_boxes(header: Header, seed: tf.Tensor, size: int) -> tf.Tensor:
+    """int32 [N, 4]: the boxes that `training_crops` decodes, upright."""
     height, width = upright_size(header)
-    is_large = 4 * tf.minimum(height, width) >= 5 * size
-    return tf.where(is_large[:, None], random_box(height, width, seed), centre_box(height, width)), is_large
+    large = is_large(header, size)[:, None]
+    return tf.where(large, random_box(height, width, seed), centre_box(height, width))
 
 
-def _stored_box(header: Header, box: tf.Tensor) -> tf.Tensor:
-    """Upright boxes [N, 4] in the coordinates of the pictures as stored: undoes `_turn_upright`."""
+def stored_box(header: Header, box: tf.Tensor) -> tf.Tensor:
+    """Upright boxes [N, 4] in the coordinates of the pictures as stored: undoes `turn_upright`."""
     height, width = upright_size(header)
     down, right = _mirrored(header.orientation)
     top, left, tall, wide = tf.unstack(box, axis=1)
@@ -191,7 +207,7 @@ def _stored_box(header: Header, box: tf.Tensor) -> tf.Tensor:
     return tf.where(lying, tf.stack([left, top, wide, tall], 1), tf.stack([top, left, tall, wide], 1))
 
 
-def _turn_upright(images: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def turn_upright(images: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """uint8 [N, S, S, 3] as stored -> upright: first transposed (EXIF 5 to 8), then mirrored."""
 
     def turned() -> tf.Tensor:
@@ -210,18 +226,32 @@ def _mirrored(orientation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return down, tf.reduce_any(orientation[:, None] == [2, 3, 6, 7], axis=1)
 
 
-def _shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor, border: int) -> tf.Tensor:
-    """Moves chosen square pictures by up to `border` pixels each way; at the edge comes in what the edge reflects."""
+def shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Moves chosen square pictures by up to an eighth each way; at the edge comes in what the edge reflects.
+
+    Args:
+      images: uint8 [N, S, S, 3].
+      chosen: bool [N].
+      seed: int32 [2].
+
+    Returns:
+      uint8 [N, S, S, 3].
+    """
 
     def shifted() -> tf.Tensor:
-        size = images.shape[1]
         rows = tf.where(chosen)
-        offset = tf.random.stateless_uniform([2, tf.shape(rows)[0], 1], seed, -border, border + 1, tf.int32)
-        place = tf.abs(tf.range(size) + offset)
-        row, column = tf.unstack(size - 1 - tf.abs(size - 1 - place))
-        index = row[:, :, None] * size + column[:, None, :]
+        index = shift_index(tf.shape(rows)[0], images.shape[1], seed)
         moved = geometry.gather(tf.gather(images, rows[:, 0]), index)
         return tf.tensor_scatter_nd_update(images, rows, moved)
 
     moved = tf.cond(tf.reduce_any(chosen), shifted, lambda: images)
     return tf.ensure_shape(moved, images.shape)
+
+
+def shift_index(count: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+    """int32 [count, size, size]: which pixel of its picture, row by row, comes to each place when `shift` moves it."""
+    border = size // 8
+    offset = tf.random.stateless_uniform([2, count, 1], seed, -border, border + 1, tf.int32)
+    place = tf.abs(tf.range(size) + offset)
+    row, column = tf.unstack(size - 1 - tf.abs(size - 1 - place))
+    return row[:, :, None] * size + column[:, None, :]

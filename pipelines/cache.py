@@ -1,0 +1,242 @@
+"""Decoded pictures kept in memory: each is decoded once, and every crop of a training stream is cut from its pixels.
+
+Where all pictures of a source are small (CIFAR), their squares are kept, a pixel in one int32: a batch of shifted
+squares is one gather. Else whole pictures are kept, as stored and at the scales at which `pixels` would decode their
+random boxes: a crop is a slice and a resize.
+
+A source that would take more memory than it may is decoded anew each time. Whether it does is worked out from the sizes
+of its pictures alone, not from the memory that is free, so the same run gives the same batches everywhere.
+
+Squares are the pixels that decoding gives. Boxes of a JPEG differ at their sides, within one or two pixels, where the
+decoder of a crop lacks the neighbours that it smooths colour with: there the kept picture is the better one.
+"""
+
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.pipelines import decoding, geometry, pixels
+from tfssl.pipelines.headers import JPEG, Header
+from tfssl.pipelines.index import Source
+
+MEMORY = 1 << 30
+"""Bytes that the decoded pictures of a source may take: CIFAR at 32 pixels takes 0.2 GB, 1800 photos at 224 take 1."""
+
+FILL = 64
+"""Pictures decoded at once while the squares are made."""
+
+PATIENCE = 5.0
+"""Seconds without a word while pictures are decoded."""
+
+Crops = Callable[[tf.Tensor, tf.Tensor], pixels.Decoded]
+_kept: "weakref.WeakKeyDictionary[Source, tuple[int, Crops]]" = weakref.WeakKeyDictionary()
+
+
+def training_crops(source: Source, size: int, memory: int = MEMORY) -> Crops:
+    """What cuts random crops from pictures of a source, as `pixels.training_crops` describes them.
+
+    The first call for a source and a size decodes all pictures, if they fit; they stay as long as the source does, or
+    until crops of another size are asked for.
+
+    Args:
+      size: side of the crops, pixels.
+      memory: bytes that decoded pictures may take; 0 to decode anew each time.
+
+    Returns:
+      In the graph, (index int64 [B], seed int32 [2]) -> uint8 [B, S, S, 3] and bool [B], False where a picture cannot
+      be decoded; that row is black.
+    """
+    if not fits(source, size, memory):
+        return _decoded_each_time(source, size)
+    if source not in _kept or _kept[source][0] != size:
+        _kept.pop(source, None)  # gone before the next ones come
+        kind = Boxes if pixels.is_large(_headers(source), size).numpy().any() else Squares
+        _kept[source] = size, kind(source, size)
+    return _kept[source][1]
+
+
+def fits(source: Source, size: int, memory: int = MEMORY) -> bool:
+    """Whether the decoded pictures of a source are kept when crops have `size` pixels."""
+    return needed(source, size) <= memory
+
+
+def needed(source: Source, size: int) -> int:
+    """Bytes that the decoded pictures of a source take when crops have `size` pixels."""
+    header = _headers(source)
+    if not pixels.is_large(header, size).numpy().any():
+        return source.count * size * size * 4
+    return int(_layout(header, size).bytes.sum())
+
+
+def _decoded_each_time(source: Source, size: int) -> Crops:
+    reader = source.reader()
+
+    def crops(index: tf.Tensor, seed: tf.Tensor) -> pixels.Decoded:
+        rows, header = reader.rows(index)
+        return pixels.training_crops(reader.read, rows, header, seed, size)
+
+    return crops
+
+
+class Squares:
+    """Crops of a source of which all pictures are small: their centred squares, shifted."""
+
+    def __init__(self, source: Source, size: int):
+        self._size = size
+        self._pixels = _variable([source.count, size * size], tf.int32)
+        self._valid = _variable([source.count], tf.bool)
+        reader = source.reader()
+
+        def decode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            rows, header = reader.rows(index)
+            images, valid = pixels.centre_crops(reader.read, rows, header, size)
+            return index, tf.reshape(geometry.pack(images), [-1, size * size]), valid
+
+        numbers = tf.data.Dataset.range(source.count).batch(FILL)
+        decoded = numbers.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).prefetch(1)
+        for index, packed, valid in _with_progress(decoded, source):
+            self._pixels.scatter_update(tf.IndexedSlices(packed, index))
+            self._valid.scatter_update(tf.IndexedSlices(valid, index))
+
+    def __call__(self, index: tf.Tensor, seed: tf.Tensor) -> pixels.Decoded:
+        area = self._size**2
+        shift_seed = tf.random.split(seed, 2)[1]
+        place = pixels.shift_index(tf.shape(index)[0], self._size, shift_seed)
+        # A place in all pictures of a source may be past what an int32 holds.
+        first = index * area
+        flat = tf.reshape(self._pixels.read_value(), [-1])
+        packed = tf.gather(flat, first[:, None, None] + tf.cast(place, tf.int64))
+        return geometry.unpack(packed), tf.gather(self._valid, index)
+
+
+class Boxes:
+    """Crops of a source with large pictures: boxes of these, resized, and shifted squares of small ones."""
+
+    def __init__(self, source: Source, size: int):
+        self._size = size
+        header = _headers(source)
+        layout = _layout(header, size)
+        with tf.device("CPU"):
+            self._header = tf.stack(header, 1)
+            self._start, self._width = tf.constant(layout.start), tf.constant(layout.width)
+        self._pixels = _variable([int(layout.bytes.sum())], tf.uint8)
+        good = np.zeros([source.count], bool)
+        for number, block in _with_progress(_blocks(source, layout, size), source):
+            place, length = layout.start[number].min(), layout.bytes[number]
+            # A header that promised another size than its picture has: no crop of it would be right.
+            if len(block) == length:
+                self._pixels[place : place + length].assign(block)
+                good[number] = True
+        with tf.device("CPU"):
+            self._valid = tf.constant(good)
+
+    def __call__(self, index: tf.Tensor, seed: tf.Tensor) -> pixels.Decoded:
+        size = self._size
+        header = Header(*tf.unstack(tf.gather(self._header, index), num=len(Header._fields), axis=1))
+        box_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
+        large = pixels.is_large(header, size)
+        box = pixels.stored_box(header, pixels.training_boxes(header, box_seed, size))
+        planned = decoding.plan(header, box, size)
+        level = tf.where(large & (planned.format == JPEG), planned.branch, 0)
+        window = tf.where(large[:, None], planned.window, [0, 0, size, size])
+        start, width = (tf.gather(tf.gather(of, index), level, batch_dims=1) for of in (self._start, self._width))
+
+        def cut(row: Any) -> tf.Tensor:
+            (top, left, tall, wide), width, start, branch = tf.unstack(row[0]), *row[1:]
+            # Lines of bytes, as slices of two dimensions are copies of memory.
+            first = start + tf.cast(top * width * 3, tf.int64)
+            lines = tf.slice(self._pixels.read_value(), [first], [tf.cast(tall * width * 3, tf.int64)])
+            inside = tf.slice(tf.reshape(lines, [tall, width * 3]), [0, left * 3], [tall, wide * 3])
+            return decoding.shrink_and_resize(tf.reshape(inside, [tall, wide, 3]), branch, size)
+
+        images, _ = pixels.decode_rows(cut, (window, width, start, planned.branch), size)
+        images = pixels.turn_upright(images, header.orientation)
+        return pixels.shift(images, ~large, shift_seed), tf.gather(self._valid, index)
+
+
+class _Layout(NamedTuple):
+    """Where the pixels of each picture lie.
+
+    Attributes:
+      start: int64 [N, 4], the first byte of each level, by index into `decoding.RATIOS`.
+      width: int32 [N, 4], pixels of a row of each level.
+      first, last: int32 [N], which levels there are.
+      bytes: int64 [N], of all levels of a picture, one behind another.
+    """
+
+    start: np.ndarray
+    width: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    bytes: np.ndarray
+
+
+def _layout(header: Header, size: int) -> _Layout:
+    large = pixels.is_large(header, size).numpy()[:, None]
+    scaled = large & (header.format == JPEG).numpy()[:, None]
+    shortest = pixels.shortest_side(header.height, header.width)
+    first = decoding.scale(shortest, size).numpy()[:, None] * scaled
+    last = decoding.scale(tf.minimum(header.height, header.width), size).numpy()[:, None] * scaled
+    ratios = np.asarray(decoding.RATIOS)
+    height, width = (np.where(large, -(-side.numpy()[:, None] // ratios), size) for side in header[1:3])
+    there = (first <= np.arange(len(ratios))) & (np.arange(len(ratios)) <= last)
+    length = 3 * height.astype(np.int64) * width * there
+    end = np.cumsum(length.ravel()).reshape(length.shape)
+    return _Layout(end - length, width.astype(np.int32), first[:, 0], last[:, 0], length.sum(1))
+
+
+def _blocks(source: Source, layout: _Layout, size: int) -> Iterator[tuple[int, tf.Tensor]]:
+    """Number and pixels, uint8 [n], of each picture that can be decoded, in any order."""
+    reader = source.reader()
+    rows, header = reader.rows(tf.range(source.count))
+    planned = decoding.plan(header, pixels.stored_box(header, pixels.centre_box(*pixels.upright_size(header))), size)
+    large = pixels.is_large(header, size)
+
+    def decode(number: tf.Tensor, row: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        name, header, planned, large, first, last = row
+        data = reader.read(name)
+        block = tf.cond(
+            large,
+            lambda: decoding.levels(data, header, first, last),
+            lambda: tf.reshape(decoding.decode(data, planned, size), [-1]),
+        )
+        return number, block
+
+    table = (rows, header, planned, large, layout.first, layout.last)
+    numbered = tf.data.Dataset.from_tensor_slices(table).enumerate()
+    decoded = numbered.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).ignore_errors()
+    for number, block in decoded.prefetch(FILL):
+        yield int(number), block
+
+
+def _headers(source: Source) -> Header:
+    with tf.device("CPU"):
+        return Header(*tf.unstack(tf.constant(source.header), num=len(Header._fields), axis=1))
+
+
+def _variable(shape: list[int], dtype: tf.DType) -> tf.Variable:
+    """Zeros. A variable, as tf.data copies large constants that its functions capture (TensorFlow 2.21)."""
+
+    def make() -> tf.Variable:
+        with tf.device("CPU"):
+            return tf.Variable(tf.zeros(shape, dtype), trainable=False)
+
+    # In the scope of a strategy it would be mirrored on each replica; a scope holds for one thread.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(make).result()
+
+
+def _with_progress(decoded: Iterable[Any], source: Source) -> Iterator[Any]:
+    said, done = time.monotonic(), 0
+    for element in decoded:
+        yield element
+        done += 1 if isinstance(element[0], int) else len(element[0])
+        if time.monotonic() - said > PATIENCE:
+            said = time.monotonic()
+            print(f"decoding {source.name} into memory: {done} of {source.count} pictures", file=sys.stderr)
