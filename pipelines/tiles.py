@@ -43,7 +43,7 @@ def degenerate(task_name: str, size: int, grid: int) -> list[str]:
     """What to tell the user where tiles are under `LEAST_TILE` pixels, [] where they are not.
 
     Args:
-      task_name: whose sentence it is.
+      task_name: which task.
       size: of the pictures, pixels of a side.
       grid: tiles of a side; one of 2 is recommended where more are given.
     """
@@ -52,15 +52,21 @@ def degenerate(task_name: str, size: int, grid: int) -> list[str]:
         return []
     smaller_grid = f"grid=2 (tiles of {tile_size(size, 2)} px) or " if grid > 2 else ""
     return [
-        f"{task_name}: tiles are {tile} px at --size {size}, under {LEAST_TILE}: the task is degenerate at this size;"
+        f"tiles are {tile} px at --size {size}, under {LEAST_TILE}: {task_name} is degenerate at this size;"
         f" give {smaller_grid}--size {least_size(grid)} or more"
     ]
 
 
-def boxes(size: int, grid: int) -> list[tuple[int, int, int, int]]:
-    """(top, left, height, width) in pixels of each cell, row by row."""
-    cell = cell_size(size, grid)
-    return [(place // grid * cell, place % grid * cell, cell, cell) for place in range(grid**2)]
+def boxes(tile: int, grid: int) -> list[tuple[int, int, int, int]]:
+    """(top, left, height, width) in pixels inside of which each tile lies, row by row, whatever the picture's size.
+
+    Cells of one or two sizes give tiles of `tile` pixels; a box holds its cell of both, so it may end some pixels
+    outside of the picture.
+    """
+    cells = [cell for cell in range(tile, 2 * tile + 2) if round(cell * TILE / CELL) == tile]
+    least, largest = min(cells), max(cells)
+    spans = [(place * least, (place + 1) * largest - place * least) for place in range(grid)]
+    return [(top, left, height, width) for top, height in spans for left, width in spans]
 
 
 def cut(images: tf.Tensor, grid: int, seed: tf.Tensor) -> tf.Tensor:

@@ -36,14 +36,22 @@ def test_each_tile_is_a_square_of_its_own_cell(size, grid):
             np.testing.assert_array_equal(found, images[number, top : top + tile, left : left + tile])
             assert 0 <= top - place // grid * cell <= cell - tile
             assert 0 <= left - place % grid * cell <= cell - tile
-    for place, (top, left, height, width) in enumerate(tiles.boxes(size, grid)):
-        assert (top, left) == (place // grid * cell, place % grid * cell)
-        assert (height, width) == (cell, cell)
+
+
+def test_boxes_hold_the_cells():
+    assert tiles.boxes(64, 3)[4] == (85, 85, 85, 85)  # only cells of 85 pixels have tiles of 64
+    for grid, size in [(grid, size) for grid in (2, 3) for size in range(12, 300)]:
+        cell = tiles.cell_size(size, grid)
+        for place, (top, left, height, width) in enumerate(tiles.boxes(tiles.tile_size(size, grid), grid)):
+            assert top <= place // grid * cell <= top + 2
+            assert left <= place % grid * cell <= left + 2
+            assert (place // grid + 1) * cell <= top + height <= (place // grid + 1) * (cell + 1)
+            assert (place % grid + 1) * cell <= left + width <= (place % grid + 1) * (cell + 1)
 
 
 def test_every_place_is_equally_probable_and_drawn_for_itself():
     cut = tiles.cut(tf.constant(numbered(250, 32)), 2, SEED).numpy()
-    jitter = cut[:, :, 0, 0, :2].astype(int) - np.array(tiles.boxes(32, 2))[:, :2]  # [250, 4, (down, right)]
+    jitter = cut[:, :, 0, 0, :2].astype(int) - [(0, 0), (0, 16), (16, 0), (16, 16)]  # [250, 4, (down, right)]
     counts = np.histogram2d(*jitter.reshape(-1, 2).T, bins=5)[0]
     assert counts.sum() == 1000
     assert ((counts - 40) ** 2 / 40).sum() < 52  # chi-square, 24 degrees of freedom, 0.999
@@ -63,7 +71,7 @@ def test_advice_begins_where_tiles_are_under_16_pixels():
     assert tiles.degenerate("jigsaw", 64, 3) == tiles.degenerate("jigsaw", 63, 3) == []
     assert tiles.degenerate("jigsaw", 42, 2) == []
     assert tiles.degenerate("jigsaw", 32, 3) == [
-        "jigsaw: tiles are 8 px at --size 32, under 16: the task is degenerate at this size;"
+        "tiles are 8 px at --size 32, under 16: jigsaw is degenerate at this size;"
         " give grid=2 (tiles of 12 px) or --size 63 or more"
     ]
     (sentence,) = tiles.degenerate("jigsaw", 41, 2)
