@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfssl.evaluation.results import PROTOCOLS
-from tfssl.studies.statistics import Estimate, difference
+from tfssl.studies.statistics import Estimate, difference, spreads
 from tfssl.studies.table import RANDOM, Row
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
@@ -87,7 +87,7 @@ def _claim(row: Row, others: Sequence[Row], protocol: str, what: str, test_image
     points = 100 * best.mean
     way = f"{points:.1f} points ahead of" if points >= 0 else f"{-points:.1f} points behind"
     seeds = len(best.values)
-    over = f"over {seeds} seeds, paired" if len(set(best.values)) > 1 else "over the draw of test pictures only"
+    over = f"over {seeds} seeds, paired" if spreads(best.values, test_images) else "over the draw of test pictures only"
     sentence = (
         f"{row.tasks}: {PROTOCOLS[protocol]} {way} {rival.tasks}{f', {what}' if what else ''} "
         f"(95 % interval {100 * best.low:+.1f} to {100 * best.high:+.1f} points, {over}): "

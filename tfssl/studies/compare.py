@@ -7,10 +7,11 @@ from typing import Any
 
 from tfssl import runs
 from tfssl.errors import UserError
+from tfssl.evaluation import Evaluation
 from tfssl.studies import figures, table
 from tfssl.studies.claims import Claim, check_claims
 from tfssl.studies.table import Row
-from tfssl.studies.trials import Progress, Study, Tasks, Trial, canonical
+from tfssl.studies.trials import Study, Tasks, Trial, canonical
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,18 +121,12 @@ def compare(
         verbose=verbose,
         more=more,
     )
-    # By tasks, in the order in which these were first asked for.
-    trials = list(dict.fromkeys([*study.known, *wanted]))
-    names = list(dict.fromkeys(name for name, _ in trials))
-    study.write({"trials": trials})
-    progress = Progress(trials)
-    made: dict[tuple[str, int], Trial] = {}
-    # Seed by seed: a study that is stopped has compared all tasks on the seeds that it has.
-    for name, seed in sorted(trials, key=lambda trial: (trial[1], names.index(trial[0]))):
-        baseline = next((t.evaluation for (_, other), t in made.items() if other == seed), None)
-        made[name, seed] = study.make(name, seed, baseline, progress)
-        found = _summary(study, [made[trial] for trial in trials if trial in made], names)
-        _write(study, found, trials)
+    for trials in study.make(wanted):
+        found = _summary(study, trials)
+        study.write(found.as_json())
+        with runs.replacing(study.folder / "table.md") as temporary:
+            temporary.write_text(found.as_markdown(), encoding="utf-8")
+        figures.save(figures.comparison_bars(found.rows, found.largest_class), study.folder / "figure.png")
     return found
 
 
@@ -159,14 +154,21 @@ def parse_seeds(seeds: str | Sequence[int]) -> list[int]:
     return found
 
 
-def _summary(study: Study, trials: Sequence[Trial], names: Sequence[str]) -> Comparison:
-    by_name = {name: [trial for trial in trials if trial.tasks == name] for name in names}
-    rows = [table.row_of(mine) for mine in by_name.values() if mine]
+def _summary(study: Study, trials: Sequence[Trial]) -> Comparison:
+    names = dict.fromkeys(trial.tasks for trial in trials)
+    rows = [table.row_of([trial for trial in trials if trial.tasks == name]) for name in names]
     rows.append(table.random_row(trials))
     evaluation = trials[0].evaluation
     claims = check_claims(rows, evaluation.test_images)
+    return Comparison(
+        study.folder, tuple(rows), tuple(claims), tuple(notes(study, evaluation)), evaluation.largest_class
+    )
+
+
+def notes(study: Study, evaluation: Evaluation) -> list[str]:
+    """How the trials of a study were made and measured; `evaluation` is one of theirs."""
     settings = study.settings
-    notes = [
+    return [
         f"{settings['steps']} steps of {settings['batch_size']} pictures of {settings['data']}, {settings['size']} px, "
         f"{settings['trunk']}.",
         f"Probes: trained on {evaluation.train_images:,} pictures ({study.train.name}), tested on "
@@ -176,11 +178,3 @@ def _summary(study: Study, trials: Sequence[Trial], names: Sequence[str]) -> Com
         "of test pictures (Wilson). The best stage is chosen on the test pictures, for random weights too. Pretext "
         "metrics: mean of the last epoch, on training pictures.",
     ]
-    return Comparison(study.folder, tuple(rows), tuple(claims), tuple(notes), evaluation.largest_class)
-
-
-def _write(study: Study, found: Comparison, trials: Sequence[tuple[str, int]]) -> None:
-    study.write({"trials": trials} | found.as_json())
-    with runs.replacing(study.folder / "table.md") as temporary:
-        temporary.write_text(found.as_markdown(), encoding="utf-8")
-    figures.save(figures.comparison_bars(found.rows, found.largest_class), study.folder / "figure.png")

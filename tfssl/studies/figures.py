@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tfssl import runs
 from tfssl.evaluation.results import PROTOCOLS
 from tfssl.report.figures import QUIET, RANDOM, TRAINED
+from tfssl.studies.statistics import Estimate
 from tfssl.studies.table import RANDOM as RANDOM_ROW
 from tfssl.studies.table import Row
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 
 DARK = "#22343c"  # on bars
+SECOND = "#d0803a"  # a second curve
+COLOURS = (TRAINED, SECOND, "#6a9a3b", "#8a5a9e", "#b8504f", "#4f5fb0")
 
 
 def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
@@ -45,6 +48,102 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", frameon=False, fontsize=8)
     return figure
+
+
+def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric: str, by_steps: bool) -> "Figure":
+    """Pretext metric against linear probe, each point with its name; and both over variants or over steps.
+
+    Args:
+      points: (variant, steps, row), variant by variant.
+      untrained: the row of random weights.
+      metric: of the pretext task.
+      by_steps: a curve over steps for each variant; else one curve over variants.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.2, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    other = right.twinx()
+    scale, named = (100, ", %") if metric.endswith("accuracy") else (1, "")
+    variants = list(dict.fromkeys(variant for variant, _, _ in points))
+    if by_steps:
+        curves = [[(steps, row, f"{steps:,}") for variant, steps, row in points if variant == v] for v in variants]
+    else:
+        curves = [[(place, row, variant) for place, (variant, _, row) in enumerate(points)]]
+    for number, curve in enumerate(curves):
+        colour = COLOURS[number % len(COLOURS)]
+        pretext = [_scaled(row.pretext[metric], scale) for _, row, _ in curve]
+        linear = [_scaled(row.downstream["linear"].estimate, 100) for _, row, _ in curve]
+        places = [place for place, _, _ in curve]
+        xs, x_bars = [mean for mean, _ in pretext], [half for _, half in pretext]
+        ys, y_bars = [mean for mean, _ in linear], [half for _, half in linear]
+        left.errorbar(
+            xs, ys, y_bars, x_bars, color=colour, ecolor=RANDOM, elinewidth=1, capsize=2, marker="o", markersize=5,
+            linestyle="-" if by_steps else "none", linewidth=0.8, label=variants[number],
+        )  # fmt: skip
+        for (_, _, text), x, y in zip(curve, xs, ys, strict=True):
+            left.annotate(text, (x, y), (5, 5), textcoords="offset points", fontsize=7.5, color=QUIET)
+        right.errorbar(
+            places, ys, y_bars, color=colour, ecolor=RANDOM, elinewidth=1, capsize=2, marker="o", markersize=4.5
+        )
+        second = colour if len(curves) > 1 else SECOND
+        other.errorbar(
+            places, xs, x_bars, color=second, ecolor=RANDOM, elinewidth=1, capsize=2, marker="s", markersize=4,
+            linestyle="--",
+        )  # fmt: skip
+        chances = [scale * row.chance[metric] if metric in row.chance else None for _, row, _ in curve]
+        _draw_chances(other, places, chances, second, by_steps)
+    random = 100 * untrained.downstream["linear"].estimate.mean
+    for axes in (left, right):
+        axes.axhline(random, color=QUIET, linestyle="-.", linewidth=1)
+    _plain(left)
+    _plain(right)
+    _plain(other)
+    other.spines["right"].set_visible(True)
+    other.spines["right"].set_color("#9fb0b7")
+    left.margins(0.15)
+    left.set_xlabel(f"pretext task: {metric.replace('_', ' ')}{named}")
+    left.set_ylabel("linear probe, best stage, top-1, %")
+    right.set_ylabel("linear probe, %  (solid)")
+    other.set_ylabel(f"{metric.replace('_', ' ')}{named}  (dashed)")
+    if by_steps:
+        right.set_xlabel("steps")
+    else:
+        turned = {"rotation": 25, "ha": "right"} if max(map(len, variants)) * len(variants) > 45 else {}
+        right.set_xticks(range(len(variants)), variants, **turned)
+        right.margins(x=0.12)
+    _legend(figure, left, variants if by_steps else [], any(metric in row.chance for _, _, row in points))
+    return figure
+
+
+def _draw_chances(
+    axes: "Axes", places: Sequence[float], chances: Sequence[float | None], colour: str, by_steps: bool
+) -> None:
+    """A dotted line at what guessing gets; a short one at each variant, which has a chance level of its own."""
+    if by_steps:
+        if chances[0] is not None:
+            axes.axhline(chances[0], color=colour, linestyle=":", linewidth=1)
+        return
+    for place, chance in zip(places, chances, strict=True):
+        if chance is not None:
+            axes.plot([place - 0.2, place + 0.2], [chance, chance], color=colour, linestyle=":", linewidth=1.6)
+
+
+def _legend(figure: "Figure", axes: "Axes", variants: Sequence[str], has_chance: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = list(axes.get_legend_handles_labels()[0]) if variants else []
+    labels = list(variants)
+    handles.append(Line2D([], [], color=QUIET, linestyle="-.", linewidth=1))
+    labels.append("linear probe of random weights")
+    if has_chance:
+        handles.append(Line2D([], [], color=SECOND if len(variants) < 2 else QUIET, linestyle=":", linewidth=1.6))
+        labels.append("chance level of the pretext task")
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+
+
+def _scaled(estimate: Estimate, scale: float) -> tuple[float, float]:
+    return scale * estimate.mean, scale * (estimate.half or 0.0)
 
 
 def save(figure: "Figure", path: Path) -> None:

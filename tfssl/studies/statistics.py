@@ -78,11 +78,16 @@ def difference(one: Mapping[int, float], other: Mapping[int, float], count: int)
     if not seeds:
         return None
     found = over_seeds([one[seed] - other[seed] for seed in seeds])
-    if len(set(found.values)) > 1:
+    if spreads(found.values, count):
         return found
     a, b = (math.fsum(shares[seed] for seed in seeds) / len(seeds) for shares in (one, other))
     half = NORMAL * math.sqrt((a * (1 - a) + b * (1 - b)) / count)
     return Estimate(found.mean, found.mean - half, found.mean + half, found.values)
+
+
+def spreads(values: Sequence[float], count: int) -> bool:
+    """Whether shares measured on `count` pictures differ, by a picture at least."""
+    return max(values) - min(values) > 0.5 / count
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:

@@ -76,7 +76,7 @@ def row_of(trials: Sequence[Trial]) -> Row:
     return Row(
         tasks,
         tuple(trial.seed for trial in trials),
-        _downstream(trials, lambda trial, protocol: trial.evaluation.trained[protocol]),
+        downstream(trials, lambda trial, protocol: trial.evaluation.trained[protocol]),
         {name: over_seeds([found[name] for found in metrics]) for name in metrics[0]},
         chance_levels(tasks),
         over_seeds([float(trial.run.result["images_per_second"]) for trial in trials]),
@@ -87,7 +87,7 @@ def random_row(trials: Sequence[Trial]) -> Row:
     """The row of random weights: one trial of each seed tells what its run began with."""
     first = list({trial.seed: trial for trial in reversed(trials)}.values())[::-1]
     first.sort(key=lambda trial: trial.seed)
-    found = _downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
+    found = downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
     return Row(RANDOM, tuple(trial.seed for trial in first), found, {}, {}, None)
 
 
@@ -161,7 +161,8 @@ def as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_r
     return "".join("| " + " | ".join(line) + " |\n" for line in lines).replace("+-", "±")
 
 
-def _downstream(trials: Sequence[Trial], scores: Callable[[Trial, str], Mapping[str, Score]]) -> dict[str, Downstream]:
+def downstream(trials: Sequence[Trial], scores: Callable[[Trial, str], Mapping[str, Score]]) -> dict[str, Downstream]:
+    """By protocol, the best stages of trials that differ in their seed. `scores` gives stage -> score of a trial."""
     found = {}
     for protocol in PROTOCOLS:
         stages = tuple(best_stage(scores(trial, protocol)) for trial in trials)

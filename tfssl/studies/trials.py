@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,22 @@ class Trial:
       seed: of the run.
       run: the run.
       evaluation: of its encoder.
+      earlier: steps -> evaluation of the trunk as it was then, where these were asked for.
     """
 
     tasks: str
     seed: int
     run: Run
     evaluation: Evaluation
+    earlier: Mapping[int, Evaluation]
+
+    @property
+    def seconds(self) -> float:
+        """What training and evaluations took, about."""
+        speed = self.run.result["images_per_second"]
+        training = self.run.result["steps"] * self.run.settings["batch_size"] / speed if speed else 0.0
+        evaluations = [self.evaluation, *self.earlier.values()]
+        return float(training + sum(evaluation.details["seconds"] for evaluation in evaluations))
 
 
 class Study:
@@ -110,7 +120,8 @@ class Study:
             "fingerprint of the labelled data": self.train.fingerprint + self.held_out.fingerprint,
         }
         self.kind = kind
-        self.known = self._match()
+        self._known = self._match()
+        self._asked = self._known
 
     def _match(self) -> list[tuple[str, int]]:
         """The trials (tasks, seed) that the folder's study has been asked for before. UserError where it is another."""
@@ -134,56 +145,81 @@ class Study:
                 )
         return trials
 
-    def trial_folder(self, tasks: str, seed: int) -> Path:
-        """Where the run of these tasks and this seed is."""
-        return self.folder / "runs" / slug(tasks) / f"seed{seed}"
-
     def write(self, content: dict[str, Any]) -> None:
-        """Writes `study.json`: settings, and what was found."""
-        runs.write_json(self.folder / FILE_NAME, {"kind": self.kind, "settings": self.settings} | content)
+        """Writes `study.json`: settings, what was asked for, and what was found."""
+        head = {"kind": self.kind, "settings": self.settings, "trials": self._asked}
+        runs.write_json(self.folder / FILE_NAME, head | content)
 
-    def make(self, tasks: str, seed: int, baseline: Evaluation | None, progress: "Progress") -> Trial:
-        """A trial: pretrained where it has not ended, evaluated where it was not.
+    def make(self, wanted: Sequence[tuple[str, int]]) -> Iterator[list[Trial]]:
+        """Makes trials, (tasks, seed) each, those that the folder's study was asked for before included.
 
-        Args:
-          tasks, seed: which.
-          baseline: an evaluation of the same random weights, measured with this one where None.
-          progress: is told.
+        A trial is pretrained where it has not ended, and evaluated where it was not. The random weights of a seed are
+        evaluated once.
+
+        Yields:
+          All trials that are there, after each one: tasks in the order in which they were first asked for.
         """
-        folder = self.trial_folder(tasks, seed)
-        run = load_run(folder) if (folder / "result.json").exists() else None
-        if run is None:
-            progress.say(tasks, seed, f"pretraining, {self.steps} steps")
-            keep = {} if self.every is None else {"keep_every": 1}
-            run = pretrain(
-                self._source,
-                tasks,
-                trunk=self.settings["trunk"],
-                size=self.settings["size"],
-                epochs=self.steps // self._steps_per_epoch,
-                steps_per_epoch=self._steps_per_epoch,
-                batch_size=self.settings["batch_size"],
-                seed=seed,
-                max_broken=self._max_broken,
-                out=folder,
-                report=False,
-                verbose=self._verbose,
-                **keep,
-                **self._more,
-            )
-            gc.collect()  # the graph of a run lies in reference cycles
-        evaluation = self.evaluation(run, None, baseline or True, lambda: progress.say(tasks, seed, "evaluating"))
-        progress.ended(tasks, seed, run, evaluation)
-        return Trial(tasks, seed, run, evaluation)
+        trials = list(dict.fromkeys([*self._known, *wanted]))
+        names = list(dict.fromkeys(name for name, _ in trials))
+        self._asked = sorted(trials, key=lambda trial: names.index(trial[0]))
+        self.write({})
+        progress = Progress(len(trials))
+        made: dict[tuple[str, int], Trial] = {}
+        # Seed by seed: a study that is stopped has compared all tasks on the seeds that it has.
+        for tasks, seed in sorted(trials, key=lambda trial: (trial[1], names.index(trial[0]))):
+            baseline = next((t.evaluation for (_, other), t in made.items() if other == seed), None)
 
-    def evaluation(self, run: Run, epoch: int | None, random: bool | Evaluation, say: Any) -> Evaluation:
-        """The evaluation of a run, or of its trunk after an epoch; made where it is not there for this study's data."""
+            def say(what: str, tasks: str = tasks, seed: int = seed) -> None:
+                progress.say(f"{tasks}, seed {seed}: {what}")
+
+            made[tasks, seed] = self._trial(tasks, seed, baseline, say)
+            progress.ended(made[tasks, seed].seconds)
+            yield [made[trial] for trial in self._asked if trial in made]
+
+    def _trial(self, tasks: str, seed: int, baseline: Evaluation | None, say: Callable[[str], None]) -> Trial:
+        run = self._pretrained(tasks, seed, say)
+        evaluation = self._evaluated(run, None, baseline or True, say)
+        earlier = {
+            epoch * self.every: self._evaluated(run, epoch, False, say)
+            for epoch in (range(1, self.steps // self.every) if self.every else ())
+        }
+        return Trial(tasks, seed, run, evaluation, earlier)
+
+    def _pretrained(self, tasks: str, seed: int, say: Callable[[str], None]) -> Run:
+        folder = self.folder / "runs" / slug(tasks) / f"seed{seed}"
+        if (folder / "result.json").exists():
+            return load_run(folder)
+        say(f"pretraining, {self.steps} steps")
+        keep = {} if self.every is None else {"keep_every": 1}
+        run = pretrain(
+            self._source,
+            tasks,
+            trunk=self.settings["trunk"],
+            size=self.settings["size"],
+            epochs=self.steps // self._steps_per_epoch,
+            steps_per_epoch=self._steps_per_epoch,
+            batch_size=self.settings["batch_size"],
+            seed=seed,
+            max_broken=self._max_broken,
+            out=folder,
+            report=False,
+            verbose=self._verbose,
+            **keep,
+            **self._more,
+        )
+        gc.collect()  # the graph of a run lies in reference cycles
+        return run
+
+    def _evaluated(
+        self, run: Run, epoch: int | None, random: bool | Evaluation, say: Callable[[str], None]
+    ) -> Evaluation:
         found = probing.read(run.folder, epoch)
         if found is not None and self._is_ours(found) and (found.random or random is False):
             return found
-        say()
-        at = {} if epoch is None else {"epoch": epoch}
-        found = evaluate(run, self.train, self.held_out, random=random, max_broken=self._max_broken, report=False, **at)
+        say("evaluating" if epoch is None else f"evaluating what it was after {epoch * self._steps_per_epoch} steps")
+        found = evaluate(
+            run, self.train, self.held_out, random=random, epoch=epoch, max_broken=self._max_broken, report=False
+        )
         gc.collect()
         return found
 
@@ -196,26 +232,21 @@ class Study:
 class Progress:
     """Says which run of how many is made, and about how long the rest takes."""
 
-    def __init__(self, trials: Sequence[tuple[str, int]]):
-        self._left = list(trials)
-        self._count = len(trials)
+    def __init__(self, count: int):
+        self._count = count
         self._seconds: list[float] = []
 
-    def say(self, tasks: str, seed: int, what: str) -> None:
+    def say(self, what: str) -> None:
         """A line on standard error."""
-        number = self._count - len(self._left) + 1
-        line = f"[{number} of {self._count}] {tasks}, seed {seed}: {what}"
-        if self._seconds:
-            left = len(self._left) * sum(self._seconds) / len(self._seconds)
-            line += f"; about {duration(left)} left for {len(self._left)} of the runs"
+        done, line = len(self._seconds), f"[{len(self._seconds) + 1} of {self._count}] {what}"
+        if done:
+            left = self._count - done
+            line += f"; about {duration(left * sum(self._seconds) / done)} for this and the rest"
         print(line, file=sys.stderr, flush=True)
 
-    def ended(self, tasks: str, seed: int, run: Run, evaluation: Evaluation) -> None:
-        """A trial is there; its times, measured now or earlier, are what the rest is expected to take."""
-        self._left.remove((tasks, seed))
-        speed = run.result["images_per_second"]
-        training = run.result["steps"] * run.settings["batch_size"] / speed if speed else 0.0
-        self._seconds.append(training + float(evaluation.details["seconds"]))
+    def ended(self, seconds: float) -> None:
+        """A trial is there; its time, now or earlier, is what another one is expected to take."""
+        self._seconds.append(seconds)
 
 
 def duration(seconds: float) -> str:
