@@ -89,8 +89,7 @@ class Squares:
 
     def __init__(self, source: Source, size: int):
         self._size = size
-        self._pixels = _variable([source.count, size * size], tf.int32)
-        self._valid = _variable([source.count], tf.bool)
+        found, good = np.empty([source.count, size * size], np.int32), np.empty([source.count], bool)
         reader = source.reader()
 
         def decode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -101,8 +100,10 @@ class Squares:
         numbers = tf.data.Dataset.range(source.count).batch(FILL)
         decoded = numbers.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).prefetch(1)
         for index, packed, valid in _with_progress(decoded, source):
-            self._pixels.scatter_update(tf.IndexedSlices(packed, index))
-            self._valid.scatter_update(tf.IndexedSlices(valid, index))
+            found[index], good[index] = packed, valid
+        self._pixels = _variable(found.ravel())
+        with tf.device("CPU"):
+            self._valid = tf.constant(good)
 
     def __call__(self, index: tf.Tensor, seed: tf.Tensor) -> pixels.Decoded:
         area = self._size**2
@@ -110,8 +111,7 @@ class Squares:
         place = pixels.shift_index(tf.shape(index)[0], self._size, shift_seed)
         # A place in all pictures of a source may be past what an int32 holds.
         first = index * area
-        flat = tf.reshape(self._pixels.read_value(), [-1])
-        packed = tf.gather(flat, first[:, None, None] + tf.cast(place, tf.int64))
+        packed = tf.gather(self._pixels, first[:, None, None] + tf.cast(place, tf.int64))
         return geometry.unpack(packed), tf.gather(self._valid, index)
 
 
@@ -125,14 +125,14 @@ class Boxes:
         with tf.device("CPU"):
             self._header = tf.stack(header, 1)
             self._start, self._width = tf.constant(layout.start), tf.constant(layout.width)
-        self._pixels = _variable([int(layout.bytes.sum())], tf.uint8)
-        good = np.zeros([source.count], bool)
+        found, good = np.zeros([layout.bytes.sum()], np.uint8), np.zeros([source.count], bool)
         for number, block in _with_progress(_blocks(source, layout, size), source):
             place, length = layout.start[number].min(), layout.bytes[number]
             # A header that promised another size than its picture has: no crop of it would be right.
             if len(block) == length:
-                self._pixels[place : place + length].assign(block)
+                found[place : place + length] = block
                 good[number] = True
+        self._pixels = _variable(found)
         with tf.device("CPU"):
             self._valid = tf.constant(good)
 
@@ -220,12 +220,15 @@ def _headers(source: Source) -> Header:
         return Header(*tf.unstack(tf.constant(source.header), num=len(Header._fields), axis=1))
 
 
-def _variable(shape: list[int], dtype: tf.DType) -> tf.Variable:
-    """Zeros. A variable, as tf.data copies large constants that its functions capture (TensorFlow 2.21)."""
+def _variable(values: np.ndarray) -> tf.Variable:
+    """A variable, as tf.data copies large constants that its functions capture (TensorFlow 2.21).
+
+    It is written once and whole: reading one of which a part was ever assigned copies it.
+    """
 
     def make() -> tf.Variable:
         with tf.device("CPU"):
-            return tf.Variable(tf.zeros(shape, dtype), trainable=False)
+            return tf.Variable(values, trainable=False)
 
     # In the scope of a strategy it would be mirrored on each replica; a scope holds for one thread.
     with ThreadPoolExecutor(1) as pool:
