@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-SEEN = 1e-6
+LEAST_SHARE = 0.01
 BAND = 512
 
 
@@ -83,17 +83,20 @@ def seen(image: np.ndarray, hidden: np.ndarray, window: Box, size: int) -> tuple
       size: side of the results, pixels. Antialiased where that shrinks the window.
 
     Returns:
-      uint8 [size, size, 3] and bool [size, size], which is set wherever a hidden pixel has any part in the colour.
+      uint8 [size, size, 3] and bool [size, size], what is hidden by more than half. Colours are means over what shows.
     """
     rows = _reflected(np.arange(window.top, window.top + window.height), image.shape[0])
     columns = _reflected(np.arange(window.left, window.left + window.width), image.shape[1])
     narrowed = []
     for start in range(0, len(rows), BAND):  # the window of a large hole may have more pixels than fit as floats
         place = rows[start : start + BAND, None], columns
-        layers = np.concatenate([image[place], hidden[place][..., None]], -1).astype(np.float32)
+        shown = ~hidden[place][..., None]
+        layers = np.concatenate([image[place] * shown, shown], -1, dtype=np.float32)
         narrowed.append(tf.image.resize(layers, [len(layers), size], antialias=True))
     resized = tf.image.resize(tf.concat(narrowed, 0), [size, size], antialias=True).numpy()
-    return np.clip(np.round(resized[..., :3]), 0, 255).astype(np.uint8), resized[..., 3] > SEEN
+    share = resized[..., 3:]
+    colours = np.round(resized[..., :3] / np.maximum(share, LEAST_SHARE))
+    return np.clip(colours, 0, 255).astype(np.uint8), share[..., 0] < 0.5
 
 
 def resized_part(image: np.ndarray, side: int, part: Box) -> np.ndarray:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from tfssl.evaluation import evaluate
     from tfssl.export.check import check
     from tfssl.export.saved_model import export
+    from tfssl.filling import inpaint
     from tfssl.gallery import show
     from tfssl.mixing import puzzles
     from tfssl.runs import load_run
-    from tfssl.studies import compare
+    from tfssl.studies import compare, sweep
     from tfssl.task import PretextTask
     from tfssl.tasks import TASKS
     from tfssl.training import pretrain
@@ -39,14 +40,16 @@ _HOMES = {
     "compare": "tfssl.studies",
     "embed": "tfssl.embedding",
     "evaluate": "tfssl.evaluation",
+    "inpaint": "tfssl.filling",
     "load_run": "tfssl.runs",
     "pretrain": "tfssl.training",
     "puzzles": "tfssl.mixing",
     "show": "tfssl.gallery",
+    "sweep": "tfssl.studies",
 }
 
-__all__ = ["TASKS", "PretextTask", "UserError", "check", "compare", "embed", "evaluate", "export", "load_run"]
-__all__ += ["pretrain", "puzzles", "show"]
+__all__ = ["TASKS", "PretextTask", "UserError", "check", "compare", "embed", "evaluate", "export", "inpaint"]
+__all__ += ["load_run", "pretrain", "puzzles", "show", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

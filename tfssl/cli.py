@@ -176,6 +176,36 @@ def compare(as_json: bool, tasks: tuple[str, ...], **arguments: Any) -> None:
     _run(as_json, lambda: tfssl.compare(tasks=tasks, **arguments))
 
 
+@cli.command()
+@click.argument("run")
+@click.argument("pictures", nargs=-1, required=True)
+@click.option(
+    "--mask",
+    default="centre",
+    show_default=True,
+    help="What to paint: a picture (white = hole), a folder of these by name, TOP,LEFT,HEIGHT,WIDTH, or centre.",
+)
+@click.option("--to", required=True, help="Folder for the painted pictures, as PNG.")
+@JSON
+def inpaint(as_json: bool, **arguments: Any) -> None:
+    """Paint holes of pictures by a run's inpainting; the rest of each comes back as it was.
+
+    PICTURES are files and folders, of any size.
+    """
+    _run(as_json, lambda: tfssl.inpaint(**arguments))
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--tasks", required=True, help="Variants, as 'jigsaw(classes={4,16,64})'.")
+@click.option("--every", type=int, help="Steps between probes of a run; at the end only.")
+@_study
+@JSON
+def sweep(as_json: bool, **arguments: Any) -> None:
+    """Difficulty and duration as a curve: pretext accuracy beside what a linear probe makes of it."""
+    _run(as_json, lambda: tfssl.sweep(**arguments))
+
+
 def _run(as_json: bool, function: Callable[[], Any]) -> None:
     """Calls, and prints the result for people or as JSON; with --json all else goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():

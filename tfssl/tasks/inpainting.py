@@ -91,7 +91,7 @@ class Inpainting(PretextTask):
         images = geometry.flip_some(batch["image"], flip_seed)
         count, size = images.shape[:2]
         if self.hole == "centre":
-            weights = self._centre_weights(size)
+            weights = self.centre_weights(size)
             hidden = tf.constant((weights == 1).repeat(3, axis=1).astype(np.uint8)[None])
             counts = tf.tile(tf.constant(weights[None]), [count, 1, 1])
         else:
@@ -102,7 +102,7 @@ class Inpainting(PretextTask):
         answer = tf.concat([tf.reshape(images, [count, size, 3 * size]), counts], 2)
         return puzzle, answer, tf.ones([count], tf.float32)
 
-    def _centre_weights(self, size: int) -> np.ndarray:
+    def centre_weights(self, size: int) -> np.ndarray:
         """uint8 [S, S]: what each pixel counts with a hole in the middle."""
         weights = np.zeros([size, size], np.uint8)
         block, ring = _centre(size), self.overlap_at(size)
