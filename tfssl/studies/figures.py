@@ -1,5 +1,6 @@
 """The figures of studies, in the report's style."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
       metric: of the pretext task.
       by_steps: a curve over steps for each variant; else one curve over variants.
     """
+    from matplotlib.colors import to_rgba
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.2, 3.8), layout="constrained")
@@ -72,25 +74,19 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
         curves = [[(place, row, variant) for place, (variant, _, row) in enumerate(points)]]
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
-        pretext = [_scaled(row.pretext[metric], scale) for _, row, _ in curve]
-        linear = [_scaled(row.downstream["linear"].estimate, 100) for _, row, _ in curve]
+        pretext = [row.pretext[metric] for _, row, _ in curve]
+        linear = [row.downstream["linear"].estimate for _, row, _ in curve]
         places = [place for place, _, _ in curve]
-        xs, x_bars = [mean for mean, _ in pretext], [half for _, half in pretext]
-        ys, y_bars = [mean for mean, _ in linear], [half for _, half in linear]
-        left.errorbar(
-            xs, ys, y_bars, x_bars, color=colour, ecolor=RANDOM, elinewidth=1, capsize=2, marker="o", markersize=5,
-            linestyle="-" if by_steps else "none", linewidth=0.8, label=variants[number],
-        )  # fmt: skip
+        xs, ys = [scale * estimate.mean for estimate in pretext], [100 * estimate.mean for estimate in linear]
+        x_bars, y_bars = _bars(pretext, scale), _bars(linear, 100)
+        bars = {"elinewidth": 1, "capsize": 2, "ecolor": to_rgba(colour, 0.4)}
+        left.errorbar(xs, ys, y_bars, x_bars, marker="o", color=colour, linestyle="-" if by_steps else "none", **bars)
         for (_, _, text), x, y in zip(curve, xs, ys, strict=True):
             left.annotate(text, (x, y), (5, 5), textcoords="offset points", fontsize=7.5, color=QUIET)
-        right.errorbar(
-            places, ys, y_bars, color=colour, ecolor=RANDOM, elinewidth=1, capsize=2, marker="o", markersize=4.5
-        )
+        right.errorbar(places, ys, y_bars, marker="o", color=colour, **bars)
         second = colour if len(curves) > 1 else SECOND
-        other.errorbar(
-            places, xs, x_bars, color=second, ecolor=RANDOM, elinewidth=1, capsize=2, marker="s", markersize=4,
-            linestyle="--",
-        )  # fmt: skip
+        bars["ecolor"] = to_rgba(second, 0.4)
+        other.errorbar(places, xs, x_bars, marker="s", markersize=4, color=second, linestyle="--", **bars)
         chances = [scale * row.chance[metric] if metric in row.chance else None for _, row, _ in curve]
         _draw_chances(other, places, chances, second, by_steps)
     random = 100 * untrained.downstream["linear"].estimate.mean
@@ -112,7 +108,7 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
         turned = {"rotation": 25, "ha": "right"} if max(map(len, variants)) * len(variants) > 45 else {}
         right.set_xticks(range(len(variants)), variants, **turned)
         right.margins(x=0.12)
-    _legend(figure, left, variants if by_steps else [], any(metric in row.chance for _, _, row in points))
+    _legend(figure, variants if by_steps else [], any(metric in row.chance for _, _, row in points))
     return figure
 
 
@@ -129,11 +125,11 @@ def _draw_chances(
             axes.plot([place - 0.2, place + 0.2], [chance, chance], color=colour, linestyle=":", linewidth=1.6)
 
 
-def _legend(figure: "Figure", axes: "Axes", variants: Sequence[str], has_chance: bool) -> None:
+def _legend(figure: "Figure", variants: Sequence[str], has_chance: bool) -> None:
     from matplotlib.lines import Line2D
 
-    handles = list(axes.get_legend_handles_labels()[0]) if variants else []
     labels = list(variants)
+    handles = [Line2D([], [], color=COLOURS[place % len(COLOURS)], marker="o") for place in range(len(variants))]
     handles.append(Line2D([], [], color=QUIET, linestyle="-.", linewidth=1))
     labels.append("linear probe of random weights")
     if has_chance:
@@ -142,8 +138,15 @@ def _legend(figure: "Figure", axes: "Axes", variants: Sequence[str], has_chance:
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
 
 
-def _scaled(estimate: Estimate, scale: float) -> tuple[float, float]:
-    return scale * estimate.mean, scale * (estimate.half or 0.0)
+def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], list[float]]:
+    """How far intervals reach below and above their means; those of percentages end at 0 and 100."""
+    lowest, highest = (0.0, 100.0) if scale == 100 else (-math.inf, math.inf)
+    below, above = [], []
+    for estimate in estimates:
+        mean, half = scale * estimate.mean, scale * (estimate.half or 0.0)
+        below.append(mean - max(lowest, mean - half))
+        above.append(min(highest, mean + half) - mean)
+    return below, above
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -56,10 +56,11 @@ def over_seeds(values: Sequence[float], count: int | None = None) -> Estimate:
 
     Args:
       values: one a seed.
-      count: of one value that is a share: of how many test pictures. It gets Wilson's interval over these then.
+      count: of shares: of how many test pictures. One share, or shares that are all the same and tell no spread, get
+        Wilson's interval over these then.
     """
     number, mean = len(values), math.fsum(values) / len(values)
-    if number > 1:
+    if number > 1 and (count is None or spreads(values, count)):
         half = student(number - 1) * _deviation(values, mean) / math.sqrt(number)
         return Estimate(mean, mean - half, mean + half, tuple(values))
     low, high = (None, None) if count is None else wilson(mean, count)
