@@ -33,9 +33,9 @@ def train(strategy: tf.distribute.Strategy, steps: int) -> tuple[list[float], li
     keras.utils.set_random_seed(0)
     with strategy.scope(), dtype_policy("float64"):
         dataset = mixing.stream(source, [task], 32, BATCH, seed=0)
-        model = make_model([task], {"image": make_trunk("resnet10(width=4)", 32)}, dataset.element_spec)
-        compile_model(model, [task], make_optimizer(model, momentum=0.9, weight_decay=5e-4), jit_compile=False)
-        model.optimizer.build(model.trainable_variables)
+        encoders = {"image": make_trunk("resnet10(width=4)", 32)}
+        model = make_model([task], encoders, dataset.element_spec)
+        compile_model(model, [task], encoders, make_optimizer(model, momentum=0.9, weight_decay=5e-4))
         model.optimizer.learning_rate = 0.0125
     before = model.get_weights()
     # An epoch a step: the logged loss is then that of the step alone.

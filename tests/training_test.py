@@ -266,7 +266,7 @@ def test_weight_decay_leaves_batch_norm_and_biases_alone():
 
 def test_metrics_have_the_same_names_with_one_task_as_with_several():
     model = make_model([Rotation()], {"image": make_trunk("resnet10(width=4)", 32)}, _spec())
-    compile_model(model, [Rotation()], make_optimizer(model, 0.9, 0.0), jit_compile=False)
+    compile_model(model, [Rotation()], {}, make_optimizer(model, 0.9, 0.0))
     images = np.zeros([8, 32, 32, 3], np.uint8)
     weights = np.array([1.0, 1, 1, 1, 0, 0, 0, 0], np.float32)
     answers = np.array([0, 1, 2, 3] * 2, np.int32)

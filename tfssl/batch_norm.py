@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 
-def estimate(model: keras.Model, batches: Iterable[tf.Tensor], steps: int) -> None:
+def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> None:
     """Sets the moving mean and variance of every batch norm of a model to those of its inputs on the given batches.
 
     Training on tiles, grey pictures and patches leaves moving statistics that are wrong for whole photos. After Wu and
@@ -23,7 +24,7 @@ def estimate(model: keras.Model, batches: Iterable[tf.Tensor], steps: int) -> No
 
     Args:
       model: built; a trunk's encoder, say.
-      batches: inputs of the model, [n, ...] each.
+      batches: inputs of the model; tensors [n, ...] each, or nested structures of these.
       steps: how many batches to take; all of them where there are fewer.
 
     Raises:
@@ -38,7 +39,7 @@ def estimate(model: keras.Model, batches: Iterable[tf.Tensor], steps: int) -> No
     settings = [(norm, norm.momentum, norm.trainable) for norm in norms]
 
     @tf.function(reduce_retracing=True)
-    def forward(images: tf.Tensor) -> None:
+    def forward(images: Any) -> None:
         model(images, training=True)
 
     rows, sums = 0, [np.zeros(variable.shape, np.float64) for variable in statistics]
@@ -49,7 +50,7 @@ def estimate(model: keras.Model, batches: Iterable[tf.Tensor], steps: int) -> No
             norm.trainable = True  # Keras keeps a frozen one in test mode
         for images in itertools.islice(batches, steps):
             forward(images)
-            count = len(images)
+            count = len(tf.nest.flatten(images)[0])
             rows += count
             for k in range(0, len(statistics), 2):
                 mean, variance = (np.asarray(variable.numpy(), np.float64) for variable in statistics[k : k + 2])

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.model import PretextModel
 
 KEPT = 2
 
@@ -19,7 +20,7 @@ class Checkpoints:
     (Keras 3.15), so variables are listed here one by one.
     """
 
-    def __init__(self, model: keras.Model, folder: Path):
+    def __init__(self, model: PretextModel, folder: Path):
         self._model = model
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Keras makes the variables of its metrics at the first batch, so their values travel as one vector.
@@ -29,6 +30,7 @@ class Checkpoints:
             weights=[v.value for v in model.weights],
             optimizer=[v.value for v in model.optimizer.variables],
             seeds=[v.value for v in seeds],
+            opponents=[v.value for v in model.extra_variables()],
             step=self._step,
             metrics=self._metrics,
         )

@@ -54,7 +54,6 @@ def stream(
     for task in tasks:
         if "image" not in task.reads:
             raise UserError(f"{task.name} reads {', '.join(task.reads)}; {source.name} has pictures only")
-
         if task.batch > batch_size:
             raise UserError(
                 f"{task.name}: batch={task.batch} is given, but a step has {batch_size} pictures; give at most that"
@@ -70,6 +69,13 @@ def stream(
         return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
 
     return batches.training(source, size, batch_size, seed, start, make, broken)
+
+
+def puzzle_spec(task: PretextTask, size: int, rows: int = 1) -> Any:
+    """The `tf.TensorSpec`s of a task's (puzzle, answer, weight) for `rows` pictures of `size` pixels."""
+    image = tf.zeros([rows, size, size, 3], tf.uint8)
+    batch = tf.data.Dataset.from_tensors({"image": image})
+    return batch.map(lambda batch: task.puzzles(batch, tf.constant([0, 0]))).element_spec
 
 
 def task_seed(seed: tf.Tensor, name: str) -> tf.Tensor:

@@ -8,6 +8,8 @@ What lies in it:
     tensorboard/      the same for TensorBoard
     random.keras      the trunk as it was before training
     encoder.keras     the trunk after training, with precise batch norm
+    heads/            TASK.npz: the network that solves a task, with batch norm statistics of its puzzles
+    epochs/           N.keras: the trunk after epoch N, where it was asked for
     broken.txt        pictures that could not be read
     result.json       what the run ended with
 """
@@ -17,7 +19,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,11 +75,13 @@ class Run:
       folder: where it is.
       settings: the arguments of `pretrain` (data, tasks, trunk, size, epochs, seed, ...).
       data: name, count and fingerprint of the source.
+      prepared: "learned": what each task learned from the source; "scales": what its loss is divided by.
     """
 
     folder: Path
     settings: dict[str, Any]
     data: dict[str, Any]
+    prepared: dict[str, Any]
 
     @property
     def result(self) -> dict[str, Any]:
@@ -95,11 +99,38 @@ class Run:
         """The tasks that the run was trained on, prepared as they were."""
         from tfssl.tasks import parse_tasks
 
-        return parse_tasks(self.settings["tasks"])
+        return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings["tasks"])]
 
-    def trunk(self) -> "Trunk":
-        """The trained trunk, with precise batch norm. Raises UserError where the run has not ended."""
-        return self._load("encoder.keras")
+    def solver(self, task: str, inputs: Any = None) -> "keras.Model":
+        """The trained network of one task: puzzle -> what its head gives. Of a run that goes on, as last saved.
+
+        Args:
+          task: its name.
+          inputs: Keras inputs to build it on, in the structure of the task's puzzles, for fully convolutional heads
+            at other sizes, say; those of the run's own size where not given.
+
+        Raises:
+          UserError: the run has no such task, or has saved nothing yet.
+        """
+        from tfssl import solvers
+
+        return solvers.load(self, task, inputs)
+
+    def epochs(self) -> list[int]:
+        """The epochs after which the trunk was kept (`keep_every`)."""
+        return sorted(int(path.stem) for path in (self.folder / "epochs").glob("*.keras"))
+
+    def trunk(self, epoch: int | None = None) -> "Trunk":
+        """The trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
+
+        Raises:
+          UserError: the run has not ended, or did not keep that epoch.
+        """
+        if epoch is None:
+            return self._load("encoder.keras")
+        if epoch not in self.epochs():
+            raise UserError(f"epoch {epoch} is asked for, but the run in {self.folder} kept {self.epochs() or 'none'}")
+        return self._load(f"epochs/{epoch}.keras")
 
     def random_trunk(self) -> "Trunk":
         """The trunk as it was before training; its batch norm statistics are not estimated."""
@@ -154,13 +185,18 @@ def load_run(folder: "str | Path | Run") -> Run:
         raise UserError(f"{folder} is no run (it has no run.json); expected the folder given to pretrain as --out")
     try:
         content = json.loads(path.read_text())
-        return Run(Path(folder), content["settings"], content["data"])
+        return Run(Path(folder), content["settings"], content["data"], content["prepared"])
     except (ValueError, KeyError) as problem:
         raise UserError(f"{path} cannot be read ({problem}); the run cannot be used") from problem
 
 
-def create_or_match(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Run:
+def create_or_match(
+    folder: Path, settings: dict[str, Any], data: dict[str, Any], prepare: Callable[[], dict[str, Any]]
+) -> Run:
     """The run of these settings in this folder, begun or found there.
+
+    Args:
+      prepare: makes `Run.prepared`; called only where the run begins.
 
     Raises:
       UserError: the folder holds a run with other settings or other data, or something that is no run.
@@ -180,5 +216,7 @@ def create_or_match(folder: Path, settings: dict[str, Any], data: dict[str, Any]
         return run
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is no run; choose a new or empty folder for --out")
-    write_json(folder / "run.json", {"settings": settings, "data": data, "versions": versions.versions()})
-    return Run(folder, settings, data)
+    prepared = prepare()
+    content = {"settings": settings, "data": data, "prepared": prepared, "versions": versions.versions()}
+    write_json(folder / "run.json", content)
+    return load_run(folder)

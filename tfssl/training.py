@@ -1,7 +1,6 @@
 """`pretrain`: from a source to an encoder, in a folder that can be gone on with."""
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,20 +10,33 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl import batch_norm, callbacks, mixing, runs, schedules
+from tfssl import batch_norm, callbacks, runs, schedules, solvers
+from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.errors import UserError
-from tfssl.model import build_metrics, compile_model, make_model, make_optimizer
+from tfssl.mixing import stream
+from tfssl.model import (
+    BALANCES,
+    MIXINGS,
+    balanced,
+    build_metrics,
+    compile_model,
+    initial_losses,
+    make_model,
+    make_optimizer,
+)
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import Source, open_source, too_many_broken
-from tfssl.runs import Run
+from tfssl.runs import Run, load_run
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
 from tfssl.trunks import Trunk, make_encoder, make_trunk
+from tfssl.warm_start import take_over
 
 BATCH = 64  # the batch, in source images, that --learning-rate is given for
 PRECISIONS = {None: "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 PRECISE_STEPS = 64
+SCALE_STEPS = 4
 NO_METRICS = ("step", "epoch", "epoch_end", "images/s", "images_per_second", "learning_rate")
 
 
@@ -50,6 +62,10 @@ def pretrain(
     max_broken: float = 0.01,
     log_every: int = 20,
     checkpoint_every: int = 500,
+    mixing: str = "joint",
+    balance: str = "initial",
+    init: str | Path | Run | None = None,
+    keep_every: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
     report: bool = True,
     verbose: int = 1,
@@ -77,6 +93,12 @@ def pretrain(
       max_broken: largest part of the pictures that may be unreadable before the run stops.
       log_every: steps between lines of metrics.jsonl.
       checkpoint_every: steps between checkpoints; there is one at the end of each epoch too.
+      mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task.
+      balance: with "initial", the losses of several tasks are divided so that before training all are of the same
+        size, and their sum is what it was; a task's `weight` comes on top. "none" leaves them as they are.
+      init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
+        that both have, where they fit; what is not taken over is said.
+      keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
       strategy: of `tf.distribute`; several GPUs get `MirroredStrategy` by themselves.
       report: write report.html at the end.
       verbose: 1 a progress bar, 2 a line an epoch, 0 nothing.
@@ -89,21 +111,24 @@ def pretrain(
       Stopped: SIGTERM or Ctrl-C came; the run has saved, and goes on when called again.
     """
     counts = {"size": size, "epochs": epochs, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
-    _check_counts(counts | {"log_every": log_every, "checkpoint_every": checkpoint_every})
+    counts |= {"log_every": log_every, "checkpoint_every": checkpoint_every, "keep_every": keep_every}
+    check_counts(counts)
     shares = {"warm_up": warm_up, "momentum": momentum, "max_broken": max_broken}
-    _check_rates(learning_rate, weight_decay, seed, shares, schedule, mixed_precision)
+    choices = {"schedule": (schedule, schedules.SCHEDULES), "mixed_precision": (mixed_precision, tuple(PRECISIONS))}
+    choices |= {"mixing": (mixing, MIXINGS), "balance": (balance, BALANCES)}
+    check_rates(learning_rate, weight_decay, seed, shares, choices)
     parsed = parse_tasks(tasks)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     initial = make_trunk(trunk, size)  # float32, and refused here if it does not fit
     source = open_source(data, max_broken)
-    prepared = [task.prepared(source) for task in parsed]
+    parent = None if init is None else load_run(init)
     if not 1 <= batch_size <= source.count:
         raise batches.batch_too_large(batch_size, source)
     steps_per_epoch = steps_per_epoch or source.count // batch_size
     settings = {
-        "tasks": ", ".join(map(str, prepared)),
+        "tasks": ", ".join(map(str, parsed)),
         "trunk": trunk if isinstance(trunk, str) else f"{trunk.name} (a Keras model)",
         "size": size,
         "epochs": epochs,
@@ -115,35 +140,54 @@ def pretrain(
         "warm_up": warm_up,
         "momentum": momentum,
         "weight_decay": weight_decay,
+        "mixing": mixing,
+        "balance": balance,
+        "init": None if parent is None else str(parent.folder.resolve()),
+        "keep_every": keep_every,
         "mixed_precision": mixed_precision,
         "jit_compile": jit_compile,
         "deterministic": deterministic,
         "stages": list(initial.stages),
     }
     name = str(Path(source.name).resolve()) if Path(source.name).exists() else source.name
-    run = runs.create_or_match(
-        Path(out), settings, {"name": name, "count": source.count, "fingerprint": source.fingerprint}
-    )
+
+    def prepare() -> dict[str, Any]:
+        tasks = [task.prepared(source) for task in parsed]
+        return {
+            "learned": {task.name: task.learned() for task in tasks},
+            "scales": _scales(tasks, trunk, source, settings) if balance == "initial" and len(tasks) > 1 else {},
+        }
+
+    data_facts = {"name": name, "count": source.count, "fingerprint": source.fingerprint}
+    run = runs.create_or_match(Path(out), settings, data_facts, prepare)
+    prepared = [task.with_learned(run.prepared["learned"][task.name]) for task in parsed]
+    for task in prepared:
+        for sentence in task.advice(size):
+            _say(f"{task.name}: {sentence}")
     if run.result:
         _say(f"the run in {run.folder} has ended already; nothing is left to do")
         return run
     if not (run.folder / "random.keras").exists():
         save_trunk(run.folder / "random.keras", initial, size)
 
+    keras.utils.set_random_seed(seed)  # whether anything had to be prepared or not
     strategy = strategy or default_strategy()
     broken = batches.BrokenPictures(source)
     with strategy.scope(), dtype_policy(PRECISIONS[mixed_precision]):
         shared = make_trunk(trunk, size)
         shared.body.set_weights(initial.body.get_weights())
-        dataset = mixing.stream(source, prepared, size, batch_size, seed, 0, broken)
-        model = make_model(prepared, {"image": shared}, dataset.element_spec)
-        compile_model(model, prepared, make_optimizer(model, momentum, weight_decay), jit_compile)
-        model.optimizer.build(model.trainable_variables)
+        encoders = {"image": shared}
+        dataset = stream(source, prepared, size, batch_size, seed, 0, broken)
+        model = make_model(prepared, encoders, dataset.element_spec)
+        optimizer = make_optimizer(model, momentum, weight_decay)
+        compile_model(model, prepared, encoders, optimizer, jit_compile, mixing, run.prepared["scales"])
         if not tf.distribute.has_strategy():
             build_metrics(model, dataset.element_spec)
         checkpoints = Checkpoints(model, run.folder / "checkpoints")
     start = checkpoints.restore(_say)
     total = epochs * steps_per_epoch
+    if parent is not None and not start:
+        _say(take_over(parent, model, prepared, shared))
     if start:
         _say(f"going on with the run in {run.folder} from step {start} of {total}")
     callbacks.cut_log(run.folder / "metrics.jsonl", start)
@@ -159,6 +203,7 @@ def pretrain(
         callbacks.StopWhenNotFinite(steps, checkpoints),
         callbacks.MetricsLog(run.folder / "metrics.jsonl", steps, log_every),
         BrokenLimit(source, broken, max_broken),
+        *([KeepTrunk(run, trunk, shared, source, keep_every)] if keep_every else []),
         keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
         save,
     ]
@@ -167,7 +212,7 @@ def pretrain(
     try:
         for first, length, last_epoch in segments(start, steps_per_epoch, epochs):
             history = model.fit(
-                mixing.stream(source, prepared, size, batch_size, seed, first, broken),
+                stream(source, prepared, size, batch_size, seed, first, broken),
                 steps_per_epoch=length,
                 initial_epoch=first // steps_per_epoch,
                 epochs=last_epoch,
@@ -178,7 +223,7 @@ def pretrain(
             metrics = {key: float(values[-1]) for key, values in history.items()}
     finally:
         save.forget()
-    return _finish(run, trunk, shared, source, steps, metrics, broken, report)
+    return _finish(run, trunk, model, shared, source, prepared, steps, metrics, broken, report)
 
 
 def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
@@ -207,6 +252,19 @@ class BrokenLimit(keras.callbacks.Callback):
             raise UserError(too_many_broken(self._source.name, names, self._source.listed, self._largest))
 
 
+class KeepTrunk(keras.callbacks.Callback):
+    """Keeps the trunk every `every` epochs: epochs/N.keras in the run's folder."""
+
+    def __init__(self, run: Run, trunk: str | keras.Model, shared: Trunk, source: Source, every: int):
+        super().__init__()
+        self._run, self._trunk, self._shared, self._source, self._every = run, trunk, shared, source, every
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % self._every == 0:
+            path = self._run.folder / "epochs" / f"{epoch + 1}.keras"
+            save_trained(path, self._run, self._trunk, self._shared, self._source)
+
+
 def default_strategy() -> tf.distribute.Strategy:
     """`MirroredStrategy` where there are several GPUs, else the strategy that is in force."""
     if tf.distribute.has_strategy() or len(tf.config.list_physical_devices("GPU")) < 2:
@@ -231,22 +289,41 @@ def save_trunk(path: Path, trunk: Trunk, size: int) -> None:
         make_encoder(trunk, size, pooled=False).save(temporary)
 
 
+def save_trained(path: Path, run: Run, trunk: str | keras.Model, shared: Trunk, source: Source) -> None:
+    """Writes a copy of the trunk, in float32 whatever it is trained in, with batch norm statistics of whole pictures."""
+    size, batch_size = run.settings["size"], run.settings["batch_size"]
+    copy = make_trunk(trunk, size)
+    copy.body.set_weights(shared.body.get_weights())
+    plain = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, run.settings["seed"]), size, batch_size)
+    batch_norm.estimate(make_encoder(copy, size), plain.map(lambda batch: batch["image"]), PRECISE_STEPS)
+    save_trunk(path, copy, size)
+
+
+def _scales(
+    tasks: Sequence[PretextTask], trunk: str | keras.Model, source: Source, settings: dict[str, Any]
+) -> dict[str, float]:
+    """What the tasks' losses are divided by, found on a network that is thrown away."""
+    size, batch_size, seed = settings["size"], settings["batch_size"], settings["seed"]
+    dataset = stream(source, tasks, size, batch_size, seed)
+    model = make_model(tasks, {"image": make_trunk(trunk, size)}, dataset.element_spec)
+    return balanced(initial_losses(model, tasks, dataset, SCALE_STEPS))
+
+
 def _finish(
     run: Run,
     trunk: str | keras.Model,
+    model: keras.Model,
     shared: Trunk,
     source: Source,
+    tasks: Sequence[PretextTask],
     steps: callbacks.Steps,
     metrics: dict[str, float],
     broken: batches.BrokenPictures,
     report: bool,
 ) -> Run:
-    size, batch_size = run.settings["size"], run.settings["batch_size"]
-    final = make_trunk(trunk, size)  # float32, whatever the run was trained in
-    final.body.set_weights(shared.body.get_weights())
-    plain = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, run.settings["seed"]), size, batch_size)
-    batch_norm.estimate(make_encoder(final, size), plain.map(lambda batch: batch["image"]), PRECISE_STEPS)
-    save_trunk(run.folder / "encoder.keras", final, size)
+    save_trained(run.folder / "encoder.keras", run, trunk, shared, source)
+    for task in tasks:
+        solvers.save(run, task, model, make_trunk(trunk, run.settings["size"]), source)
     names = broken.names()
     if names:
         with runs.replacing(run.folder / "broken.txt") as temporary:
@@ -273,36 +350,6 @@ def _last_epoch(run: Run) -> dict[str, float]:
     """The line of metrics.jsonl that the last epoch ended with."""
     lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
     return [line for line in lines if line.get("epoch_end")][-1]
-
-
-def _check_counts(counts: dict[str, int | None]) -> None:
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value} is given, expected at least 1")
-
-
-def _check_rates(
-    learning_rate: float,
-    weight_decay: float,
-    seed: int,
-    shares: dict[str, float],
-    schedule: str,
-    mixed_precision: str | None,
-) -> None:
-    # Written so that nan fails too.
-    if not 0 < learning_rate < math.inf:
-        raise UserError(f"--learning-rate {learning_rate} is given, expected more than 0, as 0.1")
-    if not 0 <= weight_decay < math.inf:
-        raise UserError(f"--weight-decay {weight_decay} is given, expected 0 or more, as 0.0005")
-    if not 0 <= seed < 2**31:
-        raise UserError(f"--seed {seed} is given, expected from 0 to {2**31 - 1}")
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise UserError(f"--{name.replace('_', '-')} {value} is given, expected from 0 to 1")
-    if schedule not in schedules.SCHEDULES:
-        raise UserError(f"--schedule {schedule} is given, expected one of: {', '.join(schedules.SCHEDULES)}")
-    if mixed_precision not in PRECISIONS:
-        raise UserError(f"--mixed-precision {mixed_precision} is given, expected float16 or bfloat16")
 
 
 def _say(line: str) -> None:
