@@ -81,6 +81,12 @@ def show(as_json: bool, **arguments: Any) -> None:
 @click.option(
     "--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True, help="Not on batch norm and biases."
 )
+@click.option("--mixing", default="joint", show_default=True, help="joint, or alternate: one update a task.")
+@click.option(
+    "--balance", default="initial", show_default=True, help="initial: losses of equal size at the start; or none."
+)
+@click.option("--init", help="A run whose weights to begin with; it may have had other tasks.")
+@click.option("--keep-every", type=COUNT, help="Epochs between copies of the trunk that are kept.")
 @click.option("--mixed-precision", help="float16 or bfloat16.")
 @click.option("--jit-compile", is_flag=True, help="Compile the step with XLA.")
 @click.option("--deterministic", is_flag=True, help="Bit-identical repeats and resumes; slower.")
@@ -204,6 +210,40 @@ def inpaint(as_json: bool, **arguments: Any) -> None:
 def sweep(as_json: bool, **arguments: Any) -> None:
     """Difficulty and duration as a curve: pretext accuracy beside what a linear probe makes of it."""
     _run(as_json, lambda: tfssl.sweep(**arguments))
+
+
+@cli.group(cls=Group)
+def bench() -> None:
+    """Measure speed on this machine."""
+
+
+@bench.command()
+@click.argument("data")
+@click.option("--tasks", help="Pretext tasks, commas between them; all there are.")
+@click.option("--size", default=96, show_default=True, help="Side of the crops in pixels.")
+@click.option("--batch-size", default=64, show_default=True, help="Source pictures in a batch.")
+@click.option("--passes", default=3, show_default=True, help="How often each stage is measured; the median counts.")
+@click.option("--seconds", default=1.5, show_default=True, help="How long a pass of a stage is measured.")
+@click.option("--no-cache", is_flag=True, help="Decode pictures anew for each crop.")
+@click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
+@JSON
+def pipeline(as_json: bool, no_cache: bool, **arguments: Any) -> None:
+    """Source pictures a second from files to puzzles, stage by stage; the slow one is named."""
+    memory = {"cache_memory": 0} if no_cache else {}
+    _run(as_json, lambda: tfssl.bench_pipeline(**arguments, **memory))
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks, commas between them.")
+@click.option("--size", default=96, show_default=True, help="Side of the crops in pixels.")
+@click.option("--count", default=1000, show_default=True, help="Pictures of the sample.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Other seeds take other pictures.")
+@click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
+@JSON
+def audit(as_json: bool, **arguments: Any) -> None:
+    """Does a task leak its answer? Exit status 1 where it does."""
+    _run(as_json, lambda: tfssl.audit(**arguments))
 
 
 def _run(as_json: bool, function: Callable[[], Any]) -> None:
