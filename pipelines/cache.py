@@ -148,7 +148,8 @@ class Boxes:
         start, width = (tf.gather(tf.gather(of, index), level, batch_dims=1) for of in (self._start, self._width))
 
         def cut(row: Any) -> tf.Tensor:
-            (top, left, tall, wide), width, start, branch = tf.unstack(row[0]), *row[1:]
+            window, width, start, branch = row
+            top, left, tall, wide = tf.unstack(window)
             # Lines of bytes, as slices of two dimensions are copies of memory.
             first = start + tf.cast(top * width * 3, tf.int64)
             lines = tf.slice(self._pixels.read_value(), [first], [tf.cast(tall * width * 3, tf.int64)])

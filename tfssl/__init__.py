@@ -18,6 +18,8 @@ if not (Path(__file__).parent / "pipelines").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
 if TYPE_CHECKING:
+    from tfssl.auditing import audit
+    from tfssl.bench import bench_pipeline
     from tfssl.embedding import embed
     from tfssl.errors import UserError
     from tfssl.evaluation import evaluate
@@ -36,6 +38,8 @@ _HOMES = {
     "PretextTask": "tfssl.task",
     "TASKS": "tfssl.tasks",
     "UserError": "tfssl.errors",
+    "audit": "tfssl.auditing",
+    "bench_pipeline": "tfssl.bench",
     "check": "tfssl.export.check",
     "compare": "tfssl.studies",
     "embed": "tfssl.embedding",
@@ -48,7 +52,19 @@ _HOMES = {
     "sweep": "tfssl.studies",
 }
 
-__all__ = ["TASKS", "PretextTask", "UserError", "check", "compare", "embed", "evaluate", "export", "inpaint"]
+__all__ = [
+    "TASKS",
+    "PretextTask",
+    "UserError",
+    "audit",
+    "bench_pipeline",
+    "check",
+    "compare",
+    "embed",
+    "evaluate",
+    "export",
+    "inpaint",
+]
 __all__ += ["load_run", "pretrain", "puzzles", "show", "sweep"]
 
 

@@ -1,0 +1,109 @@
+import json
+
+import pytest
+import tensorflow as tf
+
+from tfssl import bench
+from tfssl.cli import main
+from tfssl.errors import UserError
+
+TOY = "toy:images(count=6, size=32)"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(bench, "WARM_UP", 0.01)
+    return {"size": 32, "passes": 1, "seconds": 0.02, "verbose": 0}
+
+
+def test_every_stage_is_measured_kept_and_decoded_each_time(quick):
+    found = bench.bench_pipeline(TOY, ["rotation(rotations=2)", "inpainting"], **quick)
+    assert (found.pictures, found.batch_size) == (6, 6)
+    assert found.cache_bytes == 6 * 32 * 32 * 4
+    assert (found.streams.cached, found.decoded_each_time.cached) == (True, False)
+    for streams in (found.streams, found.decoded_each_time):
+        assert list(streams.tasks) == ["rotation", "inpainting"]
+        assert min(found.read, found.decode, streams.crop, streams.all, *streams.tasks.values()) > 0
+        assert streams.puzzles_per_second["rotation"] == pytest.approx(2 * streams.tasks["rotation"])
+        assert streams.puzzles_per_second["inpainting"] == pytest.approx(streams.tasks["inpainting"])
+        # Of one pass, medians are what was measured.
+        for name, rate in {"crop": streams.crop, **streams.tasks, "all": streams.all}.items():
+            assert streams.to_decode[name] == pytest.approx(rate / found.decode, rel=0.01, abs=1e-3)
+        assert streams.all_to_slowest == pytest.approx(streams.all / min(streams.tasks.values()), rel=0.01, abs=1e-3)
+    text = str(found)
+    assert "decoded once, kept in" in text
+    assert "decoded anew for each crop" in text
+
+
+def test_without_memory_nothing_is_kept(quick):
+    found = bench.bench_pipeline(TOY, "rotation", cache_memory=0, batch_size=4, **quick)
+    assert (found.batch_size, found.streams.cached, found.decoded_each_time) == (4, False, None)
+    assert found.streams.slowest in ("read", "decode and crop", "rotation")
+    assert "kept" not in str(found)
+
+
+def test_the_slow_stage_is_the_one_that_takes_the_time():
+    tasks = bench.parse_tasks("rotation, inpainting")
+    spec = tf.data.Dataset.range(2).batch(2).map(lambda x: {task.name: (x, x, x) for task in tasks})
+    memory = 5
+    rates = {"read": [1000.0], "decode": [100.0], "5 ": [200.0], "5 rotation": [190.0], "5 inpainting": [50.0]}
+    rates["5 rotation inpainting"] = [40.0]
+    stages = {key: spec.take(1) for key in rates}
+    # Datasets of batches of unknown length have no static count of puzzles.
+    stages = {key: dataset.map(_static) for key, dataset in stages.items()}
+    found = bench._streams(rates, tasks, 2, memory, stages)
+    assert found.slowest == "inpainting"
+    assert found.to_decode == {"crop": 2.0, "rotation": 1.9, "inpainting": 0.5, "all": 0.4}
+    assert found.all_to_slowest == 0.8
+    assert found.puzzles_per_second == {"rotation": 190.0, "inpainting": 50.0}
+    rates = {key.replace("5", "0"): value for key, value in rates.items()} | {"0 inpainting": [195.0]}
+    stages = {key.replace("5", "0"): value for key, value in stages.items()}
+    assert bench._streams(rates, tasks, 2, 0, stages).slowest == "decode and crop"
+    assert bench._streams(rates | {"read": [210.0]}, tasks, 2, 0, stages).slowest == "read"
+
+
+def _static(element):
+    return tf.nest.map_structure(lambda tensor: tf.ensure_shape(tensor, [2]), element)
+
+
+def test_broken_pictures_do_not_stop_it(tmp_path, quick):
+    for number in range(4):
+        data = tf.io.encode_jpeg(
+            tf.random.stateless_uniform([40, 40, 3], [0, number], 0, 256, tf.int32).numpy().astype("uint8")
+        )
+        (tmp_path / f"{number}.jpg").write_bytes(data.numpy())
+    data = (tmp_path / "2.jpg").read_bytes()
+    (tmp_path / "2.jpg").write_bytes(data[: len(data) // 2])
+    assert bench.bench_pipeline(tmp_path, "rotation", **quick).pictures == 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": 0}, "--size 0 is given"),
+        ({"passes": 0}, "--passes 0 is given"),
+        ({"batch_size": 0}, "--batch-size 0 is given"),
+        ({"seconds": 0.0}, "seconds=0.0 is given"),
+        ({"cache_memory": -1}, "cache_memory=-1 is given"),
+        ({"tasks": "rotations"}, "unknown task 'rotations'"),
+        ({"tasks": "rotation(batch=7)"}, "batch=7 is given"),
+        ({"data": "no/such/folder"}, "does not exist"),
+    ],
+)
+def test_wrong_input(quick, wrong, message):
+    with pytest.raises(UserError, match=message):
+        bench.bench_pipeline(**({"data": TOY, "tasks": "rotation"} | quick | wrong))
+
+
+def test_command_line(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "WARM_UP", 0.01)
+    command = ["bench", "pipeline", TOY, "--tasks", "rotation", "--size", "32", "--passes", "1", "--seconds", "0.02"]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--json", "--no-cache"])
+    assert end.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"read", "decode", "crop", "tasks", "all", "cached", "slowest", "puzzles_per_second"} <= set(found)
+    assert (found["cached"], list(found["tasks"])) == (False, ["rotation"])
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "pipeline", "no/such/folder"])
+    assert end.value.code == 2
