@@ -1,0 +1,18 @@
+"""Does a task leak its answer? Probes that look at puzzles alone, without a network that was trained on them.
+
+`audit` makes puzzles of a sample of pictures as pretraining does, and hands them to one module a kind of probe:
+
+- `answers`: are the answers balanced?
+- `repeats`: same seed, same puzzle; other epoch, other puzzle; graph equals eager.
+- `pieces`: put right by its answer, the puzzle gives the source back; facing edges do not go on in each other.
+- `nuisances`: what of a part should not tell its answer: colours, borders, noise, block phase, sharpness.
+- `prediction`: does it tell? A linear model on each nuisance, on pictures as they are and on neutral ones.
+- `aberration`: does a patch's colour fringe tell where in the picture it lay?
+- `intervention`: for dense tasks, what is hidden is changed in the source: the puzzle must not change.
+- `brightness`: one part is made darker: the answer of a head that standardises each part does not change.
+"""
+
+from tfssl.auditing.results import Audit, Probe
+from tfssl.auditing.run import audit
+
+__all__ = ["Audit", "Probe", "audit"]

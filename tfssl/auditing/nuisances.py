@@ -1,0 +1,108 @@
+"""What a part of a puzzle should not tell its answer by. A few figures a part."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+PHASES = 8  # JPEG codes blocks of 8 pixels
+
+
+def features(parts: np.ndarray) -> dict[str, np.ndarray]:
+    """Nuisance -> float32 [Q, n, numbers] of parts uint8 [Q, n, h, w, 3].
+
+    "mean colours": mean and deviation of each channel.
+    "borders": of the four edges mean colour, step to the next line, and step along the edge.
+    "noise level", "noise directions": what a Laplacian leaves (Immerkaer 1996); how it differs between rows and columns
+    and between halves.
+    "block phase": how much larger the steps at each offset of a grid of 8 pixels are than those beside them.
+    "sharpness level", "sharpness directions": energy of steps over 1, 2 and 4 pixels, and rows against columns.
+    """
+    flat = parts.reshape(-1, *parts.shape[2:]).astype(np.float32)
+    grey = flat.mean(3)
+    return {name: measure(flat, grey).reshape(*parts.shape[:2], -1) for name, measure in NUISANCES.items()}
+
+
+def _colours(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del grey
+    return np.concatenate([flat.mean((1, 2)), flat.std((1, 2))], 1)
+
+
+def _borders(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del grey
+    found = []
+    for lines in (flat, flat[:, ::-1], flat.swapaxes(1, 2), flat.swapaxes(1, 2)[:, ::-1]):
+        edge, inner = lines[:, 0], lines[:, 1]
+        steps = [np.abs(edge - inner).mean((1, 2)), np.abs(np.diff(edge, axis=1)).mean((1, 2))]
+        found += [edge.mean(1), _log(np.stack(steps, 1))]
+    return np.concatenate(found, 1)
+
+
+def _second(grey: np.ndarray, axis: int) -> np.ndarray:
+    return np.diff(grey, 2, axis)
+
+
+def _noise_level(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del flat
+    left = np.abs(_second(_second(grey, 1), 2)).reshape(len(grey), -1)
+    return _log(np.stack([left.mean(1), np.median(left, 1), np.quantile(left, 0.1, 1)], 1))
+
+
+def _noise_directions(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del flat
+    down, across = np.abs(_second(grey, 1)), np.abs(_second(grey, 2))
+    both = np.abs(_second(_second(grey, 1), 2))
+    tall, wide = both.shape[1] // 2, both.shape[2] // 2
+    halves = [both[:, :tall], both[:, -tall:], both[:, :, :wide], both[:, :, -wide:]]
+    top, bottom, left, right = (_log(half.mean((1, 2))) for half in halves)
+    medians = [_log(np.median(values.reshape(len(grey), -1), 1)) for values in (down, across)]
+    means = [_log(values.mean((1, 2))) for values in (down, across)]
+    return np.stack([means[0] - means[1], medians[0] - medians[1], top - bottom, left - right], 1)
+
+
+def _block_phase(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del flat
+    found = []
+    for lines in (grey, grey.swapaxes(1, 2)):
+        steps = np.abs(np.diff(lines, axis=1)).mean(2)  # [Q n, h - 1], the step from line k to k + 1
+        excess = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
+        excess /= steps.mean(1, keepdims=True) + 0.5
+        phase = (np.arange(excess.shape[1]) + 1) % PHASES
+        found += [excess[:, phase == k].mean(1) if (phase == k).any() else excess[:, 0] * 0 for k in range(PHASES)]
+    return np.stack(found, 1)
+
+
+def _energies(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    lags = [lag for lag in (1, 2, 4) if lag < min(grey.shape[1:])]
+    down = [_log(np.square(grey[:, lag:] - grey[:, :-lag]).mean((1, 2))) for lag in lags]
+    across = [_log(np.square(grey[:, :, lag:] - grey[:, :, :-lag]).mean((1, 2))) for lag in lags]
+    return np.stack(down, 1), np.stack(across, 1)
+
+
+def _sharpness_level(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del flat
+    down, across = _energies(grey)
+    both = (down + across) / 2
+    return np.concatenate([both, np.diff(both, axis=1)], 1)
+
+
+def _sharpness_directions(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del flat
+    down, across = _energies(grey)
+    return np.concatenate([down - across, np.diff(down, axis=1) - np.diff(across, axis=1)], 1)
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    return np.log(values + 0.5)  # half a grey level: below that, rounding is all there is
+
+
+NUISANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "mean colours": _colours,
+    "borders": _borders,
+    "noise level": _noise_level,
+    "noise directions": _noise_directions,
+    "block phase": _block_phase,
+    "sharpness level": _sharpness_level,
+    "sharpness directions": _sharpness_directions,
+}
+LEVELS = ("mean colours", "noise level", "sharpness level")
+"""The same for a picture however it is turned and mirrored."""

@@ -1,0 +1,144 @@
+"""The puzzle put right by its answer: is it the source, and do facing edges of its pieces go on in each other?"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tfssl.auditing import statistics
+from tfssl.auditing.results import FAULT, LEAK, NONE, OK, WEAK, Probe
+from tfssl.auditing.samples import Made
+from tfssl.task import Pieces, PretextTask
+
+LOOKED_UP = 96
+"""Pictures whose pieces are looked up in their source."""
+
+FOUND = 0.9
+"""Correlation from which on a piece is that place of the source. A piece that was down- and up-sampled reaches it."""
+
+FLAT = 3.0
+"""Deviation in grey levels under which a piece looks like any place."""
+
+GOES_ON = 1.3
+"""Step over a gap, in steps between neighbouring lines inside of a piece, under which an edge goes on in the next."""
+
+
+def put_right(task: PretextTask, made: Made) -> Pieces | None:
+    """The pieces of a batch, as numpy arrays."""
+    pieces = task.undone(made.puzzle, made.answer)
+    return None if pieces is None else Pieces(np.asarray(pieces.pixels), np.asarray(pieces.boxes))
+
+
+def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
+    """Whether pieces are found in their source, and how large the step between facing edges is."""
+    name = "undone, it is the source"
+    first = put_right(task, next(iter(batches)))
+    if first is None:
+        return [Probe(task=str(task), name=name, verdict=NONE, note="the task cannot be undone")]
+    shares, controls, pictures = [], [], 0
+    for made in batches:
+        if pictures >= LOOKED_UP:
+            break
+        pieces = put_right(task, made)
+        assert pieces is not None
+        shares.append(found_in(made.images, pieces))
+        controls.append(found_in(np.roll(made.images, 1, 0), pieces))
+        pictures += len(made.images)
+    share, control = float(np.nanmean(np.concatenate(shares))), float(np.nanmean(np.concatenate(controls)))
+    verdict = OK if share >= 0.99 else FAULT
+    note = "share of pieces found in their box, beside that in another picture"
+    found = [Probe(task=str(task), name=name, verdict=verdict, found=share, chance=control, note=note)]
+    return found + ([_continuity(task, batches)] if facing(first.boxes) else [])
+
+
+def found_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
+    """float [B, n]: 1 where a piece is found inside its box of the picture or of its mirror image, NaN where flat.
+
+    All pieces of a picture are looked for in the picture or all in its mirror image: that with more of them counts.
+    """
+    upright, mirrored = (
+        np.stack([_correlations(side, pieces.pixels[:, k], box) for k, box in enumerate(pieces.boxes)], 1)
+        for side in (images, images[:, :, ::-1])
+    )
+    flat = _channels(pieces.pixels)[..., 0].std((2, 3)) < FLAT
+    right = np.where(
+        (mirrored >= FOUND).sum(1, keepdims=True) > (upright >= FOUND).sum(1, keepdims=True), mirrored, upright
+    )
+    return np.where(flat, np.nan, right >= FOUND)
+
+
+def _correlations(images: np.ndarray, pieces: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """float [B]: the largest normalised correlation of a piece [B, h, w, 3] over all places inside a box, or 1 if flat.
+
+    Of grey values, and of each channel: where noise stands in for two of them, the third is still the source's.
+    """
+    top, left, tall, wide = box
+    height, width = pieces.shape[1:3]
+    inside = _channels(images[:, top : top + tall, left : left + wide])
+    parts = _channels(pieces)
+    windows = np.lib.stride_tricks.sliding_window_view(inside, (height, width), (1, 2))  # [B, y, x, 4, h, w]
+    parts = parts - parts.mean((1, 2), keepdims=True)
+    products = np.einsum("byxchw,bhwc->byxc", windows, parts, optimize=True)
+    count = height * width
+    sums, squares = (_box_sums(values, height, width) for values in (inside, inside * inside))
+    deviation = np.sqrt(np.maximum(squares - sums**2 / count, 0) * np.square(parts).sum((1, 2))[:, None, None])
+    correlation = np.where(deviation > 1e-3, products / np.maximum(deviation, 1e-3), 0.0)
+    return correlation.max((1, 2, 3))
+
+
+def _box_sums(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Sums over all windows of [B, H, W, C]: [B, H - height + 1, W - width + 1, C]."""
+    total = np.pad(values.astype(np.float64), [(0, 0), (1, 0), (1, 0), (0, 0)]).cumsum(1).cumsum(2)
+    rows = total[:, height:] - total[:, :-height]
+    return rows[:, :, width:] - rows[:, :, :-width]
+
+
+def _channels(pixels: np.ndarray) -> np.ndarray:
+    """float32 [..., 4]: grey, red, green, blue."""
+    values = pixels.astype(np.float32)
+    return np.concatenate([values.mean(-1, keepdims=True), values], -1)
+
+
+def facing(boxes: np.ndarray) -> list[tuple[int, int, bool]]:
+    """Pairs of pieces whose boxes share an edge: (first, second, whether the second lies below, else to the right)."""
+    found = []
+    for first, (top, left, tall, wide) in enumerate(boxes):
+        for second, (lower, right, *shape) in enumerate(boxes):
+            if shape == [tall, wide]:
+                if (lower, right) == (top, left + wide):
+                    found.append((first, second, False))
+                elif (lower, right) == (top + tall, left):
+                    found.append((first, second, True))
+    return found
+
+
+def _continuity(task: PretextTask, batches: Iterable[Made]) -> Probe:
+    """Step from edge to facing edge, in steps between neighbouring lines: 1 where the picture just goes on."""
+    across: list[float] = []
+    inside: list[float] = []
+    strange: list[float] = []
+    for made in batches:
+        pieces = put_right(task, made)
+        assert pieces is not None
+        pixels = pieces.pixels.astype(np.float32)
+        sums = np.zeros([3, len(pixels)])
+        for first, second, is_below in facing(pieces.boxes):
+            one, other = (pixels[:, k] if is_below else pixels[:, k].swapaxes(1, 2) for k in (first, second))
+            step = np.abs(one[:, -1] - other[:, 0]).mean((1, 2))
+            near = np.abs(one[:, -1] - one[:, -2]).mean((1, 2)) + np.abs(other[:, 0] - other[:, 1]).mean((1, 2))
+            far = np.abs(one[:, -1] - np.roll(other[:, 0], 1, 0)).mean((1, 2))
+            sums += np.stack([step, near / 2, far])
+        for values, kept in zip(sums, (across, inside, strange), strict=True):
+            kept.append(values.mean())
+    level = float(np.mean(inside)) + 1e-6
+    ratio, bounds = statistics.mean_interval(np.array(across) / level, np.arange(len(across)))
+    verdict = LEAK if bounds[0] < GOES_ON and ratio < GOES_ON else WEAK if bounds[0] < GOES_ON else OK
+    return Probe(
+        task=str(task),
+        name="facing edges",
+        verdict=verdict,
+        found=ratio,
+        bounds=bounds,
+        chance=float(np.mean(strange)) / level,
+        unit="steps",
+        note=f"step over the gap, in steps inside of a piece: 1 where it goes on; a leak is below {GOES_ON}",
+    )

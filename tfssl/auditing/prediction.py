@@ -1,0 +1,136 @@
+"""Is the answer predictable from what should not tell? A linear model on each nuisance, tested on other pictures.
+
+What legitimately tells must be told apart from leaks. A photo's own border tells which way is up (sky), a patch alone
+tells something of where it lay (sky above), even a photo's noise has directions. So there are two worlds:
+
+- Neutral pictures (`samples.neutral`) have no up and no middle. There every nuisance, and each part alone, must be at
+  chance; above it is a LEAK, as only the task itself can have put it there: a resize after turning, sharpening of one
+  part, brightness drawn with the seed of the answer.
+- Pictures as they are. Whatever is the same in a picture however turned (colours, noise level, sharpness) must be at
+  chance in tasks that show a whole picture, and the phase of JPEG's blocks must be in all tasks: above it is a LEAK,
+  which may come with the pictures. Everything else is content: the figure is printed, and no verdict given.
+
+Questions about one picture, and about one batch, are never both in the training part and in the tested part.
+"""
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tfssl.auditing import nuisances, statistics
+from tfssl.auditing.results import CONTENT, LEAK, NONE, OK, WEAK, Probe
+from tfssl.auditing.samples import Made
+from tfssl.task import PretextTask
+
+MOST_PARTS = 2
+"""Parts of a question whose nuisances are looked at side by side; of more their mean is, and each `piece alone`."""
+
+Questions = tuple[np.ndarray, np.ndarray, np.ndarray]  # nuisances float [Q, n, F], right answers [Q], batches [Q]
+
+
+def margin(choices: int) -> float:
+    """How far above chance a leak is: 2 points, or half of chance where there are many choices."""
+    return min(0.02, 0.5 / choices)
+
+
+def measured(task: PretextTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """All questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
+    answers, found = [], []
+    for batch in made:
+        parts, right = task.questions(batch.puzzle, batch.answer)
+        answers.append(np.asarray(right))
+        found.append(nuisances.features(np.asarray(parts)))
+    right, groups = statistics.joined(answers)
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}, right, groups
+
+
+def probes(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) -> list[Probe]:
+    """A probe for each nuisance, and for each part alone, in both worlds."""
+    if task.choices is None:
+        return [
+            Probe(task=str(task), name="prediction", verdict=NONE, note="the answer is no choice: see intervention")
+        ]
+    found = []
+    for is_neutral, made in ((False, natural), (True, neutral)):
+        measures, right, groups = measured(task, made)
+        for name, values in measures.items():
+            found.append(_probe(task, name, values, right, groups, is_neutral))
+        everything = np.concatenate(list(measures.values()), 2)
+        parts = everything.shape[1]
+        for part in range(parts) if 1 < parts <= MOST_PARTS else ():
+            name = f"part {part + 1} of {parts} alone"
+            found.append(_probe(task, name, everything[:, part : part + 1], right, groups, is_neutral))
+    return found
+
+
+def pieces_alone(
+    task: PretextTask, natural: Sequence[np.ndarray], neutral: Sequence[np.ndarray], size: int
+) -> list[Probe]:
+    """Does one piece alone tell its place? `natural` and `neutral` are pieces [B, n, h, w, 3] of batches, by place."""
+    del size
+    found = []
+    for is_neutral, batches in ((False, natural), (True, neutral)):
+        values, right, groups = [], [], []
+        for group, pieces in enumerate(batches):
+            every = nuisances.features(pieces)
+            values.append(np.concatenate([part.reshape(-1, 1, part.shape[2]) for part in every.values()], 2))
+            right.append(np.tile(np.arange(pieces.shape[1]), len(pieces)))
+            groups.append(np.full(len(right[-1]), group))
+        flat, places, batch = np.concatenate(values), np.concatenate(right), np.concatenate(groups)
+        choices = natural[0].shape[1]
+        found.append(_probe(task, "place of a piece alone", flat, places, batch, is_neutral, choices))
+    return found
+
+
+def _probe(
+    task: PretextTask,
+    name: str,
+    values: np.ndarray,
+    right: np.ndarray,
+    groups: np.ndarray,
+    is_neutral: bool,
+    choices: int | None = None,
+) -> Probe:
+    choices = choices or task.choices or 0
+    parts = values.shape[1]
+    flat = values.reshape(len(values), -1) if parts <= MOST_PARTS else values.mean(1)
+    share, bounds = statistics.mean_interval(hits(flat, right, groups), groups)
+    chance = 1 / choices
+    may_tell = not is_neutral and name != "block phase" and (parts > 1 or name not in nuisances.LEVELS)
+    if bounds[0] <= chance + 1e-9:
+        verdict = OK
+    elif may_tell:
+        verdict = CONTENT
+    else:
+        verdict = LEAK if bounds[0] > chance + margin(choices) else WEAK
+    return Probe(
+        task=str(task),
+        name=f"{name}, neutral" if is_neutral else name,
+        verdict=verdict,
+        found=share,
+        bounds=(max(bounds[0], 0.0), min(bounds[1], 1.0)),
+        chance=chance,
+        note=f"{values.shape[2]} numbers a part tell {share:.1%} of {len(right)} answers" if verdict == LEAK else "",
+    )
+
+
+def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """float [Q], 1 where a linear model that saw the other half of the batches gives the right answer.
+
+    Multinomial logistic regression on standardised columns: values float [Q, F], right int [Q], groups int [Q].
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    found = np.zeros(len(right))
+    halves = groups % 2
+    for half in (0, 1):
+        train, test = halves != half, halves == half
+        centre, scale = values[train].mean(0), values[train].std(0)
+        scaled = np.clip((values - centre) / np.where(scale > 1e-4, scale, np.inf), -5, 5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a rough optimum tells as much
+            model = LogisticRegression(C=0.1, max_iter=60).fit(scaled[train], right[train])
+        found[test] = model.predict(scaled[test]) == right[test]
+    return found
