@@ -50,6 +50,36 @@ def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
     return found + ([_continuity(task, batches)] if facing(first.boxes) else [])
 
 
+def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of questions as the network gets them, each once, and where each lies.
+
+    `undone` may give pieces as they were cut, `questions` gives them as they are seen (one channel kept, down-sampled):
+    a part is that piece of its picture with which it correlates best.
+
+    Returns:
+      uint8 [M, h, w, 3]; int [M], the number of the box.
+    """
+    parts, _ = task.questions(made.puzzle, made.answer)
+    parts = np.asarray(parts)
+    rows, number = pieces.pixels.shape[:2]
+    if parts.shape[2:] != pieces.pixels.shape[2:] or len(parts) % rows:
+        return pieces.pixels.reshape(-1, *pieces.pixels.shape[2:]), np.tile(np.arange(number), rows)
+    parts = parts.reshape(rows, -1, *parts.shape[2:])
+    seen, cut = _standardised(_channels(parts)), _standardised(_channels(pieces.pixels))
+    places = np.einsum("bqhwc,bnhwc->bqnc", seen, cut, optimize=True).max(-1).argmax(-1)
+    pixels, kept = [], []
+    for row in range(rows):
+        names, first = np.unique(places[row], return_index=True)
+        pixels.append(parts[row, first])
+        kept.append(names)
+    return np.concatenate(pixels), np.concatenate(kept)
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    values = values - values.mean((2, 3), keepdims=True)
+    return values / (np.sqrt(np.square(values).mean((2, 3), keepdims=True)) + 1e-3)
+
+
 def found_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
     """float [B, n]: 1 where a piece is found inside its box of the picture or of its mirror image, NaN where flat.
 

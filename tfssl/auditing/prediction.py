@@ -14,11 +14,12 @@ Questions about one picture, and about one batch, are never both in the training
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from tfssl.auditing import nuisances, statistics
+from tfssl.auditing.pieces import put_right, seen_by_place
 from tfssl.auditing.results import CONTENT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
 from tfssl.task import PretextTask
@@ -64,22 +65,22 @@ def probes(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) 
     return found
 
 
-def pieces_alone(
-    task: PretextTask, natural: Sequence[np.ndarray], neutral: Sequence[np.ndarray], size: int
-) -> list[Probe]:
-    """Does one piece alone tell its place? `natural` and `neutral` are pieces [B, n, h, w, 3] of batches, by place."""
-    del size
+def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) -> list[Probe]:
+    """Do all nuisances of one piece tell its place? In both worlds; nothing where the puzzle has no pieces."""
     found = []
-    for is_neutral, batches in ((False, natural), (True, neutral)):
-        values, right, groups = [], [], []
-        for group, pieces in enumerate(batches):
-            every = nuisances.features(pieces)
-            values.append(np.concatenate([part.reshape(-1, 1, part.shape[2]) for part in every.values()], 2))
-            right.append(np.tile(np.arange(pieces.shape[1]), len(pieces)))
-            groups.append(np.full(len(right[-1]), group))
-        flat, places, batch = np.concatenate(values), np.concatenate(right), np.concatenate(groups)
-        choices = natural[0].shape[1]
-        found.append(_probe(task, "place of a piece alone", flat, places, batch, is_neutral, choices))
+    for is_neutral, made in ((False, natural), (True, neutral)):
+        values, places, groups, number = [], [], [], 0
+        for group, batch in enumerate(made):
+            pieces = put_right(task, batch)
+            if pieces is None or len(pieces.boxes) < 2 or task.choices == len(pieces.boxes):
+                return []
+            pixels, where = seen_by_place(task, batch, pieces)
+            values.append(np.concatenate(list(nuisances.features(pixels[:, None]).values()), 2))
+            places.append(where)
+            groups.append(np.full(len(where), group))
+            number = len(pieces.boxes)
+        flat, right, batches = np.concatenate(values), np.concatenate(places), np.concatenate(groups)
+        found.append(_probe(task, "place of a piece alone", flat, right, batches, is_neutral, number))
     return found
 
 
@@ -97,7 +98,7 @@ def _probe(
     flat = values.reshape(len(values), -1) if parts <= MOST_PARTS else values.mean(1)
     share, bounds = statistics.mean_interval(hits(flat, right, groups), groups)
     chance = 1 / choices
-    may_tell = not is_neutral and name != "block phase" and (parts > 1 or name not in nuisances.LEVELS)
+    may_tell = not is_neutral and name != "block phase" and not (parts == 1 and name in nuisances.LEVELS)
     if bounds[0] <= chance + 1e-9:
         verdict = OK
     elif may_tell:

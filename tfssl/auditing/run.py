@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.auditing import answers, pieces, prediction, repeats
+from tfssl.auditing import aberration, answers, brightness, intervention, pieces, prediction, repeats
 from tfssl.auditing.results import Audit, Probe
 from tfssl.auditing.samples import Maker, Stream, crops, neutral
 from tfssl.errors import UserError
@@ -84,4 +84,8 @@ def _probes(
     made, neutral_made = Stream(maker, images), Stream(maker, without_up)
     yield "answers counted", [answers.probe(task, made)]
     yield "undone", pieces.probes(task, made)
-    yield "predicted", prediction.probes(task, made, neutral_made)
+    yield "what is hidden changed", intervention.probes(maker, images[0])
+    yield "parts darkened", [brightness.probe(maker, images[0])]
+    yield "position guessed", [aberration.probe(task, made)]
+    yield "answers predicted", prediction.probes(task, made, neutral_made)
+    yield "places predicted", prediction.piece_alone(task, made, neutral_made)

@@ -1,0 +1,64 @@
+"""Does the head standardise each part on its own?
+
+Brightness and contrast of a photo change slowly from one side to the other, so neighbours are alike in them. A head
+that standardises each part does not see them: its answer stays when single parts are made darker. An untrained network
+is enough to see that.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl import mixing
+from tfssl.auditing.results import LEAK, NONE, OK, Probe
+from tfssl.auditing.samples import Maker
+from tfssl.model import make_model
+from tfssl.trunks import make_trunk
+
+NAME = "parts standardised"
+TRUNK = "resnet10(width=4)"
+CONTRAST, BRIGHTNESS = 0.7, 20
+MOST = 0.15
+"""How far the output may move, in differences between pictures: what is rounded, and parts that are flat, move it."""
+
+
+def probe(maker: Maker, images: np.ndarray) -> Probe:
+    """Makes every other part darker and paler, and sees how far the output of an untrained network moves.
+
+    Args:
+      maker: of a task.
+      images: uint8 [B, S, S, 3].
+    """
+    task = maker.task
+    puzzle, _, _ = maker.graph(images, 0)
+    if not any(_has_parts(tensor) for tensor in tf.nest.flatten(puzzle)):
+        return Probe(task=str(task), name=NAME, verdict=NONE, note="a puzzle has one part")
+    size = images.shape[1]
+    trunk = make_trunk(TRUNK, size)
+    model = make_model([task], {"image": trunk}, ({task.name: mixing.puzzle_spec(task, size)[0]},))
+    answers = np.asarray(model({task.name: puzzle}, training=False)[task.name])
+    darker = tf.nest.map_structure(_darker, puzzle)
+    moved = np.abs(np.asarray(model({task.name: darker}, training=False)[task.name]) - answers).mean()
+    others = np.abs(np.roll(answers, 1, 0) - answers).mean()
+    keras.backend.clear_session(free_memory=False)
+    found = float(moved / max(others, 1e-9))
+    return Probe(
+        task=str(task),
+        name=NAME,
+        verdict=LEAK if found > MOST else OK,
+        found=found,
+        chance=0.0,
+        note=f"how far the output moves where parts get darker, in differences of pictures; a leak is above {MOST:.0%}",
+    )
+
+
+def _has_parts(tensor: np.ndarray) -> bool:
+    return tensor.ndim == 5 and tensor.dtype == np.uint8
+
+
+def _darker(tensor: np.ndarray) -> np.ndarray:
+    if not _has_parts(tensor):
+        return tensor
+    changed = tensor.copy()
+    changed[:, ::2] = np.round(changed[:, ::2] * CONTRAST + BRIGHTNESS)
+    return changed
