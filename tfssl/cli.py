@@ -159,8 +159,8 @@ STUDY_OPTIONS = (
     click.option("--limit", type=int, help="Labelled training pictures of the probes, class-balanced; all."),
     click.option("--test-limit", type=int, help="Test pictures; all."),
     click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="As of pretrain."),
-    click.option("--mixing", help="As of pretrain."),
-    click.option("--mixed-precision", help="As of pretrain."),
+    click.option("--mixing", type=click.Choice(["joint", "alternate"]), help="As of pretrain."),
+    click.option("--mixed-precision", type=click.Choice(["float16", "bfloat16"]), help="As of pretrain."),
     click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part unreadable."),
     click.option("--out", required=True, help="Folder of the study. One that was stopped is gone on with."),
 )

@@ -30,15 +30,14 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
     for axes, protocol in zip(figure.subplots(1, 2, sharey=True), PROTOCOLS, strict=True):
         for place, row in enumerate(rows):
             found = row.downstream[protocol]
-            mean, half = 100 * found.estimate.mean, found.estimate.half
+            mean, bars = 100 * found.estimate.mean, _bars([found.estimate], 100)
             colour = RANDOM if row.tasks == RANDOM_ROW else TRAINED
             axes.barh(place, mean, 0.62, color=colour, zorder=1)
-            if half is not None:
-                axes.errorbar(mean, place, xerr=100 * half, fmt="none", ecolor=DARK, elinewidth=1.2, capsize=3)
-            if len(found.by_seed) > 1:
-                values = [100 * value for value in found.by_seed.values()]
+            axes.errorbar([mean], [place], xerr=bars, fmt="none", ecolor=DARK, elinewidth=1.2, capsize=3)
+            values = [100 * value for value in found.by_seed.values()]
+            if len(values) > 1:
                 axes.plot(values, [place] * len(values), "o", color="white", markeredgecolor=DARK, markersize=3.5)
-            end = max([mean + 100 * (half or 0), *(100 * value for value in found.by_seed.values())])
+            end = max(mean + bars[1][0], *values)
             axes.text(end + 0.8, place, f"{mean:.1f}", va="center", fontsize=8.5, color=QUIET)
         axes.axvline(100 * largest_class, color=QUIET, linestyle=":", linewidth=1, label="commonest class")
         _plain(axes)
@@ -143,9 +142,10 @@ def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], lis
     lowest, highest = (0.0, 100.0) if scale == 100 else (-math.inf, math.inf)
     below, above = [], []
     for estimate in estimates:
-        mean, half = scale * estimate.mean, scale * (estimate.half or 0.0)
-        below.append(mean - max(lowest, mean - half))
-        above.append(min(highest, mean + half) - mean)
+        mean = scale * estimate.mean
+        low, high = (mean if end is None else scale * end for end in (estimate.low, estimate.high))
+        below.append(max(0.0, mean - max(lowest, low)))
+        above.append(max(0.0, min(highest, high) - mean))
     return below, above
 
 

@@ -16,11 +16,13 @@ import numpy as np
 from tfssl import runs
 from tfssl.errors import UserError
 from tfssl.evaluation import Evaluation, evaluate, probing
+from tfssl.pipelines import batches
 from tfssl.pipelines.sources import Source, open_source, open_splits
 from tfssl.runs import Run, load_run
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
 from tfssl.training import pretrain
+from tfssl.trunks import make_trunk
 
 Tasks = str | PretextTask | Sequence[str | PretextTask]
 
@@ -96,9 +98,12 @@ class Study:
             raise UserError(
                 "a study takes a trunk by its name, as 'resnet10(width=32)': every run begins with a new one"
             )
+        make_trunk(trunk, size)  # refused here if it does not fit
         self._more = _check_more(more)
         self.folder = Path(folder)
         self._source = open_source(data, max_broken)
+        if not 1 <= batch_size <= self._source.count:
+            raise batches.batch_too_large(batch_size, self._source)
         train, held_out, _ = open_splits(labelled, test=test, seed=SAMPLE_SEED, max_broken=max_broken)
         probing.check_labels(train, held_out)
         self.train, self.held_out = limited(train, limit, balanced=True), limited(held_out, test_limit, balanced=False)
@@ -161,6 +166,10 @@ class Study:
         """
         trials = list(dict.fromkeys([*self._known, *wanted]))
         names = list(dict.fromkeys(name for name, _ in trials))
+        for task in (task for name in names for task in parse_tasks(name)):
+            if task.batch > self.settings["batch_size"]:
+                given = f"{task.name}: batch={task.batch} is given"
+                raise UserError(f"{given}, but a step has {self.settings['batch_size']} pictures; give at most that")
         self._asked = sorted(trials, key=lambda trial: names.index(trial[0]))
         self.write({})
         progress = Progress(len(trials))
@@ -172,9 +181,27 @@ class Study:
             def say(what: str, tasks: str = tasks, seed: int = seed) -> None:
                 progress.say(f"{tasks}, seed {seed}: {what}")
 
-            made[tasks, seed] = self._trial(tasks, seed, baseline, say)
+            try:
+                made[tasks, seed] = self._trial(tasks, seed, baseline, say)
+            except UserError:
+                self._forget()
+                raise
             progress.ended(made[tasks, seed].seconds)
             yield [made[trial] for trial in self._asked if trial in made]
+
+    def _forget(self) -> None:
+        """Leaves out of `study.json` what was asked for now and did not begin: it may never be able to."""
+        path = self.folder / FILE_NAME
+        begun = [trial for trial in self._asked if (self._run_folder(*trial) / "checkpoints").exists()]
+        self._asked = [trial for trial in self._asked if trial in self._known or trial in begun]
+        if (self.folder / "runs").exists():
+            runs.write_json(path, json.loads(path.read_text()) | {"trials": self._asked})
+        else:
+            path.unlink()
+            self.folder.rmdir()
+
+    def _run_folder(self, tasks: str, seed: int) -> Path:
+        return self.folder / "runs" / slug(tasks) / f"seed{seed}"
 
     def _trial(self, tasks: str, seed: int, baseline: Evaluation | None, say: Callable[[str], None]) -> Trial:
         run = self._pretrained(tasks, seed, say)
@@ -186,7 +213,7 @@ class Study:
         return Trial(tasks, seed, run, evaluation, earlier)
 
     def _pretrained(self, tasks: str, seed: int, say: Callable[[str], None]) -> Run:
-        folder = self.folder / "runs" / slug(tasks) / f"seed{seed}"
+        folder = self._run_folder(tasks, seed)
         if (folder / "result.json").exists():
             return load_run(folder)
         say(f"pretraining, {self.steps} steps")

@@ -1,0 +1,460 @@
+"""Comparisons and sweeps of tiny runs: what is in the table, what is not made twice, what is refused."""
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfssl as package
+from tfssl.cli import main
+from tfssl.errors import UserError
+from tfssl.evaluation import probing
+from tfssl.pipelines.sources import open_source
+from tfssl.runs import load_run
+from tfssl.studies import claims, compare, figures, statistics, sweep, table, trials, variants
+
+DATA, LABELLED = "toy:images(count=48, size=32)", "toy:images(count=120, size=32, seed=1)"
+TINY = {"trunk": "resnet10(width=4)", "size": 32, "steps": 4, "batch_size": 8, "limit": 60, "test_limit": 20}
+TINY |= {"labelled": LABELLED, "verbose": 0}
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file below a folder was changed."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_probes():
+    """Linear probes of few updates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "linear_probe", functools.partial(probing.linear_probe, least_steps=30))
+        yield
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    """A study of rotation with two seeds. Later tests may add to its folder."""
+    folder = tmp_path_factory.mktemp("studies") / "comparison"
+    return compare(DATA, ["rotation"], folder, seeds="0,1", **TINY)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies") / "sweep"
+    return sweep(DATA, "rotation(rotations={2})", folder, every=2, **TINY)
+
+
+# Statistics
+
+
+@pytest.mark.smoke
+def test_interval_is_students():
+    from scipy import stats
+
+    for degrees in (1, 2, 4, 30):
+        assert statistics.student(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), abs=1e-6)
+    values = [0.31, 0.352, 0.334]
+    found = statistics.over_seeds(values, 1000)
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(values), low, high), abs=1e-9)
+    assert found.half == pytest.approx((high - low) / 2)
+
+
+def test_one_share_has_the_interval_of_its_test_pictures():
+    found = statistics.over_seeds([0.75], 100)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.6570, 0.8245)  # R: prop.test(75, 100, correct = FALSE)
+    assert statistics.over_seeds([0.75, 0.75], 100) == statistics.Estimate(0.75, found.low, found.high, (0.75, 0.75))
+    assert statistics.over_seeds([0.75]).half is None
+
+
+def test_differences_are_paired():
+    from scipy import stats
+
+    one, other = {0: 0.41, 1: 0.45, 2: 0.44, 7: 0.9}, {2: 0.41, 1: 0.44, 0: 0.39}
+    found = statistics.difference(one, other, 1000)
+    expected = stats.ttest_rel([0.41, 0.45, 0.44], [0.39, 0.44, 0.41]).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert found.mean == pytest.approx(0.02)
+    single = statistics.difference({0: 0.5}, {0: 0.4}, 400)
+    assert single.half == pytest.approx(1.959964 * np.sqrt(0.25 / 400 + 0.24 / 400), rel=1e-6)
+    same = statistics.difference({0: 0.5, 1: 0.6}, {0: 0.4, 1: 0.5}, 400)
+    assert same.half == pytest.approx(1.959964 * np.sqrt((0.55 * 0.45 + 0.45 * 0.55) / 400), rel=1e-6)
+    assert statistics.difference({0: 0.5}, {1: 0.5}, 400) is None
+
+
+# Claims
+
+
+def row(tasks: str, tops: dict[int, float], count: int = 1000) -> table.Row:
+    found = table.Downstream(statistics.over_seeds(list(tops.values()), count), tops, ("stage2",) * len(tops))
+    return table.Row(tasks, tuple(tops), {"linear": found, "knn": found}, {}, {}, None)
+
+
+def verdicts(*rows: table.Row) -> list[tuple[str, str, str]]:
+    found = claims.check_claims(rows, 1000)
+    return [(claim.rival, claim.verdict, claim.sentence) for claim in found if claim.protocol == "linear"]
+
+
+ROTATION = row("rotation", {0: 0.40, 1: 0.42, 2: 0.41})
+INPAINTING = row("inpainting", {0: 0.35, 1: 0.36, 2: 0.37})
+
+
+@pytest.mark.smoke
+def test_a_claim_holds_where_every_interval_is_above_0():
+    joint = row("rotation, inpainting(weight=0.5)", {0: 0.45, 1: 0.465, 2: 0.46})
+    ((rival, verdict, sentence),) = verdicts(ROTATION, INPAINTING, joint)
+    assert (rival, verdict) == ("rotation", "holds")
+    assert "linear probe 4.8 points ahead of rotation, the best of its tasks alone (95 % interval" in sentence
+    assert sentence.endswith("over 3 seeds, paired): the claim holds.")
+
+
+def test_a_claim_is_not_shown_or_wrong():
+    near = row("rotation, inpainting", {0: 0.42, 1: 0.42, 2: 0.415})
+    assert verdicts(ROTATION, INPAINTING, near)[0][1:] == (
+        "not shown",
+        "rotation, inpainting: linear probe 0.8 points ahead of rotation, the best of its tasks alone (95 % interval "
+        "-1.8 to +3.4 points, over 3 seeds, paired): the claim is NOT shown.",
+    )
+    behind = row("rotation, inpainting", {0: 0.36, 1: 0.381, 2: 0.37})
+    assert verdicts(ROTATION, INPAINTING, behind)[0][1] == "does not hold"
+    assert "NOT hold, it is behind" in verdicts(ROTATION, INPAINTING, behind)[0][2]
+    # Ahead of the best one, but of a worse one that is all over the place not surely.
+    wild = row("inpainting", {0: 0.20, 1: 0.52, 2: 0.30})
+    joint = row("rotation, inpainting", {0: 0.45, 1: 0.465, 2: 0.46})
+    assert verdicts(ROTATION, wild, joint)[0][:2] == ("rotation", "not shown")
+    assert "NOT shown against every one of its tasks" in verdicts(ROTATION, wild, joint)[0][2]
+
+
+def test_what_cannot_be_claimed_is_not():
+    joint = row("rotation, inpainting", {0: 0.45, 1: 0.465, 2: 0.46})
+    assert verdicts(ROTATION, joint) == []
+    assert verdicts(ROTATION, INPAINTING, row("rotation, inpainting", {5: 0.45})) == []
+    assert verdicts(ROTATION, row("inpainting(hole='centre')", {0: 0.3}), joint) == []
+
+
+def test_against_random_weights():
+    random = row("random weights", {0: 0.3, 1: 0.32, 2: 0.30})
+    assert verdicts(ROTATION, random)[0][:2] == ("random weights", "holds")
+    assert verdicts(ROTATION, random)[0][2].endswith("it is ahead.")
+    single = verdicts(row("rotation", {0: 0.31}), row("random weights", {0: 0.3}))[0]
+    assert single[1] == "not shown"
+    assert "over the draw of test pictures only" in single[2]
+
+
+# Variants, names, samples
+
+
+@pytest.mark.smoke
+def test_braces():
+    assert variants.expand_braces("jigsaw(classes={4,16, 64}), rotation") == [
+        "jigsaw(classes=4), rotation",
+        "jigsaw(classes=16), rotation",
+        "jigsaw(classes=64), rotation",
+    ]
+    assert variants.expand_braces("a(x={1,2}, y={3,4})") == [f"a(x={x}, y={y})" for x in (1, 2) for y in (3, 4)]
+    assert variants.expand_braces("{a(x=1, y=(2, 3)),b}") == ["a(x=1, y=(2, 3))", "b"]
+    assert variants.expand_braces("rotation") == ["rotation"]
+    for wrong, says in (
+        ("a(x={1,2)", "not closed"),
+        ("a}", "not opened"),
+        ("{a,{b}}", "in each other"),
+        ("{a,}", "is empty"),
+    ):
+        with pytest.raises(UserError, match=says):
+            variants.expand_braces(wrong)
+
+
+def test_what_tells_variants_apart():
+    assert variants.label_variants(["rotation(rotations=2)", "rotation"]) == ["rotations=2", "rotations=4"]
+    assert variants.label_variants(["rotation(rotations=2, dropout=0.5)", "rotation"]) == [
+        "rotations=2, dropout=0.5",
+        "rotations=4, dropout=0.0",
+    ]
+    assert variants.label_variants(["rotation", "rotation, inpainting"]) == ["rotation", "rotation, inpainting"]
+    assert variants.label_variants(["rotation(rotations=2)"]) == ["rotation(rotations=2)"]
+    assert variants.watched_task(["inpainting, rotation(rotations=2)", "inpainting, rotation"]) == "rotation"
+    assert variants.watched_task(["rotation, inpainting", "inpainting"]) == "inpainting"
+    with pytest.raises(UserError, match="none in common"):
+        variants.watched_task(["rotation", "inpainting"])
+
+
+def test_names_of_folders():
+    assert (
+        trials.slug("rotation(rotations=8, dropout=0.5), inpainting") == "rotation_rotations=8_dropout=0.5+inpainting"
+    )
+    long = [trials.slug(f"rotation(rotations={'1' * 200}{end})") for end in (1, 2)]
+    assert len(set(long)) == 2
+    assert max(map(len, long)) <= 100
+
+
+def test_a_sample_is_balanced_where_classes_are_large_enough():
+    source = open_source("toy:images(count=200, size=32)")
+    odd = source.subset(np.flatnonzero((source.labels > 1) | (np.arange(200) < 30)), "odd")
+    counts = np.bincount(odd.labels)
+    assert counts[:2].max() < 6 < counts[2:].min()
+    found = trials.limited(odd, 60, balanced=True)
+    assert found.count == 60
+    taken = np.bincount(found.labels)
+    np.testing.assert_array_equal(taken[:2], counts[:2])
+    assert taken[2:].max() - taken[2:].min() <= 1
+    assert len(set(found.paths)) == 60
+    assert trials.limited(odd, 60, balanced=True).fingerprint == found.fingerprint
+    assert "class-balanced sample of 60 of the" in found.name
+    assert trials.limited(odd, 1000, balanced=True) is odd
+    assert trials.limited(odd, 50, balanced=False).count == 50
+
+
+def test_epochs_are_of_equal_length():
+    for steps in (1, 7, 40, 100, 2000, 2001, 1999):
+        assert steps % trials.epochs_of(steps) == 0
+    assert [trials.epochs_of(steps) for steps in (4, 100, 2000, 2001, 1999)] == [1, 5, 10, 3, 1]
+
+
+def test_durations():
+    assert [trials.duration(seconds) for seconds in (0.2, 25, 700, 11_100)] == ["1 s", "25 s", "12 min", "3 h 05 min"]
+
+
+# A comparison
+
+
+def test_the_table_has_the_numbers_of_the_runs(comparison):
+    rotation, random = comparison.rows
+    folders = [comparison.folder / "runs" / "rotation" / f"seed{seed}" for seed in (0, 1)]
+    evaluations = [json.loads((folder / "evaluation.json").read_text()) for folder in folders]
+    results = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    for protocol in ("linear", "knn"):
+        for row, parts in ((rotation, evaluations), (random, [e["random"] for e in evaluations])):
+            best = [max(score["top1"] for score in part[protocol].values()) for part in parts]
+            found = row.downstream[protocol]
+            assert list(found.by_seed.values()) == best
+            assert found.estimate.mean == pytest.approx(np.mean(best))
+            for stage, part, top in zip(found.stages, parts, best, strict=True):
+                assert part[protocol][stage]["top1"] == top
+    accuracies = [result["metrics"]["rotation_accuracy"] for result in results]
+    assert rotation.pretext["rotation_accuracy"].values == tuple(accuracies)
+    assert rotation.chance == {"rotation_accuracy": 0.25}
+    assert rotation.images_per_second.mean == pytest.approx(np.mean([r["images_per_second"] for r in results]))
+    assert all((e["train_images"], e["test_images"]) == (60, 20) for e in evaluations)
+    assert [load_run(folder).settings["steps_per_epoch"] for folder in folders] == [4, 4]
+    line = next(line for line in str(comparison).splitlines() if line.startswith("rotation "))
+    assert f"{100 * np.mean(accuracies):.1f}" in line
+    assert "chance 25.0 %" in line
+    assert f"{100 * rotation.downstream['linear'].estimate.mean:.1f} +-" in line
+
+
+def test_the_files_of_a_comparison(comparison):
+    content = json.loads((comparison.folder / "study.json").read_text())
+    assert content["rows"] == json.loads(json.dumps(comparison.as_json()["rows"]))
+    assert content["settings"]["steps"] == 4
+    page = (comparison.folder / "table.md").read_text()
+    assert page.startswith("| tasks | pretext task |")
+    assert all(claim.sentence in page for claim in comparison.claims)
+    assert "class-balanced sample of 60 of the" in page
+    assert (comparison.folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_another_call_makes_nothing_again_and_a_run_that_was_stopped_goes_on(comparison, capsys):
+    before = times(comparison.folder / "runs")
+    again = compare(DATA, ["rotation"], comparison.folder, seeds=[0, 1], **TINY)
+    assert times(comparison.folder / "runs") == before
+    assert again.as_json() == comparison.as_json()
+    folder = comparison.folder / "runs" / "rotation" / "seed1"
+    (folder / "result.json").unlink()
+    compare(DATA, ["rotation"], comparison.folder, seeds=[0, 1], **TINY)
+    changed = {path for path, time in times(comparison.folder / "runs").items() if before.get(path) != time}
+    assert str(folder / "result.json") in changed
+    assert not any("checkpoints" in path or "evaluation" in path or "seed0" in path for path in changed)
+    assert "from step 4 of 4" in capsys.readouterr().err
+
+
+def test_a_study_grows_and_measures_random_weights_once(comparison, monkeypatch):
+    before = times(comparison.folder / "runs")
+    monkeypatch.setattr("tfssl.evaluation.probing.estimate_batch_norm", lambda *arguments: 1 / 0)
+    grown = compare(DATA, ["rotation(rotations=2)"], comparison.folder, seeds="0", **TINY)
+    assert [row.tasks for row in grown.rows] == ["rotation", "rotation(rotations=2)", "random weights"]
+    assert [row.seeds for row in grown.rows] == [(0, 1), (0,), (0, 1)]
+    after = times(comparison.folder / "runs")
+    assert {path: after[path] for path in before} == before
+    first, second = (
+        load_run(comparison.folder / "runs" / name / "seed0") for name in ("rotation", "rotation_rotations=2")
+    )
+    for one, other in zip(first.random_trunk().body.weights, second.random_trunk().body.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert first.evaluation["random"] == second.evaluation["random"]
+    assert grown.rows[1].downstream["linear"].estimate.low > 0  # of one seed: Wilson's
+
+
+def test_an_evaluation_of_other_pictures_is_made_again(comparison):
+    path = comparison.folder / "runs" / "rotation" / "seed1" / "evaluation.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"details": content["details"] | {"data": "something else"}}))
+    compare(DATA, ["rotation"], comparison.folder, seeds="0,1", **TINY)
+    assert json.loads(path.read_text())["linear"] == content["linear"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"steps": 5}, "holds a study with steps 4, now 5 is given"),
+        ({"limit": 50}, "holds a study with labelled"),
+        ({"learning_rate": 0.3}, "holds a study with learning_rate None, now 0.3 is given"),
+        ({"labelled": "toy:images(count=120, size=32, seed=2)"}, "holds a study with labelled"),
+    ],
+)
+def test_other_settings_are_refused(comparison, changed, says):
+    before = times(comparison.folder)
+    with pytest.raises(UserError, match=says):
+        compare(DATA, ["rotation"], comparison.folder, **TINY | changed)
+    with pytest.raises(UserError, match="holds a study with kind 'compare'"):
+        sweep(DATA, "rotation", comparison.folder, **TINY)
+    assert times(comparison.folder) == before
+
+
+def test_the_bars_are_the_rows(comparison):
+    axes = figures.comparison_bars(comparison.rows, 0.1).axes
+    for one, protocol in zip(axes, ("linear", "knn"), strict=True):
+        widths = [bar.get_width() for bar in one.patches]
+        assert widths == pytest.approx([100 * row.downstream[protocol].estimate.mean for row in comparison.rows])
+
+
+# A sweep
+
+
+def test_a_sweep_over_steps(swept):
+    middle, end, random = swept.points
+    assert [(point.variant, point.steps) for point in (middle, end)] == [
+        ("rotation(rotations=2)", 2),
+        ("rotation(rotations=2)", 4),
+    ]
+    folder = swept.folder / "runs" / "rotation_rotations=2" / "seed0"
+    assert load_run(folder).settings["epochs"] == 2
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for point, name in ((middle, "epochs/1.json"), (end, "evaluation.json")):
+        best = max(score["top1"] for score in json.loads((folder / name).read_text())["linear"].values())
+        assert point.row.downstream["linear"].estimate.mean == best
+        (line,) = [line for line in lines if line.get("epoch_end") and line["step"] == point.steps]
+        assert point.row.pretext["rotation_accuracy"].mean == pytest.approx(line["rotation_accuracy"])
+    first, last = (trunk.body.get_weights() for trunk in (load_run(folder).trunk(1), load_run(folder).trunk()))
+    assert any(np.abs(one - other).max() > 0 for one, other in zip(first, last, strict=True))
+    assert random.row.tasks == "random weights"
+    assert swept.metric == "rotation_accuracy"
+    assert "chance 50.0 %" in (swept.folder / "table.md").read_text()
+    assert len(json.loads((swept.folder / "study.json").read_text())["points"]) == 3
+    assert (swept.folder / "figure.png").stat().st_size > 10_000
+
+
+def test_a_sweep_is_gone_on_with(swept):
+    before = times(swept.folder / "runs")
+    again = sweep(DATA, ["rotation(rotations=2)"], swept.folder, every=2, **TINY)
+    assert times(swept.folder / "runs") == before
+    assert again.as_json() == swept.as_json()
+    with pytest.raises(UserError, match="with every 2, now None is given"):
+        sweep(DATA, ["rotation(rotations=2)"], swept.folder, **TINY)
+
+
+def test_the_curves_of_variants():
+    def variant(rotations: int, accuracy: float, top: float) -> tuple[str, int, table.Row]:
+        found = statistics.over_seeds([top], 100)
+        linear = table.Downstream(found, {0: top}, ("stage2",))
+        pretext = {"rotation_accuracy": statistics.over_seeds([accuracy])}
+        chance = {"rotation_accuracy": 1 / rotations}
+        return f"rotations={rotations}", 4, table.Row("", (0,), {"linear": linear}, pretext, chance, None)
+
+    points = [variant(2, 0.8, 0.3), variant(4, 0.7, 0.4), variant(8, 0.4, 0.35)]
+    left, right, other = figures.sweep_curves(points, row("random weights", {0: 0.25}), "rotation_accuracy", False).axes
+    assert list(left.lines[0].get_xdata()) == [80, 70, 40]
+    assert list(left.lines[0].get_ydata()) == list(right.lines[0].get_ydata()) == [30, 40, 35]
+    assert list(other.lines[0].get_ydata()) == [80, 70, 40]
+    low, high = points[0][2].downstream["linear"].estimate.low, points[0][2].downstream["linear"].estimate.high
+    assert [line.get_ydata()[0] for line in right.lines[1:3]] == pytest.approx([100 * low, 100 * high])
+    assert [line.get_ydata()[0] for line in other.lines if line.get_linestyle() == ":"] == [50, 25, 12.5]
+    assert [text.get_text() for text in right.get_xticklabels()] == ["rotations=2", "rotations=4", "rotations=8"]
+
+
+# The command line
+
+
+OUT = ["--labelled", LABELLED, "--batch-size", "8", "--trunk", "resnet10(width=4)", "--size", "32", "--out", "study"]
+COMPARE, SWEEP = ["compare", DATA, *OUT], ["sweep", DATA, *OUT]
+WRONG = {
+    "compare: no tasks": (COMPARE, "Missing option '--tasks'"),
+    "compare: unknown task": ([*COMPARE, "--tasks", "jigsaws"], "unknown task 'jigsaws'"),
+    "compare: a set twice": (
+        [*COMPARE, "--tasks", "rotation, inpainting", "--tasks", "inpainting, rotation"],
+        "is given 2 times",
+    ),
+    "compare: words for seeds": ([*COMPARE, "--tasks", "rotation", "--seeds", "0,one"], "--seeds 0,one is given"),
+    "compare: a seed twice": ([*COMPARE, "--tasks", "rotation", "--seeds", "1,1"], "--seeds 1,1 is given"),
+    "compare: no steps": ([*COMPARE, "--tasks", "rotation", "--steps", "0"], "--steps 0 is given"),
+    "compare: no pictures": ([*COMPARE, "--tasks", "rotation", "--limit", "0"], "--limit 0 is given"),
+    "compare: no test pictures": ([*COMPARE, "--tasks", "rotation", "--test-limit", "0"], "--test-limit 0 is given"),
+    "compare: unknown trunk": ([*COMPARE, "--tasks", "rotation", "--trunk", "vgg"], "unknown trunk 'vgg'"),
+    "compare: size too small": ([*COMPARE, "--tasks", "rotation", "--size", "4"], "too small for resnet10"),
+    "compare: batch too large": ([*COMPARE, "--tasks", "rotation", "--batch-size", "100"], "has 48 pictures"),
+    "compare: missing data": (["compare", "nowhere", *OUT, "--tasks", "rotation"], "nowhere does not exist"),
+    "compare: missing labelled data": ([*COMPARE, "--tasks", "rotation", "--labelled", "nowhere"], "does not exist"),
+    "compare: no study": ([*COMPARE, "--tasks", "rotation", "--out", "{folder}"], "exists and is no study"),
+    "sweep: no tasks": (SWEEP, "Missing option '--tasks'"),
+    "sweep: half a brace": ([*SWEEP, "--tasks", "rotation(rotations={2,4)"], "a brace is not closed"),
+    "sweep: a wrong variant": ([*SWEEP, "--tasks", "rotation(rotations={2,3})"], "expected one of 2, 4, 8"),
+    "sweep: nothing in common": ([*SWEEP, "--tasks", "{rotation,inpainting}"], "use tfssl compare"),
+    "sweep: steps that do not divide": (
+        [*SWEEP, "--tasks", "rotation", "--steps", "100", "--every", "30"],
+        "expected a divisor of --steps 100, as 20",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input(name, capfd, monkeypatch, tmp_path):
+    arguments, says = WRONG[name]
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "letter.txt").write_text("dear")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main([argument.replace("{folder}", str(folder)) for argument in arguments])
+    output, errors = capfd.readouterr()
+    (line,) = errors.splitlines()
+    assert says in line
+    assert (end.value.code, output) == (2, "")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["letter.txt", "mine"]
+
+
+def test_tasks_that_cannot_begin_are_forgotten(comparison, tmp_path):
+    before = (comparison.folder / "study.json").read_text()
+    with pytest.raises(UserError, match="--learning-rate -1 is given"):
+        compare(DATA, ["rotation"], tmp_path / "study", learning_rate=-1, **TINY)
+    for folder in (comparison.folder, tmp_path / "study"):
+        with pytest.raises(UserError, match="batch=99"):
+            compare(DATA, ["rotation(batch=99)"], folder, **TINY)
+    assert json.loads((comparison.folder / "study.json").read_text())["trials"] == json.loads(before)["trials"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_a_study_does_not_pass_on(tmp_path):
+    with pytest.raises(UserError, match="give steps"):
+        compare(DATA, ["rotation"], tmp_path / "study", epochs=3, **TINY)
+    with pytest.raises(UserError, match="no setting 'colour' that a study can pass on; these are: learning_rate"):
+        compare(DATA, ["rotation"], tmp_path / "study", colour=3, **TINY)
+    with pytest.raises(UserError, match="a trunk by its name"):
+        compare(DATA, ["rotation"], tmp_path / "study", **TINY | {"trunk": None})
+
+
+def test_json_of_the_commands(comparison, swept, capfd):
+    common = ["--trunk", "resnet10(width=4)", "--size", "32", "--steps", "4", "--batch-size", "8", "--limit", "60"]
+    common += ["--test-limit", "20", "--labelled", LABELLED, "--json"]
+    for command, found in (
+        (["compare", DATA, "--tasks", "rotation", "--seeds", "0,1"], comparison),
+        (["sweep", DATA, "--tasks", "rotation(rotations=2)", "--every", "2"], swept),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([*command, *common, "--out", str(found.folder)])
+        output, errors = capfd.readouterr()
+        assert end.value.code == 0, errors
+        (line,) = output.splitlines()
+        assert json.loads(line)["study"] == str(found.folder)
+    assert package.compare is compare
+    assert package.sweep is sweep
