@@ -89,3 +89,14 @@ def test_a_part_of_what_is_resized(side):
     part = Box(side // 4, side // 5, side // 2, side - side // 5)
     whole = tf.image.resize(image, [side, side], antialias=True).numpy()
     np.testing.assert_allclose(windows.resized_part(image, side, part), part.of(whole), atol=1e-5)
+
+
+def test_a_compact_hole_stays_whole_beside_a_scratch():
+    y, x = np.mgrid[:375, :500]
+    disc = np.hypot((y - 240) / 56, (x - 360) / 62) < 1
+    scratch = np.abs(y - (340 - 0.85 * (x - 50))) < 5
+    boxes = list(windows.divided(disc | (scratch & (x > 50) & (x < 400)), 32))
+    around_disc = windows.bounds(disc)
+    largest = max(boxes, key=lambda box: box.height * box.width)
+    assert windows.bounds(largest.of(disc))[2:] == around_disc[2:]
+    assert all(max(box[2:]) <= 32 for box in boxes if box != largest)
