@@ -93,8 +93,8 @@ def test_flat_surroundings_are_seen_through_any_window(run):
         source = np.full([side, side, 3], 90, np.uint8)
         hidden = box((side, side), side // 4, side // 4, side // 2, side // 2)
         painted = painter(source, hidden)
-        found.append(painted[side // 2, side // 2].astype(int))
-    assert np.abs(np.diff(found, axis=0)).max() <= 6
+        found.append(painted[hidden].mean(0))
+    assert np.abs(np.diff(found, axis=0)).max() <= 6  # grey levels; holes begin and end between pixels
 
 
 def test_masks_from_files(run, pictures, tmp_path):

@@ -101,8 +101,8 @@ def inpaint(
                 files[str(picture.path)] = str(target)
             bar.add(1)
     if not files:
-        name, problem = next(iter(broken.items()))
-        raise UserError(f"none of {len(listed)} pictures can be painted; the first: {name} {problem}")
+        name, reason = next(iter(broken.items()))
+        raise UserError(f"none of {len(listed)} pictures can be painted; the first: {name} {reason}")
     return Filled(files, broken)
 
 
