@@ -27,8 +27,10 @@ def times(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_probes():
-    """Linear probes of few updates."""
+    """Linear probes of few updates, batch norm statistics of few batches."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "PRECISE_STEPS", 2)
+        patch.setattr("tfssl.training.PRECISE_STEPS", 2)
         patch.setattr(probing, "linear_probe", functools.partial(probing.linear_probe, least_steps=30))
         yield
 
@@ -286,12 +288,22 @@ def test_a_study_grows_and_measures_random_weights_once(comparison, monkeypatch)
     assert grown.rows[1].downstream["linear"].estimate.low > 0  # of one seed: Wilson's
 
 
-def test_an_evaluation_of_other_pictures_is_made_again(comparison):
+def test_an_evaluation_of_other_pictures_is_made_again(comparison, monkeypatch):
     path = comparison.folder / "runs" / "rotation" / "seed1" / "evaluation.json"
-    content = json.loads(path.read_text())
+    before = path.read_text()
+    content = json.loads(before)
     path.write_text(json.dumps(content | {"details": content["details"] | {"data": "something else"}}))
-    compare(DATA, ["rotation"], comparison.folder, seeds="0,1", **TINY)
-    assert json.loads(path.read_text())["linear"] == content["linear"]
+    asked = []
+
+    def evaluate(run, *arguments, **settings):
+        asked.append(str(run.folder))
+        path.write_text(before)
+        return probing.read(run.folder)
+
+    monkeypatch.setattr(trials, "evaluate", evaluate)
+    found = compare(DATA, ["rotation"], comparison.folder, seeds="0,1", **TINY)
+    assert asked == [str(path.parent)]
+    assert found.rows[0] == comparison.rows[0]
 
 
 @pytest.mark.parametrize(
