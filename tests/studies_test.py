@@ -13,7 +13,7 @@ from tfssl.errors import UserError
 from tfssl.evaluation import probing
 from tfssl.pipelines.sources import open_source
 from tfssl.runs import load_run
-from tfssl.studies import claims, compare, figures, statistics, sweep, table, trials, variants
+from tfssl.studies import claims, compare, figures, progress, samples, statistics, sweep, table, trials, variants
 
 DATA, LABELLED = "toy:images(count=48, size=32)", "toy:images(count=120, size=32, seed=1)"
 TINY = {"trunk": "resnet10(width=4)", "size": 32, "steps": 4, "batch_size": 8, "limit": 60, "test_limit": 20}
@@ -196,16 +196,16 @@ def test_a_sample_is_balanced_where_classes_are_large_enough():
     odd = source.subset(np.flatnonzero((source.labels > 1) | (np.arange(200) < 30)), "odd")
     counts = np.bincount(odd.labels)
     assert counts[:2].max() < 6 < counts[2:].min()
-    found = trials.limited(odd, 60, balanced=True)
+    found = samples.limited(odd, 60, balanced=True)
     assert found.count == 60
     taken = np.bincount(found.labels)
     np.testing.assert_array_equal(taken[:2], counts[:2])
     assert taken[2:].max() - taken[2:].min() <= 1
     assert len(set(found.paths)) == 60
-    assert trials.limited(odd, 60, balanced=True).fingerprint == found.fingerprint
+    assert samples.limited(odd, 60, balanced=True).fingerprint == found.fingerprint
     assert "class-balanced sample of 60 of the" in found.name
-    assert trials.limited(odd, 1000, balanced=True) is odd
-    assert trials.limited(odd, 50, balanced=False).count == 50
+    assert samples.limited(odd, 1000, balanced=True) is odd
+    assert samples.limited(odd, 50, balanced=False).count == 50
 
 
 def test_epochs_are_of_equal_length():
@@ -215,7 +215,7 @@ def test_epochs_are_of_equal_length():
 
 
 def test_durations():
-    assert [trials.duration(seconds) for seconds in (0.2, 25, 700, 11_100)] == ["1 s", "25 s", "12 min", "3 h 05 min"]
+    assert [progress.duration(seconds) for seconds in (0.2, 25, 700, 11_100)] == ["1 s", "25 s", "12 min", "3 h 05 min"]
 
 
 # A comparison
@@ -444,6 +444,26 @@ def test_tasks_that_cannot_begin_are_forgotten(comparison, tmp_path):
             compare(DATA, ["rotation(batch=99)"], folder, **TINY)
     assert json.loads((comparison.folder / "study.json").read_text())["trials"] == json.loads(before)["trials"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_does_not_stop_the_others(comparison, monkeypatch, capsys):
+    study = json.loads((comparison.folder / "study.json").read_text())
+
+    def trial(self, tasks, seed, baseline, say):
+        if tasks == "rotation(dropout=0.5)":
+            (self._run_folder(tasks, seed) / "checkpoints").mkdir(parents=True)
+            raise UserError("loss is not finite at step 3")
+        return original(self, tasks, seed, baseline, say)
+
+    original = trials.Study._trial
+    monkeypatch.setattr(trials.Study, "_trial", trial)
+    says = r"1 of [34] runs failed, the first of them rotation\(dropout=0.5\), seed 0: loss is not finite at step 3; "
+    with pytest.raises(UserError, match=says):
+        compare(DATA, ["rotation(dropout=0.5)"], comparison.folder, **TINY)
+    assert "seed 0: failed: loss is not finite at step 3" in capsys.readouterr().err
+    after = json.loads((comparison.folder / "study.json").read_text())
+    assert after["trials"] == study["trials"]
+    assert after["rows"][0] == study["rows"][0]
 
 
 def test_settings_that_a_study_does_not_pass_on(tmp_path):

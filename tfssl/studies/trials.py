@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfssl import runs
 from tfssl.errors import UserError
 from tfssl.evaluation import Evaluation, evaluate, probing
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import Source, open_source, open_splits
+from tfssl.pipelines.sources import open_source, open_splits
 from tfssl.runs import Run, load_run
+from tfssl.studies.progress import Progress
+from tfssl.studies.samples import SAMPLE_SEED, limited
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
 from tfssl.training import pretrain
@@ -27,10 +27,9 @@ from tfssl.trunks import make_trunk
 Tasks = str | PretextTask | Sequence[str | PretextTask]
 
 FILE_NAME = "study.json"
-SAMPLE_SEED = 0  # of the labelled pictures: the same for all runs, so that only the training differs
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
-OURS = ("data", "tasks", "trunk", "size", "epochs", "steps_per_epoch", "batch_size", "seed", "out", "keep_every")
-OURS += ("report", "verbose", "strategy")
+OURS = {"data", "tasks", "trunk", "size", "epochs", "steps_per_epoch", "batch_size", "seed", "out", "keep_every"}
+OURS |= {"max_broken", "report", "strategy", "verbose"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,23 +158,24 @@ class Study:
         """Makes trials, (tasks, seed) each, those that the folder's study was asked for before included.
 
         A trial is pretrained where it has not ended, and evaluated where it was not. The random weights of a seed are
-        evaluated once.
+        evaluated once. One that fails on the way, because its loss is no longer finite, say, does not stop the others.
 
         Yields:
           All trials that are there, after each one: tasks in the order in which they were first asked for.
+
+        Raises:
+          UserError: a trial that cannot begin; or after all others are made, that some failed.
         """
-        trials = list(dict.fromkeys([*self._known, *wanted]))
-        names = list(dict.fromkeys(name for name, _ in trials))
-        for task in (task for name in names for task in parse_tasks(name)):
-            if task.batch > self.settings["batch_size"]:
-                given = f"{task.name}: batch={task.batch} is given"
-                raise UserError(f"{given}, but a step has {self.settings['batch_size']} pictures; give at most that")
-        self._asked = sorted(trials, key=lambda trial: names.index(trial[0]))
+        wanted = list(dict.fromkeys([*self._known, *wanted]))
+        names = list(dict.fromkeys(name for name, _ in wanted))
+        self._check_batches(names)
+        self._asked = sorted(wanted, key=lambda trial: names.index(trial[0]))
         self.write({})
-        progress = Progress(len(trials))
+        progress = Progress(len(wanted))
         made: dict[tuple[str, int], Trial] = {}
+        failed: list[str] = []
         # Seed by seed: a study that is stopped has compared all tasks on the seeds that it has.
-        for tasks, seed in sorted(trials, key=lambda trial: (trial[1], names.index(trial[0]))):
+        for tasks, seed in sorted(wanted, key=lambda trial: (trial[1], names.index(trial[0]))):
             baseline = next((t.evaluation for (_, other), t in made.items() if other == seed), None)
 
             def say(what: str, tasks: str = tasks, seed: int = seed) -> None:
@@ -183,19 +183,35 @@ class Study:
 
             try:
                 made[tasks, seed] = self._trial(tasks, seed, baseline, say)
-            except UserError:
-                self._forget()
-                raise
+            except UserError as problem:
+                if not (self._run_folder(tasks, seed) / "checkpoints").exists():
+                    self._keep([trial for trial in self._known if trial != (tasks, seed)])
+                    raise
+                say(f"failed: {problem}")
+                failed.append(f"{tasks}, seed {seed}: {problem}")
+                self._keep([trial for trial in self._asked if trial != (tasks, seed)])
+                progress.ended(None)
+                continue
             progress.ended(made[tasks, seed].seconds)
             yield [made[trial] for trial in self._asked if trial in made]
+        if failed:
+            raise UserError(
+                f"{len(failed)} of {len(wanted)} runs failed, the first of them {failed[0]};"
+                f" {self.folder}/table.md has those that did not"
+            )
 
-    def _forget(self) -> None:
-        """Leaves out of `study.json` what was asked for now and did not begin: it may never be able to."""
+    def _check_batches(self, names: Sequence[str]) -> None:
+        for task in (task for name in names for task in parse_tasks(name)):
+            if task.batch > self.settings["batch_size"]:
+                given = f"{task.name}: batch={task.batch} is given"
+                raise UserError(f"{given}, but a step has {self.settings['batch_size']} pictures; give at most that")
+
+    def _keep(self, asked: list[tuple[str, int]]) -> None:
+        """Leaves these trials in `study.json` as asked for: one that failed is not tried by every later call."""
+        self._asked = asked
         path = self.folder / FILE_NAME
-        begun = [trial for trial in self._asked if (self._run_folder(*trial) / "checkpoints").exists()]
-        self._asked = [trial for trial in self._asked if trial in self._known or trial in begun]
-        if (self.folder / "runs").exists():
-            runs.write_json(path, json.loads(path.read_text()) | {"trials": self._asked})
+        if asked or (self.folder / "runs").exists():
+            runs.write_json(path, json.loads(path.read_text()) | {"trials": asked})
         else:
             path.unlink()
             self.folder.rmdir()
@@ -206,10 +222,8 @@ class Study:
     def _trial(self, tasks: str, seed: int, baseline: Evaluation | None, say: Callable[[str], None]) -> Trial:
         run = self._pretrained(tasks, seed, say)
         evaluation = self._evaluated(run, None, baseline or True, say)
-        earlier = {
-            epoch * self.every: self._evaluated(run, epoch, False, say)
-            for epoch in (range(1, self.steps // self.every) if self.every else ())
-        }
+        epochs = range(1, self.steps // self._steps_per_epoch) if self.every else ()
+        earlier = {epoch * self._steps_per_epoch: self._evaluated(run, epoch, False, say) for epoch in epochs}
         return Trial(tasks, seed, run, evaluation, earlier)
 
     def _pretrained(self, tasks: str, seed: int, say: Callable[[str], None]) -> Run:
@@ -217,7 +231,7 @@ class Study:
         if (folder / "result.json").exists():
             return load_run(folder)
         say(f"pretraining, {self.steps} steps")
-        keep = {} if self.every is None else {"keep_every": 1}
+        keep: dict[str, Any] = {} if self.every is None else {"keep_every": 1}
         run = pretrain(
             self._source,
             tasks,
@@ -254,58 +268,6 @@ class Study:
         """Whether it is of this study's pictures: a run's folder is open to `tfssl evaluate` too."""
         names = {"data": self.train.name, "test": self.held_out.name}
         return set(found.trained) == {"linear", "knn"} and names == {key: found.details[key] for key in names}
-
-
-class Progress:
-    """Says which run of how many is made, and about how long the rest takes."""
-
-    def __init__(self, count: int):
-        self._count = count
-        self._seconds: list[float] = []
-
-    def say(self, what: str) -> None:
-        """A line on standard error."""
-        done, line = len(self._seconds), f"[{len(self._seconds) + 1} of {self._count}] {what}"
-        if done:
-            left = self._count - done
-            line += f"; about {duration(left * sum(self._seconds) / done)} for this and the rest"
-        print(line, file=sys.stderr, flush=True)
-
-    def ended(self, seconds: float) -> None:
-        """A trial is there; its time, now or earlier, is what another one is expected to take."""
-        self._seconds.append(seconds)
-
-
-def duration(seconds: float) -> str:
-    """`4 s`, `12 min`, `3 h 05 min`."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{max(1, round(seconds))} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def limited(source: Source, limit: int | None, balanced: bool) -> Source:
-    """At most `limit` pictures of a labelled source, always the same ones.
-
-    Args:
-      limit: how many; all where None.
-      balanced: as many of each class as there are; where a class has too few, all of it, and more of the others.
-        Otherwise any pictures, so that shares of classes, and what a top-1 means, stay about what they are.
-    """
-    if limit is None or limit >= source.count:
-        return source
-    rng = np.random.default_rng(SAMPLE_SEED)
-    order = rng.permutation(source.count)
-    if balanced and source.labels is not None:
-        labels = source.labels[order]
-        rank = np.zeros(len(order), np.int64)  # how many of its class come before each
-        for label in np.unique(labels):
-            rank[labels == label] = np.arange(np.sum(labels == label))
-        order = order[np.argsort(rank, kind="stable")]
-    kind = "class-balanced " if balanced else ""
-    return source.subset(
-        np.sort(order[:limit]), f"a {kind}sample of {limit:,} of the {source.count:,} of {source.name}"
-    )
 
 
 def epochs_of(steps: int) -> int:

@@ -10,7 +10,7 @@ from tfssl import runs
 from tfssl.evaluation.results import PROTOCOLS
 from tfssl.runs import Run
 from tfssl.studies import figures, table
-from tfssl.studies.compare import notes, parse_seeds, trials_of
+from tfssl.studies.comparison import notes, parse_seeds, trials_of
 from tfssl.studies.statistics import difference, over_seeds, spreads
 from tfssl.studies.table import Row
 from tfssl.studies.trials import Study, Tasks, Trial, canonical

@@ -1,0 +1,32 @@
+"""Where a study is, and how long the rest takes."""
+
+import sys
+
+
+class Progress:
+    """Says which run of how many is made, and about how long the rest takes."""
+
+    def __init__(self, count: int):
+        self._count, self._done = count, 0
+        self._seconds: list[float] = []
+
+    def say(self, what: str) -> None:
+        """A line on standard error."""
+        line = f"[{self._done + 1} of {self._count}] {what}"
+        if self._seconds:
+            left = (self._count - self._done) * sum(self._seconds) / len(self._seconds)
+            line += f"; about {duration(left)} for this and the rest"
+        print(line, file=sys.stderr, flush=True)
+
+    def ended(self, seconds: float | None) -> None:
+        """A trial is there; its time is what others are expected to take. None for one that failed."""
+        self._done += 1
+        self._seconds += [] if seconds is None else [seconds]
+
+
+def duration(seconds: float) -> str:
+    """`4 s`, `12 min`, `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,31 @@
+"""The labelled pictures that the probes of a study get."""
+
+import numpy as np
+
+from tfssl.pipelines.sources import Source
+
+SAMPLE_SEED = 0  # the same pictures for all runs, so that only the training differs
+
+
+def limited(source: Source, limit: int | None, balanced: bool) -> Source:
+    """At most `limit` pictures of a labelled source, always the same ones.
+
+    Args:
+      limit: how many; all where None.
+      balanced: as many of each class as there are; where a class has too few, all of it, and more of the others.
+        Otherwise any pictures, so that shares of classes, and what a top-1 means, stay about what they are.
+    """
+    if limit is None or limit >= source.count:
+        return source
+    rng = np.random.default_rng(SAMPLE_SEED)
+    order = rng.permutation(source.count)
+    if balanced and source.labels is not None:
+        labels = source.labels[order]
+        rank = np.zeros(len(order), np.int64)  # how many of its class come before each
+        for label in np.unique(labels):
+            rank[labels == label] = np.arange(np.sum(labels == label))
+        order = order[np.argsort(rank, kind="stable")]
+    kind = "class-balanced " if balanced else ""
+    return source.subset(
+        np.sort(order[:limit]), f"a {kind}sample of {limit:,} of the {source.count:,} of {source.name}"
+    )
