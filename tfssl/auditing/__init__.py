@@ -9,7 +9,7 @@
 - `prediction`: does it tell? A linear model on each nuisance, on pictures as they are and on neutral ones.
 - `aberration`: does a patch's colour fringe tell where in the picture it lay?
 - `intervention`: for dense tasks, what is hidden is changed in the source: the puzzle must not change.
-- `brightness`: one part is made darker: the answer of a head that standardises each part does not change.
+- `brightness`: parts are made paler: the answer of a head that standardises each part does not change.
 """
 
 from tfssl.auditing.results import Audit, Probe

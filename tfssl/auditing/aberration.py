@@ -40,7 +40,8 @@ def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
     gain, bounds = statistics.mean_interval(by_mean - squares, group_of)
     chance = float(by_mean.mean())
     low, high = (float(np.sqrt(max(chance - bound, 0))) for bound in bounds[::-1])
-    verdict = OK if bounds[0] <= 0 else LEAK if high < (1 - MARGIN) * np.sqrt(chance) else WEAK
+    surely = statistics.mean_interval(by_mean - squares, group_of, statistics.SURE)[1][0]
+    verdict = LEAK if high < (1 - MARGIN) * np.sqrt(chance) else WEAK if surely > 0 else OK
     return Probe(
         task=str(task),
         name=NAME,

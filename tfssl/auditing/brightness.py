@@ -1,7 +1,7 @@
 """Does the head standardise each part on its own?
 
 Brightness and contrast of a photo change slowly from one side to the other, so neighbours are alike in them. A head
-that standardises each part does not see them: its answer stays when single parts are made darker. An untrained network
+that standardises each part does not see them: its answer stays when single parts are made paler. An untrained network
 is enough to see that.
 """
 
@@ -17,13 +17,13 @@ from tfssl.trunks import make_trunk
 
 NAME = "parts standardised"
 TRUNK = "resnet10(width=4)"
-CONTRAST, BRIGHTNESS = 0.7, 20
+CONTRAST, BRIGHTNESS = 0.6, 80
 MOST = 0.15
 """How far the output may move, in differences between pictures: what is rounded, and parts that are flat, move it."""
 
 
 def probe(maker: Maker, images: np.ndarray) -> Probe:
-    """Makes every other part darker and paler, and sees how far the output of an untrained network moves.
+    """Makes every other part paler and brighter, and sees how far the output of an untrained network moves.
 
     Args:
       maker: of a task.
@@ -37,8 +37,8 @@ def probe(maker: Maker, images: np.ndarray) -> Probe:
     trunk = make_trunk(TRUNK, size)
     model = make_model([task], {"image": trunk}, ({task.name: mixing.puzzle_spec(task, size)[0]},))
     answers = np.asarray(model({task.name: puzzle}, training=False)[task.name])
-    darker = tf.nest.map_structure(_darker, puzzle)
-    moved = np.abs(np.asarray(model({task.name: darker}, training=False)[task.name]) - answers).mean()
+    paler = tf.nest.map_structure(_paler, puzzle)
+    moved = np.abs(np.asarray(model({task.name: paler}, training=False)[task.name]) - answers).mean()
     others = np.abs(np.roll(answers, 1, 0) - answers).mean()
     keras.backend.clear_session(free_memory=False)
     found = float(moved / max(others, 1e-9))
@@ -48,7 +48,7 @@ def probe(maker: Maker, images: np.ndarray) -> Probe:
         verdict=LEAK if found > MOST else OK,
         found=found,
         chance=0.0,
-        note=f"how far the output moves where parts get darker, in differences of pictures; a leak is above {MOST:.0%}",
+        note=f"how far the output moves where parts get paler, in differences of pictures; a leak is above {MOST:.0%}",
     )
 
 
@@ -56,7 +56,7 @@ def _has_parts(tensor: np.ndarray) -> bool:
     return tensor.ndim == 5 and tensor.dtype == np.uint8
 
 
-def _darker(tensor: np.ndarray) -> np.ndarray:
+def _paler(tensor: np.ndarray) -> np.ndarray:
     if not _has_parts(tensor):
         return tensor
     changed = tensor.copy()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-PHASES = 8  # JPEG codes blocks of 8 pixels
+PERIODS = (8, 3, 5)  # JPEG codes blocks of 8 pixels; resizing to 3/4 or 4/5 repeats after 3 or 5 (8 holds 2 and 4)
 
 
 def features(parts: np.ndarray) -> dict[str, np.ndarray]:
@@ -14,7 +14,7 @@ def features(parts: np.ndarray) -> dict[str, np.ndarray]:
     "borders": of the four edges mean colour, step to the next line, and step along the edge.
     "noise level", "noise directions": what a Laplacian leaves (Immerkaer 1996); how it differs between rows and columns
     and between halves.
-    "block phase": how much larger the steps at each offset of a grid of 8 pixels are than those beside them.
+    "block phase": how much larger the steps at each offset of a grid of 8 (3, 5) pixels are than those beside them.
     "sharpness level", "sharpness directions": energy of steps over 1, 2 and 4 pixels, and rows against columns.
     """
     flat = parts.reshape(-1, *parts.shape[2:]).astype(np.float32)
@@ -66,8 +66,9 @@ def _block_phase(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
         steps = np.abs(np.diff(lines, axis=1)).mean(2)  # [Q n, h - 1], the step from line k to k + 1
         excess = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
         excess /= steps.mean(1, keepdims=True) + 0.5
-        phase = (np.arange(excess.shape[1]) + 1) % PHASES
-        found += [excess[:, phase == k].mean(1) if (phase == k).any() else excess[:, 0] * 0 for k in range(PHASES)]
+        for period in PERIODS:
+            phase = (np.arange(excess.shape[1]) + 1) % period
+            found += [excess[:, phase == k].mean(1) for k in range(period) if (phase == k).any()]
     return np.stack(found, 1)
 
 

@@ -69,7 +69,7 @@ def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Ma
     """Do all nuisances of one piece tell its place? In both worlds; nothing where the puzzle has no pieces."""
     found = []
     for is_neutral, made in ((False, natural), (True, neutral)):
-        values, places, groups, number = [], [], [], 0
+        values, places, groups = [], [], []
         for group, batch in enumerate(made):
             pieces = put_right(task, batch)
             if pieces is None or len(pieces.boxes) < 2 or task.choices == len(pieces.boxes):
@@ -78,9 +78,8 @@ def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Ma
             values.append(np.concatenate(list(nuisances.features(pixels[:, None]).values()), 2))
             places.append(where)
             groups.append(np.full(len(where), group))
-            number = len(pieces.boxes)
         flat, right, batches = np.concatenate(values), np.concatenate(places), np.concatenate(groups)
-        found.append(_probe(task, "place of a piece alone", flat, right, batches, is_neutral, number))
+        found.append(_probe(task, "place of a piece alone", flat, right, batches, is_neutral))
     return found
 
 
@@ -91,20 +90,22 @@ def _probe(
     right: np.ndarray,
     groups: np.ndarray,
     is_neutral: bool,
-    choices: int | None = None,
 ) -> Probe:
-    choices = choices or task.choices or 0
     parts = values.shape[1]
     flat = values.reshape(len(values), -1) if parts <= MOST_PARTS else values.mean(1)
-    share, bounds = statistics.mean_interval(hits(flat, right, groups), groups)
+    found = hits(flat, right, groups)
+    share, bounds = statistics.mean_interval(found, groups)
+    surely = statistics.mean_interval(found, groups, statistics.SURE)[1][0]
+    choices = len(np.unique(right))
     chance = 1 / choices
     may_tell = not is_neutral and name != "block phase" and not (parts == 1 and name in nuisances.LEVELS)
-    if bounds[0] <= chance + 1e-9:
-        verdict = OK
-    elif may_tell:
+    verdict = OK
+    if bounds[0] > chance + 1e-9 and may_tell:
         verdict = CONTENT
-    else:
-        verdict = LEAK if bounds[0] > chance + margin(choices) else WEAK
+    elif not may_tell and bounds[0] > chance + margin(choices):
+        verdict = LEAK
+    elif not may_tell and surely > chance + 1e-9:
+        verdict = WEAK
     return Probe(
         task=str(task),
         name=f"{name}, neutral" if is_neutral else name,
@@ -117,13 +118,17 @@ def _probe(
 
 
 def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """float [Q], 1 where a linear model that saw the other half of the batches gives the right answer.
+    """float [Q], above 0 where a linear model that saw the other half of the batches gives the right answer.
+
+    Their mean is the balanced accuracy, whose chance is one in the answers that occur, however often each does: a hit
+    counts 1 where all occur alike, and less the commoner its answer is. Balance is another probe's business.
 
     Multinomial logistic regression on standardised columns: values float [Q, F], right int [Q], groups int [Q].
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
+    values = values.astype(np.float64)  # in float32 L-BFGS looks for its step a hundred times as long
     found = np.zeros(len(right))
     halves = groups % 2
     for half in (0, 1):
@@ -132,6 +137,7 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
         scaled = np.clip((values - centre) / np.where(scale > 1e-4, scale, np.inf), -5, 5)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a rough optimum tells as much
-            model = LogisticRegression(C=0.1, max_iter=60).fit(scaled[train], right[train])
+            model = LogisticRegression(C=0.1, max_iter=60, class_weight="balanced").fit(scaled[train], right[train])
         found[test] = model.predict(scaled[test]) == right[test]
-    return found
+    counts = np.bincount(right)
+    return found * len(right) / (np.count_nonzero(counts) * counts[right])

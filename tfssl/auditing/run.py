@@ -85,7 +85,7 @@ def _probes(
     yield "answers counted", [answers.probe(task, made)]
     yield "undone", pieces.probes(task, made)
     yield "what is hidden changed", intervention.probes(maker, images[0])
-    yield "parts darkened", [brightness.probe(maker, images[0])]
+    yield "parts made paler", [brightness.probe(maker, images[0])]
     yield "position guessed", [aberration.probe(task, made)]
     yield "answers predicted", prediction.probes(task, made, neutral_made)
     yield "places predicted", prediction.piece_alone(task, made, neutral_made)

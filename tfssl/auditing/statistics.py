@@ -5,16 +5,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-CONFIDENCE = 0.99
+CONFIDENCE, SURE = 0.99, 0.9995
+"""Of the intervals that are printed, and of a `weak` verdict: an audit asks a hundred questions."""
 
 
-def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """The mean of `values` and its 99 % interval (Student's t), from the means of groups.
+def mean_interval(
+    values: np.ndarray, groups: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, tuple[float, float]]:
+    """The mean of `values` and its interval (Student's t), from the means of groups.
 
     Args:
       values: float [Q].
       groups: int [Q], the batch that each comes from. Batches hold different pictures, so their means are independent,
         whatever the questions about one picture have in common.
+      confidence: of the interval.
     """
     from scipy.stats import t
 
@@ -27,7 +31,7 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, tuple[
     error = math.sqrt(
         float(np.sum((counts / counts.mean()) ** 2 * (means - mean) ** 2)) / (len(names) - 1) / len(names)
     )
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(names) - 1)) * error
+    half = float(t.ppf((1 + confidence) / 2, len(names) - 1)) * error
     return mean, (mean - half, mean + half)
 
 
