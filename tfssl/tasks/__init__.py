@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from tfssl.errors import UserError
 from tfssl.settings import parse_call, split_list, unknown
 from tfssl.task import PretextTask
+from tfssl.tasks.colorization import Colorization
 from tfssl.tasks.inpainting import Inpainting
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
 
-TASKS: dict[str, type[PretextTask]] = {task.name: task for task in (Inpainting, RelativePosition, Rotation)}
+TASKS: dict[str, type[PretextTask]] = {
+    task.name: task for task in (Colorization, Inpainting, RelativePosition, Rotation)
+}
 
 
 def parse_tasks(tasks: "str | PretextTask | Sequence[str | PretextTask]") -> list[PretextTask]:

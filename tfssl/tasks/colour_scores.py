@@ -1,0 +1,111 @@
+"""Losses and metrics of colorization. Answers are a and b, whole numbers [B, h, w, 2]."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.tasks import colour_bins
+
+SCALE = 110.0
+"""What a and b are divided by where a network predicts them themselves."""
+
+
+class SoftBins(keras.losses.Loss):
+    """Cross-entropy against the soft encoding of the colour, rare colours counting more: [B, h, w].
+
+    The soft encoding is looked up here, by 10 bins a pixel: handed over as all Q numbers a pixel it would be the
+    largest tensor of a step.
+    """
+
+    def __init__(self, grid: int, neighbours: int, sigma: float, weights: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.grid, self.neighbours, self.sigma, self.weights = grid, neighbours, sigma, weights
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        tables = colour_bins.tables(self.grid, self.neighbours, self.sigma)
+        place = colour_bins.place(y_true)
+        nearest = tf.gather(tf.constant(tables.neighbours), place)
+        shares = tf.gather(tf.constant(tables.shares), place)
+        of_answer = tf.reduce_sum(shares * tf.gather(y_pred, nearest, batch_dims=3), -1)
+        loss = tf.reduce_logsumexp(y_pred, -1) - of_answer
+        return loss if self.weights is None else loss * tf.gather(tf.constant(self.weights), nearest[..., 0])
+
+
+class SquaredColour(keras.losses.Loss):
+    """Squared distance in ab, in units of `SCALE`, with what a code costs where there is one: [B, h, w].
+
+    Args:
+      codes: K of a conditional variational autoencoder; the prediction is then a and b, the means and the logarithms
+        of the variances of the code: [B, h, w, 2 + 2 K].
+      beta: what the divergence of a picture's code from the standard normal distribution counts, in nats.
+    """
+
+    def __init__(self, codes: int = 0, beta: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.codes, self.beta = codes, beta
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        loss = tf.reduce_sum(tf.square(y_pred[..., :2] - y_true / SCALE), -1)
+        if not self.codes:
+            return loss
+        mean, log_variance = tf.split(y_pred[..., 2:], 2, -1)
+        divergence = tf.reduce_sum(tf.square(mean) + tf.exp(log_variance) - 1 - log_variance, -1) / 2
+        return loss + self.beta * divergence
+
+
+class PictureMean(keras.metrics.Mean):
+    """The mean over pictures of a figure that each has: sums and counts only. Pictures of weight 0 do not count."""
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        weight = None if sample_weight is None else tf.reshape(sample_weight, [-1])
+        super().update_state(self.values(y_true, y_pred), weight)
+
+    def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """float32 [B]."""
+        raise NotImplementedError
+
+
+class BinAccuracy(PictureMean):
+    """Part of the pixels whose nearest bin is predicted; each pixel counts alike."""
+
+    def __init__(self, grid: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.grid = grid
+
+    def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        right = tf.argmax(y_pred, -1, tf.int32) == colour_bins.nearest_bin(y_true, self.grid)
+        return tf.reduce_mean(tf.cast(right, tf.float32), [1, 2])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"grid": self.grid}
+
+
+class ColourError(PictureMean):
+    """Root of the mean squared error of a and b, in units of ab, over all pixels and both.
+
+    Args:
+      grid: distance of bins; 0 where the prediction is a and b themselves, in units of `SCALE`, in its first channels.
+      temperature: of the annealed mean over bins.
+    """
+
+    def __init__(self, grid: int = 0, temperature: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.grid, self.temperature = grid, temperature
+
+    def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        errors = predicted_ab(y_pred, self.grid, self.temperature) - tf.cast(y_true, tf.float32)
+        return tf.reduce_mean(tf.square(errors), [1, 2, 3])
+
+    def result(self) -> tf.Tensor:
+        return tf.sqrt(super().result())
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"grid": self.grid, "temperature": self.temperature}
+
+
+def predicted_ab(prediction: tf.Tensor, grid: int, temperature: float) -> tf.Tensor:
+    """What a head gives -> a and b, float32 [..., 2]; arguments as of `ColourError`."""
+    if grid:
+        return colour_bins.annealed_mean(prediction, grid, temperature)
+    return tf.cast(prediction[..., :2], tf.float32) * SCALE
