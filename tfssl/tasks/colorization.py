@@ -38,20 +38,31 @@ class Colorization(PretextTask):
 
     With loss="regression" it gives a and b, by their squared error: the mean of all answers, which is greyish.
 
+    With diverse=K it gives a and b as well, but a code of K numbers decides between the possible colourings: a
+    conditional variational autoencoder over ab (Deshpande et al. 2017, arXiv 1612.01958; there K is 64, the code is
+    drawn by a network of its own, and ab goes through a fixed basis; here codes are drawn from the normal
+    distribution). While it learns, the code comes from the true ab, which is a part of the puzzle for this; afterwards
+    it is drawn: `draws`. So accuracy in training tells how well a code describes a picture, not how well the trunk
+    guesses, and the trunk is asked for less than by the other two.
+
     Pictures in which no a or b is beyond `grey` have nothing to tell and get weight 0.
 
-    Puzzle: uint8 [B, S, S, 1], L * 255 / 100.
+    Puzzle: uint8 [B, S, S, 1], L * 255 / 100. With diverse=K a dict: "lightness", that; "reference", int8, the answer;
+      "noise" float32 [B, K], standard normal; "draw" float32 [B, 1], 0, or 1 to take the noise for the code.
     Answer: int8 [B, S / 4, S / 4, 2], a and b of the mean of 4 x 4 pixels, rounded. S / 4 is rounded up.
     Weight: float32 [B, 1, 1], 0 for grey pictures.
     Head: L, standardised and three times side by side, through the body of the trunk; a decoder of at most 128 channels
       that doubles the map until it has a quarter of the size; a 1 x 1 convolution. float32 [B, S / 4, S / 4, Q], Q =
-      261 with a grid of 10, or [B, S / 4, S / 4, 2] in units of 110.
+      261 with a grid of 10, or [B, S / 4, S / 4, 2], a and b in units of 25. With diverse=K the code's means and
+      logarithms of variances stand behind a and b at each place, [B, S / 4, S / 4, 2 + 2 K].
 
     Attributes:
       loss: "classification" or "regression". Called, it gives the loss of the contract, which has this name too.
       neighbours, sigma: how many bins a colour is divided among, and the deviation of that Gaussian in units of ab.
       rebalance: part of the uniform distribution in the statistics that weights come from; 1 counts all colours alike.
       temperature: of the annealed mean.
+      diverse: K, numbers of the code; 0 for none. It replaces the loss.
+      beta: with diverse, what a nat of the code counts beside the mean squared error of a picture.
       grey: in units of ab.
       shares: how common each bin is, as `prepared` found it.
     """
@@ -61,6 +72,8 @@ class Colorization(PretextTask):
     sigma: float = 5.0
     rebalance: float = 0.5
     temperature: float = 0.38
+    diverse: int = 0
+    beta: float = 0.01
     grey: float = 5.0
     shares: tuple[float, ...] = learned_field()
     name: ClassVar[str] = "colorization"
@@ -76,6 +89,10 @@ class Colorization(PretextTask):
                 raise UserError(f"colorization: {setting}={getattr(self, setting)} is given, expected more than 0")
         if not 0 < self.rebalance <= 1:
             raise UserError(f"colorization: rebalance={self.rebalance} is given, expected above 0, at most 1")
+        if self.diverse < 0:
+            raise UserError(f"colorization: diverse={self.diverse} is given, expected 0, or the numbers of a code")
+        if not 0 < self.beta < float("inf"):
+            raise UserError(f"colorization: beta={self.beta} is given, expected more than 0")
         if not 0 <= self.grey < 100:
             raise UserError(f"colorization: grey={self.grey} is given, expected 0 to below 100, in units of ab")
         object.__setattr__(self, "loss", LossName(self.loss, self._loss))
@@ -83,7 +100,7 @@ class Colorization(PretextTask):
     @property
     def grid(self) -> int:
         """Distance of the bins that the head tells apart, in units of ab; 0 where it gives a and b themselves."""
-        return GRID if self.loss == "classification" else 0
+        return GRID if self.loss == "classification" and not self.diverse else 0
 
     def prepared(self, source: "Source") -> Self:
         if self.shares or not self.grid:
@@ -101,9 +118,34 @@ class Colorization(PretextTask):
         return dataclasses.replace(self, shares=tuple(float(f"{share:.6g}") for share in shares))
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
-        images = geometry.flip_some(batch["image"], seed)
-        ab = colour.quarter_ab(images)
-        return colour.lightness(images), ab, self._weights(ab)
+        flip_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
+        images = geometry.flip_some(batch["image"], flip_seed)
+        puzzle, ab = colour.lightness(images), colour.quarter_ab(images)
+        if self.diverse:
+            count = images.shape[0]
+            noise = tf.random.stateless_normal([count, self.diverse], noise_seed)
+            puzzle = {"lightness": puzzle, "reference": ab, "noise": noise, "draw": tf.zeros([count, 1])}
+        return puzzle, ab, self._weights(ab)
+
+    def draws(self, puzzle: Any, seed: int) -> Any:
+        """A puzzle, or the lightness alone, that asks for a colouring by a code drawn by a seed, not by the true one.
+
+        Args:
+          puzzle: as `puzzles` makes it, or uint8 [B, H, W, 1].
+          seed: other seeds draw other codes. Without a code there is one colouring only, and it changes nothing.
+        """
+        lightness = _lightness(puzzle)
+        if not self.diverse:
+            return lightness
+        count, height, width = lightness.shape[:3]
+        # One code for all rows: the frames of a film then go together.
+        noise = tf.random.stateless_normal([1, self.diverse], [seed, 0])
+        return {
+            "lightness": lightness,
+            "reference": tf.zeros([count, colour.quarter(height), colour.quarter(width), 2], tf.int8),
+            "noise": tf.tile(noise, [count, 1]),
+            "draw": tf.ones([count, 1]),
+        }
 
     def _weights(self, ab: tf.Tensor) -> tf.Tensor:
         """float32 [B, 1, 1]: 0 for grey pictures."""
@@ -111,47 +153,60 @@ class Colorization(PretextTask):
         return tf.cast(tf.cast(strongest, tf.float32) > self.grey, tf.float32)[:, None, None]
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
-        trunk = encoders["image"]
-        x = colour_head.upsampled(trunk.body(colour_head.seen(puzzle)), puzzle, trunk)
+        trunk, lightness = encoders["image"], _lightness(puzzle)
+        x = trunk.body(colour_head.seen(lightness))
+        if self.diverse:
+            x, numbers = colour_head.with_code(x, puzzle, self.diverse)
+        x = colour_head.upsampled(x, lightness, trunk)
         outputs = len(colour.gamut_bins(self.grid)) if self.grid else 2
-        return keras.layers.Conv2D(outputs, 1, dtype="float32", name="colorization_colours")(x)
+        x = keras.layers.Conv2D(outputs, 1, dtype="float32", name="colorization_colours")(x)
+        return (
+            colour_head.BesideEachPlace(dtype="float32", name="colorization_all")([x, numbers]) if self.diverse else x
+        )
 
     def _loss(self) -> keras.losses.Loss:
         if not self.grid:
-            return colour_scores.SquaredColour()
+            return colour_scores.SquaredColour(self.diverse, self.beta)
         shares = np.asarray(self.shares)
         weights = colour_bins.rebalancing(shares, self.rebalance) if self.shares else None
         return colour_scores.SoftBins(self.grid, self.neighbours, self.sigma, weights)
 
     def metrics(self) -> list[keras.metrics.Metric]:
         error = colour_scores.ColourError(self.grid, self.temperature, name="ab_rmse")
-        return [colour_scores.BinAccuracy(self.grid, name="accuracy"), error] if self.grid else [error]
+        if self.grid:
+            return [colour_scores.BinAccuracy(self.grid, name="accuracy"), error]
+        return [error, colour_scores.CodeDivergence(name="nats")] if self.diverse else [error]
 
     def ab(self, prediction: Any) -> np.ndarray:
         """What the head gives [..., h, w, c] -> a and b as a picture shows them, float32 [..., h, w, 2]."""
         return colour_scores.predicted_ab(tf.convert_to_tensor(prediction), self.grid, self.temperature).numpy()
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
-        size = puzzle.shape[1]
-        return Pieces(coloured(puzzle, answer)[:, None], np.array([[0, 0, size, size]]))
+        lightness = _lightness(puzzle)
+        size = lightness.shape[1]
+        return Pieces(coloured(lightness, answer)[:, None], np.array([[0, 0, size, size]]))
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
+        """As in `PretextTask`. The prediction may also be a list, of several colourings that `draws` asked for."""
         from matplotlib.figure import Figure
 
-        rows = min(count, len(puzzle))
-        puzzle, answer = np.asarray(puzzle)[:rows], np.asarray(answer)[:rows]
-        columns = {"grey": coloured(puzzle, np.zeros_like(answer)), "picture": coloured(puzzle, answer)}
-        if prediction is not None:
-            guess = self.ab(np.asarray(prediction)[:rows])
-            columns["coloured"] = coloured(puzzle, guess)
+        rows = min(count, len(answer))
+        lightness, answer = np.asarray(_lightness(puzzle))[:rows], np.asarray(answer)[:rows]
+        columns = {"grey": coloured(lightness, np.zeros_like(answer)), "picture": coloured(lightness, answer)}
+        several = isinstance(prediction, (list, tuple))
+        guesses = (
+            [] if prediction is None else [self.ab(each[:rows]) for each in (prediction if several else [prediction])]
+        )
+        names = [f"draw {number + 1}" for number in range(len(guesses))] if several else ["coloured"]
+        columns |= {name: coloured(lightness, guess) for name, guess in zip(names, guesses, strict=False)}
         figure = Figure(figsize=(1.6 * len(columns), 1.65 * rows), layout="constrained")
         for row, line in enumerate(figure.subplots(rows, len(columns), squeeze=False)):
             for axes, (title, images) in zip(line, columns.items(), strict=True):
                 axes.imshow(images[row])
                 axes.set_axis_off()
                 axes.set_title("" if row else title, fontsize=9)
-            if prediction is not None:
-                error = np.sqrt(np.mean((guess[row] - answer[row].astype(np.float32)) ** 2))
+            if len(guesses) == 1:
+                error = np.sqrt(np.mean((guesses[0][row] - answer[row].astype(np.float32)) ** 2))
                 line[-1].set_title(f"coloured, off by {error:.0f}", fontsize=9)
         return figure
 
@@ -166,6 +221,10 @@ class LossName(str):
 
     def __call__(self) -> keras.losses.Loss:
         return self.make()
+
+
+def _lightness(puzzle: Any) -> Any:
+    return puzzle["lightness"] if isinstance(puzzle, dict) else puzzle
 
 
 def coloured(lightness: Any, ab: Any) -> np.ndarray:

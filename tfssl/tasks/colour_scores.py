@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfssl.tasks import colour_bins
 
-SCALE = 110.0
-"""What a and b are divided by where a network predicts them themselves."""
+SCALE = 25.0
+"""What a and b are divided by where a network predicts them themselves: about their deviation in photos, so that losses
+are about 1 and the learning rates of other tasks fit."""
 
 
 class SoftBins(keras.losses.Loss):
@@ -37,7 +38,7 @@ class SquaredColour(keras.losses.Loss):
 
     Args:
       codes: K of a conditional variational autoencoder; the prediction is then a and b, the means and the logarithms
-        of the variances of the code: [B, h, w, 2 + 2 K].
+        of the variances of the code, the same at each place: [B, h, w, 2 + 2 K].
       beta: what the divergence of a picture's code from the standard normal distribution counts, in nats.
     """
 
@@ -47,11 +48,13 @@ class SquaredColour(keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         loss = tf.reduce_sum(tf.square(y_pred[..., :2] - y_true / SCALE), -1)
-        if not self.codes:
-            return loss
-        mean, log_variance = tf.split(y_pred[..., 2:], 2, -1)
-        divergence = tf.reduce_sum(tf.square(mean) + tf.exp(log_variance) - 1 - log_variance, -1) / 2
-        return loss + self.beta * divergence
+        return loss + self.beta * divergence(y_pred)[:, None, None] if self.codes else loss
+
+
+def divergence(prediction: tf.Tensor) -> tf.Tensor:
+    """Of the codes in a prediction [B, h, w, 2 + 2 K] from the standard normal distribution, in nats: float32 [B]."""
+    mean, log_variance = tf.split(tf.cast(prediction[:, 0, 0, 2:], tf.float32), 2, -1)
+    return tf.reduce_sum(tf.square(mean) + tf.exp(log_variance) - 1 - log_variance, -1) / 2
 
 
 class PictureMean(keras.metrics.Mean):
@@ -102,6 +105,13 @@ class ColourError(PictureMean):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"grid": self.grid, "temperature": self.temperature}
+
+
+class CodeDivergence(PictureMean):
+    """Nats that a picture's code says of its colours, mean over pictures. Near 0 the code is not used."""
+
+    def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return divergence(y_pred)
 
 
 def predicted_ab(prediction: tf.Tensor, grid: int, temperature: float) -> tf.Tensor:
