@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfssl.auditing import statistics
-from tfssl.auditing.pieces import put_right, seen_by_place
+from tfssl.auditing.pieces import is_cut, put_right, seen_by_place
 from tfssl.auditing.results import LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
 from tfssl.task import PretextTask
@@ -28,7 +28,7 @@ def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
     values, places, groups = [], [], []
     for group, batch in enumerate(made):
         pieces = put_right(task, batch)
-        if pieces is None or len(pieces.boxes) < 2:
+        if pieces is None or not is_cut(pieces):
             return Probe(task=str(task), name=NAME, verdict=NONE, note="the task has no patches")
         pixels, places_seen = seen_by_place(task, batch, pieces)
         top, left, tall, wide = pieces.boxes[places_seen].T

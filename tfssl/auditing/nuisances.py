@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+WIDEST = 8  # lines of a mirrored edge that are looked for
 PERIODS = (8, 3, 5)  # JPEG codes blocks of 8 pixels; resizing to 3/4 or 4/5 repeats after 3 or 5 (8 holds 2 and 4)
 
 
@@ -15,6 +16,7 @@ def features(parts: np.ndarray) -> dict[str, np.ndarray]:
     "noise level", "noise directions": what a Laplacian leaves (Immerkaer 1996); how it differs between rows and columns
     and between halves.
     "block phase": how much larger the steps at each offset of a grid of 8 (3, 5) pixels are than those beside them.
+    "mirrored edges": how many lines at each edge mirror those further in, exactly, as a reflected border does.
     "sharpness level", "sharpness directions": energy of steps over 1, 2 and 4 pixels, and rows against columns.
     """
     flat = parts.reshape(-1, *parts.shape[2:]).astype(np.float32)
@@ -72,6 +74,19 @@ def _block_phase(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
     return np.stack(found, 1)
 
 
+def _mirrored_edges(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    del flat
+    found = []
+    for lines in (grey, grey[:, ::-1], grey.swapaxes(1, 2), grey.swapaxes(1, 2)[:, ::-1]):
+        widths = np.zeros(len(lines), np.float32)
+        for axis in range(2, min(WIDEST, (lines.shape[1] - 1) // 2) + 1):  # one line alone may be alike by chance
+            differences = np.abs(lines[:, :axis] - lines[:, 2 * axis : axis : -1]).mean((1, 2))
+            contents = np.abs(lines[:, :axis] - lines[:, axis : axis + 1]).mean((1, 2))
+            widths[(differences < 0.25) & (contents > 2)] = axis
+        found.append(widths)
+    return np.stack(found, 1)
+
+
 def _energies(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lags = [lag for lag in (1, 2, 4) if lag < min(grey.shape[1:])]
     down = [_log(np.square(grey[:, lag:] - grey[:, :-lag]).mean((1, 2))) for lag in lags]
@@ -102,8 +117,12 @@ NUISANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "noise level": _noise_level,
     "noise directions": _noise_directions,
     "block phase": _block_phase,
+    "mirrored edges": _mirrored_edges,
     "sharpness level": _sharpness_level,
     "sharpness directions": _sharpness_directions,
 }
+ARTEFACTS = ("block phase", "mirrored edges")
+"""What no scene shows: they come from a file format, from resizing, or from a border."""
+
 LEVELS = ("mean colours", "noise level", "sharpness level")
 """The same for a picture however it is turned and mirrored."""

@@ -29,6 +29,11 @@ def put_right(task: PretextTask, made: Made) -> Pieces | None:
     return None if pieces is None else Pieces(np.asarray(pieces.pixels), np.asarray(pieces.boxes))
 
 
+def is_cut(pieces: Pieces | None) -> bool:
+    """Whether the pieces come from places that differ, as patches do and turned pictures do not."""
+    return pieces is not None and len(np.unique(pieces.boxes, axis=0)) > 1
+
+
 def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
     """Whether pieces are found in their source, and how large the step between facing edges is."""
     name = "undone, it is the source"
@@ -44,7 +49,7 @@ def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
         shares.append(found_in(made.images, pieces))
         controls.append(found_in(np.roll(made.images, 1, 0), pieces))
         pictures += len(made.images)
-    share, control = float(np.nanmean(np.concatenate(shares))), float(np.nanmean(np.concatenate(controls)))
+    share, control = (_mean(np.concatenate(each)) for each in (shares, controls))
     verdict = OK if share >= ENOUGH else FAULT
     note = "share of pieces found in their box, beside that in another picture"
     found = [Probe(task=str(task), name=name, verdict=verdict, found=share, chance=control, note=note)]
@@ -79,6 +84,12 @@ def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.nda
 def _standardised(values: np.ndarray) -> np.ndarray:
     values = values - values.mean((2, 3), keepdims=True)
     return values / (np.sqrt(np.square(values).mean((2, 3), keepdims=True)) + 1e-3)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of those that are not NaN; 1 where all pieces are flat, as nothing speaks against them."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else 1.0
 
 
 def found_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:

@@ -7,8 +7,9 @@ tells something of where it lay (sky above), even a photo's noise has directions
   chance; above it is a LEAK, as only the task itself can have put it there: a resize after turning, sharpening of one
   part, brightness drawn with the seed of the answer.
 - Pictures as they are. Whatever is the same in a picture however turned (colours, noise level, sharpness) must be at
-  chance in tasks that show a whole picture, and the phase of JPEG's blocks must be in all tasks: above it is a LEAK,
-  which may come with the pictures. Everything else is content: the figure is printed, and no verdict given.
+  chance in tasks that show a whole picture. What no scene shows (the phase of JPEG's blocks, mirrored edges) must be at
+  chance in all tasks. Above it is a LEAK, which may come with the pictures or with their crops. Everything else is
+  content: the figure is printed, and no verdict given.
 
 Questions about one picture, and about one batch, are never both in the training part and in the tested part.
 """
@@ -19,7 +20,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfssl.auditing import nuisances, statistics
-from tfssl.auditing.pieces import put_right, seen_by_place
+from tfssl.auditing.pieces import is_cut, put_right, seen_by_place
 from tfssl.auditing.results import CONTENT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
 from tfssl.task import PretextTask
@@ -72,7 +73,7 @@ def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Ma
         values, places, groups = [], [], []
         for group, batch in enumerate(made):
             pieces = put_right(task, batch)
-            if pieces is None or len(pieces.boxes) < 2 or task.choices == len(pieces.boxes):
+            if pieces is None or not is_cut(pieces):
                 return []
             pixels, where = seen_by_place(task, batch, pieces)
             values.append(np.concatenate(list(nuisances.features(pixels[:, None]).values()), 2))
@@ -98,7 +99,7 @@ def _probe(
     surely = statistics.mean_interval(found, groups, statistics.SURE)[1][0]
     choices = len(np.unique(right))
     chance = 1 / choices
-    may_tell = not is_neutral and name != "block phase" and not (parts == 1 and name in nuisances.LEVELS)
+    may_tell = not is_neutral and name not in nuisances.ARTEFACTS and not (parts == 1 and name in nuisances.LEVELS)
     verdict = OK
     if bounds[0] > chance + 1e-9 and may_tell:
         verdict = CONTENT
@@ -137,7 +138,9 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
         scaled = np.clip((values - centre) / np.where(scale > 1e-4, scale, np.inf), -5, 5)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a rough optimum tells as much
-            model = LogisticRegression(C=0.1, max_iter=60, class_weight="balanced").fit(scaled[train], right[train])
+            model = LogisticRegression(C=0.1, max_iter=60, tol=1e-3, class_weight="balanced").fit(
+                scaled[train], right[train]
+            )
         found[test] = model.predict(scaled[test]) == right[test]
     counts = np.bincount(right)
     return found * len(right) / (np.count_nonzero(counts) * counts[right])
