@@ -25,6 +25,7 @@ SHRINK = 4
 DARK = 0.008856  # below it, the cube root of Lab is a straight line
 SLOPE, OFFSET = 7.787, 16 / 116
 DEGREE = 10
+BISECTIONS = 8
 
 
 def quarter(size: int) -> int:
@@ -46,20 +47,46 @@ def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
 
 
 def lab_to_rgb(lab: tf.Tensor) -> tf.Tensor:
-    """Lab float [..., 3] -> sRGB, uint8 [..., 3]. What sRGB cannot show is cut off, each channel at its limit."""
-    lightness, a, b = tf.unstack(tf.cast(lab, tf.float32), axis=-1)
-    y = (lightness + 16) / 116
-    roots = (y + a / 500, y, y - b / 200)
-    edge = SLOPE * DARK + OFFSET
-    xyz = [
-        tf.where(root > edge, root**3, (root - OFFSET) / SLOPE) * white
-        for root, white in zip(roots, WHITE, strict=True)
-    ]
-    back = np.linalg.inv(np.array(XYZ))
-    linear = tf.stack([sum(float(f) * part for f, part in zip(row, xyz, strict=True)) for row in back], -1)
+    """Lab float [..., 3] -> sRGB, uint8 [..., 3].
+
+    A colour that sRGB cannot show is made greyer until it can: its lightness and hue stay, so that a grey picture keeps
+    its own lightness whatever colours it is given. L is limited to 0 to 100.
+    """
+    flat = tf.reshape(tf.cast(lab, tf.float32), [-1, 3])
+    flat = tf.concat([tf.clip_by_value(flat[:, :1], 0.0, 100.0), flat[:, 1:]], 1)
+    linear = _linear(flat)
+    outside = tf.where(~_shows(linear))
+
+    def greyer() -> tf.Tensor:
+        return tf.tensor_scatter_nd_update(linear, outside, _greyer(tf.gather_nd(flat, outside)))
+
+    linear = tf.clip_by_value(tf.cond(tf.size(outside) > 0, greyer, lambda: linear), 0.0, 1.0)
     bright = 1.055 * tf.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
     levels = tf.where(linear > 0.0031308, bright, linear * 12.92)
-    return tf.cast(tf.round(255 * tf.clip_by_value(levels, 0.0, 1.0)), tf.uint8)
+    return tf.reshape(tf.cast(tf.round(255 * levels), tf.uint8), tf.shape(lab))
+
+
+def _linear(lab: tf.Tensor) -> tf.Tensor:
+    """Lab [N, 3] -> linear red, green and blue, 0 to 1 where sRGB can show them: float32 [N, 3]."""
+    y = (lab[:, 0] + 16) / 116
+    roots = tf.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], -1)
+    parts = tf.where(roots > SLOPE * DARK + OFFSET, roots**3, (roots - OFFSET) / SLOPE)
+    return tf.matmul(parts, tf.constant((np.linalg.inv(XYZ) * WHITE).T, tf.float32))
+
+
+def _shows(linear: tf.Tensor) -> tf.Tensor:
+    """bool [N]: whether sRGB can show a colour, but for a third of a level."""
+    return tf.reduce_all((linear > -1e-4) & (linear < 1 + 1e-4), 1)
+
+
+def _greyer(lab: tf.Tensor) -> tf.Tensor:
+    """Colours that sRGB cannot show -> the nearest of their lightness and hue that it can, as `_linear` gives them."""
+    shown, not_shown = tf.zeros_like(lab[:, :1]), tf.ones_like(lab[:, :1])
+    for _ in range(BISECTIONS):
+        middle = (shown + not_shown) / 2
+        fits = _shows(_linear(tf.concat([lab[:, :1], middle * lab[:, 1:]], 1)))[:, None]
+        shown, not_shown = tf.where(fits, middle, shown), tf.where(fits, not_shown, middle)
+    return _linear(tf.concat([lab[:, :1], shown * lab[:, 1:]], 1))
 
 
 @tf.function(jit_compile=True, autograph=False)

@@ -20,6 +20,7 @@ if not (Path(__file__).parent / "pipelines").is_dir():
 if TYPE_CHECKING:
     from tfssl.auditing import audit
     from tfssl.bench import bench_pipeline
+    from tfssl.colorizing import colorize
     from tfssl.embedding import embed
     from tfssl.errors import UserError
     from tfssl.evaluation import evaluate
@@ -41,6 +42,7 @@ _HOMES = {
     "audit": "tfssl.auditing",
     "bench_pipeline": "tfssl.bench",
     "check": "tfssl.export.check",
+    "colorize": "tfssl.colorizing",
     "compare": "tfssl.studies",
     "embed": "tfssl.embedding",
     "evaluate": "tfssl.evaluation",
@@ -63,6 +65,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "colorize",
     "inpaint",
 ]
 __all__ += ["load_run", "pretrain", "puzzles", "show", "sweep"]

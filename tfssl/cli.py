@@ -202,6 +202,21 @@ def inpaint(as_json: bool, **arguments: Any) -> None:
 
 
 @cli.command()
+@click.argument("run")
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--to", required=True, help="Folder for the coloured pictures, as PNG, and films, as MP4.")
+@click.option("--draws", default=1, show_default=True, help="Colourings of each; for runs of colorization(diverse=K).")
+@click.option("--temperature", type=float, help="Lower is more colourful; the task's own, 0.38, where not given.")
+@JSON
+def colorize(as_json: bool, **arguments: Any) -> None:
+    """Colour grey pictures and films at their own size by a run's colorization; their lightness stays.
+
+    PICTURES are files and folders, of any size; films need the extra 'films'.
+    """
+    _run(as_json, lambda: tfssl.colorize(**arguments))
+
+
+@cli.command()
 @click.argument("data")
 @click.option("--tasks", required=True, help="Variants, as 'jigsaw(classes={4,16,64})'.")
 @click.option("--every", type=int, help="Steps between probes of a run; at the end only.")

@@ -1,0 +1,244 @@
+"""`colorize`: colours whole grey pictures and films with a run's network, and leaves their lightness as it was."""
+
+import contextlib
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl import runs
+from tfssl.errors import UserError
+from tfssl.pipelines import colour, films, whole
+from tfssl.pipelines.sources import ENDINGS
+from tfssl.runs import Run, load_run
+from tfssl.tasks.colorization import Colorization
+
+STEP = 32
+"""Pixels. Sides of what the network sees are multiples of it, so that every trunk's map fits exactly."""
+
+LARGEST = 16
+"""How many times the area of the run's own crops the network sees at most: pictures of 1 : 16 and longer shrink."""
+
+BAND = 2**20  # pixels that are coloured at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Colorized:
+    """What `colorize` wrote.
+
+    Attributes:
+      files: picture or film -> what was made of it, a file for each draw.
+      broken: what could not be read: name -> what is wrong.
+    """
+
+    files: dict[str, list[str]]
+    broken: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints."""
+        return {"count": len(self.files), "files": self.files, "broken": self.broken}
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {', '.join(paths)}" for name, paths in self.files.items()]
+        return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
+
+
+def colorize(
+    run: str | Path | Run,
+    pictures: str | Path | Iterable[str | Path],
+    to: str | Path,
+    *,
+    draws: int = 1,
+    temperature: float | None = None,
+    verbose: int = 1,
+) -> Colorized:
+    """Colours grey pictures, old photographs say, and films frame by frame, at their own size.
+
+    The network sees the lightness, its short side as long as the run's crops, and tells a and b at a quarter of that,
+    which are made larger bilinearly. Colours that a picture has are not looked at. Pictures are turned upright.
+
+    Args:
+      run: a run that was trained on colorization.
+      pictures: files and folders, of any size and depth.
+      to: folder for the results, in folders as they were found: PNG, and MP4 (H.264) of films, with their sound.
+      draws: how many colourings of each, named old-1.png, old-2.png; more than one for runs with diverse=K only.
+      temperature: of the annealed mean, for runs with loss="classification"; lower is more colourful and patchy.
+      verbose: 1 a progress bar on standard error, 0 nothing.
+
+    Raises:
+      UserError: no run, or one without colorization; draws or a temperature that it does not know; no pictures, or none
+        that can be read; one that would be overwritten; a file that cannot be written; a film without PyAV.
+    """
+    run = load_run(run)
+    task = _task(run, draws, temperature)
+    listed = _listed([pictures] if isinstance(pictures, (str, Path)) else list(pictures))
+    jobs = [
+        (picture, number, _target(Path(to), picture, number, draws)) for picture in listed for number in range(draws)
+    ]
+    inputs = {picture.path.resolve() for picture in listed}
+    for picture, _, target in jobs:
+        if target.resolve() in inputs:
+            raise UserError(f"{picture.path} would be overwritten; choose another folder for --to")
+    painter = Colourer(run, task)
+    files: dict[str, list[str]] = {}
+    broken: dict[str, str] = {}
+    with contextlib.redirect_stdout(sys.stderr):
+        bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="picture")
+        for picture, number, target in jobs:
+            if str(picture.path) not in broken:
+                try:
+                    _colour(picture.path, target, lambda image, number=number: painter(image, number), verbose)
+                    files.setdefault(str(picture.path), []).append(str(target))
+                except _BrokenFileError as problem:
+                    broken[str(picture.path)] = str(problem)
+            bar.add(1)
+    if not files:
+        name, reason = next(iter(broken.items()))
+        raise UserError(f"none of {len(listed)} pictures can be coloured; the first: {name} {reason}")
+    return Colorized(files, broken)
+
+
+class Colourer:
+    """The network of a run on pictures of any size."""
+
+    def __init__(self, run: Run, task: Colorization):
+        self._task = task
+        self._size = int(run.settings["size"])
+        side = run.random_trunk().body.inputs[0].shape[1]  # of a model of one's own that has a size
+        self._is_fixed = side is not None
+        spec = task.draws(tf.zeros([1, self._size, self._size, 1], tf.uint8), 0)
+        if isinstance(spec, dict):
+            inputs = {key: self._input(key, part) for key, part in spec.items()}
+        else:
+            inputs = self._input("colorization", spec)
+        solver = run.solver("colorization", inputs)
+        self._predict = tf.function(lambda puzzle: solver(puzzle, training=False), reduce_retracing=True)
+
+    def _input(self, name: str, tensor: tf.Tensor) -> keras.KerasTensor:
+        shape = tuple(tensor.shape[1:])
+        if len(shape) == 3 and not self._is_fixed:
+            shape = (None, None, shape[2])
+        return keras.Input(shape, dtype=tensor.dtype.name, name=name)
+
+    def __call__(self, image: np.ndarray, draw: int = 0) -> np.ndarray:
+        """uint8 [H, W, 3] -> coloured; the lightness of each pixel stays as far as 8 bits can tell it."""
+        height, width = image.shape[:2]
+        sides = (self._size, self._size) if self._is_fixed else seen_sides(height, width, self._size)
+        lightness = np.concatenate([colour.rgb_to_lab(band)[..., :1].numpy() for band in _bands(image)])
+        seen = tf.image.resize(lightness, sides, antialias=True)
+        seen = tf.cast(tf.clip_by_value(seen * 2.55, 0, 255) + 0.5, tf.uint8)[None]
+        ab = self._task.ab(self._predict(self._task.draws(seen, draw)))[0]
+        ab = _stretched(ab, width, 1)
+        rows = max(1, BAND // width)
+        bands = []
+        for start in range(0, height, rows):
+            part = lightness[start : start + rows]
+            large = _stretched(ab, height, 0, range(start, start + len(part)))
+            bands.append(colour.lab_to_rgb(np.concatenate([part, large], -1)).numpy())
+        return np.concatenate(bands)
+
+
+def seen_sides(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width, multiples of 32 pixels, at which a network of crops of `size` sees a picture."""
+    scale = size / min(height, width)
+    scale = min(scale, math.sqrt(LARGEST * size * size / (height * width)))
+    return tuple(max(STEP, STEP * round(side * scale / STEP)) for side in (height, width))  # type: ignore[return-value]
+
+
+def _bands(image: np.ndarray) -> list[np.ndarray]:
+    rows = max(1, BAND // image.shape[1])
+    return [image[start : start + rows] for start in range(0, len(image), rows)]
+
+
+def _stretched(values: np.ndarray, length: int, axis: int, places: range | None = None) -> np.ndarray:
+    """Bilinear: float32 [h, w, C] with `length` places along an axis, or those of them that are given."""
+    source = values.shape[axis]
+    wanted = np.arange(length) if places is None else np.asarray(places)
+    place = np.clip((wanted + 0.5) * source / length - 0.5, 0, source - 1)
+    low = np.minimum(place.astype(int), max(source - 2, 0))
+    share = (place - low).astype(np.float32).reshape([-1, 1, 1] if axis == 0 else [1, -1, 1])
+    high = np.minimum(low + 1, source - 1)
+    return values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+
+
+def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
+    task = next((task for task in run.tasks() if isinstance(task, Colorization)), None)
+    if task is None:
+        raise UserError(f"the run in {run.folder} has no colorization, its tasks are: {run.settings['tasks']}")
+    if draws < 1:
+        raise UserError(f"--draws {draws} is given, expected at least 1")
+    if draws > 1 and not task.diverse:
+        raise UserError(
+            f"--draws {draws} is given, but {task} has one colouring of a picture; leave it out, or give a run of"
+            " colorization(diverse=16)"
+        )
+    if temperature is None:
+        return task
+    if not task.grid:
+        raise UserError(f"--temperature {temperature} is given, but {task} has no bins to take a mean of; leave it out")
+    if not 0 < temperature < math.inf:
+        raise UserError(f"--temperature {temperature} is given, expected more than 0, as 0.38")
+    return dataclasses.replace(task, temperature=temperature)
+
+
+def _listed(given: list[str | Path]) -> list[whole.Listed]:
+    """Pictures and films. Raises UserError where there is none, or something is not there."""
+    found, rest = [], []
+    for place in map(Path, given):
+        if not place.is_dir():
+            if films.is_film(place) and place.is_file():
+                found.append((place, Path(place.name)))
+            else:
+                rest.append(place)
+            continue
+        inside = [path for path in sorted(place.rglob("*")) if not path.name.startswith(".")]
+        found += [(path, path.relative_to(place)) for path in inside if films.is_film(path)]
+        if not found or any(path.suffix.lower() in ENDINGS for path in inside):
+            rest.append(place)
+    listed = [whole.Listed(path, name) for path, name in dict.fromkeys(found)]
+    return (whole.list_pictures(rest) if rest else []) + listed
+
+
+def _target(folder: Path, picture: whole.Listed, number: int, draws: int) -> Path:
+    path = folder / picture.name
+    if films.is_film(picture.path):
+        path = path.with_suffix(".mp4")
+    return path.with_stem(f"{path.stem}-{number + 1}") if draws > 1 else path
+
+
+class _BrokenFileError(Exception):
+    """A file that cannot be read; the message goes on from its name."""
+
+
+def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray], verbose: int) -> None:
+    try:
+        if films.is_film(path):
+            with runs.replacing(target) as temporary:
+                films.change(path, temporary, paint, _frame_bar(verbose))
+            return
+        painted = paint(whole.decode(path.read_bytes()))
+    except ValueError as problem:
+        if isinstance(problem, UserError):
+            raise
+        raise _BrokenFileError(str(problem)) from problem
+    except OSError as problem:
+        raise _BrokenFileError(f"cannot be read: {(problem.strerror or str(problem)).lower()}") from problem
+    with runs.replacing(target) as temporary:
+        temporary.write_bytes(tf.io.encode_png(painted).numpy())
+
+
+def _frame_bar(verbose: int) -> films.Progress:
+    bars: list[keras.utils.Progbar] = []
+
+    def progress(done: int, count: int | None) -> None:
+        if not bars:
+            bars.append(keras.utils.Progbar(count, verbose=verbose, unit_name="frame"))
+        bars[0].update(done)
+
+    return progress
