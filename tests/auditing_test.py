@@ -192,6 +192,9 @@ def test_pieces_are_found_in_their_own_box_only():
     one_channel[..., 1:] = np.random.default_rng(1).integers(0, 256, one_channel[..., 1:].shape)
     assert pieces.found_in(images, Pieces(one_channel, boxes)).all()
     assert pieces.facing(boxes) == [(0, 1, False)]
+    # Cells of two sizes: boxes overlap by some pixels.
+    overlapping = np.array([[0, 0, 26, 26], [0, 24, 26, 28], [24, 0, 28, 26], [24, 24, 28, 28]])
+    assert pieces.facing(overlapping) == [(0, 1, False), (0, 2, True), (1, 3, True), (2, 3, False)]
 
 
 def test_other_colours_have_the_same_luminance():
@@ -221,6 +224,27 @@ def test_table_and_json(source):
     other = results.Audit(probes=[leaky], data="photos", pictures=8, size=32)
     assert not other.ok
     assert str(other).endswith("1 probe found a leak or a fault")
+
+
+def test_what_a_head_is_given_beside_the_picture_is_named(source):
+    probe = next(p for p in found(source, "colorization(diverse=2)").probes if p.name == "hidden part changed")
+    assert probe.found == 0
+    assert probe.verdict == WEAK
+    assert "the head is given reference" in probe.note
+
+
+def test_command(capfd, monkeypatch):
+    from tfssl import cli, tasks
+
+    with pytest.raises(SystemExit) as done:
+        cli.main(["audit", "toy:images(count=48)", "--tasks", "inpainting", "--size", "32", "--json"])
+    assert done.value.code == 0
+    assert json.loads(capfd.readouterr().out)["ok"] is True
+    monkeypatch.setitem(tasks.TASKS, "rotation", leaky_tasks.WrongLabels)
+    with pytest.raises(SystemExit) as done:
+        cli.main(["audit", "toy:images(count=48)", "--size", "32"])
+    assert done.value.code == 1
+    assert "1 probe found a leak or a fault" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

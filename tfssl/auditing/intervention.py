@@ -24,7 +24,7 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     if task.choices is not None:
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the answer is a choice: see the nuisances")]
     puzzle, answer, _ = maker.graph(images, 0)
-    pictures = [tensor for tensor in tf.nest.flatten(puzzle) if tensor.ndim == 4]
+    pictures = list(_pictures(puzzle).values())
     if not pictures:
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the puzzle holds no picture")]
     if all(chroma(picture) == 0 for picture in pictures):
@@ -37,6 +37,19 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
         return [Probe(task=str(task), name=NAME, verdict=WEAK, found=share, note=note)]
     others = np.where(hidden, np.roll(images, 1, 0), images)
     return [_changed(maker, others, images, puzzle, answer, 0.0, f"the {hidden.mean():.0%} of pixels that it lacks")]
+
+
+def _parts(puzzle: Any) -> dict[str, np.ndarray]:
+    return puzzle if isinstance(puzzle, dict) else {"puzzle": puzzle}
+
+
+def _pictures(puzzle: Any) -> dict[str, np.ndarray]:
+    """What the trunk may see: uint8 [B, H, W, c]. A target that a head is given in training, say, is none."""
+    return {name: part for name, part in _parts(puzzle).items() if part.ndim == 4 and part.dtype == np.uint8}
+
+
+def _share(one: np.ndarray, other: np.ndarray, allowed: float) -> float:
+    return float((np.abs(one.astype(np.float64) - other.astype(np.float64)) > allowed).mean())
 
 
 def chroma(picture: np.ndarray) -> float:
@@ -75,20 +88,20 @@ def _changed(
 ) -> Probe:
     """How much of the puzzle changes with the source, and whether the answer does: else nothing was hidden there."""
     changed_puzzle, changed_answer, _ = maker.graph(others, 0)
-    share = max(
-        float((np.abs(one.astype(np.float64) - other.astype(np.float64)) > allowed).mean())
-        for one, other in zip(tf.nest.flatten(puzzle), tf.nest.flatten(changed_puzzle), strict=True)
-    )
+    shares = {name: _share(one, _parts(changed_puzzle)[name], allowed) for name, one in _parts(puzzle).items()}
+    share = max(shares[name] for name in _pictures(puzzle))
+    others_changed = [name for name in shares if shares[name] and name not in _pictures(puzzle)]
     rows = len(images)
     answers = np.zeros(rows, bool)
     for one, other in zip(tf.nest.flatten(answer), tf.nest.flatten(changed_answer), strict=True):
         answers |= (one.reshape(rows, -1) != other.reshape(rows, -1)).any(1)
-    verdict = LEAK if share > 0 else OK if answers.mean() > 0.5 else WEAK
+    verdict = LEAK if share > 0 else WEAK if others_changed or answers.mean() <= 0.5 else OK
+    given = f"; the head is given {', '.join(others_changed)}, which does too" if others_changed else ""
     return Probe(
         task=str(maker.task),
         name=NAME,
         verdict=verdict,
         found=share,
         chance=0.0,
-        note=f"share of the puzzle that changes with {what}; {answers.mean():.0%} of answers do",
+        note=f"share of the puzzle that changes with {what}; {answers.mean():.0%} of answers do{given}",
     )

@@ -141,15 +141,18 @@ def _channels(pixels: np.ndarray) -> np.ndarray:
 
 
 def facing(boxes: np.ndarray) -> list[tuple[int, int, bool]]:
-    """Pairs of pieces whose boxes share an edge: (first, second, whether the second lies below, else to the right)."""
+    """Pairs of pieces that are neighbours: (first, second, whether the second lies below, else to the right).
+
+    Boxes of neighbours may overlap or leave a gap, as they hold cells of more than one size.
+    """
     found = []
     for first, (top, left, tall, wide) in enumerate(boxes):
-        for second, (lower, right, *shape) in enumerate(boxes):
-            if shape == [tall, wide]:
-                if (lower, right) == (top, left + wide):
-                    found.append((first, second, False))
-                elif (lower, right) == (top + tall, left):
-                    found.append((first, second, True))
+        for second, (lower, right, *_) in enumerate(boxes):
+            down, across = (lower - top) / tall, (right - left) / wide
+            if 0.5 < across < 1.5 and abs(down) < 0.25:
+                found.append((first, second, False))
+            elif 0.5 < down < 1.5 and abs(across) < 0.25:
+                found.append((first, second, True))
     return found
 
 
