@@ -57,7 +57,7 @@ def test_real_tasks_are_clean(source, name):
         ("OneTurnInterpolates", "noise level", LEAK),
         ("OneTurnInterpolates", "sharpness level, neutral", LEAK),
         ("OneSeedForTwo", "mean colours, neutral", LEAK),
-        ("MoreUpright", "answers balanced", LEAK),
+        ("ShuffledNoGap", "facing edges", LEAK),
         ("SameInEachEpoch", "epochs differ", FAULT),
         ("FrozenAtTracing", "graph equals eager", FAULT),
         ("WrongLabels", "undone, it is the source", FAULT),
@@ -95,6 +95,14 @@ def test_a_reflected_border_tells_where_a_patch_lay(source):
     images = samples.crops(source, 48, COUNT, 6, 0)
     measures, right, groups = prediction.measured(task, samples.Stream(samples.Maker(task, 0), images))
     assert not measures["mirrored edges"].any()
+
+
+def test_a_jigsaw_of_tiles_apart_is_clean(source):
+    audit = found(source, leaky_tasks.Shuffled())
+    assert audit.ok, str(audit)
+    verdicts = {probe.name: probe.verdict for probe in audit.probes}
+    for name in ("facing edges", "parts standardised", "undone, it is the source", "place of a piece alone, neutral"):
+        assert verdicts[name] == OK
 
 
 def test_unbalanced_answers_are_found_by_one_probe_alone(source):

@@ -1,14 +1,18 @@
 """Tasks that leak their answers, each in a way that was paid for somewhere in this field; and a lens that leaks."""
 
 import dataclasses
+import itertools
 import random
+from typing import ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.pipelines import geometry, holes
+from tfssl.pipelines import geometry, holes, tiles
+from tfssl.task import Pieces
 from tfssl.tasks.inpainting import Inpainting
+from tfssl.tasks.patches import PatchStandardization, features_of_tiles
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
 
@@ -128,8 +132,45 @@ class NoGap(RelativePosition):
         side = self.grid * tile
         images = batch["image"][:, :side, :side]
         cells = tf.reshape(images, [-1, self.grid, tile, self.grid, tile, 3])
-        tiles = tf.reshape(tf.transpose(cells, [0, 1, 3, 2, 4, 5]), [-1, self.grid**2, tile, tile, 3])
-        return puzzle | {"tiles": tiles}, answer, weight
+        touching = tf.reshape(tf.transpose(cells, [0, 1, 3, 2, 4, 5]), [-1, self.grid**2, tile, tile, 3])
+        return puzzle | {"tiles": touching}, answer, weight
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shuffled(Rotation):
+    """A jigsaw of 2 x 2 tiles in all 24 orders, which leaks nothing: the answer is the order's number."""
+
+    orders: ClassVar[np.ndarray] = np.array(list(itertools.permutations(range(4))))
+
+    def cut(self, images, seed):
+        return tiles.cut(images, 2, seed)
+
+    def puzzles(self, batch, seed):
+        cut_seed, order_seed = tf.unstack(tf.random.split(seed, 2))
+        cut = self.cut(batch["image"], cut_seed)
+        answer = tf.random.stateless_uniform([cut.shape[0]], order_seed, 0, len(self.orders), tf.int32)
+        shown = tf.gather(cut, tf.gather(tf.constant(self.orders), answer), batch_dims=1)
+        return shown, answer, tf.ones([cut.shape[0]])
+
+    def head(self, encoders, puzzle):
+        return features_of_tiles(encoders["image"], PatchStandardization()(puzzle), self.name)
+
+    @property
+    def choices(self):
+        return len(self.orders)
+
+    def undone(self, puzzle, answer):
+        back = np.argsort(self.orders[answer], 1)
+        return Pieces(np.take_along_axis(puzzle, back[:, :, None, None, None], 1), tiles.boxes(puzzle.shape[2], 2))
+
+
+class ShuffledNoGap(Shuffled):
+    """Tiles that touch."""
+
+    def cut(self, images, seed):
+        tile = tiles.tile_size(images.shape[1], 2)
+        rows = [images[:, y : y + tile, x : x + tile] for y in (0, tile) for x in (0, tile)]
+        return tf.stack(rows, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,10 +179,10 @@ class SharperFirst(RelativePosition):
 
     def puzzles(self, batch, seed):
         puzzle, answer, weight = super().puzzles(batch, seed)
-        tiles = tf.cast(puzzle["tiles"], tf.float32)
-        smooth = (tiles + tf.roll(tiles, 1, 2) + tf.roll(tiles, 1, 3)) / 3
-        first = (tf.range(tiles.shape[1]) < self.grid)[None, :, None, None, None]
-        return puzzle | {"tiles": tf.cast(tf.where(first, tiles, smooth), tf.uint8)}, answer, weight
+        sharp = tf.cast(puzzle["tiles"], tf.float32)
+        smooth = (sharp + tf.roll(sharp, 1, 2) + tf.roll(sharp, 1, 3)) / 3
+        first = (tf.range(sharp.shape[1]) < self.grid)[None, :, None, None, None]
+        return puzzle | {"tiles": tf.cast(tf.where(first, sharp, smooth), tf.uint8)}, answer, weight
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,9 +190,9 @@ class NotStandardised(RelativePosition):
     """The head sees the tiles' own brightness and contrast."""
 
     def head(self, encoders, puzzle):
-        tiles = keras.ops.cast(puzzle["tiles"], "float32") / 127.5 - 1
-        features = encoders["image"].body(keras.ops.reshape(tiles, (-1, *tiles.shape[2:])))
-        pooled = keras.ops.reshape(keras.ops.mean(features, (1, 2)), (-1, tiles.shape[1] * features.shape[-1]))
+        seen = keras.ops.cast(puzzle["tiles"], "float32") / 127.5 - 1
+        features = encoders["image"].body(keras.ops.reshape(seen, (-1, *seen.shape[2:])))
+        pooled = keras.ops.reshape(keras.ops.mean(features, (1, 2)), (-1, seen.shape[1] * features.shape[-1]))
         return keras.layers.Dense(128, name="relative_position_logits")(pooled)
 
 
