@@ -7,11 +7,12 @@ from tfssl.settings import parse_call, split_list, unknown
 from tfssl.task import PretextTask
 from tfssl.tasks.colorization import Colorization
 from tfssl.tasks.inpainting import Inpainting
+from tfssl.tasks.jigsaw import Jigsaw
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
 
 TASKS: dict[str, type[PretextTask]] = {
-    task.name: task for task in (Colorization, Inpainting, RelativePosition, Rotation)
+    task.name: task for task in (Colorization, Inpainting, Jigsaw, RelativePosition, Rotation)
 }
 
 
