@@ -109,7 +109,7 @@ def quarter_ab(images: tf.Tensor) -> tf.Tensor:
     """a and b of pictures at a quarter of their size: uint8 [B, S, S, 3] -> int8 [B, quarter(S), quarter(S), 2].
 
     Rounded. The colours are those of the mean of 4 x 4 pixels in sRGB, as a picture made smaller has them; where S is
-    no multiple of 4 the last pixels count several times.
+    no multiple of 4 the mirror image of the last pixels fills the last cells.
     """
     size = images.shape[1]
     missing = SHRINK * quarter(size) - size

@@ -28,7 +28,7 @@ def change(source: Path, target: Path, change_frame: Callable[[np.ndarray], np.n
       source: a film, of any kind that FFmpeg reads.
       target: an MP4 file; H.264, the sound copied where MP4 can hold it, and left out where not.
       change_frame: uint8 [H, W, 3], upright -> the same shape.
-      progress: called after each frame, with how many are done and how many there are, None where the film does not say.
+      progress: called after each frame with how many are done, and how many there are or None where that is not known.
 
     Returns:
       How many frames there were.

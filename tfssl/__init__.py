@@ -61,11 +61,11 @@ __all__ = [
     "audit",
     "bench_pipeline",
     "check",
+    "colorize",
     "compare",
     "embed",
     "evaluate",
     "export",
-    "colorize",
     "inpaint",
 ]
 __all__ += ["load_run", "pretrain", "puzzles", "show", "sweep"]

@@ -134,7 +134,7 @@ class Colorization(PretextTask):
           puzzle: as `puzzles` makes it, or uint8 [B, H, W, 1].
           seed: other seeds draw other codes. Without a code there is one colouring only, and it changes nothing.
         """
-        lightness = _lightness(puzzle)
+        lightness = tf.convert_to_tensor(_lightness(puzzle))
         if not self.diverse:
             return lightness
         count, height, width = lightness.shape[:3]
