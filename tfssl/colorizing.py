@@ -202,7 +202,7 @@ def _listed(given: list[str | Path]) -> list[whole.Listed]:
         if not found or any(path.suffix.lower() in ENDINGS for path in inside):
             rest.append(place)
     listed = [whole.Listed(path, name) for path, name in dict.fromkeys(found)]
-    return (whole.list_pictures(rest) if rest else []) + listed
+    return (whole.list_pictures(rest) if rest or not listed else []) + listed
 
 
 def _target(folder: Path, picture: whole.Listed, number: int, draws: int) -> Path:
