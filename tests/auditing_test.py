@@ -97,6 +97,12 @@ def test_a_reflected_border_tells_where_a_patch_lay(source):
     assert not measures["mirrored edges"].any()
 
 
+def test_a_reflected_border_tells_where_a_tile_of_a_jigsaw_lay(source):
+    audit = found(source, leaky_tasks.Shuffled(), size=56)
+    assert audit.verdict("mirrored edges of a piece") == LEAK
+    assert [probe.name for probe in audit.leaks] == ["mirrored edges of a piece"], str(audit)
+
+
 def test_a_jigsaw_of_tiles_apart_is_clean(source):
     audit = found(source, leaky_tasks.Shuffled())
     assert audit.ok, str(audit)

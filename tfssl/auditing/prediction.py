@@ -67,7 +67,10 @@ def probes(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) 
 
 
 def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) -> list[Probe]:
-    """Do all nuisances of one piece tell its place? In both worlds; nothing where the puzzle has no pieces."""
+    """Do the nuisances of one piece tell its place? Nothing where the puzzle has no pieces.
+
+    All together, in both worlds; and in pictures as they are those that no scene shows, each alone.
+    """
     found = []
     for is_neutral, made in ((False, natural), (True, neutral)):
         values, places, groups = [], [], []
@@ -76,11 +79,15 @@ def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Ma
             if pieces is None or not is_cut(pieces):
                 return []
             pixels, where = seen_by_place(task, batch, pieces)
-            values.append(np.concatenate(list(nuisances.features(pixels[:, None]).values()), 2))
+            values.append(nuisances.features(pixels[:, None]))
             places.append(where)
             groups.append(np.full(len(where), group))
-        flat, right, batches = np.concatenate(values), np.concatenate(places), np.concatenate(groups)
-        found.append(_probe(task, "place of a piece alone", flat, right, batches, is_neutral))
+        right, batches = np.concatenate(places), np.concatenate(groups)
+        measures = {name: np.concatenate([one[name] for one in values]) for name in values[0]}
+        everything = np.concatenate(list(measures.values()), 2)
+        found.append(_probe(task, "place of a piece alone", everything, right, batches, is_neutral))
+        for name in nuisances.ARTEFACTS if not is_neutral else ():
+            found.append(_probe(task, f"{name} of a piece", measures[name], right, batches, is_neutral))
     return found
 
 
@@ -99,7 +106,9 @@ def _probe(
     surely = statistics.mean_interval(found, groups, statistics.SURE)[1][0]
     choices = len(np.unique(right))
     chance = 1 / choices
-    may_tell = not is_neutral and name not in nuisances.ARTEFACTS and not (parts == 1 and name in nuisances.LEVELS)
+    may_tell = (
+        not is_neutral and not name.startswith(nuisances.ARTEFACTS) and not (parts == 1 and name in nuisances.LEVELS)
+    )
     verdict = OK
     if bounds[0] > chance + 1e-9 and may_tell:
         verdict = CONTENT
@@ -126,8 +135,8 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
 
     Multinomial logistic regression on standardised columns: values float [Q, F], right int [Q], groups int [Q].
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # which scikit-learn brings
 
     values = values.astype(np.float64)  # in float32 L-BFGS looks for its step a hundred times as long
     found = np.zeros(len(right))
@@ -136,8 +145,9 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
         train, test = halves != half, halves == half
         centre, scale = values[train].mean(0), values[train].std(0)
         scaled = np.clip((values - centre) / np.where(scale > 1e-4, scale, np.inf), -5, 5)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a rough optimum tells as much
+        # Threads that wait for each other on busy cores take several times as long as one for products this small.
+        with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+            warnings.simplefilter("ignore", UserWarning)  # a rough optimum tells as much; and of many classes
             model = LogisticRegression(C=0.1, max_iter=60, tol=1e-3, class_weight="balanced").fit(
                 scaled[train], right[train]
             )
