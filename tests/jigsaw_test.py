@@ -253,7 +253,7 @@ def test_picture_says_what_is_right_and_what_wrong(images):
     greens, reds = ((drawn == colour).all(-1).sum() for colour in (GREEN, RED))
     assert greens == reds > 0
     np.testing.assert_array_equal(
-        figure.axes[1].get_images()[0].get_array()[4:40, 4:40], figure.axes[2].get_images()[0].get_array()[4:40, 4:40]
+        figure.axes[1].get_images()[0].get_array()[2:38, 2:38], figure.axes[2].get_images()[0].get_array()[2:38, 2:38]
     )
     assert [axes.get_title() for axes in task.picture(puzzle, answer, count=1).axes] == ["shuffled", "in order"]
 

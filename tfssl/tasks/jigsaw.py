@@ -180,6 +180,7 @@ class Jigsaw(PretextTask):
             titles = [f"network: {sum(row)} of {len(row)} in place" for row in here]
             panels.insert(1, (self._in_order(shown, guess), frames, titles))
         figure = Figure(figsize=(2.4 * len(panels), 2.6 * rows), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
         for row, places in enumerate(figure.subplots(rows, len(panels), squeeze=False)):
             for axes, (pixels, frames, titles) in zip(places, panels, strict=True):
                 axes.imshow(_framed(pixels[row], frames[row], self.grid))
@@ -260,7 +261,7 @@ def _layer(inputs: keras.KerasTensor, width: int, name: str) -> keras.KerasTenso
 def _framed(pixels: np.ndarray, frames: np.ndarray, grid: int) -> np.ndarray:
     """uint8 [n, t, t, 3] as a grid of tiles on white, each in a frame of its colour [n, 3]."""
     tile = pixels.shape[1]
-    frame = max(1, tile // 16)
+    frame = max(1, tile // 24)
     step = tile + 4 * frame
     canvas = np.full((grid * step, grid * step, 3), 255, np.uint8)
     for place, (one, colour) in enumerate(zip(pixels, frames, strict=True)):
