@@ -168,6 +168,7 @@ class Jigsaw(PretextTask):
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         shown, answer = self._shown(puzzle)[:count], np.asarray(answer)[:count]
         rows = len(shown)
@@ -179,8 +180,8 @@ class Jigsaw(PretextTask):
             frames = np.where(here[..., None], GREEN, RED)
             titles = [f"network: {sum(row)} of {len(row)} in place" for row in here]
             panels.insert(1, (self._in_order(shown, guess), frames, titles))
-        figure = Figure(figsize=(2.4 * len(panels), 2.6 * rows), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+        layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)  # inches
+        figure = Figure(figsize=(2.4 * len(panels), 2.6 * rows), layout=layout)
         for row, places in enumerate(figure.subplots(rows, len(panels), squeeze=False)):
             for axes, (pixels, frames, titles) in zip(places, panels, strict=True):
                 axes.imshow(_framed(pixels[row], frames[row], self.grid))
@@ -193,7 +194,7 @@ class Jigsaw(PretextTask):
     def _shown(self, puzzle: Any) -> np.ndarray:
         """uint8 [B, n, t, t, 3]: the tiles as the network gets them, but for standardisation."""
         levels = seen_levels(puzzle, self._reach(puzzle["tiles"].shape[2]))
-        return np.uint8(np.round(np.asarray(levels)))
+        return np.round(np.asarray(levels)).astype(np.uint8)
 
 
 class SeenTiles(keras.layers.Layer):
@@ -234,7 +235,7 @@ def seen_levels(puzzle: Any, reach: int) -> Any:
             levels = _shifted(levels, chosen[:, :, way], axis, reach)
     if "grey" in puzzle:
         is_grey = keras.ops.cast(puzzle["grey"], "float32")[:, None, None, None, None]
-        luma = keras.ops.sum(levels * np.float32(LUMA), -1, keepdims=True)
+        luma = keras.ops.sum(levels * np.array(LUMA, np.float32), -1, keepdims=True)
         levels = levels + is_grey * (luma - levels)
     return levels
 
