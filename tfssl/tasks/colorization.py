@@ -119,10 +119,9 @@ class Colorization(PretextTask):
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         flip_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        images = geometry.flip_some(batch["image"], flip_seed)
-        puzzle, ab = colour.lightness(images), colour.quarter_ab(images)
+        puzzle, ab = _flipped_some(batch["image"], flip_seed)
         if self.diverse:
-            count = images.shape[0]
+            count = ab.shape[0]
             noise = tf.random.stateless_normal([count, self.diverse], noise_seed)
             puzzle = {"lightness": puzzle, "reference": ab, "noise": noise, "draw": tf.zeros([count, 1])}
         return puzzle, ab, self._weights(ab)
@@ -221,6 +220,21 @@ class LossName(str):
 
     def __call__(self) -> keras.losses.Loss:
         return self.make()
+
+
+def _flipped_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Lightness, and ab at a quarter of the size, of pictures each of which is mirrored with probability one half."""
+    if images.shape[1] % colour.SHRINK:  # then the cells of a mirrored picture are others
+        images = geometry.flip_some(images, seed)
+        return colour.lightness(images), colour.quarter_ab(images)
+    flipped = tf.random.stateless_uniform([images.shape[0]], seed) < 0.5
+    return _mirrored(colour.lightness(images), flipped), _mirrored(colour.quarter_ab(images), flipped)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _mirrored(maps: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, C], of which the rows `chosen`, bool [B], are mirrored left to right."""
+    return tf.where(chosen[:, None, None, None], tf.reverse(maps, [2]), maps)
 
 
 def _lightness(puzzle: Any) -> Any:
