@@ -134,7 +134,7 @@ WRONG = {
     "pretrain: no epochs": ([*PRETRAIN, "--epochs", "0"], "--epochs 0 is given"),
     "pretrain: no steps": ([*PRETRAIN, "--steps-per-epoch", "0"], "--steps-per-epoch 0 is given"),
     "pretrain: unknown schedule": ([*PRETRAIN, "--schedule", "linear"], "expected one of: cosine, step"),
-    "pretrain: unknown precision": ([*PRETRAIN, "--mixed-precision", "int8"], "expected float16 or bfloat16"),
+    "pretrain: unknown precision": ([*PRETRAIN, "--mixed-precision", "int8"], "expected one of: float16, bfloat16"),
     "pretrain: lines every 0 steps": ([*PRETRAIN, "--log-every", "0"], "--log-every"),
     "pretrain: checkpoints every 0 steps": ([*PRETRAIN, "--checkpoint-every", "0"], "--checkpoint-every"),
     "pretrain: seed below 0": ([*PRETRAIN, "--seed", "-1"], "--seed"),

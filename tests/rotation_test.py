@@ -87,7 +87,7 @@ def test_settings_are_read_and_written():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("rotations", "unknown task 'rotations'; tasks are: rotation"),
+        ("rotations", "unknown task 'rotations'; tasks are: .*rotation"),
         ("rotation(angle=4)", "no setting 'angle'"),
         ("rotation(rotations=3)", "expected one of 2, 4, 8"),
         ("rotation(dropout=1.0)", "expected a rate"),

@@ -193,7 +193,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
         ({"momentum": 1.5}, "--momentum 1.5 is given"),
         ({"seed": -1}, "--seed -1 is given"),
         ({"schedule": "linear"}, "expected one of: cosine, step"),
-        ({"mixed_precision": "int8"}, "expected float16 or bfloat16"),
+        ({"mixed_precision": "int8"}, "expected one of: float16, bfloat16"),
     ],
 )
 def test_wrong_input_writes_nothing(tmp_path, changes, says):

@@ -290,7 +290,7 @@ def save_trunk(path: Path, trunk: Trunk, size: int) -> None:
 
 
 def save_trained(path: Path, run: Run, trunk: str | keras.Model, shared: Trunk, source: Source) -> None:
-    """Writes a copy of the trunk, in float32 whatever it is trained in, with batch norm statistics of whole pictures."""
+    """Writes a copy of the trunk, in float32 whatever it is trained in, with batch norm statistics of whole photos."""
     size, batch_size = run.settings["size"], run.settings["batch_size"]
     copy = make_trunk(trunk, size)
     copy.body.set_weights(shared.body.get_weights())

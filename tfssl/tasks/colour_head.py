@@ -112,14 +112,14 @@ class ResizedLike(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfssl")
 class ResizedTo(keras.layers.Layer):
-    """Maps [N, h, w, C], resized bilinearly, antialiased, to [N, side, side, C]."""
+    """Maps [N, h, w, C], resized bilinearly to [N, side, side, C]."""
 
     def __init__(self, side: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.side = side
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
-        resized = tf.image.resize(maps, [self.side, self.side], antialias=True)
+        resized = tf.image.resize(maps, [self.side, self.side])
         return tf.cast(resized, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

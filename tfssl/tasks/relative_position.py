@@ -158,13 +158,14 @@ class RelativePosition(PretextTask):
         from matplotlib.figure import Figure
 
         shown, answer = self._shown(puzzle), np.asarray(answer)
-        rows, columns = min(count, len(shown)), len(DIRECTIONS)
-        figure = Figure(figsize=(2.0 + 1.5 * columns, 1.7 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[1.4] + [1.0] * columns)
+        rows, columns, tile = min(count, len(shown)), len(DIRECTIONS), shown.shape[2]
+        figure = Figure(figsize=(2.2 + 1.5 * columns, 2.0 * rows), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+        grid = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[1.2] + [1.0] * columns)
         for row, places in enumerate(grid):
-            places[0].imshow(_mosaic(shown[row], self.grid))
+            places[0].imshow(_mosaic(shown[row], self.grid, tile // 6))
             for place, axes in enumerate(places[1:]):
-                axes.imshow(_mosaic(shown[row, list(self.pairs[place])], 2))
+                axes.imshow(_mosaic(shown[row, list(self.pairs[place])], 2, tile // 16))
                 title, colour = ARROWS[answer[row, place]], "black"
                 if prediction is not None:
                     guess = int(np.argmax(prediction[row, place]))
@@ -262,12 +263,12 @@ def _linear(old: int, new: int) -> np.ndarray:
     return np.float32(weights / weights.sum(1, keepdims=True))
 
 
-def _mosaic(patches: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 [n, t, t, 3] in rows of `columns`, with a white gap between them."""
+def _mosaic(patches: np.ndarray, columns: int, gap: int) -> np.ndarray:
+    """uint8 [n, t, t, 3] in rows of `columns`, with a white gap of at least a pixel between them."""
     count, tile = patches.shape[:2]
-    rows, step = -(-count // columns), tile + max(1, tile // 6)
+    rows, step = -(-count // columns), tile + max(1, gap)
     canvas = np.full((rows * step, columns * step, 3), 255, np.uint8)
     for place, patch in enumerate(patches):
         top, left = place // columns * step, place % columns * step
         canvas[top : top + tile, left : left + tile] = patch
-    return canvas[: tile - step or None, : tile - step or None]
+    return canvas[: tile - step, : tile - step]
