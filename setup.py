@@ -21,7 +21,11 @@ DEPENDENCIES = [
 ]
 
 EXTRAS = {
+    "films": [
+        "av>=14",  # tfssl colorize of films: its wheels carry FFmpeg
+    ],
     "dev": [
+        "av>=14",  # the tests of films
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "mypy>=1.13",  # make types
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding

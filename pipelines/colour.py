@@ -6,8 +6,8 @@ the colours that sRGB has, 0 for greys. White is D65. The values are those of sc
 
 A batch needs L of every pixel but ab at a quarter of the size only, as the network predicts no more. Of a picture of
 224 px, on one core, that takes 75 us for L and 90 us for ab, where decoding the JPEG takes 970 us and Lab of all
-pixels by tensorflow-io another 960. Op by op TensorFlow 2.21 needs 320 us for L alone, whether by a table of all colours
-or by arithmetic: so `lightness` and `quarter_ab` are compiled by XLA, as one loop over the pixels, once for each shape.
+pixels by tensorflow-io another 960. Op by op TensorFlow 2.21 needs 320 us for L alone, by a table of all colours or by
+arithmetic: so `lightness` and `quarter_ab` are compiled by XLA, as one loop over the pixels, once for each shape.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Checks of the arguments of `pretrain`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfssl.errors import UserError
@@ -19,7 +19,7 @@ def check_rates(
     weight_decay: float,
     seed: int,
     shares: dict[str, float],
-    choices: dict[str, tuple[Any, Sequence[Any]]],
+    choices: Mapping[str, tuple[Any, Sequence[Any]]],
 ) -> None:
     """Refuses rates and shares out of their range, and what is none of its choices (name -> (given, known))."""
     # Written so that nan fails too.

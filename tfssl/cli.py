@@ -244,7 +244,7 @@ def bench() -> None:
 @JSON
 def pipeline(as_json: bool, no_cache: bool, **arguments: Any) -> None:
     """Source pictures a second from files to puzzles, stage by stage; the slow one is named."""
-    memory = {"cache_memory": 0} if no_cache else {}
+    memory: dict[str, Any] = {"cache_memory": 0} if no_cache else {}
     _run(as_json, lambda: tfssl.bench_pipeline(**arguments, **memory))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import sys
 from collections.abc import Callable, Iterable
@@ -93,7 +94,7 @@ def colorize(
         for picture, number, target in jobs:
             if str(picture.path) not in broken:
                 try:
-                    _colour(picture.path, target, lambda image, number=number: painter(image, number), verbose)
+                    _colour(picture.path, target, functools.partial(painter, draw=number), verbose)
                     files.setdefault(str(picture.path), []).append(str(target))
                 except _BrokenFileError as problem:
                     broken[str(picture.path)] = str(problem)

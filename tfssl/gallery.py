@@ -1,16 +1,15 @@
 """`show`: puzzles with their answers, and what a network says to them. The first thing to look at."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfssl import mixing, runs
 from tfssl.errors import UserError
-from tfssl.model import make_model
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import Source, open_source
 from tfssl.runs import Run, load_run
@@ -70,11 +69,13 @@ def show(
     if run is not None:
         run = load_run(run)
         names = _names(run, asked, size)
+        _advise(run.tasks(), run.settings["size"])
         drawn = draw(run, open_source(data), count, seed)
         figures = {name: drawn[name] for name in names}
     else:
         source = open_source(data)
         prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]
+        _advise(prepared, size or 96)
         figures = _draw(source, prepared, size or 96, count, seed, None)
     files = {}
     for name, figure in figures.items():
@@ -92,6 +93,13 @@ def _check(size: int | None, count: int, seed: int) -> None:
         raise UserError(f"--count {count} is given, expected at least 1")
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed {seed} is given, expected 0 to {2**31 - 1}")
+
+
+def _advise(tasks: list[PretextTask], size: int) -> None:
+    """Says what the user should know of the tasks at this size."""
+    for task in tasks:
+        for sentence in task.advice(size):
+            print(f"{task.name}: {sentence}", file=sys.stderr)
 
 
 def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[str]:
@@ -123,19 +131,11 @@ def _draw(
     puzzles, answers, _ = next(iter(dataset))
     predictions: dict[str, Any] = {}
     if run is not None:
-        model = pretext_model(run, tasks, dataset.element_spec)
-        predictions = {name: np.asarray(value) for name, value in model(puzzles, training=False).items()}
+        predictions = {
+            task.name: np.asarray(run.solver(task.name)(puzzles[task.name], training=False)) for task in tasks
+        }
     as_arrays = tf.nest.map_structure(lambda tensor: tensor.numpy(), (puzzles, answers))
     return {
         task.name: task.picture(as_arrays[0][task.name], as_arrays[1][task.name], predictions.get(task.name), count)
         for task in tasks
     }
-
-
-def pretext_model(run: Run, tasks: list[PretextTask], element_spec: Any) -> keras.Model:
-    """The network of a run with its heads, as its newest checkpoint has it. Raises UserError where there is none."""
-    from tfssl.checkpoints import read_weights
-
-    model = make_model(tasks, {"image": run.random_trunk()}, element_spec)
-    read_weights(model, run.folder / "checkpoints")
-    return model

@@ -51,13 +51,7 @@ def stream(
     broken: batches.BrokenPictures | None = None,
 ) -> tf.data.Dataset:
     """`puzzles` of an open source and prepared tasks."""
-    for task in tasks:
-        if "image" not in task.reads:
-            raise UserError(f"{task.name} reads {', '.join(task.reads)}; {source.name} has pictures only")
-        if task.batch > batch_size:
-            raise UserError(
-                f"{task.name}: batch={task.batch} is given, but a step has {batch_size} pictures; give at most that"
-            )
+    check_fits(tasks, batch_size, source.name)
 
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         made = {
@@ -69,6 +63,17 @@ def stream(
         return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
 
     return batches.training(source, size, batch_size, seed, start, make, broken)
+
+
+def check_fits(tasks: Sequence[PretextTask], batch_size: int, name: str) -> None:
+    """Raises UserError where a task reads what the source called `name` has not, or wants more rows than there are."""
+    for task in tasks:
+        if "image" not in task.reads:
+            raise UserError(f"{task.name} reads {', '.join(task.reads)}; {name} has pictures only")
+        if task.batch > batch_size:
+            raise UserError(
+                f"{task.name}: batch={task.batch} is given, but a step has {batch_size} pictures; give at most that"
+            )
 
 
 def puzzle_spec(task: PretextTask, size: int, rows: int = 1) -> Any:

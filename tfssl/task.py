@@ -138,6 +138,7 @@ class PretextTask(abc.ABC):
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         """The puzzle (as numpy arrays) put right by its answer, for `audit`; None where that cannot be done."""
         del puzzle, answer
+        return None
 
     @abc.abstractmethod
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":

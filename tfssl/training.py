@@ -14,7 +14,7 @@ from tfssl import batch_norm, callbacks, runs, schedules, solvers
 from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.errors import UserError
-from tfssl.mixing import stream
+from tfssl.mixing import check_fits, stream
 from tfssl.model import (
     BALANCES,
     MIXINGS,
@@ -126,6 +126,7 @@ def pretrain(
     parent = None if init is None else load_run(init)
     if not 1 <= batch_size <= source.count:
         raise batches.batch_too_large(batch_size, source)
+    check_fits(parsed, batch_size, source.name)
     steps_per_epoch = steps_per_epoch or source.count // batch_size
     settings = {
         "tasks": ", ".join(map(str, parsed)),

@@ -213,6 +213,8 @@ class Colorization(PretextTask):
 class LossName(str):
     """The name of a loss, which gives the loss where it is called: a setting and a method of a task share a name."""
 
+    make: Callable[[], keras.losses.Loss]
+
     def __new__(cls, name: str, make: Callable[[], keras.losses.Loss]) -> "LossName":
         made = super().__new__(cls, name)
         made.make = make

@@ -156,6 +156,6 @@ class BesideEachPlace(keras.layers.Layer):
         shape = tf.concat([tf.shape(maps)[:3], tf.shape(numbers)[1:]], 0)
         return tf.concat([maps, tf.broadcast_to(numbers[:, None, None], shape)], -1)
 
-    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: list[tuple[Any, ...]]) -> tuple[Any, ...]:
         maps, numbers = input_shape
         return (*maps[:3], maps[3] + numbers[1])

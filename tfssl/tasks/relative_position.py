@@ -156,11 +156,13 @@ class RelativePosition(PretextTask):
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         shown, answer = self._shown(puzzle), np.asarray(answer)
         rows, columns, tile = min(count, len(shown)), len(DIRECTIONS), shown.shape[2]
-        figure = Figure(figsize=(2.2 + 1.5 * columns, 2.0 * rows), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+        figure = Figure(
+            figsize=(2.2 + 1.5 * columns, 2.0 * rows), layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+        )
         grid = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[1.2] + [1.0] * columns)
         for row, places in enumerate(grid):
             places[0].imshow(_mosaic(shown[row], self.grid, tile // 6))
@@ -179,7 +181,7 @@ class RelativePosition(PretextTask):
     def _shown(self, puzzle: Any) -> np.ndarray:
         """uint8 [B, n, t, t, 3]: the tiles as the network gets them, but for standardisation."""
         levels = np.asarray(seen_levels(puzzle, self.colour))
-        return np.uint8(np.round(np.clip(np.broadcast_to(levels, puzzle["tiles"].shape), 0, 255)))
+        return np.round(np.clip(np.broadcast_to(levels, puzzle["tiles"].shape), 0, 255)).astype(np.uint8)
 
 
 class SeenPatches(keras.layers.Layer):
@@ -235,7 +237,7 @@ def seen_levels(puzzle: Any, colour: str) -> Any:
 def projection() -> np.ndarray:
     """float32 [3, 3], I - a'a / aa': takes out of a colour what lies along `AXIS`."""
     axis = np.array(AXIS)
-    return np.float32(np.eye(3) - np.outer(axis, axis) / (axis @ axis))
+    return (np.eye(3) - np.outer(axis, axis) / (axis @ axis)).astype(np.float32)
 
 
 def _least_side(tile: int) -> int:
@@ -260,7 +262,7 @@ def _linear(old: int, new: int) -> np.ndarray:
     scale = old / new
     centres = (np.arange(new)[:, None] + 0.5) * scale
     weights = np.maximum(0, 1 - np.abs(np.arange(old) + 0.5 - centres) / max(scale, 1.0))
-    return np.float32(weights / weights.sum(1, keepdims=True))
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _mosaic(patches: np.ndarray, columns: int, gap: int) -> np.ndarray:
