@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import tfssl
 
@@ -46,11 +48,19 @@ TOY = "toy:images(count=24,size=32)"
 TOY_TEST = "toy:images(count=12,size=32,start=24)"
 COMMANDS = {
     "show": f"show {TOY} --to puzzles.png --size 32 --count 2",
-    "pretrain": f"pretrain {TOY} --trunk resnet10(width=8) --size 32 --epochs 1 --batch-size 8 --out run",
+    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32 --epochs 1 --batch-size 8 --out run",
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
     "export": "export run model",
     "check": "check model",
     "embed": f"embed run {TOY} --to embeddings.npz",
+    "compare": f"compare {TOY} --tasks rotation --trunk resnet10(width=8) --size 32 --steps 2"
+    " --batch-size 8 --out study",
+    "inpaint": "inpaint run picture.png --to painted",
+    "colorize": "colorize run picture.png --to coloured",
+    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
+    " --batch-size 8 --out swept",
+    "bench": f"bench pipeline {TOY} --tasks rotation --size 32 --batch-size 8 --passes 1 --seconds 0.02",
+    "audit": f"audit {TOY} --tasks rotation --size 32 --count 24",
 }
 PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ .*")  # Keras's bar, which --json sends to standard error
 
@@ -67,6 +77,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
     """What every command says, run once and in order on one tiny run, with --json."""
     folder = tmp_path_factory.mktemp("quiet")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / "picture.png")
     return {name: run([*text.split(), "--json"], folder) for name, text in COMMANDS.items()}
 
 
