@@ -101,38 +101,46 @@ def test_parallelism_does_not_matter(name, source, prepared):
         np.testing.assert_array_equal(one, other)
 
 
-def train(strategy, tasks, source, policy="float32", size=SIZE, **settings):
+def train(strategy, tasks, source, policy="float32", rate=0.01, **settings):
     """The model, and losses and weights' changes of a step of plain `fit`."""
     keras.utils.set_random_seed(0)
     with strategy.scope(), dtype_policy(policy):
-        dataset = mixing.stream(source, tasks, size, BATCH, seed=0)
-        encoders = {"image": make_trunk(TRUNK, size)}
+        dataset = mixing.stream(source, tasks, SIZE, BATCH, seed=0)
+        encoders = {"image": make_trunk(TRUNK, SIZE)}
         model = make_model(tasks, encoders, dataset.element_spec)
         compile_model(model, tasks, encoders, make_optimizer(model, 0.0, 0.0), **settings)
-        model.optimizer.learning_rate = 0.01
+        model.optimizer.learning_rate = rate
     before = model.get_weights()
     history = model.fit(dataset, steps_per_epoch=1, epochs=1, shuffle=False, verbose=0).history
     change = [new - old for new, old in zip(model.get_weights(), before, strict=True)]
     return model, {name: values[0] for name, values in history.items()}, change
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mixing_name", ["joint", "alternate"])
-def test_two_replicas_are_one_with_the_joint_batch(mixing_name, replicas, source, prepared):
-    """All tasks together, float32: one step, so that rounding has no time to grow through batch norm."""
-    tasks = [prepared(QUIET.get(name, name)) for name in TASKS]
-    _, losses, change = train(tf.distribute.get_strategy(), tasks, source, mixing=mixing_name)
-    _, losses_of_two, change_of_two = train(replicas, tasks, source, mixing=mixing_name)
+def compare_replicas(tasks, source, replicas, loss_tolerance, **settings):
+    """One step: with more, rounding grows through batch norm over so few rows, in float32, to per cents."""
+    _, losses, change = train(tf.distribute.get_strategy(), tasks, source, rate=1e-4, **settings)
+    _, losses_of_two, change_of_two = train(replicas, tasks, source, rate=1e-4, **settings)
     assert set(losses) == set(losses_of_two)
-    tolerance = {"joint": 1e-5, "alternate": 1e-3}[mixing_name]  # later updates of a step see rounded weights
     for name in losses:
         if name.endswith("loss"):
-            assert losses_of_two[name] == pytest.approx(losses[name], rel=tolerance), name
-    # A gradient of one replica only, or divided by their count, would be wrong by a half, not by rounding.
+            assert losses_of_two[name] == pytest.approx(losses[name], rel=loss_tolerance), name
+    # A gradient of one replica only, or one divided by their count, would be wrong by a half; rounding is 1e-5 to 7e-4.
     learned = np.concatenate([one.ravel() for one in change])
     learned_of_two = np.concatenate([two.ravel() for two in change_of_two])
-    off = np.linalg.norm(learned_of_two - learned) / np.linalg.norm(learned)
-    assert off < 100 * tolerance, off
+    assert np.linalg.norm(learned_of_two - learned) < 3e-3 * np.linalg.norm(learned)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_two_replicas_are_one_with_the_joint_batch(name, replicas, source, prepared):
+    compare_replicas([prepared(QUIET.get(name, name))], source, replicas, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixing_name", ["joint", "alternate"])
+def test_two_replicas_are_one_with_all_tasks_together(mixing_name, replicas, source, prepared):
+    tasks = [prepared(QUIET.get(name, name)) for name in TASKS]
+    compare_replicas(tasks, source, replicas, 1e-4, mixing=mixing_name)
 
 
 @pytest.mark.slow
@@ -202,7 +210,7 @@ def test_a_run_of_all_tasks_keeps_its_solvers_and_hands_on_its_weights(tmp_path,
 # Task -> (settings, steps, least accuracy by its lower 99 % bound). Few classes: halfway from chance to 100 %; many:
 # three times chance. `resnet10(width=8)`, batches of 64, on unseen scenes.
 LEARNED = {
-    "rotation": ("rotation", 64, 150, (1 + 1 / 4) / 2),
+    "rotation": ("rotation", 32, 200, (1 + 1 / 4) / 2),
     "jigsaw": ("jigsaw", 48, 600, 3 / 100),
 }
 
@@ -214,7 +222,7 @@ def test_it_learns_the_toy_world(name, tmp_path):
     run = tfssl.pretrain(
         "toy:images(count=1000, size=64)",
         text,
-        trunk="resnet10(width=8)" if size != 64 else "resnet10(width=16)",
+        trunk="resnet10(width=8)",
         size=size,
         epochs=1,
         steps_per_epoch=steps,
