@@ -55,7 +55,10 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
         with np.load(path) as arrays:
             weights = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
     if inputs is None:
-        inputs = make_inputs(name, mixing.puzzle_spec(task, run.settings["size"])[0])
+        spec = mixing.puzzle_spec(task, run.settings["size"])[0]
+        # Of one task alone, Keras wants inputs of a dict to have the names of its keys.
+        parts = {key: make_inputs(key, part) for key, part in spec.items()} if isinstance(spec, dict) else None
+        inputs = parts or make_inputs(name, spec)
     solver = keras.Model(inputs, task.head({"image": trunk}, inputs), name=name)
     solver.set_weights(weights)
     return solver
