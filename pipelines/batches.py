@@ -68,6 +68,7 @@ def training(
     make: Callable[[dict[str, tf.Tensor], tf.Tensor], Any] = lambda batch, seed: batch,
     broken: BrokenPictures | None = None,
     cache_memory: int = cache.MEMORY,
+    reflect: bool = True,
 ) -> tf.data.Dataset:
     """An endless stream of batches of randomly cropped pictures, from step `start` on.
 
@@ -77,6 +78,7 @@ def training(
       make: what is made of a batch {"image": uint8 [B, S, S, 3]} and its seed int32 [2], in the graph.
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
       cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.cache`. 0 to decode anew each time.
+      reflect: whether small pictures get a reflected border: see `pixels.training_crops`.
 
     Raises:
       UserError: a batch larger than the source.
@@ -89,7 +91,7 @@ def training(
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
         crop_seed, task_seed = tf.unstack(tf.random.split(step_seed, 2))
         index = order(source.count, batch_size, seed, step)
-        images, valid = crops(index, crop_seed)
+        images, valid = crops(index, crop_seed, reflect)
         if broken is not None:
             broken.mark(index, valid)
         return make({"image": tf.ensure_shape(_filled(images, valid), [batch_size, size, size, 3])}, task_seed)

@@ -34,7 +34,7 @@ FILL = 64
 PATIENCE = 5.0
 """Seconds without a word while pictures are decoded."""
 
-Crops = Callable[[tf.Tensor, tf.Tensor], pixels.Decoded]
+Crops = Callable[[tf.Tensor, tf.Tensor, bool], pixels.Decoded]
 _kept: "weakref.WeakKeyDictionary[Source, tuple[int, Crops]]" = weakref.WeakKeyDictionary()
 
 
@@ -49,8 +49,8 @@ def training_crops(source: Source, size: int, memory: int = MEMORY) -> Crops:
       memory: bytes that decoded pictures may take; 0 to decode anew each time.
 
     Returns:
-      In the graph, (index int64 [B], seed int32 [2]) -> uint8 [B, S, S, 3] and bool [B], False where a picture cannot
-      be decoded; that row is black.
+      In the graph, (index int64 [B], seed int32 [2], reflect) -> uint8 [B, S, S, 3] and bool [B], False where a picture
+      cannot be decoded; that row is black.
     """
     if not fits(source, size, memory):
         return _decoded_each_time(source, size)
@@ -77,9 +77,9 @@ def needed(source: Source, size: int) -> int:
 def _decoded_each_time(source: Source, size: int) -> Crops:
     reader = source.reader()
 
-    def crops(index: tf.Tensor, seed: tf.Tensor) -> pixels.Decoded:
+    def crops(index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> pixels.Decoded:
         rows, header = reader.rows(index)
-        return pixels.training_crops(reader.read, rows, header, seed, size)
+        return pixels.training_crops(reader.read, rows, header, seed, size, reflect=reflect)
 
     return crops
 
@@ -105,10 +105,10 @@ class Squares:
         with tf.device("CPU"):
             self._valid = tf.constant(good)
 
-    def __call__(self, index: tf.Tensor, seed: tf.Tensor) -> pixels.Decoded:
+    def __call__(self, index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> pixels.Decoded:
         area = self._size**2
         shift_seed = tf.random.split(seed, 2)[1]
-        place = pixels.shift_index(tf.shape(index)[0], self._size, shift_seed)
+        place = pixels.shift_index(tf.shape(index)[0], self._size, shift_seed, pixels.border_of(self._size, reflect))
         # A place in all pictures of a source may be past what an int32 holds.
         first = index * area
         packed = tf.gather(self._pixels, first[:, None, None] + tf.cast(place, tf.int64))
@@ -136,7 +136,7 @@ class Boxes:
         with tf.device("CPU"):
             self._valid = tf.constant(good)
 
-    def __call__(self, index: tf.Tensor, seed: tf.Tensor) -> pixels.Decoded:
+    def __call__(self, index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> pixels.Decoded:
         size = self._size
         header = Header(*tf.unstack(tf.gather(self._header, index), num=len(Header._fields), axis=1))
         box_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
@@ -158,7 +158,7 @@ class Boxes:
 
         images, _ = pixels.decode_rows(cut, (window, width, start, planned.branch), size)
         images = pixels.turn_upright(images, header.orientation)
-        return pixels.shift(images, ~large, shift_seed), tf.gather(self._valid, index)
+        return pixels.shift(images, ~large, shift_seed, pixels.border_of(size, reflect)), tf.gather(self._valid, index)
 
 
 class _Layout(NamedTuple):

@@ -113,15 +113,18 @@ def training_crops(
     seed: tf.Tensor,
     size: int,
     parallel: int | None = None,
+    reflect: bool = True,
 ) -> Decoded:
     """A random crop of each picture; it is not flipped, as tasks flip.
 
     Pictures whose short side is at least 1.25 x `size` give a `random_box`. Smaller ones (CIFAR) give their centred
-    square at `size`, with a reflected border of size // 8 pixels, from which a random square is cut.
+    square at `size`, with a reflected border of size // 8 pixels, from which a random square is cut. A mirrored edge
+    tells a patch its place, so without `reflect` they give the square itself.
 
     Args:
       seed: int32 [2], for the batch.
       read, rows, header, size, parallel: as in `decode_boxes`.
+      reflect: whether small pictures are moved.
 
     Returns:
       As `decode_boxes`.
@@ -129,7 +132,7 @@ def training_crops(
     box_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
     box = training_boxes(header, box_seed, size)
     images, valid = decode_boxes(read, rows, header, box, size, parallel)
-    return shift(images, ~is_large(header, size), shift_seed), valid
+    return shift(images, ~is_large(header, size), shift_seed, border_of(size, reflect)), valid
 
 
 def pictures(data: tf.Tensor, size: int, parallel: int | None = None) -> Decoded:
@@ -226,13 +229,19 @@ def _mirrored(orientation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return down, tf.reduce_any(orientation[:, None] == [2, 3, 6, 7], axis=1)
 
 
-def shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Moves chosen square pictures by up to an eighth each way; at the edge comes in what the edge reflects.
+def border_of(size: int, reflect: bool) -> int:
+    """Pixels by which small pictures are moved each way: an eighth of the side, none where nothing may be reflected."""
+    return size // 8 if reflect else 0
+
+
+def shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor, border: int) -> tf.Tensor:
+    """Moves chosen square pictures by up to `border` pixels each way; at the edge comes in what the edge reflects.
 
     Args:
       images: uint8 [N, S, S, 3].
       chosen: bool [N].
       seed: int32 [2].
+      border: pixels, less than S.
 
     Returns:
       uint8 [N, S, S, 3].
@@ -240,7 +249,7 @@ def shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     def shifted() -> tf.Tensor:
         rows = tf.where(chosen)
-        index = shift_index(tf.shape(rows)[0], images.shape[1], seed)
+        index = shift_index(tf.shape(rows)[0], images.shape[1], seed, border)
         moved = geometry.gather(tf.gather(images, rows[:, 0]), index)
         return tf.tensor_scatter_nd_update(images, rows, moved)
 
@@ -248,9 +257,8 @@ def shift(images: tf.Tensor, chosen: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(moved, images.shape)
 
 
-def shift_index(count: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+def shift_index(count: tf.Tensor, size: int, seed: tf.Tensor, border: int) -> tf.Tensor:
     """int32 [count, size, size]: which pixel of its picture, row by row, comes to each place when `shift` moves it."""
-    border = size // 8
     offset = tf.random.stateless_uniform([2, count, 1], seed, -border, border + 1, tf.int32)
     place = tf.abs(tf.range(size) + offset)
     row, column = tf.unstack(size - 1 - tf.abs(size - 1 - place))

@@ -92,9 +92,11 @@ def test_a_reflected_border_tells_where_a_patch_lay(source):
     measures, right, groups = prediction.measured(task, stream)
     edges = measures["mirrored edges"].reshape(len(right), -1)
     assert statistics.mean_interval(prediction.hits(edges, right, groups), groups)[1][0] > 0.15
-    images = samples.crops(source, 48, COUNT, 6, 0)
-    measures, right, groups = prediction.measured(task, samples.Stream(samples.Maker(task, 0), images))
-    assert not measures["mirrored edges"].any()
+    for size, reflect in ((48, True), (56, False)):  # large enough, and as position tasks get them
+        images = samples.crops(source, size, COUNT, 6, 0, reflect)
+        measures, right, groups = prediction.measured(task, samples.Stream(samples.Maker(task, 0), images))
+        assert not measures["mirrored edges"].any()
+    assert not any(TASKS[name].reflects for name in ("relative_position", "jigsaw"))
 
 
 def test_a_reflected_border_tells_where_a_tile_of_a_jigsaw_lay(source):

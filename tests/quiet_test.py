@@ -48,7 +48,8 @@ TOY = "toy:images(count=24,size=32)"
 TOY_TEST = "toy:images(count=12,size=32,start=24)"
 COMMANDS = {
     "show": f"show {TOY} --to puzzles.png --size 32 --count 2",
-    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32 --epochs 1 --batch-size 8 --out run",
+    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32"
+    " --epochs 1 --batch-size 8 --out run",
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
     "export": "export run model",
     "check": "check model",
@@ -60,9 +61,10 @@ COMMANDS = {
     "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
     " --batch-size 8 --out swept",
     "bench": f"bench pipeline {TOY} --tasks rotation --size 32 --batch-size 8 --passes 1 --seconds 0.02",
-    "audit": f"audit {TOY} --tasks rotation --size 32 --count 24",
+    "audit": "audit toy:images(count=48,size=32) --tasks rotation --size 32",
 }
-PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ .*")  # Keras's bar, which --json sends to standard error
+# What tfssl says on purpose, to standard error: Keras's bar, its own progress, and advice on tasks.
+PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*")
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

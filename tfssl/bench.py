@@ -205,7 +205,8 @@ def _puzzles(source: Source, tasks: Sequence[PretextTask], size: int, batch_size
         own = {task: {key: value[: task.batch or batch_size] for key, value in batch.items()} for task in tasks}
         return {task.name: task.puzzles(own[task], task_seed(seed, task.name)) for task in tasks} or batch
 
-    return batches.training(source, size, batch_size, 0, make=make, cache_memory=memory)
+    reflect = all(task.reflects for task in tasks)
+    return batches.training(source, size, batch_size, 0, make=make, cache_memory=memory, reflect=reflect)
 
 
 def _key(memory: int, names: Sequence[str]) -> str:

@@ -62,7 +62,8 @@ def stream(
         }
         return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
 
-    return batches.training(source, size, batch_size, seed, start, make, broken)
+    reflect = all(task.reflects for task in tasks)
+    return batches.training(source, size, batch_size, seed, start, make, broken, reflect=reflect)
 
 
 def check_fits(tasks: Sequence[PretextTask], batch_size: int, name: str) -> None:

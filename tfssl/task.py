@@ -45,12 +45,15 @@ class PretextTask(abc.ABC):
       batch: how many source pictures of a step it takes, the first rows; 0 for all, and at most all.
       name: (of the class) the name in `--tasks` and in the metrics.
       reads: (of the class) what an example of the source must hold.
+      reflects: (of the class) whether small pictures may get a reflected border. One task of a run that says no
+        decides for all, as they share the decoded batch: a mirrored edge tells where a patch lay.
     """
 
     weight: float = 1.0
     batch: int = 0
     name: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ("image",)
+    reflects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):

@@ -60,18 +60,22 @@ def audit(
     count = min(count, source.count)
     if count < LEAST_PICTURES:
         raise UserError(f"{source.name} has {count} pictures; an audit needs at least {LEAST_PICTURES}")
-    images = crops(source, size, count, max(2, count // BATCHES), seed)
-    without_up = neutral(images, seed)
+    images = {
+        reflect: crops(source, size, count, max(2, count // BATCHES), seed, reflect)
+        for reflect in {task.reflects for task in parsed}
+    }
+    without_up = {reflect: neutral(some, seed) for reflect, some in images.items()}
     found: list[Probe] = []
     advice = []
     for task in parsed:
         prepared = task.prepared(source)
         advice += [f"{task.name}: {line}" for line in task.advice(size)]
-        for name, some in _probes(prepared, images, without_up, seed):
+        for name, some in _probes(prepared, images[task.reflects], without_up[task.reflects], seed):
             found += some
             if verbose:
                 print(f"audit: {task.name}: {name}", file=sys.stderr)
-    pictures = images.shape[0] * images.shape[1]
+    batches, rows = next(iter(images.values())).shape[:2]
+    pictures = batches * rows
     return Audit(probes=found, data=source.name, pictures=pictures, size=size, advice=advice)
 
 

@@ -27,10 +27,10 @@ class Made:
     answer: Any
 
 
-def crops(source: Source, size: int, count: int, batch_size: int, seed: int) -> np.ndarray:
-    """uint8 [batches, B, S, S, 3]: training crops of at most `count` pictures, none twice."""
+def crops(source: Source, size: int, count: int, batch_size: int, seed: int, reflect: bool = True) -> np.ndarray:
+    """uint8 [batches, B, S, S, 3]: training crops of at most `count` pictures, none twice; see `batches.training`."""
     drawn = batches.sample(source, count, seed)
-    stream = batches.training(drawn, size, batch_size, seed)
+    stream = batches.training(drawn, size, batch_size, seed, reflect=reflect)
     steps = drawn.count // batch_size
     return np.stack([batch["image"] for batch in stream.take(steps).as_numpy_iterator()])
 

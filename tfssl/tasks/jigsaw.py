@@ -71,6 +71,7 @@ class Jigsaw(PretextTask):
     hidden: int = 0
     dropout: float = 0.5
     name: ClassVar[str] = "jigsaw"
+    reflects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

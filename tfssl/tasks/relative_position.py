@@ -71,6 +71,7 @@ class RelativePosition(PretextTask):
     hidden: int = 512
     dropout: float = 0.0
     name: ClassVar[str] = "relative_position"
+    reflects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,8 +28,9 @@ class Rotation(PretextTask):
 
     With rotations=8 the quarter turns of the picture and of the picture turned by 45 degrees, both cropped to the
     square that the turned picture fills, so that no corner shows. Turning by 45 degrees interpolates; the upright
-    half is sampled between pixels too (shifted by half a pixel). Sharpness still tells the halves apart a little: 22 % of the
-    answers by it alone, where 12.5 % are chance (`tfssl audit`, Caltech-101 at 96 px). It is here for the published comparison (4 beat 8 beat 2), not for use.
+    half is sampled between pixels too (shifted by half a pixel). Sharpness still tells the halves apart a little: 22 %
+    of the answers by it alone, where 12.5 % are chance (`tfssl audit`, Caltech-101 at 96 px). It is here for the
+    published comparison (4 beat 8 beat 2), not for use.
 
     Puzzle: uint8 [rotations * B, H, W, 3], H = W = S, or S / sqrt(2) for 8 rotations.
     Answer: int32 [rotations * B], index into `angles`. Turns are counter-clockwise.
