@@ -1,7 +1,7 @@
 """Precise batch norm: the statistics of one kind of input, measured instead of averaged along training."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -38,10 +38,7 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> None:
     before = [(variable, variable.numpy()) for variable in states + statistics]
     settings = [(norm, norm.momentum, norm.trainable) for norm in norms]
 
-    @tf.function(reduce_retracing=True)
-    def forward(images: Any) -> None:
-        model(images, training=True)
-
+    forward: Callable[[Any], Any] | None = None
     rows, sums = 0, [np.zeros(variable.shape, np.float64) for variable in statistics]
     done = False
     try:
@@ -49,6 +46,9 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> None:
             norm.momentum = 0.0  # then the moving statistics are those of the last batch
             norm.trainable = True  # Keras keeps a frozen one in test mode
         for images in itertools.islice(batches, steps):
+            images = tf.nest.map_structure(tf.convert_to_tensor, images)
+            # Called as a concrete function: TensorFlow warns of retracing where a process estimates several models.
+            forward = forward or _compiled(model, images)
             forward(images)
             count = len(tf.nest.flatten(images)[0])
             rows += count
@@ -68,6 +68,12 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> None:
         mean = sums[k] / rows
         statistics[k].assign(mean)
         statistics[k + 1].assign(np.maximum(sums[k + 1] / rows - mean**2, 0.0))
+
+
+def _compiled(model: keras.Model, images: Any) -> Callable[[Any], Any]:
+    """The model in training mode, compiled for batches of any length."""
+    specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), images)
+    return tf.function(lambda images: model(images, training=True)).get_concrete_function(specs)
 
 
 def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
