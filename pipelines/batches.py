@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.pipelines import cache, pixels
-from tfssl.pipelines.sources import Source
+from tfssl.pipelines import cache, clips, pixels
+from tfssl.pipelines.sources import AnySource, ClipSource
 
 SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
 
@@ -21,7 +21,7 @@ SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before
 class BrokenPictures:
     """Which pictures of a source turned out broken while they were decoded; filled from inside the graph."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: AnySource):
         self._source = source
         with tf.device("CPU"):
             self._marks = tf.Variable(tf.zeros([source.count], tf.bool), trainable=False, name="broken_pictures")
@@ -52,15 +52,16 @@ def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.RandomIndexShuffle(index=number % count, seed=seeds, max_index=largest, rounds=4)
 
 
-def batch_too_large(batch_size: int, source: Source) -> UserError:
+def batch_too_large(batch_size: int, source: AnySource) -> UserError:
     """The error of a batch that the source cannot fill."""
     return UserError(
-        f"--batch-size {batch_size} is given, but {source.name} has {source.count} pictures; give from 1 to that many"
+        f"--batch-size {batch_size} is given, but {source.name} has {source.count} {source.items};"
+        " give from 1 to that many"
     )
 
 
 def training(
-    source: Source,
+    source: AnySource,
     size: int,
     batch_size: int,
     seed: int,
@@ -72,10 +73,13 @@ def training(
 ) -> tf.data.Dataset:
     """An endless stream of batches of randomly cropped pictures, from step `start` on.
 
+    A source of clips gives a random frame of each as its picture, and its record: see `tfssl.pipelines.clips`.
+
     Args:
       size: side of the crops, pixels.
       seed: the run's; 32 bit.
-      make: what is made of a batch {"image": uint8 [B, S, S, 3]} and its seed int32 [2], in the graph.
+      make: what is made of a batch {"image": uint8 [B, S, S, 3]}, of clips with "clip": string [B] too, and its seed
+        int32 [2], in the graph. What it does not read of a batch is not computed.
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
       cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.cache`. 0 to decode anew each time.
       reflect: whether small pictures get a reflected border: see `pixels.training_crops`.
@@ -85,19 +89,48 @@ def training(
     """
     if not 1 <= batch_size <= source.count:
         raise batch_too_large(batch_size, source)
-    crops = cache.training_crops(source, size, cache_memory)
+    of_clips = isinstance(source, ClipSource)
+    reader = source.reader() if of_clips else None
+    crops = _random_frames(size) if of_clips else cache.training_crops(source, size, cache_memory)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
         crop_seed, task_seed = tf.unstack(tf.random.split(step_seed, 2))
         index = order(source.count, batch_size, seed, step)
-        images, valid = crops(index, crop_seed, reflect)
-        if broken is not None:
+        records = reader.records(index) if of_clips else index
+        images, valid = crops(records, crop_seed, reflect)
+        if broken is not None and not of_clips:
             broken.mark(index, valid)
-        return make({"image": tf.ensure_shape(_filled(images, valid), [batch_size, size, size, 3])}, task_seed)
+        parts = {"image": tf.ensure_shape(_filled(images, valid), [batch_size, size, size, 3])}
+        if of_clips:
+            parts["clip"] = tf.ensure_shape(records, [batch_size])
+        return make(parts, task_seed)
 
     steps = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _random_frames(size: int) -> cache.Crops:
+    """(records string [B], seed, whatever) -> a crop of a random frame of each, and whether it has frames."""
+
+    def frame(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        place_seed, crop_seed = tf.unstack(tf.random.split(seed, 2))
+        frames = clips.parse(record).frames
+        place = tf.random.stateless_uniform([], place_seed, maxval=tf.maximum(tf.size(frames), 1), dtype=tf.int32)
+        return _decoded(frames, place, size, crop_seed)
+
+    return lambda records, seed, reflect: clips.over_records(records, seed, frame)
+
+
+def _decoded(frames: tf.Tensor, place: tf.Tensor, size: int, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Frame `place` of string [T] -> uint8 [size, size, 3], and whether there is any; black where there is none."""
+
+    def decode() -> tf.Tensor:
+        return clips.decode_frames(frames[place][None], size, seed)[0]
+
+    some = tf.size(frames) > 0
+    picture = tf.cond(some, decode, lambda: tf.zeros([size, size, 3], tf.uint8))
+    return tf.ensure_shape(picture, [size, size, 3]), some
 
 
 def _filled(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -113,14 +146,14 @@ def _filled(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.reduce_all(valid), lambda: images, fill)
 
 
-def sample(source: Source, count: int, seed: int) -> Source:
-    """At most `count` pictures of the source, drawn by the seed, as a source: listings are in order of the classes."""
+def sample(source: AnySource, count: int, seed: int) -> AnySource:
+    """At most `count` pictures or clips of the source, drawn by the seed: listings are in order of the classes."""
     numbers = np.random.default_rng(seed).permutation(source.count)[:count]
     return source.subset(numbers, f"a sample of {source.name}")
 
 
-def plain(source: Source, size: int, batch_size: int) -> tf.data.Dataset:
-    """One ordered pass over whole pictures, as evaluation and serving see them.
+def plain(source: AnySource, size: int, batch_size: int) -> tf.data.Dataset:
+    """One ordered pass over whole pictures, as evaluation and serving see them; of a clip, the frame in its middle.
 
     Returns:
       {"image": uint8 [b, S, S, 3], "valid": bool [b], "index": int64 [b]}; the last batch may be short; rows that are
@@ -128,10 +161,45 @@ def plain(source: Source, size: int, batch_size: int) -> tf.data.Dataset:
     """
     reader = source.reader()
 
+    def middle(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        del seed
+        frames = clips.parse(record).frames
+        return _decoded(frames, tf.size(frames) // 2, size, None)
+
     def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        rows, header = reader.rows(index)
-        images, valid = pixels.centre_crops(reader.read, rows, header, size)
+        if isinstance(source, ClipSource):
+            images, valid = clips.over_records(reader.records(index), tf.constant([0, 0]), middle)
+        else:
+            rows, header = reader.rows(index)
+            images, valid = pixels.centre_crops(reader.read, rows, header, size)
         return {"image": images, "valid": valid, "index": index}
 
-    numbers = tf.data.Dataset.range(source.count).batch(batch_size)
+    return _in_order(source.count, batch_size, batch)
+
+
+def plain_sound(source: ClipSource, samples: int, batch_size: int) -> tf.data.Dataset:
+    """One ordered pass over the clips that have sound: the window in the middle of each.
+
+    Returns:
+      {"sound": float32 [b, samples], -1..1, "index": int64 [b]}; the last batch may be short.
+    """
+    reader = source.reader()
+    heard = tf.constant(np.flatnonzero(source.has_sound), tf.int64)
+
+    def middle(record: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        del seed
+        clip = clips.parse(record)
+        length = tf.cast(tf.strings.length(clip.sound) // 2, tf.float32) / source.sound_rate
+        start = clip.sound_start + tf.maximum(length - samples / source.sound_rate, 0.0) / 2
+        return tf.ensure_shape(clips.waveform(clip, start, samples, source.sound_rate), [samples])
+
+    def batch(place: tf.Tensor) -> dict[str, tf.Tensor]:
+        index = tf.gather(heard, place)
+        return {"sound": clips.over_records(reader.records(index), tf.constant([0, 0]), middle), "index": index}
+
+    return _in_order(int(heard.shape[0]), batch_size, batch)
+
+
+def _in_order(count: int, batch_size: int, batch: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
+    numbers = tf.data.Dataset.range(count).batch(batch_size)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -64,7 +64,7 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
         lambda: jpeg(2),
         lambda: jpeg(4),
         lambda: _shrink(jpeg(8), size),
-        lambda: _decode_other(whole, kind, window, size),
+        lambda: decode_other(whole, kind, window, size),
     ]
     return resize(tf.switch_case(branch, cases), size)
 
@@ -89,7 +89,7 @@ def levels(data: tf.Tensor, header: Header, first: tf.Tensor, last: tf.Tensor) -
 
     def other() -> tf.Tensor:
         window = tf.stack([0, 0, header.height, header.width])
-        return tf.reshape(_decode_other(data, header.format, window, _NEVER_SHRUNK), [-1])
+        return tf.reshape(decode_other(data, header.format, window, _NEVER_SHRUNK), [-1])
 
     return tf.cond(header.format == JPEG, lambda: tf.concat([level(*pair) for pair in enumerate(RATIOS)], 0), other)
 
@@ -124,7 +124,7 @@ def _shrink(pixels: tf.Tensor, size: int) -> tf.Tensor:
 
 
 @apart
-def _decode_other(data: tf.Tensor, kind: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
+def decode_other(data: tf.Tensor, kind: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
     """uint8 [h, w, 3]: a box of a PNG, GIF, BMP or WebP, shrunk if it is much larger than `size`."""
 
     def crop(pixels: tf.Tensor) -> tf.Tensor:

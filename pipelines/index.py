@@ -42,6 +42,9 @@ class Source:
     fingerprint: str
     encoded: list[bytes] | None = None
 
+    holds = ("image",)
+    items = "pictures"
+
     @property
     def count(self) -> int:
         """How many pictures can be read."""

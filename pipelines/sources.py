@@ -15,37 +15,58 @@ import tensorflow as tf
 
 from tfssl import settings
 from tfssl.errors import UserError
+from tfssl.pipelines.clip_source import ClipSource, is_ingested, open_ingested, open_toy_clips
 from tfssl.pipelines.index import PREFIX_BYTES, Source, in_memory, read_index, without_broken
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 MEMORY_BYTES = 4 << 30  # encoded bytes that a source which is no folder may hold
 
+AnySource = Source | ClipSource
 
-def open_source(data: Any, max_broken: float = 0.01) -> Source:
+
+def open_source(data: Any, max_broken: float = 0.01) -> Any:
     """Opens what a user named as data.
 
     Args:
       data: a folder of pictures (any depth; the first sub-folder is the label), 'toy:images' or with settings
         'toy:images(count=2000, size=64, seed=0)', 'tfds:NAME[/config][:split]', a `tf.data.Dataset` of pictures
         (uint8 [H, W, C] or encoded bytes; alone, as (picture, label) or as {"image": ..., "label": ...}), or a Source.
+        Clips: a folder that `tfssl.ingest` wrote, 'FOLDER:train' for one of its splits, or 'toy:clips' with settings
+        'toy:clips(count=200, size=64, seconds=2.0, seed=0)'.
       max_broken: largest part of the pictures that may be unreadable.
+
+    Returns:
+      A `Source`, or a `ClipSource` of clips.
 
     Raises:
       UserError: a missing folder, one without pictures, too many broken ones, an unknown kind of source.
     """
-    if isinstance(data, Source):
+    if isinstance(data, (Source, ClipSource)):
         return data
     if isinstance(data, tf.data.Dataset):
         source = _from_dataset(data, "dataset")
+    elif str(data).startswith("toy:clips"):
+        return open_toy_clips(str(data))
     elif str(data).startswith("toy:"):
         source = _from_toy_world(str(data))
     elif str(data).startswith("tfds:"):
         source = _from_tfds(str(data))
     else:
+        folder, split = _clips_of(str(data))
+        if folder is not None:
+            return open_ingested(folder, split)
         source = _from_folder(Path(data))
     if source.count == 0 or len(source.broken) > max_broken * source.listed:
         raise UserError(too_many_broken(source.name, source.broken, source.listed, max_broken))
     return source
+
+
+def _clips_of(text: str) -> tuple[Path | None, str | None]:
+    """The folder of ingested clips and the split that a text names, ("FOLDER:train"); (None, None) where it is none."""
+    if is_ingested(Path(text)):
+        return Path(text), None
+    name, _, split = text.rpartition(":")
+    return (Path(name), split) if name and is_ingested(Path(name)) else (None, None)
 
 
 def too_many_broken(name: str, broken: dict[str, str], listed: int, max_broken: float) -> str:
@@ -57,7 +78,9 @@ def too_many_broken(name: str, broken: dict[str, str], listed: int, max_broken: 
     )
 
 
-def open_splits(data: Any, test: Any = None, seed: int = 0, max_broken: float = 0.01) -> tuple[Source, Source, str]:
+def open_splits(
+    data: Any, test: Any = None, seed: int = 0, max_broken: float = 0.01
+) -> tuple[AnySource, AnySource, str]:
     """Training and test part of labelled data, and a sentence that says how they were found.
 
     `test` where it is given; sub-folders train/ and test/ (or val/); else 80/20 of each class by the seed.
@@ -66,6 +89,8 @@ def open_splits(data: Any, test: Any = None, seed: int = 0, max_broken: float = 
       UserError: no labels, or classes of the two parts that differ.
     """
     folder = Path(data) if isinstance(data, (str, os.PathLike)) and ":" not in str(data) else None
+    if test is None and folder is not None and is_ingested(folder):
+        data, test = f"{folder}:train", f"{folder}:test"
     if test is not None:
         train, other = open_source(data, max_broken), open_source(test, max_broken)
         note = f"trained on {train.name}, tested on {other.name}"
@@ -91,7 +116,7 @@ def open_splits(data: Any, test: Any = None, seed: int = 0, max_broken: float = 
     return train, other, note
 
 
-def _require_labels(source: Source) -> None:
+def _require_labels(source: AnySource) -> None:
     if source.labels is None or len(source.classes) < 2:
         raise UserError(f"{source.name} has no labels to evaluate with; expected one sub-folder a class, two at least")
 
@@ -112,7 +137,7 @@ def _from_folder(folder: Path) -> Source:
         raise UserError(f"{folder} does not exist; expected a folder of pictures, 'toy:images' or 'tfds:NAME'")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder of pictures")
-    paths, sizes = _walk(folder)
+    paths, sizes = walk(folder)
     if not paths:
         raise UserError(f"no picture in {folder}; expected files that end in {', '.join(ENDINGS)}, at any depth")
 
@@ -130,7 +155,7 @@ def _from_folder(folder: Path) -> Source:
     return without_broken(str(folder), [str(folder / p) for p in paths], names, header, digest.hexdigest())
 
 
-def _walk(folder: Path) -> tuple[list[str], list[int]]:
+def walk(folder: Path) -> tuple[list[str], list[int]]:
     """Paths relative to the folder, sorted, and sizes in bytes; hidden files and folders are left alone."""
     found, seen = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -151,7 +176,7 @@ def _from_toy_world(text: str) -> Source:
     known = {"count": 2000, "size": 64, "seed": 0, "start": 0}
     kind, given = settings.parse_call(text.removeprefix("toy:"))
     if kind != "images":
-        raise settings.unknown("toy source", kind, ("images",))
+        raise settings.unknown("toy source", kind, ("images", "clips"))
     settings.check_settings("toy:images", given, known)
     values = known | given
     if values["count"] < 1 or values["size"] < 16:

@@ -39,7 +39,7 @@ def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
     for one in [given] if isinstance(given, (str, Path)) else given:
         place = Path(one)
         if place.is_dir():
-            found += [(place / inside, Path(inside)) for inside in sources._walk(place)[0]]
+            found += [(place / inside, Path(inside)) for inside in sources.walk(place)[0]]
         elif place.is_file():
             found.append((place, Path(place.name)))
         else:
@@ -106,7 +106,7 @@ def _decoder() -> Callable[..., tf.Tensor]:
         return tf.cond(
             kind == headers.JPEG,
             lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-            lambda: decoding._decode_other(data, kind, window, _NEVER_SHRUNK),
+            lambda: decoding.decode_other(data, kind, window, _NEVER_SHRUNK),
         )
 
     specs = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32), tf.TensorSpec([4], tf.int32)]

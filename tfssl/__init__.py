@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tfssl.colorizing import colorize
     from tfssl.embedding import embed
     from tfssl.errors import UserError
-    from tfssl.evaluation import evaluate
+    from tfssl.evaluation import evaluate, pretext
     from tfssl.export.check import check
     from tfssl.export.saved_model import export
     from tfssl.filling import inpaint
@@ -48,6 +48,7 @@ _HOMES = {
     "evaluate": "tfssl.evaluation",
     "inpaint": "tfssl.filling",
     "load_run": "tfssl.runs",
+    "pretext": "tfssl.evaluation",
     "pretrain": "tfssl.training",
     "puzzles": "tfssl.mixing",
     "show": "tfssl.gallery",
@@ -68,7 +69,7 @@ __all__ = [
     "export",
     "inpaint",
 ]
-__all__ += ["load_run", "pretrain", "puzzles", "show", "sweep"]
+__all__ += ["load_run", "pretext", "pretrain", "puzzles", "show", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -59,6 +59,7 @@ def show(as_json: bool, **arguments: Any) -> None:
 @click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks, commas between them.")
 @click.option("--trunk", default="resnet18", show_default=True, help="The network, as 'resnet10(width=32)'.")
 @click.option("--size", default=96, show_default=True, help="Side of the crops in pixels.")
+@click.option("--sound-trunk", default="l3(width=64)", show_default=True, help="The network of tasks that listen.")
 @click.option("--epochs", default=20, show_default=True)
 @click.option("--out", required=True, help="Folder of the run. That of an interrupted run is gone on with.")
 @click.option("--steps-per-epoch", type=int, help="Steps of an epoch; one pass over DATA where not given.")
@@ -112,6 +113,18 @@ def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
     """Measure the features of every stage, beside the same trunk with random weights."""
     chosen = tuple(protocol.strip() for protocol in protocols.split(",") if protocol.strip())
     _run(as_json, lambda: tfssl.evaluate(protocols=chosen, **arguments))
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("data")
+@click.option("--draws", type=COUNT, default=4, show_default=True, help="Puzzles of each picture or clip, about.")
+@click.option("--batch-size", default=64, show_default=True, help="Pictures or clips at once.")
+@click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part unreadable.")
+@JSON
+def pretext(as_json: bool, **arguments: Any) -> None:
+    """How well does a run solve its own puzzles, made of DATA that it never saw?"""
+    _run(as_json, lambda: tfssl.pretext(**arguments))
 
 
 @cli.command()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import Source, open_source
+from tfssl.pipelines.sources import AnySource, open_source
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
 
@@ -42,7 +42,7 @@ def puzzles(
 
 
 def stream(
-    source: Source,
+    source: AnySource,
     tasks: Sequence[PretextTask],
     size: int,
     batch_size: int,
@@ -51,7 +51,7 @@ def stream(
     broken: batches.BrokenPictures | None = None,
 ) -> tf.data.Dataset:
     """`puzzles` of an open source and prepared tasks."""
-    check_fits(tasks, batch_size, source.name)
+    check_fits(tasks, batch_size, source)
 
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         made = {
@@ -66,21 +66,25 @@ def stream(
     return batches.training(source, size, batch_size, seed, start, make, broken, reflect=reflect)
 
 
-def check_fits(tasks: Sequence[PretextTask], batch_size: int, name: str) -> None:
-    """Raises UserError where a task reads what the source called `name` has not, or wants more rows than there are."""
+def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource) -> None:
+    """Raises UserError where a task reads what the source has not, or wants more rows than a step has."""
     for task in tasks:
-        if "image" not in task.reads:
-            raise UserError(f"{task.name} reads {', '.join(task.reads)}; {name} has pictures only")
+        if not set(task.reads) <= set(source.holds):
+            raise UserError(
+                f"{task.name} reads {' and '.join(task.reads)}, but {source.name} has only {' and '.join(source.holds)};"
+                " give clips that `tfssl ingest` prepared, with sound where it is read, or 'toy:clips'"
+            )
         if task.batch > batch_size:
             raise UserError(
-                f"{task.name}: batch={task.batch} is given, but a step has {batch_size} pictures; give at most that"
+                f"{task.name}: batch={task.batch} is given, but a step has {batch_size} {source.items}; "
+                "give at most that"
             )
 
 
 def puzzle_spec(task: PretextTask, size: int, rows: int = 1) -> Any:
     """The `tf.TensorSpec`s of a task's (puzzle, answer, weight) for `rows` pictures of `size` pixels."""
-    image = tf.zeros([rows, size, size, 3], tf.uint8)
-    batch = tf.data.Dataset.from_tensors({"image": image})
+    example = {"image": tf.zeros([rows, size, size, 3], tf.uint8), "clip": tf.zeros([rows], tf.string)}
+    batch = tf.data.Dataset.from_tensors(example)
     return batch.map(lambda batch: task.puzzles(batch, tf.constant([0, 0]))).element_spec
 
 

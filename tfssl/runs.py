@@ -8,6 +8,7 @@ What lies in it:
     tensorboard/      the same for TensorBoard
     random.keras      the trunk as it was before training
     encoder.keras     the trunk after training, with precise batch norm
+    sound_random.keras, sound_encoder.keras    the same of the sound encoder, where a task listens
     heads/            TASK.npz: the network that solves a task, with batch norm statistics of its puzzles
     epochs/           N.keras: the trunk after epoch N, where it was asked for
     broken.txt        pictures that could not be read
@@ -75,7 +76,8 @@ class Run:
       folder: where it is.
       settings: the arguments of `pretrain` (data, tasks, trunk, size, epochs, seed, ...).
       data: name, count and fingerprint of the source.
-      prepared: "learned": what each task learned from the source; "scales": what its loss is divided by.
+      prepared: "learned": what each task learned from the source; "scales": what its loss is divided by; "sound":
+        what the sound encoder is made from.
     """
 
     folder: Path
@@ -88,6 +90,21 @@ class Run:
         """run, epochs, steps, images_per_second, metrics, broken_files; {} as long as the run has not ended."""
         path = self.folder / "result.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def sound(self) -> dict[str, Any] | None:
+        """Of the sound encoder: "trunk" (its name), "samples" and "rate" (hertz) of its window; None without one."""
+        return self.prepared.get("sound")
+
+    def random_path(self, kind: str = "image") -> Path:
+        """Where an encoder ("image" or "sound") lies as it was before training."""
+        return self.folder / ("random.keras" if kind == "image" else f"{kind}_random.keras")
+
+    def trained_path(self, kind: str = "image", epoch: int | None = None) -> Path:
+        """Where a trained encoder lies, as it was after an epoch, or at the end."""
+        if epoch is not None:
+            return self.folder / "epochs" / ("" if kind == "image" else kind) / f"{epoch}.keras"
+        return self.folder / ("encoder.keras" if kind == "image" else f"{kind}_encoder.keras")
 
     @property
     def evaluation(self) -> dict[str, Any]:
@@ -120,21 +137,27 @@ class Run:
         """The epochs after which the trunk was kept (`keep_every`)."""
         return sorted(int(path.stem) for path in (self.folder / "epochs").glob("*.keras"))
 
-    def trunk(self, epoch: int | None = None) -> "Trunk":
-        """The trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
+    def trunk(self, epoch: int | None = None, kind: str = "image") -> "Trunk":
+        """A trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
+
+        Args:
+          epoch: of `epochs()`; None for the end.
+          kind: "image", or "sound" where a task listened.
 
         Raises:
-          UserError: the run has not ended, or did not keep that epoch.
+          UserError: the run has not ended, did not keep that epoch, or has no sound encoder.
         """
-        if epoch is None:
-            return self._load("encoder.keras")
-        if epoch not in self.epochs():
+        if epoch is not None and epoch not in self.epochs():
             raise UserError(f"epoch {epoch} is asked for, but the run in {self.folder} kept {self.epochs() or 'none'}")
-        return self._load(f"epochs/{epoch}.keras")
+        return self._load(self.trained_path(kind, epoch), kind)
 
-    def random_trunk(self) -> "Trunk":
-        """The trunk as it was before training; its batch norm statistics are not estimated."""
-        return self._load("random.keras")
+    def random_trunk(self, kind: str = "image") -> "Trunk":
+        """A trunk as it was before training; its batch norm statistics are not estimated."""
+        return self._load(self.random_path(kind), kind)
+
+    def random_encoders(self) -> "dict[str, Trunk]":
+        """All trunks as they were before training, by kind."""
+        return {kind: self.random_trunk(kind) for kind in ("image", *(("sound",) if self.sound else ()))}
 
     def encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
         """The encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
@@ -150,18 +173,34 @@ class Run:
 
         return make_encoder(self.trunk(), self.settings["size"], layer, pooled)
 
-    def _load(self, name: str) -> "Trunk":
+    def sound_encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
+        """The sound encoder as a plain Keras model of stock layers: waveform float32 [N, samples] -> embedding [N, D].
+
+        Args:
+          layer: a stage; the last one where it is not given.
+          pooled: the embedding; otherwise the feature map, float32 [N, time, mel, D].
+
+        Raises:
+          UserError: no task of the run listened, or it has not ended.
+        """
+        from tfssl.trunks.sound import make_sound_encoder
+
+        trunk = self.trunk(kind="sound")
+        return make_sound_encoder(trunk, self.sound["samples"], layer, pooled)  # type: ignore[index]
+
+    def _load(self, path: Path, kind: str) -> "Trunk":
         import keras
 
-        from tfssl.trunks import Trunk
+        from tfssl.trunks import Trunk, stages_of
 
-        path = self.folder / name
+        if kind == "sound" and self.sound is None:
+            raise UserError(f"the run in {self.folder} has no sound encoder: none of {self.settings['tasks']} listens")
         if not path.exists():
             raise UserError(
                 f"the run in {self.folder} has not ended and has no encoder; go on with it by the command that began it"
             )
         _, pixels, body, _ = keras.models.load_model(path, compile=False).layers
-        return Trunk(pixels, body, tuple(self.settings["stages"]))
+        return Trunk(pixels, body, tuple(self.settings["stages"]) if kind == "image" else stages_of(body))
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: run, epochs, steps, images_per_second, metrics, broken_files."""

@@ -9,27 +9,26 @@ from tfssl import batch_norm, mixing, runs
 from tfssl.checkpoints import read_weights
 from tfssl.errors import UserError
 from tfssl.model import make_inputs, make_model
-from tfssl.pipelines.sources import Source
-from tfssl.task import PretextTask
+from tfssl.pipelines.sources import AnySource
+from tfssl.task import Encoders, PretextTask
 
 if TYPE_CHECKING:
     from tfssl.runs import Run
-    from tfssl.trunks import Trunk
 
 PRECISE_STEPS = 16
 
 
-def save(run: "Run", task: PretextTask, trained: keras.Model, trunk: "Trunk", source: Source) -> None:
-    """Writes heads/TASK.npz: trunk and head of a task, with batch norm statistics of its own kind of puzzles.
+def save(run: "Run", task: PretextTask, trained: keras.Model, encoders: Encoders, source: AnySource) -> None:
+    """Writes heads/TASK.npz: encoders and head of a task, with batch norm statistics of its own kind of puzzles.
 
     Args:
       trained: the model of all tasks.
-      trunk: another of the same shape, in float32; its weights are overwritten.
+      encoders: others of the same shapes, in float32; their weights are overwritten.
       source: what the run was trained on.
     """
     name, settings = task.name, run.settings
     spec = mixing.puzzle_spec(task, settings["size"])
-    solver = make_model([task], {"image": trunk}, ({name: spec[0]},))
+    solver = make_model([task], encoders, ({name: spec[0]},))
     part = keras.Model({name: trained.input[name]}, {name: trained.output[name]})
     solver.set_weights(part.get_weights())
     stream = mixing.stream(source, [task], settings["size"], settings["batch_size"], settings["seed"])
@@ -43,11 +42,11 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
     task = {task.name: task for task in run.tasks()}.get(name)
     if task is None:
         raise UserError(f"the run in {run.folder} has no {name}, its tasks are: {run.settings['tasks']}")
-    tasks, trunk = run.tasks(), run.random_trunk()
+    tasks, encoders = run.tasks(), run.random_encoders()
     path = run.folder / "heads" / f"{name}.npz"
     if not path.exists():  # it has not ended
         specs = {each.name: mixing.puzzle_spec(each, run.settings["size"])[0] for each in tasks}
-        whole = make_model(tasks, {"image": trunk}, (specs,))
+        whole = make_model(tasks, encoders, (specs,))
         read_weights(whole, run.folder / "checkpoints")
         part = keras.Model({name: whole.input[name]}, {name: whole.output[name]})
         weights = part.get_weights()
@@ -59,6 +58,6 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
         # Of one task alone, Keras wants inputs of a dict to have the names of its keys.
         parts = {key: make_inputs(key, part) for key, part in spec.items()} if isinstance(spec, dict) else None
         inputs = parts or make_inputs(name, spec)
-    solver = keras.Model(inputs, task.head({"image": trunk}, inputs), name=name)
+    solver = keras.Model(inputs, task.head(encoders, inputs), name=name)
     solver.set_weights(weights)
     return solver

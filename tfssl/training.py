@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl import batch_norm, callbacks, runs, schedules, solvers
+from tfssl import callbacks, runs, schedules, solvers
 from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
+from tfssl.encoders import Plans, save_trained, save_weights, sound_plan
 from tfssl.errors import UserError
 from tfssl.mixing import check_fits, stream
 from tfssl.model import (
@@ -26,16 +27,15 @@ from tfssl.model import (
     make_optimizer,
 )
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import Source, open_source, too_many_broken
+from tfssl.pipelines.sources import AnySource, open_source, too_many_broken
 from tfssl.runs import Run, load_run
-from tfssl.task import PretextTask
+from tfssl.task import Encoders, PretextTask
 from tfssl.tasks import parse_tasks
-from tfssl.trunks import Trunk, make_encoder, make_trunk
+from tfssl.trunks import make_trunk
 from tfssl.warm_start import take_over
 
 BATCH = 64  # the batch, in source images, that --learning-rate is given for
 PRECISIONS = {None: "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-PRECISE_STEPS = 64
 SCALE_STEPS = 4
 NO_METRICS = ("step", "epoch", "epoch_end", "images/s", "images_per_second", "learning_rate")
 
@@ -48,6 +48,7 @@ def pretrain(
     epochs: int = 20,
     out: str | Path = "runs/first",
     *,
+    sound_trunk: str = "l3(width=64)",
     steps_per_epoch: int | None = None,
     batch_size: int = BATCH,
     seed: int = 0,
@@ -73,12 +74,15 @@ def pretrain(
     """Trains one encoder on pretext tasks. On the folder of an interrupted run, goes on with it.
 
     Args:
-      data: a folder of pictures, 'toy:images', 'tfds:NAME', a `tf.data.Dataset`: see `open_source`.
+      data: a folder of pictures, clips that `ingest` prepared, 'toy:images', 'toy:clips', 'tfds:NAME', a
+        `tf.data.Dataset`: see `open_source`.
       tasks: pretext tasks, as 'rotation' or 'rotation(rotations=4)', or objects.
       trunk: the network, as 'resnet18' or 'resnet10(width=32)', or a Keras model: see `tfssl.trunks`.
       size: side of the crops, pixels.
       epochs: passes over the source, or of `steps_per_epoch` steps where that is given.
       out: the run's folder.
+      sound_trunk: the network for sound, of tasks that listen: see `tfssl.trunks.sound`.
+      steps_per_epoch: steps of an epoch; one pass over the source where None.
       batch_size: source images in a step, on all devices together.
       seed: weights, order, crops and puzzles follow from it.
       learning_rate: the peak for 64 source images a step; grows in proportion to `batch_size` (Goyal et al. 2017).
@@ -126,7 +130,7 @@ def pretrain(
     parent = None if init is None else load_run(init)
     if not 1 <= batch_size <= source.count:
         raise batches.batch_too_large(batch_size, source)
-    check_fits(parsed, batch_size, source.name)
+    check_fits(parsed, batch_size, source)
     steps_per_epoch = steps_per_epoch or source.count // batch_size
     settings = {
         "tasks": ", ".join(map(str, parsed)),
@@ -150,13 +154,17 @@ def pretrain(
         "deterministic": deterministic,
         "stages": list(initial.stages),
     }
+    settings |= {"sound_trunk": sound_trunk} if any("sound" in task.reads for task in parsed) else {}
     name = str(Path(source.name).resolve()) if Path(source.name).exists() else source.name
 
     def prepare() -> dict[str, Any]:
         tasks = [task.prepared(source) for task in parsed]
+        plans = Plans(trunk, size, sound_plan(tasks, source, size, sound_trunk))
+        plans.make()  # refused here if it does not fit
         return {
             "learned": {task.name: task.learned() for task in tasks},
-            "scales": _scales(tasks, trunk, source, settings) if balance == "initial" and len(tasks) > 1 else {},
+            "sound": plans.sound,
+            "scales": _scales(tasks, plans, source, settings) if balance == "initial" and len(tasks) > 1 else {},
         }
 
     data_facts = {"name": name, "count": source.count, "fingerprint": source.fingerprint}
@@ -168,16 +176,20 @@ def pretrain(
     if run.result:
         _say(f"the run in {run.folder} has ended already; nothing is left to do")
         return run
-    if not (run.folder / "random.keras").exists():
-        save_trunk(run.folder / "random.keras", initial, size)
+    plans = Plans(trunk, size, run.sound)
+    keras.utils.set_random_seed(seed)
+    untrained = plans.make() | {"image": initial}
+    for kind, each in untrained.items():
+        if not run.random_path(kind).exists():
+            save_weights(run.random_path(kind), plans, kind, each)
 
     keras.utils.set_random_seed(seed)  # whether anything had to be prepared or not
     strategy = strategy or default_strategy()
     broken = batches.BrokenPictures(source)
     with strategy.scope(), dtype_policy(PRECISIONS[mixed_precision]):
-        shared = make_trunk(trunk, size)
-        shared.body.set_weights(initial.body.get_weights())
-        encoders = {"image": shared}
+        encoders = plans.make()
+        for kind, each in encoders.items():
+            each.body.set_weights(untrained[kind].body.get_weights())
         dataset = stream(source, prepared, size, batch_size, seed, 0, broken)
         model = make_model(prepared, encoders, dataset.element_spec)
         optimizer = make_optimizer(model, momentum, weight_decay)
@@ -188,7 +200,7 @@ def pretrain(
     start = checkpoints.restore(_say)
     total = epochs * steps_per_epoch
     if parent is not None and not start:
-        _say(take_over(parent, model, prepared, shared))
+        _say(take_over(parent, model, prepared, encoders))
     if start:
         _say(f"going on with the run in {run.folder} from step {start} of {total}")
     callbacks.cut_log(run.folder / "metrics.jsonl", start)
@@ -204,7 +216,7 @@ def pretrain(
         callbacks.StopWhenNotFinite(steps, checkpoints),
         callbacks.MetricsLog(run.folder / "metrics.jsonl", steps, log_every),
         BrokenLimit(source, broken, max_broken),
-        *([KeepTrunk(run, trunk, shared, source, keep_every)] if keep_every else []),
+        *([KeepTrunk(run, plans, encoders, source, keep_every)] if keep_every else []),
         keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
         save,
     ]
@@ -224,7 +236,7 @@ def pretrain(
             metrics = {key: float(values[-1]) for key, values in history.items()}
     finally:
         save.forget()
-    return _finish(run, trunk, model, shared, source, prepared, steps, metrics, broken, report)
+    return _finish(run, plans, model, encoders, source, prepared, steps, metrics, broken, report)
 
 
 def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
@@ -243,7 +255,7 @@ def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[in
 class BrokenLimit(keras.callbacks.Callback):
     """Stops a run whose source turns out to have more broken pictures than allowed."""
 
-    def __init__(self, source: Source, broken: batches.BrokenPictures, largest: float):
+    def __init__(self, source: AnySource, broken: batches.BrokenPictures, largest: float):
         super().__init__()
         self._source, self._broken, self._largest = source, broken, largest
 
@@ -254,16 +266,15 @@ class BrokenLimit(keras.callbacks.Callback):
 
 
 class KeepTrunk(keras.callbacks.Callback):
-    """Keeps the trunk every `every` epochs: epochs/N.keras in the run's folder."""
+    """Keeps the encoders every `every` epochs: see `Run.trained_path`."""
 
-    def __init__(self, run: Run, trunk: str | keras.Model, shared: Trunk, source: Source, every: int):
+    def __init__(self, run: Run, plans: Plans, encoders: Encoders, source: AnySource, every: int):
         super().__init__()
-        self._run, self._trunk, self._shared, self._source, self._every = run, trunk, shared, source, every
+        self._run, self._plans, self._encoders, self._source, self._every = run, plans, encoders, source, every
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self._every == 0:
-            path = self._run.folder / "epochs" / f"{epoch + 1}.keras"
-            save_trained(path, self._run, self._trunk, self._shared, self._source)
+            _save_trained(self._run, self._plans, self._encoders, self._source, epoch + 1)
 
 
 def default_strategy() -> tf.distribute.Strategy:
@@ -284,52 +295,41 @@ def dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def save_trunk(path: Path, trunk: Trunk, size: int) -> None:
-    """Writes a trunk as a Keras file of stock layers, whole or not at all."""
-    with runs.replacing(path) as temporary:
-        make_encoder(trunk, size, pooled=False).save(temporary)
-
-
-def save_trained(path: Path, run: Run, trunk: str | keras.Model, shared: Trunk, source: Source) -> None:
-    """Writes a copy of the trunk, in float32 whatever it is trained in, with batch norm statistics of whole photos."""
-    size, batch_size = run.settings["size"], run.settings["batch_size"]
-    copy = make_trunk(trunk, size)
-    copy.body.set_weights(shared.body.get_weights())
-    plain = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, run.settings["seed"]), size, batch_size)
-    batch_norm.estimate(make_encoder(copy, size), plain.map(lambda batch: batch["image"]), PRECISE_STEPS)
-    save_trunk(path, copy, size)
+def _save_trained(run: Run, plans: Plans, encoders: Encoders, source: AnySource, epoch: int | None = None) -> None:
+    batch_size, seed = run.settings["batch_size"], run.settings["seed"]
+    save_trained(lambda kind: run.trained_path(kind, epoch), plans, encoders, source, batch_size, seed)
 
 
 def _scales(
-    tasks: Sequence[PretextTask], trunk: str | keras.Model, source: Source, settings: dict[str, Any]
+    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: dict[str, Any]
 ) -> dict[str, float]:
     """What the tasks' losses are divided by, found on a network that is thrown away."""
-    size, batch_size, seed = settings["size"], settings["batch_size"], settings["seed"]
-    dataset = stream(source, tasks, size, batch_size, seed)
-    model = make_model(tasks, {"image": make_trunk(trunk, size)}, dataset.element_spec)
+    dataset = stream(source, tasks, plans.size, settings["batch_size"], settings["seed"])
+    model = make_model(tasks, plans.make(), dataset.element_spec)
     return balanced(initial_losses(model, tasks, dataset, SCALE_STEPS))
 
 
 def _finish(
     run: Run,
-    trunk: str | keras.Model,
+    plans: Plans,
     model: keras.Model,
-    shared: Trunk,
-    source: Source,
+    encoders: Encoders,
+    source: AnySource,
     tasks: Sequence[PretextTask],
     steps: callbacks.Steps,
     metrics: dict[str, float],
     broken: batches.BrokenPictures,
     report: bool,
 ) -> Run:
-    save_trained(run.folder / "encoder.keras", run, trunk, shared, source)
+    _save_trained(run, plans, encoders, source)
     for task in tasks:
-        solvers.save(run, task, model, make_trunk(trunk, run.settings["size"]), source)
+        solvers.save(run, task, model, plans.make(), source)
     names = broken.names()
     if names:
         with runs.replacing(run.folder / "broken.txt") as temporary:
             temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
-        _say(f"{len(names)} of {source.listed} pictures are broken and were left out: see {run.folder / 'broken.txt'}")
+        listed = f"{len(names)} of {source.listed} {source.items}"
+        _say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
     last = _last_epoch(run)  # of a run that was killed after its last step, the only source of figures
     result = {
         "run": str(run.folder),

@@ -1,6 +1,7 @@
-"""How good are the features? Linear probe and k-NN on every stage of a frozen trunk, beside its random weights."""
+"""How good are the features, stage by stage, beside random weights; and how well are a run's own puzzles solved?"""
 
 from tfssl.evaluation.probing import evaluate
 from tfssl.evaluation.results import Evaluation, Score
+from tfssl.evaluation.solving import pretext
 
-__all__ = ["Evaluation", "Score", "evaluate"]
+__all__ = ["Evaluation", "Score", "evaluate", "pretext"]

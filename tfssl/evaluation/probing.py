@@ -18,7 +18,7 @@ from tfssl.evaluation.knn import nearest_neighbours
 from tfssl.evaluation.linear import linear_probe
 from tfssl.evaluation.results import PROTOCOLS, Evaluation, Score
 from tfssl.pipelines import batches, sources
-from tfssl.pipelines.sources import Source
+from tfssl.pipelines.sources import AnySource
 
 FILE_NAME = "evaluation.json"
 PRECISE_STEPS = 64  # batches for the batch norm statistics of the random trunk, as many as the trained one got
@@ -148,7 +148,7 @@ def evaluate(
     return evaluation
 
 
-def estimate_batch_norm(model: keras.Model, source: Source, size: int, batch_size: int, seed: int) -> None:
+def estimate_batch_norm(model: keras.Model, source: AnySource, size: int, batch_size: int, seed: int) -> None:
     """Give a `stage_model` the batch norm statistics of pictures of the source, drawn by the seed."""
     batch_size = min(batch_size, source.count)
     drawn = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, seed), size, batch_size)
@@ -181,7 +181,7 @@ def check_protocols(protocols: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in PROTOCOLS if name in names)
 
 
-def check_labels(train: Source, test: Source) -> None:
+def check_labels(train: AnySource, test: AnySource) -> None:
     """UserError where one of the sources has no labels or no pictures, or both do not share two classes or more."""
     for source in (train, test):
         if source.count == 0:
@@ -201,7 +201,7 @@ def check_labels(train: Source, test: Source) -> None:
         raise UserError(f"{train.name} has one class only; a probe needs two or more to tell apart")
 
 
-def check_broken(source: Source, undecodable: int, max_broken: float) -> None:
+def check_broken(source: AnySource, undecodable: int, max_broken: float) -> None:
     """UserError where more than the share `max_broken` of a source's pictures, or all, turned out not to decode."""
     if undecodable > max_broken * source.count or undecodable == source.count:
         raise UserError(
