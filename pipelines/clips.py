@@ -44,8 +44,15 @@ def parse(record: tf.Tensor) -> Clip:
     return Clip(found["frames"], found["frame_times"], found["sound"], found["sound_start"])
 
 
+def recording(record: tf.Tensor) -> tf.Tensor:
+    """The recording, string [], that a record is a piece of."""
+    return tf.io.parse_single_example(record, {"recording": tf.io.FixedLenFeature([], tf.string, "")})["recording"]
+
+
 def over_records(records: tf.Tensor, seed: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], Any]) -> Any:
     """Calls function(record string [], seed int32 [2]) for each of records, string [B]; stacks the tensors it gives.
+
+    Rows may have more than a record: records string [B, n] gives string [n] to the function.
 
     The seed of a row is that of the batch and the row's number.
     """
@@ -54,9 +61,11 @@ def over_records(records: tf.Tensor, seed: tf.Tensor, function: Callable[[tf.Ten
         number, record = given
         return function(record, tf.random.fold_in(seed, number))
 
-    rows = records.shape[0] if records.shape[0] is not None else tf.size(records)
+    rows = records.shape[0] if records.shape[0] is not None else tf.shape(records)[0]
     elements = (tf.range(rows), records)
-    traced = tf.function(row).get_concrete_function((tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.string)))
+    traced = tf.function(row).get_concrete_function(
+        (tf.TensorSpec([], tf.int32), tf.TensorSpec(records.shape[1:], tf.string))
+    )
     specs = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), traced.structured_outputs)
     return tf.map_fn(row, elements, fn_output_signature=specs, parallel_iterations=PARALLEL)
 

@@ -71,7 +71,7 @@ def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource)
     for task in tasks:
         if not set(task.reads) <= set(source.holds):
             raise UserError(
-                f"{task.name} reads {' and '.join(task.reads)}, but {source.name} has only {' and '.join(source.holds)};"
+                f"{task.name} reads {' and '.join(task.reads)}, {source.name} has only {' and '.join(source.holds)};"
                 " give clips that `tfssl ingest` prepared, with sound where it is read, or 'toy:clips'"
             )
         if task.batch > batch_size:

@@ -5,14 +5,27 @@ from collections.abc import Sequence
 from tfssl.errors import UserError
 from tfssl.settings import parse_call, split_list, unknown
 from tfssl.task import PretextTask
+from tfssl.tasks.audio_visual import AudioVisual
 from tfssl.tasks.colorization import Colorization
+from tfssl.tasks.frame_order import FrameOrder
 from tfssl.tasks.inpainting import Inpainting
 from tfssl.tasks.jigsaw import Jigsaw
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
+from tfssl.tasks.shuffle_and_learn import ShuffleAndLearn
 
 TASKS: dict[str, type[PretextTask]] = {
-    task.name: task for task in (Colorization, Inpainting, Jigsaw, RelativePosition, Rotation)
+    task.name: task
+    for task in (
+        AudioVisual,
+        Colorization,
+        FrameOrder,
+        Inpainting,
+        Jigsaw,
+        RelativePosition,
+        Rotation,
+        ShuffleAndLearn,
+    )
 }
 
 

@@ -1,0 +1,59 @@
+"""Which frames of a clip a puzzle takes: windows are drawn by how much moves in them, in the graph."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfssl.pipelines import clips
+from tfssl.pipelines.clips import Clip
+
+LOOK = 64
+"""Frames that are looked at for motion, drawn from anywhere in a longer clip."""
+STILL = 1e-4
+"""What is added to the motion of a frame, 0..1, so that a clip without any has windows too."""
+
+
+class Window(NamedTuple):
+    """Frames at equal distances.
+
+    Attributes:
+      places: int32 [n], numbers of the frames, rising.
+      pictures: float32 [n, 16, 16, 3], their thumbnails, 0..1.
+      valid: bool [], whether the clip has so many frames; where not, places repeat.
+    """
+
+    places: tf.Tensor
+    pictures: tf.Tensor
+    valid: tf.Tensor
+
+
+def window(clip: Clip, count: int, gap: float, seed: tf.Tensor) -> Window:
+    """Draws a window of `count` frames, likely where much moves (Misra et al. 2016: only high motion teaches order).
+
+    Args:
+      clip: with one frame or more.
+      count: frames of the window.
+      gap: seconds between neighbours; less where the clip is too short for it.
+      seed: int32 [2].
+    """
+    look_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
+    total = tf.size(clip.frames)
+    number = tf.minimum(total, LOOK)
+    begin = tf.random.stateless_uniform([], look_seed, 0, total - number + 1, tf.int32)
+    small = clips.thumbnails(clip.frames[begin : begin + number])
+    length = clip.times[-1] - clip.times[0]
+    each = tf.math.divide_no_nan(tf.cast(total - 1, tf.float32), length)  # frames a second
+    step = tf.clip_by_value(tf.cast(tf.round(gap * each), tf.int32), 1, tf.maximum((number - 1) // (count - 1), 1))
+    span = step * (count - 1)
+    moved = tf.concat([[0.0], tf.cumsum(clips.motion(small) + STILL)], 0)  # up to each frame
+    starts = tf.maximum(number - span, 1)
+    sums = moved[span:] - moved[: number - span] if count > 1 else moved
+    sums = tf.cond(number > span, lambda: sums, lambda: tf.ones([1]))
+    first = tf.random.stateless_categorical(tf.math.log(sums)[None], 1, place_seed, tf.int32)[0, 0]
+    places = tf.minimum(tf.minimum(first, starts - 1) + step * tf.range(count), number - 1)
+    return Window(tf.ensure_shape(begin + places, [count]), tf.gather(small, places), total >= count)
+
+
+def changed(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """Mean absolute difference of two thumbnails [..., h, w, 3] -> float32 [...]."""
+    return tf.reduce_mean(tf.abs(one - other), [-3, -2, -1])

@@ -1,0 +1,224 @@
+"""Audio-visual correspondence: does this sound fit this picture, and where in it does it come from?"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.pipelines import clips
+from tfssl.pipelines.clips import Clip
+from tfssl.task import Batch, Encoders, PretextTask, Puzzle, learned_field
+from tfssl.trunks import Trunk
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tfssl.pipelines.sources import Source
+
+FUSIONS = ("distance", "concat", "localise")
+NEGATIVES = ("clip", "shift")
+WIDTH = 128
+SIMILARITY = "audio_visual_similarity"
+"""Name of the layer that gives the similarity of each place: float32 [B, h, w, 1]; with fusion="localise"."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AudioVisual(PretextTask):
+    """Does this sound fit this picture? (Arandjelovic and Zisserman 2017, arXiv 1705.08168; 2018, arXiv 1712.06651)
+
+    A frame and the sound around it, or, for every other row, sound from elsewhere. What would tell the answer
+    otherwise: the time stamp. Sound always lies around the time of some frame, in positives and negatives alike: drawn
+    from two grids, it told 87.6 % of the answers without listening (the second paper, section 3.4 there).
+
+    Augmented as in the papers: frames are cropped and flipped, saturation 0.5 to 1.5, brightness +-32 of 255; the
+    loudness of the sound +-10 %.
+
+    Puzzle: {"image": uint8 [B, S, S, 3], "sound": float32 [B, samples] in -1..1}.
+    Answer: int32 [B], 1 where they fit, 0 where not: even rows do, odd rows do not; order in a batch is random.
+    Weight: float32 [B], 0 where there is no sound of that length, or both are of one recording and should not.
+    Head: both encoders, each averaged over places, then to 128 numbers through a hidden layer; logits [B, 2].
+      "distance": both of length 1; their Euclidean distance decides, through a layer that begins with the right sign
+        (AVE-Net). Such embeddings can be searched across picture and sound.
+      "concat": side by side, through two layers (L3-Net).
+      "localise": the picture keeps its places; the similarity (scalar product) of each with the sound, scaled; the
+        largest decides (AVOL-Net). `tfssl localise` draws them.
+
+    Settings:
+      fusion: see above.
+      seconds: of sound.
+      negatives: "clip", the sound of another recording, out of the batch; or "shift", of the same, `seconds` away at
+        least.
+      stage: of the image trunk, for finer places with fusion="localise"; the end of the trunk where "".
+    """
+
+    fusion: str = "distance"
+    seconds: float = 1.0
+    negatives: str = "clip"
+    stage: str = ""
+    rate: tuple[int, ...] = learned_field()
+    name: ClassVar[str] = "audio_visual"
+    reads: ClassVar[tuple[str, ...]] = ("clip", "sound")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fusion not in FUSIONS:
+            raise UserError(f"audio_visual: fusion={self.fusion!r} is given, expected one of {', '.join(FUSIONS)}")
+        if self.negatives not in NEGATIVES:
+            raise UserError(
+                f"audio_visual: negatives={self.negatives!r} is given, expected one of {', '.join(NEGATIVES)}"
+            )
+        if not self.seconds >= 0.1:
+            raise UserError(f"audio_visual: seconds={self.seconds} is given, expected 0.1 or more")
+
+    def prepared(self, source: "Source") -> Self:
+        return dataclasses.replace(self, rate=(int(source.sound_rate),))
+
+    @property
+    def choices(self) -> int:
+        return 2
+
+    def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
+        (rate,), size, records = self.rate, batch["image"].shape[1], batch["clip"]
+        count, samples = records.shape[0], round(self.seconds * self.rate[0])
+        fits = tf.range(count) % 2 == 0
+        partner_seed, row_seed = tf.unstack(tf.random.split(seed, 2))
+        others = records
+        if self.negatives == "clip":
+            turn = tf.random.stateless_uniform([], partner_seed, 1, max(count, 2), tf.int32)
+            others = tf.where(fits, records, tf.roll(records, turn, 0))
+
+        def row(given: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            (record, other), fit = tf.unstack(given[:2]), given[2] == "1"
+            here_seed, there_seed, gain_seed, crop_seed, colour_seed = tf.unstack(tf.random.split(seed, 5))
+            clip, heard = clips.parse(record), clips.parse(other)
+            place, seen = drawn_frame(clip, self.seconds, rate, here_seed)
+            time = _time(clip, place)
+            if self.negatives == "shift":
+                elsewhere, found = drawn_frame(clip, self.seconds, rate, there_seed, away_from=time)
+            else:
+                elsewhere, found = drawn_frame(heard, self.seconds, rate, there_seed)
+                found &= clips.recording(record) != clips.recording(other)
+            middle = tf.where(fit, time, _time(heard, elsewhere))
+            sound = clips.waveform(heard, middle - self.seconds / 2, samples, rate)
+            sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
+            picture = tf.cond(
+                tf.size(clip.frames) > 0,
+                lambda: clips.decode_frames(clip.frames[place][None], size, crop_seed)[0],
+                lambda: tf.zeros([size, size, 3], tf.uint8),
+            )
+            picture = tf.ensure_shape(_recoloured(picture, colour_seed), [size, size, 3])
+            return picture, tf.clip_by_value(sound, -1.0, 1.0), tf.cast(seen & (fit | found), tf.float32)
+
+        given = tf.stack([records, others, tf.as_string(tf.cast(fits, tf.int32))], 1)
+        image, sound, weight = clips.over_records(given, row_seed, row)
+        return {"image": image, "sound": sound}, tf.cast(fits, tf.int32), weight
+
+    def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
+        heard = keras.layers.GlobalAveragePooling2D(name="audio_visual_heard")(encoders["sound"](puzzle["sound"]))
+        heard = _projected(heard, "sound")
+        seen = _stage(encoders["image"], self.stage)(puzzle["image"])
+        if self.fusion == "localise":
+            seen = _projected(seen, "image")  # a dense layer on the last axis is a 1x1 convolution
+            product = keras.layers.Multiply(name="audio_visual_product")([seen, heard[:, None, None, :]])
+            similarity = keras.ops.mean(product, -1, keepdims=True)
+            similarity = keras.layers.Dense(1, dtype="float32", name=SIMILARITY)(similarity)
+            most = keras.layers.GlobalMaxPooling2D(name="audio_visual_most")(similarity)
+            return keras.ops.concatenate([keras.ops.zeros_like(most), most], axis=-1)
+        seen = _projected(keras.layers.GlobalAveragePooling2D(name="audio_visual_seen")(seen), "image")
+        if self.fusion == "concat":
+            both = keras.layers.Concatenate(name="audio_visual_both")([seen, heard])
+            both = keras.layers.Dense(WIDTH, activation="relu", name="audio_visual_fused")(both)
+            return keras.layers.Dense(2, dtype="float32", name="audio_visual_logits")(both)
+        ends = [
+            keras.layers.UnitNormalization(dtype="float32", name=f"audio_visual_{kind}_embedding")(each)
+            for kind, each in {"image": seen, "sound": heard}.items()
+        ]
+        difference = keras.layers.Subtract(dtype="float32", name="audio_visual_difference")(ends)
+        # The root of 0 has no gradient.
+        distance = keras.ops.sqrt(keras.ops.sum(keras.ops.square(difference), -1, keepdims=True) + 1e-6)
+        return keras.layers.Dense(
+            2,
+            kernel_initializer=keras.initializers.Constant(np.array([[3.0, -3.0]])),
+            bias_initializer=keras.initializers.Constant(np.array([-3.0, 3.0])),
+            dtype="float32",
+            name="audio_visual_logits",
+        )(distance)
+
+    def loss(self) -> keras.losses.Loss:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
+        from matplotlib.figure import Figure
+
+        images, sounds, answer = np.asarray(puzzle["image"]), np.asarray(puzzle["sound"]), np.asarray(answer)
+        words = ("does not fit", "fits")
+        rows = min(count, len(images))
+        figure = Figure(figsize=(5.5, 1.9 * rows), layout="constrained")
+        for row, (left, right) in enumerate(figure.subplots(rows, 2, squeeze=False, width_ratios=[1, 2])):
+            left.imshow(images[row])
+            left.set_axis_off()
+            right.specgram(sounds[row] + 1e-6, NFFT=256, noverlap=128, Fs=self.rate[0] if self.rate else 2)
+            right.tick_params(labelsize=6)
+            title, colour = words[answer[row]], "black"
+            if prediction is not None:
+                guess = int(np.argmax(prediction[row]))
+                title += f", said {words[guess]}"
+                colour = "tab:green" if guess == answer[row] else "tab:red"
+            right.set_title(title, fontsize=9, color=colour, loc="left")
+        return figure
+
+
+def drawn_frame(
+    clip: Clip, seconds: float, rate: int, seed: tf.Tensor, away_from: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one.
+
+    Args:
+      away_from: a time in seconds, around which the sound must not overlap with the frame's.
+    """
+    end = clip.sound_start + tf.cast(tf.strings.length(clip.sound) // 2, tf.float32) / rate
+    rounding = 1 / rate
+    fits = (clip.times - seconds / 2 >= clip.sound_start - rounding) & (clip.times + seconds / 2 <= end + rounding)
+    if away_from is not None:
+        fits &= tf.abs(clip.times - away_from) >= seconds
+    places = tf.cast(tf.where(fits)[:, 0], tf.int32)
+    count = tf.size(places)
+    draw = tf.random.stateless_uniform([], seed, 0, tf.maximum(count, 1), tf.int32)
+    return tf.cond(count > 0, lambda: places[draw], lambda: 0), count > 0
+
+
+def _time(clip: Clip, place: tf.Tensor) -> tf.Tensor:
+    return tf.cond(tf.size(clip.times) > 0, lambda: clip.times[place], lambda: 0.0)
+
+
+def _recoloured(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Saturation times 0.5 to 1.5, about grey, and brightness +-32, of uint8 [S, S, 3]."""
+    draws = tf.random.stateless_uniform([2], seed)
+    levels = tf.cast(picture, tf.float32)
+    grey = tf.reduce_mean(levels, -1, keepdims=True)
+    levels = grey + (0.5 + draws[0]) * (levels - grey) + 64 * (draws[1] - 0.5)
+    return tf.cast(tf.clip_by_value(tf.round(levels), 0, 255), tf.uint8)
+
+
+def _projected(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
+    """[..., C] -> [..., 128] through a hidden layer."""
+    hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"audio_visual_{kind}_hidden")(features)
+    hidden = keras.layers.BatchNormalization(synchronized=True, name=f"audio_visual_{kind}_norm")(hidden)
+    hidden = keras.layers.ReLU(name=f"audio_visual_{kind}_relu")(hidden)
+    return keras.layers.Dense(WIDTH, name=f"audio_visual_{kind}")(hidden)
+
+
+def _stage(trunk: Trunk, stage: str) -> Trunk | keras.Model:
+    """The trunk, or the part of it that ends with a stage; weights are shared. UserError for an unknown one."""
+    if not stage:
+        return trunk
+    if stage not in trunk.stages:
+        raise UserError(f"audio_visual: stage={stage!r} is given, the trunk has: {', '.join(trunk.stages)}")
+    body = keras.Model(trunk.body.inputs[0], trunk.body.get_layer(stage).output, name=f"audio_visual_{stage}")
+    return Trunk(trunk.pixels, body, trunk.stages)

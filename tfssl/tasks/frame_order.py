@@ -1,0 +1,102 @@
+"""Frame order: in which order were these frames?"""
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.pipelines.motion import Window, changed
+from tfssl.task import Batch, Encoders, PretextTask, Puzzle
+from tfssl.tasks import frames
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FrameOrder(PretextTask):
+    """In which order were these frames? Forwards and backwards count as one (Lee et al. 2017, arXiv 1708.01246).
+
+    Frames at equal distances from a window of the clip that is drawn by how much moves in it are shuffled; the answer
+    is one of n! / 2 orders: an order and its reverse are the same answer, as many motions look alike backwards. All
+    frames of a puzzle are cropped and flipped alike. It counts only where each frame can be told from the next.
+
+    Head as in the paper: features of each pair of frames through one shared layer, all pairs side by side, logits.
+
+    Puzzle: uint8 [B, n, S, S, 3]. Answer: int32 [B], index into `orders`. Weight: float32 [B].
+
+    Settings:
+      frames: n, 3 to 5.
+      gap: seconds between neighbours.
+      least_change: mean difference, 0..1, that neighbours must have.
+      hidden: width of the shared layer (the paper has 512).
+    """
+
+    frames: int = 4
+    gap: float = 0.24
+    least_change: float = 0.005
+    hidden: int = 256
+    name: ClassVar[str] = "frame_order"
+    reads: ClassVar[tuple[str, ...]] = ("clip",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames not in (3, 4, 5):
+            raise UserError(f"frame_order: frames={self.frames} is given, expected 3, 4 or 5")
+        if not self.gap > 0:
+            raise UserError(f"frame_order: gap={self.gap} is given, expected seconds, more than 0")
+        if not 0 <= self.least_change < 1:
+            raise UserError(f"frame_order: least_change={self.least_change} is given, expected 0 to below 1")
+        if self.hidden < 1:
+            raise UserError(f"frame_order: hidden={self.hidden} is given, expected at least 1")
+
+    @property
+    def orders(self) -> tuple[tuple[int, ...], ...]:
+        """Which frame stands at each place, by class; the reverse of each is the same class."""
+        return tuple(order for order in itertools.permutations(range(self.frames)) if order[0] < order[-1])
+
+    @property
+    def choices(self) -> int:
+        return len(self.orders)
+
+    def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
+        orders = tf.constant(self.orders)
+
+        def arrange(window: Window, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            class_seed, way_seed = tf.unstack(tf.random.split(seed, 2))
+            answer = tf.random.stateless_uniform([], class_seed, 0, len(self.orders), tf.int32)
+            backwards = tf.random.stateless_uniform([], way_seed) < 0.5
+            order = tf.where(backwards, orders[answer][::-1], orders[answer])
+            told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
+            return order, answer, told > self.least_change
+
+        return frames.sequences(batch, seed, self.frames, self.gap, self.frames, arrange)
+
+    def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
+        features = frames.features_of_frames(encoders["image"], puzzle, self.name)  # [B, n, C]
+        ends = tuple(zip(*itertools.combinations(range(self.frames), 2), strict=True))
+        pairs = keras.ops.concatenate([keras.ops.take(features, list(each), axis=1) for each in ends], axis=-1)
+        x = frames.dense(pairs, self.hidden, "frame_order_pairs")
+        x = keras.layers.Flatten(name="frame_order_all")(x)
+        return keras.layers.Dense(len(self.orders), dtype="float32", name="frame_order_logits")(x)
+
+    def loss(self) -> keras.losses.Loss:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
+        titles, right = [], []
+        for row, truth in enumerate(np.asarray(answer)[:count]):
+            guess = None if prediction is None else int(np.argmax(prediction[row]))
+            titles.append(self._told(truth) + ("" if guess is None else f", said {self._told(guess)}"))
+            right.append(None if guess is None else guess == truth)
+        return frames.picture(puzzle, titles, right, count)
+
+    def _told(self, number: int) -> str:
+        return "-".join(str(place + 1) for place in self.orders[number])

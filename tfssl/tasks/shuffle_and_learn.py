@@ -1,0 +1,101 @@
+"""Shuffle and learn: are these three frames in the order of time?"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.pipelines.motion import Window, changed
+from tfssl.task import Batch, Encoders, PretextTask, Puzzle
+from tfssl.tasks import frames
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POSITIVE = (1, 2, 3)
+NEGATIVES = ((1, 0, 3), (1, 4, 3))
+"""Of the frames a < b < c < d < e: (b, c, d) is in order, (b, a, d) and (b, e, d) are not."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShuffleAndLearn(PretextTask):
+    """Are these three frames in the order of time? (Misra et al. 2016, arXiv 1603.08561; imisra/shuffle-tuple)
+
+    Five frames a < b < c < d < e at equal distances come from a window of the clip that is drawn by how much moves in
+    it. In order is (b, c, d), out of order (b, a, d) and (b, e, d): ends are the same, so only the middle one tells.
+    Half of all are shown backwards. All frames of a puzzle are cropped and flipped alike. A puzzle counts only where
+    c can be told from a and from e.
+
+    The paper draws the distance from a range of 15 to 60 frames; here it is fixed, and smaller in short clips. Its
+    last layer reads the three features with nothing in between; here there is a hidden layer, as our features are
+    averages over places.
+
+    Puzzle: uint8 [B, 3, S, S, 3]. Answer: int32 [B], 1 in order, 0 not. Weight: float32 [B].
+    Head: features of the three side by side, one hidden layer, logits [B, 2].
+
+    Settings:
+      positives: part of the puzzles that are in order.
+      gap: seconds between neighbours of a, b, c, d, e.
+      least_change: mean difference, 0..1, that c must have from a and e.
+      hidden: width of the head.
+    """
+
+    positives: float = 0.25
+    gap: float = 0.3
+    least_change: float = 0.005
+    hidden: int = 512
+    name: ClassVar[str] = "shuffle_and_learn"
+    reads: ClassVar[tuple[str, ...]] = ("clip",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.positives < 1:
+            raise UserError(f"shuffle_and_learn: positives={self.positives} is given, expected a part between 0 and 1")
+        if not self.gap > 0:
+            raise UserError(f"shuffle_and_learn: gap={self.gap} is given, expected seconds, more than 0")
+        if not 0 <= self.least_change < 1:
+            raise UserError(f"shuffle_and_learn: least_change={self.least_change} is given, expected 0 to below 1")
+        if self.hidden < 1:
+            raise UserError(f"shuffle_and_learn: hidden={self.hidden} is given, expected at least 1")
+
+    def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
+        orders = tf.constant([*NEGATIVES, POSITIVE])
+
+        def arrange(window: Window, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            draws = tf.random.stateless_uniform([3], seed)
+            answer = tf.cast(draws[0] < self.positives, tf.int32)
+            order = orders[tf.where(answer == 1, 2, tf.cast(draws[1] < 0.5, tf.int32))]
+            order = tf.where(draws[2] < 0.5, order[::-1], order)
+            pictures = window.pictures
+            told = tf.minimum(changed(pictures[2], pictures[0]), changed(pictures[2], pictures[4]))
+            return order, answer, told > self.least_change
+
+        return frames.sequences(batch, seed, 5, self.gap, 3, arrange)
+
+    def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
+        features = frames.features_of_frames(encoders["image"], puzzle, self.name)
+        x = keras.layers.Flatten(name="shuffle_and_learn_triplet")(features)
+        x = frames.dense(x, self.hidden, "shuffle_and_learn_hidden")
+        return keras.layers.Dense(2, dtype="float32", name="shuffle_and_learn_logits")(x)
+
+    @property
+    def choices(self) -> int:
+        return 2
+
+    def loss(self) -> keras.losses.Loss:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
+        words = ("out of order", "in order")
+        titles, right = [], []
+        for row, truth in enumerate(np.asarray(answer)[:count]):
+            guess = None if prediction is None else int(np.argmax(prediction[row]))
+            titles.append(words[truth] + ("" if guess is None else f", said {words[guess]}"))
+            right.append(None if guess is None else guess == truth)
+        return frames.picture(puzzle, titles, right, count)
