@@ -21,11 +21,12 @@ DEPENDENCIES = [
 ]
 
 EXTRAS = {
-    "films": [
-        "av>=14",  # tfssl colorize of films: its wheels carry FFmpeg
+    "video": [
+        "av>=14",  # tfssl ingest, and films for colorize and localise: its wheels carry FFmpeg
+        "pillow>=10.1",  # frames to JPEG in processes that do without TensorFlow
     ],
     "dev": [
-        "av>=14",  # the tests of films
+        "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "mypy>=1.13",  # make types
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding

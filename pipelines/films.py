@@ -112,5 +112,5 @@ def _av() -> Any:
     try:
         import av
     except ImportError as problem:
-        raise UserError("films need PyAV, which is not installed; pip install 'tfssl[films]'") from problem
+        raise UserError("films need PyAV, which is not installed; pip install 'tfssl[video]'") from problem
     return av

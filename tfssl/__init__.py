@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tfssl.export.saved_model import export
     from tfssl.filling import inpaint
     from tfssl.gallery import show
+    from tfssl.ingesting import ingest
     from tfssl.mixing import puzzles
     from tfssl.runs import load_run
     from tfssl.studies import compare, sweep
@@ -46,6 +47,7 @@ _HOMES = {
     "compare": "tfssl.studies",
     "embed": "tfssl.embedding",
     "evaluate": "tfssl.evaluation",
+    "ingest": "tfssl.ingesting",
     "inpaint": "tfssl.filling",
     "load_run": "tfssl.runs",
     "pretext": "tfssl.evaluation",
@@ -67,6 +69,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "ingest",
     "inpaint",
 ]
 __all__ += ["load_run", "pretext", "pretrain", "puzzles", "show", "sweep"]

@@ -55,6 +55,27 @@ def show(as_json: bool, **arguments: Any) -> None:
 
 
 @cli.command()
+@click.argument("clips")
+@click.option("--to", required=True, help="New folder for the data set, to be given as DATA afterwards.")
+@click.option("--size", default=128, show_default=True, help="Short side of frames in pixels.")
+@click.option("--rate", default=12.5, show_default=True, help="Frames a second.")
+@click.option("--sound-rate", default=16000, show_default=True, help="Hertz.")
+@click.option("--seconds", default=10.0, show_default=True, help="Longest piece, about.")
+@click.option("--labels", help="A CSV with columns file and label, and group where wanted; else sub-folder = label.")
+@click.option("--groups", help="Regular expression: files for which it finds the same text are of one source.")
+@click.option("--test", type=SHARE, default=0.2, show_default=True, help="Part of the sources for the split test.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of that choice.")
+@click.option("--processes", type=int, help="That decode at once; as many as there are cores.")
+@JSON
+def ingest(as_json: bool, **arguments: Any) -> None:
+    """Turn a folder of films and sounds into a data set for the tasks on clips.
+
+    Started again after an interruption, it goes on. Needs the extra 'video'.
+    """
+    _run(as_json, lambda: tfssl.ingest(**arguments))
+
+
+@cli.command()
 @click.argument("data")
 @click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks, commas between them.")
 @click.option("--trunk", default="resnet18", show_default=True, help="The network, as 'resnet10(width=32)'.")
@@ -224,7 +245,7 @@ def inpaint(as_json: bool, **arguments: Any) -> None:
 def colorize(as_json: bool, **arguments: Any) -> None:
     """Colour grey pictures and films at their own size by a run's colorization; their lightness stays.
 
-    PICTURES are files and folders, of any size; films need the extra 'films'.
+    PICTURES are files and folders, of any size; films need the extra 'video'.
     """
     _run(as_json, lambda: tfssl.colorize(**arguments))
 

@@ -1,0 +1,77 @@
+"""Clips as a data set of TensorFlow Datasets: what `tfssl.ingest` writes and `tfssl.pipelines.clip_source` reads."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfssl.pipelines.recordings import Piece
+
+
+class Recording(NamedTuple):
+    """One recording that was decoded: its name, its label ("" unknown) and the files of its pieces, in order."""
+
+    name: str
+    label: str
+    pieces: tuple[Path, ...]
+
+
+class Clips(tfds.core.GeneratorBasedBuilder):
+    """Pieces of recordings: frames as JPEG with their times, mono sound with the time at which it begins."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    code_path = None  # where checksums of downloads would lie; there are none
+
+    def __init__(
+        self,
+        *,
+        splits: Mapping[str, Sequence[Recording]],
+        classes: Sequence[str],
+        facts: Mapping[str, Any],
+        **kwargs: Any,
+    ):
+        self._recordings, self._classes, self._facts = splits, list(classes), dict(facts)
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        scalar = tfds.features.Scalar
+        label = tfds.features.ClassLabel(names=self._classes) if self._classes else scalar(tf.int64)
+        features = {
+            "frames": tfds.features.Sequence(tfds.features.Image(encoding_format="jpeg")),
+            "frame_times": tfds.features.Tensor(shape=(None,), dtype=tf.float32),
+            # As bytes: whole numbers of TensorFlow's records take up to ten bytes each.
+            "sound": scalar(tf.string),
+            "sound_start": scalar(tf.float32),
+            "label": label,
+            "recording": tfds.features.Text(),
+            "piece": scalar(tf.int64),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Pieces of recordings: JPEG frames with times in seconds, 16 bit mono sound on the same clock.",
+            features=tfds.features.FeaturesDict(features),
+            metadata=tfds.core.MetadataDict(self._facts),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        return {name: self._generate_examples(recordings) for name, recordings in self._recordings.items()}
+
+    def _generate_examples(self, recordings: Sequence[Recording]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for recording in recordings:
+            for number, path in enumerate(recording.pieces):
+                piece = Piece.read(path)
+                yield (
+                    f"{recording.name}#{number}",
+                    {
+                        "frames": piece.frames,
+                        "frame_times": piece.times,
+                        "sound": piece.sound.astype("<i2").tobytes(),
+                        "sound_start": piece.sound_start,
+                        "label": self._classes.index(recording.label) if recording.label else -1,
+                        "recording": recording.name,
+                        "piece": number,
+                    },
+                )

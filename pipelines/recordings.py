@@ -1,0 +1,205 @@
+"""Recordings (films and sounds of any kind) to frames with their times and sound with its own, on one clock, by PyAV.
+
+No TensorFlow here: processes that decode start at once.
+"""
+
+import dataclasses
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILMS = (".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mov", ".ogv", ".wmv")
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
+QUALITY = 90  # of JPEG
+LARGEST_GAP = 0.05
+"""Seconds without sound inside of a sound track that are filled with silence; less is rounding of time stamps."""
+LONGEST_GAP = 600.0
+"""Seconds; a longer one is a broken time stamp, not silence."""
+
+
+class Broken(Exception):
+    """A recording of which nothing can be used; says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A part of a recording.
+
+    Attributes:
+      frames: JPEGs, upright.
+      times: float32 [T], seconds on the recording's clock, rising.
+      sound: int16 [n], mono; empty where there is none.
+      sound_start: time of its first sample, seconds on the same clock.
+    """
+
+    frames: list[bytes]
+    times: np.ndarray
+    sound: np.ndarray
+    sound_start: float
+
+    def write(self, path: Path) -> None:
+        """As .npz, without pickles."""
+        joined = np.frombuffer(b"".join(self.frames), np.uint8)
+        ends = np.cumsum([len(frame) for frame in self.frames], dtype=np.int64)
+        with open(path, "wb") as file:  # np.savez would add an ending to the name
+            np.savez(file, joined=joined, ends=ends, times=self.times, sound=self.sound, sound_start=self.sound_start)
+
+    @classmethod
+    def read(cls, path: Path) -> "Piece":
+        """The inverse of `write`."""
+        with np.load(path) as file:
+            frames = (
+                [part.tobytes() for part in np.split(file["joined"], file["ends"][:-1])] if len(file["ends"]) else []
+            )
+            return cls(frames, file["times"], file["sound"], float(file["sound_start"]))
+
+
+def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
+    """A whole recording.
+
+    Of frames, one is taken for every 1 / rate seconds: the newest at that time, by time stamps, so that a variable
+    frame rate comes out right; frames are never repeated, so a slower film stays as slow. Film that a phone took on its
+    side is turned upright. Of several sound tracks the default one is taken (FFmpeg's choice), mixed down to mono. Where
+    a file ends too early or is damaged, what came before counts.
+
+    Args:
+      path: of a file that FFmpeg reads.
+      short_side: pixels; larger frames are scaled down to it, smaller ones stay.
+      rate: frames a second.
+      sound_rate: hertz.
+
+    Raises:
+      Broken: there is nothing to see and nothing to hear in it.
+    """
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError, ValueError) as problem:
+        raise Broken(f"cannot be opened ({_reason(problem)})") from problem
+    with container:
+        film = next((each for each in container.streams.video if not _is_cover(each)), None)
+        sound = container.streams.best("audio")
+        frames = _Frames(short_side, rate)
+        heard = _Sound(sound_rate)
+        streams = [each for each in (film, sound) if each is not None]
+        if not streams:
+            raise Broken("has neither film nor sound")
+        if film is not None:
+            film.thread_type = "AUTO"
+        try:
+            for packet in container.demux(streams):
+                for frame in packet.decode():
+                    (frames if isinstance(frame, av.VideoFrame) else heard).add(frame)
+        except (av.error.FFmpegError, ValueError):
+            pass  # damaged from here on: what came before counts
+        heard.end()
+    if not frames.jpegs and not heard.count:
+        raise Broken("holds no frame and no sound that can be decoded")
+    pcm = np.concatenate(heard.parts) if heard.parts else np.zeros(0, np.int16)
+    return Piece(frames.jpegs, np.asarray(frames.times, np.float32), pcm, heard.start or 0.0)
+
+
+def pieces(whole: Piece, seconds: float, sound_rate: int) -> Iterator[Piece]:
+    """Cuts a recording into pieces of equal length, of `seconds` at most by a half more, cut by time."""
+    starts = [whole.times[0]] if len(whole.times) else []
+    ends = [whole.times[-1]] if len(whole.times) else []
+    if len(whole.sound):
+        starts.append(whole.sound_start)
+        ends.append(whole.sound_start + len(whole.sound) / sound_rate)
+    begin, length = min(starts), max(ends) - min(starts)
+    count = max(1, round(length / seconds))
+    for number in range(count):
+        first, last = begin + number * length / count, begin + (number + 1) * length / count
+        inside = (whole.times >= first) & ((whole.times < last) | (number == count - 1))
+        from_sample = max(0, math.ceil((first - whole.sound_start) * sound_rate))
+        to_sample = max(0, math.ceil((last - whole.sound_start) * sound_rate)) if number < count - 1 else None
+        sound = whole.sound[from_sample:to_sample]
+        places = np.flatnonzero(inside)
+        if len(places) or len(sound):
+            yield Piece(
+                [whole.frames[place] for place in places],
+                whole.times[inside],
+                sound,
+                whole.sound_start + from_sample / sound_rate if len(sound) else 0.0,
+            )
+
+
+class _Frames:
+    """Takes decoded frames in order; keeps those of the rate as JPEG."""
+
+    def __init__(self, short_side: int, rate: float):
+        self.jpegs: list[bytes] = []
+        self.times: list[float] = []
+        self._short_side, self._interval = short_side, 1 / rate
+        self._due: float | None = None
+
+    def add(self, frame: Any) -> None:
+        time = frame.time
+        if time is None or (self.times and time <= self.times[-1]):
+            return
+        if self._due is None:
+            self._due = time
+        if time >= self._due - 1e-3:  # time stamps are rounded to milliseconds
+            self.jpegs.append(_jpeg(frame, self._short_side))
+            self.times.append(time)
+            self._due = max(self._due + self._interval, time)  # after a gap the grid goes on from here
+
+
+class _Sound:
+    """Takes decoded sound in order; gives 16 bit mono at one rate, with gaps filled by silence."""
+
+    def __init__(self, rate: int):
+        self.parts: list[np.ndarray] = []
+        self.count = 0
+        self.start: float | None = None
+        self._rate, self._resampler = rate, None
+
+    def add(self, frame: Any) -> None:
+        import av
+
+        if self._resampler is None:
+            self._resampler = av.AudioResampler("s16", "mono", self._rate)
+        if self.start is None:
+            self.start = float(frame.time or 0.0)
+        elif frame.time is not None:
+            gap = frame.time - self.start - self.count / self._rate
+            if LARGEST_GAP < gap < LONGEST_GAP:
+                self._take(np.zeros(round(gap * self._rate), np.int16))
+        frame.pts = None  # the resampler would count a jump of time stamps itself
+        for part in self._resampler.resample(frame):
+            self._take(part.to_ndarray().reshape(-1))
+
+    def end(self) -> None:
+        if self._resampler is not None:
+            for part in self._resampler.resample(None):
+                self._take(part.to_ndarray().reshape(-1))
+
+    def _take(self, part: np.ndarray) -> None:
+        self.parts.append(part)
+        self.count += len(part)
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a stream is the picture on the cover of a sound file, not film."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def _jpeg(frame: Any, short_side: int) -> bytes:
+    from PIL import Image
+
+    scale = min(1.0, short_side / min(frame.width, frame.height))
+    width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+    pixels = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, degrees
+    output = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(np.rot90(pixels, turns))).save(output, "JPEG", quality=QUALITY)
+    return output.getvalue()
+
+
+def _reason(problem: BaseException) -> str:
+    return (getattr(problem, "strerror", None) or str(problem) or type(problem).__name__).splitlines()[0].lower()
