@@ -211,7 +211,7 @@ def _projected(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
     hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"audio_visual_{kind}_hidden")(features)
     hidden = keras.layers.BatchNormalization(synchronized=True, name=f"audio_visual_{kind}_norm")(hidden)
     hidden = keras.layers.ReLU(name=f"audio_visual_{kind}_relu")(hidden)
-    return keras.layers.Dense(WIDTH, name=f"audio_visual_{kind}")(hidden)
+    return keras.layers.Dense(WIDTH, name=f"audio_visual_{kind}_numbers")(hidden)
 
 
 def _stage(trunk: Trunk, stage: str) -> Trunk | keras.Model:
