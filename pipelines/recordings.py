@@ -21,7 +21,7 @@ LONGEST_GAP = 600.0
 """Seconds; a longer one is a broken time stamp, not silence."""
 
 
-class Broken(Exception):
+class BrokenRecordingError(Exception):
     """A recording of which nothing can be used; says why."""
 
 
@@ -63,8 +63,8 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
 
     Of frames, one is taken for every 1 / rate seconds: the newest at that time, by time stamps, so that a variable
     frame rate comes out right; frames are never repeated, so a slower film stays as slow. Film that a phone took on its
-    side is turned upright. Of several sound tracks the default one is taken (FFmpeg's choice), mixed down to mono. Where
-    a file ends too early or is damaged, what came before counts.
+    side is turned upright. Of several sound tracks the default one is taken (FFmpeg's choice), mixed down to mono.
+    Where a file ends too early or is damaged, what came before counts.
 
     Args:
       path: of a file that FFmpeg reads.
@@ -73,14 +73,14 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
       sound_rate: hertz.
 
     Raises:
-      Broken: there is nothing to see and nothing to hear in it.
+      BrokenRecordingError: there is nothing to see and nothing to hear in it.
     """
     import av
 
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError, ValueError) as problem:
-        raise Broken(f"cannot be opened ({_reason(problem)})") from problem
+        raise BrokenRecordingError(f"cannot be opened ({_reason(problem)})") from problem
     with container:
         film = next((each for each in container.streams.video if not _is_cover(each)), None)
         sound = container.streams.best("audio")
@@ -88,7 +88,7 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
         heard = _Sound(sound_rate)
         streams = [each for each in (film, sound) if each is not None]
         if not streams:
-            raise Broken("has neither film nor sound")
+            raise BrokenRecordingError("has neither film nor sound")
         if film is not None:
             film.thread_type = "AUTO"
         try:
@@ -99,7 +99,7 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
             pass  # damaged from here on: what came before counts
         heard.end()
     if not frames.jpegs and not heard.count:
-        raise Broken("holds no frame and no sound that can be decoded")
+        raise BrokenRecordingError("holds no frame and no sound that can be decoded")
     pcm = np.concatenate(heard.parts) if heard.parts else np.zeros(0, np.int16)
     return Piece(frames.jpegs, np.asarray(frames.times, np.float32), pcm, heard.start or 0.0)
 

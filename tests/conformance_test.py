@@ -7,16 +7,18 @@ import tensorflow as tf
 
 import tfssl
 from tfssl import mixing
+from tfssl.encoders import Plans, sound_plan
 from tfssl.model import balanced, compile_model, initial_losses, make_model, make_optimizer
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import open_source
 from tfssl.tasks import TASKS, parse_task
 from tfssl.training import dtype_policy
-from tfssl.trunks import make_trunk
 
-TOY = "toy:images(count=48, size=48)"
+# Clips: their frames are pictures, so tasks of every kind have something to read.
+TOY = "toy:clips(count=48, size=48, seconds=1.6)"
 SIZE, BATCH = 48, 8
 TRUNK = "resnet10(width=4)"
+SOUND_TRUNK = "l3(width=2)"
 SEED = tf.constant([3, 5])
 # Draws of dropout inside of a head cannot be keyed by row, so it is off where replicas are compared.
 QUIET = {"jigsaw": "jigsaw(grid=2, dropout=0.0)", "relative_position": "relative_position(grid=2)"}
@@ -29,6 +31,10 @@ VARIANTS = [
     "colorization(diverse=4)",
     "inpainting(hole='centre')",
     "inpainting(adversarial=True)",
+    "frame_order(frames=3)",
+    "audio_visual(fusion='concat', seconds=0.5)",
+    "audio_visual(fusion='localise', stage='stage3')",
+    "audio_visual(negatives='shift', seconds=0.5)",
 ]
 
 
@@ -39,7 +45,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def batch(source):
-    return {"image": next(iter(batches.plain(source, SIZE, BATCH)))["image"]}
+    return next(iter(batches.training(source, SIZE, BATCH, 0)))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,8 @@ def flat(made):
 def test_eager_equals_graph_shapes_are_static_and_the_seed_decides(text, batch, prepared):
     task = prepared(text)
     graph = tf.function(task.puzzles)
-    signature = {"image": tf.TensorSpec([BATCH, SIZE, SIZE, 3], tf.uint8)}, tf.TensorSpec([2], tf.int32)
+    example = {"image": tf.TensorSpec([BATCH, SIZE, SIZE, 3], tf.uint8), "clip": tf.TensorSpec([BATCH], tf.string)}
+    signature = example, tf.TensorSpec([2], tf.int32)
     concrete = graph.get_concrete_function(*signature)
     for part in tf.nest.flatten(concrete.structured_outputs):
         assert part.shape.is_fully_defined()
@@ -101,12 +108,16 @@ def test_parallelism_does_not_matter(name, source, prepared):
         np.testing.assert_array_equal(one, other)
 
 
+def encoders_of(tasks, source):
+    return Plans(TRUNK, SIZE, sound_plan(tasks, source, SIZE, SOUND_TRUNK)).make()
+
+
 def train(strategy, tasks, source, policy="float32", rate=0.01, **settings):
     """The model, and losses and weights' changes of a step of plain `fit`."""
     keras.utils.set_random_seed(0)
     with strategy.scope(), dtype_policy(policy):
         dataset = mixing.stream(source, tasks, SIZE, BATCH, seed=0)
-        encoders = {"image": make_trunk(TRUNK, SIZE)}
+        encoders = encoders_of(tasks, source)
         model = make_model(tasks, encoders, dataset.element_spec)
         compile_model(model, tasks, encoders, make_optimizer(model, 0.0, 0.0), **settings)
         model.optimizer.learning_rate = rate
@@ -174,7 +185,7 @@ def test_an_opponent_learns_beside_the_head(replicas, source, prepared):
 def test_losses_are_balanced_and_their_sum_stays(source, prepared):
     tasks = [prepared("rotation"), prepared("inpainting")]
     dataset = mixing.stream(source, tasks, SIZE, BATCH, seed=0)
-    model = make_model(tasks, {"image": make_trunk(TRUNK, SIZE)}, dataset.element_spec)
+    model = make_model(tasks, encoders_of(tasks, source), dataset.element_spec)
     losses = initial_losses(model, tasks, dataset, 2)
     scales = balanced(losses)
     scaled = [losses[name] / scales[name] for name in losses]
@@ -186,7 +197,7 @@ def test_losses_are_balanced_and_their_sum_stays(source, prepared):
 @pytest.mark.slow
 def test_a_run_of_all_tasks_keeps_its_solvers_and_hands_on_its_weights(tmp_path, capsys):
     settings = {"trunk": TRUNK, "size": SIZE, "batch_size": BATCH, "epochs": 1, "steps_per_epoch": 2}
-    settings |= {"report": False, "verbose": 0}
+    settings |= {"report": False, "verbose": 0, "sound_trunk": SOUND_TRUNK}
     first = tfssl.pretrain(TOY, "rotation, inpainting", out=tmp_path / "first", **settings)
     whole = list(TASKS)
     whole[whole.index("rotation")] = "rotation(batch=4, weight=0.5)"

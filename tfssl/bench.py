@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.mixing import task_seed
+from tfssl.mixing import check_fits, task_seed
 from tfssl.pipelines import batches, cache, headers
 from tfssl.pipelines.sources import Source, open_source
 from tfssl.task import PretextTask
@@ -138,13 +138,14 @@ def bench_pipeline(
         raise UserError(f"seconds={seconds} is given, expected more than 0")
     if cache_memory < 0:
         raise UserError(f"cache_memory={cache_memory} is given, expected 0 or more bytes")
-    parsed = parse_tasks(list(TASKS) if tasks is None else tasks)
     source = open_source(data, max_broken)
+    if not isinstance(source, Source):
+        raise UserError(f"{source.name} has clips; bench pipeline measures sources of pictures only")
     batch_size = min(batch_size, source.count)
+    of_pictures = [name for name, task in TASKS.items() if task.reads == ("image",)]
+    parsed = parse_tasks(of_pictures if tasks is None else tasks)
+    check_fits(parsed, batch_size, source)
     prepared = [task.prepared(source) for task in parsed]
-    for task in prepared:
-        if task.batch > batch_size:
-            raise UserError(f"{task.name}: batch={task.batch} is given, but a batch has {batch_size} pictures")
 
     cached = cache.fits(source, size, cache_memory)
     memories = [cache_memory, 0] if cached else [0]

@@ -146,7 +146,7 @@ def _check(
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one of films and sounds")
     wrong = {
-        "--size": (size, 8 <= size, "8 pixels or more"),
+        "--size": (size, size >= 8, "8 pixels or more"),
         "--rate": (rate, 0 < rate <= 1000, "frames a second, more than 0"),
         "--sound-rate": (sound_rate, 8000 <= sound_rate <= 192000, "8000 to 192000 hertz"),
         "--seconds": (seconds, seconds >= 0.5, "0.5 or more"),
@@ -274,7 +274,7 @@ def _decode_to(job: tuple[str, str, dict[str, Any]]) -> None:
         for piece in recordings.pieces(whole, settings["seconds"], settings["sound_rate"]):
             piece.write(place / f"{result['pieces']}.npz")
             result["pieces"] += 1
-    except recordings.Broken as problem:
+    except recordings.BrokenRecordingError as problem:
         result["broken"] = str(problem)
     runs.write_json(place / "done.json", result)
 
