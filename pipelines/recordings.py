@@ -147,7 +147,9 @@ class _Frames:
         if time >= self._due - 1e-3:  # time stamps are rounded to milliseconds
             self.jpegs.append(_jpeg(frame, self._short_side))
             self.times.append(time)
-            self._due = max(self._due + self._interval, time)  # after a gap the grid goes on from here
+            self._due += self._interval
+            if self._due < time:  # after a gap the grid goes on from here
+                self._due = time + self._interval
 
 
 class _Sound:

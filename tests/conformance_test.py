@@ -18,7 +18,7 @@ from tfssl.training import dtype_policy
 TOY = "toy:clips(count=48, size=48, seconds=1.6)"
 SIZE, BATCH = 48, 8
 TRUNK = "resnet10(width=4)"
-SOUND_TRUNK = "l3(width=2)"
+SOUND_TRUNK = "l3(width=4)"
 SEED = tf.constant([3, 5])
 # Draws of dropout inside of a head cannot be keyed by row, so it is off where replicas are compared.
 QUIET = {"jigsaw": "jigsaw(grid=2, dropout=0.0)", "relative_position": "relative_position(grid=2)"}

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,8 @@ COMMANDS = {
     "embed": f"embed run {TOY} --to embeddings.npz",
     "compare": f"compare {TOY} --tasks rotation --trunk resnet10(width=8) --size 32 --steps 2"
     " --batch-size 8 --out study",
+    "ingest": "ingest films --to clips --size 16 --processes 1",
+    "pretext": f"pretext run {TOY_TEST} --draws 1",
     "inpaint": "inpaint run picture.png --to painted",
     "colorize": "colorize run picture.png --to coloured",
     "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
@@ -80,6 +83,10 @@ def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
     """What every command says, run once and in order on one tiny run, with --json."""
     folder = tmp_path_factory.mktemp("quiet")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / "picture.png")
+    (folder / "films").mkdir()
+    with wave.open(str(folder / "films" / "noise.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(32000))
     return {name: run([*text.split(), "--json"], folder) for name, text in COMMANDS.items()}
 
 

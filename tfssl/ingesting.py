@@ -1,9 +1,11 @@
 """`ingest`: a folder of clips and sounds to a data set that training reads by number."""
 
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -313,7 +315,8 @@ def _write(
     with runs.writing(to), tempfile.TemporaryDirectory(dir=to, prefix=".") as building:
         builder = Clips(splits=listed, classes=classes, facts=facts, data_dir=building)
         tfds.disable_progress_bar()
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):  # it says where it writes, a name that is gone when it ends
+            builder.download_and_prepare()
         (Path(building) / "clips").rename(to / "clips")
 
 

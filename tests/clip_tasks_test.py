@@ -1,0 +1,191 @@
+"""Tasks on clips: what is asked, what counts, and that nothing but the content tells the answer."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.clips_test import RATE, jpeg, record
+from tfssl.errors import UserError
+from tfssl.pipelines import clips
+from tfssl.tasks import parse_task
+from tfssl.tasks.audio_visual import drawn_frame
+
+SIZE = 16
+
+
+def numbered(count: int, step: int = 6) -> list[bytes]:
+    """Frames of one grey each, by which they can be told: number k is 20 + step k."""
+    return [jpeg(np.full((32, 32, 3), 20 + step * k, np.uint8)) for k in range(count)]
+
+
+def batch(records: list[bytes]) -> dict[str, tf.Tensor]:
+    return {"image": tf.zeros([len(records), SIZE, SIZE, 3], tf.uint8), "clip": tf.constant(records)}
+
+
+def numbers(puzzle: tf.Tensor, step: int = 6) -> np.ndarray:
+    """Which frames are shown, int [B, n]."""
+    return np.round((puzzle.numpy().mean((2, 3, 4)) - 20) / step).astype(int)
+
+
+def many(text: str, records: list[bytes], draws: int = 12):
+    """Puzzles, answers and weights of several draws, joined."""
+    task = parse_task(text)
+    make = tf.function(lambda seed: task.puzzles(batch(records), seed))
+    made = [make(tf.constant([number, 3])) for number in range(draws)]
+    return [tf.concat(parts, 0) for parts in zip(*made, strict=True)]
+
+
+def test_shuffle_and_learn_shows_frames_in_and_out_of_order():
+    puzzle, answer, weight = many("shuffle_and_learn(gap=0.2)", [record(numbered(30))] * 16)
+    shown, answer = numbers(puzzle), answer.numpy()
+    assert weight.numpy().min() == 1
+    first, middle, last = np.where((shown[:, 0] < shown[:, 2])[:, None], shown, shown[:, ::-1]).T
+    np.testing.assert_array_equal(last - first, 4)  # b and d, two steps of two frames
+    np.testing.assert_array_equal(middle[answer == 1] - first[answer == 1], 2)
+    out = middle[answer == 0] - first[answer == 0]
+    assert set(out) == {-2, 6}  # a, before b; e, after d
+    share = answer.mean()
+    assert abs(share - 0.25) < 3 * np.sqrt(0.25 * 0.75 / len(answer))
+    backwards = (shown[:, 0] > shown[:, 2]).mean()
+    assert abs(backwards - 0.5) < 3 * 0.5 / np.sqrt(len(answer))
+
+
+def test_where_nothing_moves_or_frames_are_few_it_does_not_count():
+    still, short, none = record(numbered(1) * 30), record(numbered(4)), record([], bytes(2000))
+    moving = record(numbered(30))
+    for text in ("shuffle_and_learn", "frame_order(frames=5)"):
+        puzzle, _, weight = parse_task(text).puzzles(batch([still, moving, short, none]), tf.constant([0, 1]))
+        assert weight.numpy().tolist() == [0, 1, 0, 0]
+        assert puzzle.shape[0] == 4
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_frame_order_shows_the_order_it_says(count):
+    text = f"frame_order(frames={count}, gap=0.2)"
+    task = parse_task(text)
+    puzzle, answer, weight = many(text, [record(numbered(30))] * 16)
+    shown = numbers(puzzle)
+    assert weight.numpy().min() == 1
+    ranks = shown.argsort(1).argsort(1)
+    orders = np.array(task.orders)[answer.numpy()]
+    forwards, backwards = (ranks == orders).all(1), (ranks == orders[:, ::-1]).all(1)
+    assert (forwards ^ backwards).all()
+    assert abs(forwards.mean() - 0.5) < 3 * 0.5 / np.sqrt(len(forwards))
+    assert set(answer.numpy()) == set(range(task.choices))
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_an_order_and_its_reverse_are_one_class(count):
+    orders = parse_task(f"frame_order(frames={count})").orders
+    assert len(orders) == {3: 3, 4: 12, 5: 60}[count]
+    both = set(orders) | {order[::-1] for order in orders}
+    assert both == set(itertools.permutations(range(count)))
+
+
+def sounding(number: int, seconds: float = 3.0, sound_start: float = 0.0) -> bytes:
+    """A clip whose sound says when it is: sample k has the level k / samples; frames say it by their grey."""
+    ramp = np.linspace(0, 30000, round(seconds * RATE), endpoint=False).astype("<i2")
+    return record(numbered(round(seconds * 10)), ramp.tobytes(), sound_start, recording=f"r{number}")
+
+
+def heard_at(sound: np.ndarray, seconds: float = 3.0) -> np.ndarray:
+    """Seconds of the middle of windows of a ramp; loudness is changed by a tenth, so by the slope."""
+    slope = np.polyfit(np.arange(sound.shape[1]) / RATE, sound.T, 1)
+    return slope[1] / slope[0] + sound.shape[1] / RATE / 2
+
+
+def audio_visual(text: str, records: list[bytes], draws: int = 8):
+    task = parse_task(text)
+    task = task.with_learned({"rate": [RATE]})
+    make = tf.function(lambda seed: task.puzzles(batch(records), seed))
+    made = [make(tf.constant([number, 3])) for number in range(draws)]
+    return [
+        {key: np.concatenate([each[0][key] for each in made]) for key in made[0][0]},
+        np.concatenate([each[1] for each in made]),
+        np.concatenate([each[2] for each in made]),
+    ]
+
+
+def test_sound_that_fits_is_that_around_the_frame():
+    puzzle, answer, weight = audio_visual("audio_visual(seconds=0.5)", [sounding(k) for k in range(8)])
+    assert weight.min() == 1
+    assert answer.tolist() == [1, 0] * 32
+    fits = answer == 1
+    # Brightness and saturation are changed: the frame is found by the grid of its times.
+    times = heard_at(puzzle["sound"][fits])
+    np.testing.assert_allclose(times * 10, np.round(times * 10), atol=0.02)
+
+
+def test_time_stamps_say_nothing():
+    """Sound of positives and of negatives lies around times of frames: both on one grid, both spread alike."""
+    puzzle, answer, _ = audio_visual("audio_visual(seconds=0.5)", [sounding(k) for k in range(16)], draws=16)
+    times = heard_at(puzzle["sound"])
+    off_grid = np.abs(times * 10 - np.round(times * 10))
+    assert off_grid.max() < 0.02
+    fit, other = times[answer == 1], times[answer == 0]
+    assert abs(fit.mean() - other.mean()) < 3 * times.std() * np.sqrt(2 / len(fit))
+    threshold = max(
+        max(((times > cut) == (answer == 1)).mean(), ((times < cut) == (answer == 1)).mean())
+        for cut in np.linspace(0.3, 2.7, 25)
+    )
+    assert threshold < 0.5 + 3.5 * 0.5 / np.sqrt(len(times))
+
+
+def test_a_negative_of_the_same_clip_does_not_overlap():
+    task = parse_task("audio_visual(seconds=0.5, negatives='shift')")
+    assert str(task) == "audio_visual(seconds=0.5, negatives='shift')"
+    clip = clips.parse(tf.constant(sounding(0)))
+    for number in range(20):
+        place, found = drawn_frame(clip, 0.5, RATE, tf.constant([number, 0]), away_from=clip.times[12])
+        assert found
+        assert abs(clip.times[int(place)] - clip.times[12]) >= 0.5 - 1e-4
+    _, answer, weight = audio_visual(str(task), [sounding(0, 0.6), sounding(0, 0.6)])
+    assert weight[answer == 0].max() == 0  # too short for a second window
+
+
+def test_pieces_of_one_recording_are_no_negatives_of_each_other():
+    _, answer, weight = audio_visual("audio_visual(seconds=0.5)", [sounding(7)] * 4)
+    assert weight[answer == 0].max() == 0
+    assert weight[answer == 1].min() == 1
+
+
+def test_without_sound_it_does_not_count():
+    silent = record(numbered(30), recording="s")
+    _, _, weight = audio_visual("audio_visual(seconds=0.5)", [silent, sounding(1), silent, sounding(2)])
+    assert weight.reshape(-1, 4)[:, [0, 2]].max() == 0
+
+
+def test_a_clip_source_is_needed(tmp_path):
+    import tfssl
+
+    with pytest.raises(UserError, match="frame_order reads clip, toy:images"):
+        tfssl.pretrain("toy:images(count=16, size=32)", "frame_order", size=32, batch_size=4, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "frame_order(frames=2)",
+        "frame_order(gap=0)",
+        "shuffle_and_learn(positives=1.0)",
+        "shuffle_and_learn(hidden=0)",
+        "audio_visual(fusion='sum')",
+        "audio_visual(negatives='none')",
+        "audio_visual(seconds=0.01)",
+    ],
+)
+def test_wrong_settings_are_told(text):
+    with pytest.raises(UserError, match="is given, expected"):
+        parse_task(text)
+
+
+def test_pictures_are_drawn(tmp_path):
+    import tfssl
+
+    data = "toy:clips(count=8, size=32, seconds=1.2)"
+    shown = tfssl.show(
+        data, "shuffle_and_learn, frame_order, audio_visual(seconds=0.5)", tmp_path / "clips.png", size=32, count=2
+    )
+    assert set(shown.files) == {"shuffle_and_learn", "frame_order", "audio_visual"}
