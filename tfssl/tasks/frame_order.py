@@ -25,7 +25,8 @@ class FrameOrder(PretextTask):
     is one of n! / 2 orders: an order and its reverse are the same answer, as many motions look alike backwards. All
     frames of a puzzle are cropped and flipped alike. It counts only where each frame can be told from the next.
 
-    Head as in the paper: features of each pair of frames through one shared layer, all pairs side by side, logits.
+    Head as in the paper: a layer for each frame, features of each pair through one shared layer, all pairs side by
+    side, logits.
 
     Puzzle: uint8 [B, n, S, S, 3]. Answer: int32 [B], index into `orders`. Weight: float32 [B].
 
@@ -33,7 +34,7 @@ class FrameOrder(PretextTask):
       frames: n, 3 to 5.
       gap: seconds between neighbours.
       least_change: mean difference, 0..1, that neighbours must have.
-      hidden: width of the shared layer (the paper has 512).
+      hidden: width of both layers (the paper has 1024 and 512).
     """
 
     frames: int = 4
@@ -77,7 +78,7 @@ class FrameOrder(PretextTask):
         return frames.sequences(batch, seed, self.frames, self.gap, self.frames, arrange)
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
-        features = frames.features_of_frames(encoders["image"], puzzle, self.name)  # [B, n, C]
+        features = frames.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)  # [B, n, C]
         ends = tuple(zip(*itertools.combinations(range(self.frames), 2), strict=True))
         pairs = keras.ops.concatenate([keras.ops.take(features, list(each), axis=1) for each in ends], axis=-1)
         x = frames.dense(pairs, self.hidden, "frame_order_pairs")

@@ -14,6 +14,7 @@ from tfssl.trunks import Trunk
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PLACES = 4
 Arrange = Callable[[motion.Window, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
@@ -53,12 +54,19 @@ def sequences(
     return clips.over_records(batch["clip"], seed, sequence)
 
 
-def features_of_frames(trunk: Trunk, frames: Any, name: str) -> keras.KerasTensor:
-    """Each frame by itself through the shared trunk: uint8 [B, n, S, S, 3] -> [B, n, C], averaged over places."""
+def features_of_frames(trunk: Trunk, frames: Any, width: int, name: str) -> keras.KerasTensor:
+    """Each frame by itself through the shared trunk and a layer: uint8 [B, n, S, S, 3] -> [B, n, width].
+
+    The layer reads the trunk's map place by place, averaged to 4 x 4 at most: where things are is what moves, and an
+    average over all places would not say.
+    """
     count, size = frames.shape[1:3]
-    flat = keras.ops.reshape(frames, (-1, size, size, 3))
-    pooled = keras.layers.GlobalAveragePooling2D(name=f"{name}_pool")(trunk(flat))
-    return keras.ops.reshape(pooled, (-1, count, pooled.shape[-1]))
+    features = trunk(keras.ops.reshape(frames, (-1, size, size, 3)))
+    window = max(1, -(-features.shape[1] // PLACES))
+    if window > 1:
+        features = keras.layers.AveragePooling2D(window, name=f"{name}_pool")(features)
+    flat = keras.layers.Flatten(name=f"{name}_places")(features)
+    return keras.ops.reshape(dense(flat, width, f"{name}_frame"), (-1, count, width))
 
 
 def dense(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:

@@ -30,17 +30,16 @@ class ShuffleAndLearn(PretextTask):
     c can be told from a and from e.
 
     The paper draws the distance from a range of 15 to 60 frames; here it is fixed, and smaller in short clips. Its
-    last layer reads the three features with nothing in between; here there is a hidden layer, as our features are
-    averages over places.
+    last layer reads the features of the three with nothing in between; here there is one more hidden layer.
 
     Puzzle: uint8 [B, 3, S, S, 3]. Answer: int32 [B], 1 in order, 0 not. Weight: float32 [B].
-    Head: features of the three side by side, one hidden layer, logits [B, 2].
+    Head: a hidden layer for each frame, the three side by side, another hidden layer, logits [B, 2].
 
     Settings:
       positives: part of the puzzles that are in order.
       gap: seconds between neighbours of a, b, c, d, e.
       least_change: mean difference, 0..1, that c must have from a and e.
-      hidden: width of the head.
+      hidden: width of both hidden layers.
     """
 
     positives: float = 0.25
@@ -76,7 +75,7 @@ class ShuffleAndLearn(PretextTask):
         return frames.sequences(batch, seed, 5, self.gap, 3, arrange)
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
-        features = frames.features_of_frames(encoders["image"], puzzle, self.name)
+        features = frames.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)
         x = keras.layers.Flatten(name="shuffle_and_learn_triplet")(features)
         x = frames.dense(x, self.hidden, "shuffle_and_learn_hidden")
         return keras.layers.Dense(2, dtype="float32", name="shuffle_and_learn_logits")(x)
