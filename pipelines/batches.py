@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.pipelines import cache, clips, pixels
-from tfssl.pipelines.sources import AnySource, ClipSource
+from tfssl.pipelines.sources import AnySource, ClipSource, Source
 
 SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
 
@@ -89,29 +89,41 @@ def training(
     """
     if not 1 <= batch_size <= source.count:
         raise batch_too_large(batch_size, source)
-    of_clips = isinstance(source, ClipSource)
-    reader = source.reader() if of_clips else None
-    crops = _random_frames(size) if of_clips else cache.training_crops(source, size, cache_memory)
+    if isinstance(source, ClipSource):
+        read = _clips(source, size)
+    else:
+        read = _pictures(source, size, cache_memory, reflect, broken)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
         crop_seed, task_seed = tf.unstack(tf.random.split(step_seed, 2))
-        index = order(source.count, batch_size, seed, step)
-        records = reader.records(index) if of_clips else index
-        images, valid = crops(records, crop_seed, reflect)
-        if broken is not None and not of_clips:
-            broken.mark(index, valid)
-        parts = {"image": tf.ensure_shape(_filled(images, valid), [batch_size, size, size, 3])}
-        if of_clips:
-            parts["clip"] = tf.ensure_shape(records, [batch_size])
-        return make(parts, task_seed)
+        parts, valid = read(order(source.count, batch_size, seed, step), crop_seed)
+        parts["image"] = _filled(parts["image"], valid)
+        return make({k: tf.ensure_shape(v, [batch_size, *v.shape[1:]]) for k, v in parts.items()}, task_seed)
 
     steps = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _random_frames(size: int) -> cache.Crops:
-    """(records string [B], seed, whatever) -> a crop of a random frame of each, and whether it has frames."""
+Read = Callable[[tf.Tensor, tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
+"""(index int64 [B], seed) -> parts of a batch, and which rows have a picture."""
+
+
+def _pictures(source: Source, size: int, memory: int, reflect: bool, broken: BrokenPictures | None) -> Read:
+    crops = cache.training_crops(source, size, memory)
+
+    def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        images, valid = crops(index, seed, reflect)
+        if broken is not None:
+            broken.mark(index, valid)
+        return {"image": tf.ensure_shape(images, [None, size, size, 3])}, valid
+
+    return read
+
+
+def _clips(source: ClipSource, size: int) -> Read:
+    """A crop of a random frame of each, and its record."""
+    reader = source.reader()
 
     def frame(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         place_seed, crop_seed = tf.unstack(tf.random.split(seed, 2))
@@ -119,7 +131,12 @@ def _random_frames(size: int) -> cache.Crops:
         place = tf.random.stateless_uniform([], place_seed, maxval=tf.maximum(tf.size(frames), 1), dtype=tf.int32)
         return _decoded(frames, place, size, crop_seed)
 
-    return lambda records, seed, reflect: clips.over_records(records, seed, frame)
+    def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        records = reader.records(index)
+        images, valid = clips.over_records(records, seed, frame)
+        return {"image": images, "clip": records}, valid
+
+    return read
 
 
 def _decoded(frames: tf.Tensor, place: tf.Tensor, size: int, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -159,6 +176,26 @@ def plain(source: AnySource, size: int, batch_size: int) -> tf.data.Dataset:
       {"image": uint8 [b, S, S, 3], "valid": bool [b], "index": int64 [b]}; the last batch may be short; rows that are
       not valid are black.
     """
+
+    def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        images, valid = read(index)
+        return {"image": images, "valid": valid, "index": index}
+
+    read = _middle_frames(source, size) if isinstance(source, ClipSource) else _whole(source, size)
+    return _in_order(source.count, batch_size, batch)
+
+
+def _whole(source: Source, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    reader = source.reader()
+
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows, header = reader.rows(index)
+        return pixels.centre_crops(reader.read, rows, header, size)
+
+    return read
+
+
+def _middle_frames(source: ClipSource, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     reader = source.reader()
 
     def middle(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -166,15 +203,7 @@ def plain(source: AnySource, size: int, batch_size: int) -> tf.data.Dataset:
         frames = clips.parse(record).frames
         return _decoded(frames, tf.size(frames) // 2, size, None)
 
-    def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        if isinstance(source, ClipSource):
-            images, valid = clips.over_records(reader.records(index), tf.constant([0, 0]), middle)
-        else:
-            rows, header = reader.rows(index)
-            images, valid = pixels.centre_crops(reader.read, rows, header, size)
-        return {"image": images, "valid": valid, "index": index}
-
-    return _in_order(source.count, batch_size, batch)
+    return lambda index: clips.over_records(reader.records(index), tf.constant([0, 0]), middle)
 
 
 def plain_sound(source: ClipSource, samples: int, batch_size: int) -> tf.data.Dataset:

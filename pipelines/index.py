@@ -44,6 +44,7 @@ class Source:
 
     holds = ("image",)
     items = "pictures"
+    sound_rate = 0
 
     @property
     def count(self) -> int:

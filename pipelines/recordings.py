@@ -159,7 +159,8 @@ class _Sound:
         self.parts: list[np.ndarray] = []
         self.count = 0
         self.start: float | None = None
-        self._rate, self._resampler = rate, None
+        self._rate = rate
+        self._resampler: Any = None
 
     def add(self, frame: Any) -> None:
         import av

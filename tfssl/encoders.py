@@ -12,7 +12,7 @@ from tfssl import batch_norm, runs
 from tfssl.errors import UserError
 from tfssl.mixing import puzzle_spec
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import AnySource
+from tfssl.pipelines.sources import AnySource, ClipSource
 from tfssl.task import PretextTask
 from tfssl.trunks import Trunk, make_encoder, make_trunk
 from tfssl.trunks.sound import make_sound_encoder, make_sound_trunk
@@ -55,7 +55,9 @@ class Plans:
         """Plain inputs of one of the encoders: whole pictures, or windows of sound, of the source."""
         if kind == "image":
             return batches.plain(source, self.size, batch_size).map(lambda batch: batch["image"])
-        plain = batches.plain_sound(source, self.sound["samples"], batch_size)  # type: ignore[index]
+        if not isinstance(source, ClipSource) or self.sound is None:
+            raise UserError(f"{source.name} has no sound; expected clips that have")
+        plain = batches.plain_sound(source, self.sound["samples"], batch_size)
         return plain.map(lambda batch: batch["sound"])
 
 

@@ -16,7 +16,7 @@ from tfssl.trunks import Trunk
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import Source
+    from tfssl.pipelines.sources import AnySource
 
 Batch = Mapping[str, tf.Tensor]
 Encoders = Mapping[str, Trunk]
@@ -61,7 +61,7 @@ class PretextTask(abc.ABC):
         if self.batch < 0:
             raise UserError(f"{self.name}: batch={self.batch} is given, expected 0 (all) or a count of source pictures")
 
-    def prepared(self, source: "Source") -> Self:
+    def prepared(self, source: "AnySource") -> Self:
         """The task with what it learns from the source once (colour statistics, say) filled in.
 
         Fields for that are made by `learned_field`; they are kept with the run and are no settings.

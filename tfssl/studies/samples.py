@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from tfssl.pipelines.sources import Source
+from tfssl.pipelines.sources import AnySource
 
 SAMPLE_SEED = 0  # the same pictures for all runs, so that only the training differs
 
 
-def limited(source: Source, limit: int | None, balanced: bool) -> Source:
+def limited(source: AnySource, limit: int | None, balanced: bool) -> AnySource:
     """At most `limit` pictures of a labelled source, always the same ones.
 
     Args:

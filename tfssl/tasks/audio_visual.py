@@ -16,7 +16,7 @@ from tfssl.trunks import Trunk
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import Source
+    from tfssl.pipelines.sources import AnySource
 
 FUSIONS = ("distance", "concat", "localise")
 NEGATIVES = ("clip", "shift")
@@ -73,8 +73,8 @@ class AudioVisual(PretextTask):
         if not self.seconds >= 0.1:
             raise UserError(f"audio_visual: seconds={self.seconds} is given, expected 0.1 or more")
 
-    def prepared(self, source: "Source") -> Self:
-        return dataclasses.replace(self, rate=(int(source.sound_rate),))
+    def prepared(self, source: "AnySource") -> Self:
+        return dataclasses.replace(self, rate=(source.sound_rate,))
 
     @property
     def choices(self) -> int:

@@ -16,7 +16,7 @@ from tfssl.tasks import colour_bins, colour_head, colour_scores
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import Source
+    from tfssl.pipelines.sources import AnySource
 
 GRID = 10
 LOSSES = ("classification", "regression")
@@ -102,7 +102,7 @@ class Colorization(PretextTask):
         """Distance of the bins that the head tells apart, in units of ab; 0 where it gives a and b themselves."""
         return GRID if self.loss == "classification" and not self.diverse else 0
 
-    def prepared(self, source: "Source") -> Self:
+    def prepared(self, source: "AnySource") -> Self:
         if self.shares or not self.grid:
             return self
         sample = batches.sample(source, STATISTICS, 0)

@@ -17,7 +17,7 @@ from tfssl.tasks.patches import features_of_tiles, standardised
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import Source
+    from tfssl.pipelines.sources import AnySource
 
 CLASSES = 100
 LARGEST_TILE_FEATURES, LARGEST_HIDDEN = 1000, 4096
@@ -101,7 +101,7 @@ class Jigsaw(PretextTask):
         """uint8 [choices, grid * grid]: the cell whose tile each position shows. Searched for at its first use."""
         return permutation_set(self.grid**2, self.choices)
 
-    def prepared(self, source: "Source") -> Self:
+    def prepared(self, source: "AnySource") -> Self:
         del source
         _ = self.permutations  # searched for now, and not while a graph is traced
         return self
