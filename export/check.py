@@ -51,7 +51,7 @@ class Check:
         verdict = "as measured" if self.ok else "NOT as measured"
         wrong = f", {self.wrong} told wrongly whether it is a picture" if self.wrong else ""
         return (
-            f"{self.folder}: {verdict}. {self.pictures} golden vectors through {' and '.join(self.signatures)}:"
+            f"{self.folder}: {verdict}. {self.pictures} golden vectors through {', '.join(self.signatures)}:"
             f" largest difference {self.difference:.1e} (tolerance {self.tolerance:.1e}),"
             f" least cosine {self.cosine:.7f}{wrong}"
         )
@@ -76,14 +76,20 @@ def check(folder: str | Path) -> Check:
         raise UserError(f"{version} cannot be replayed ({reason}); export the run again") from problem
     wrong = int(np.sum(found["valid"] != golden.valid))
     expected = golden.embedding.astype(np.float64)
-    given = [found["serving_default"].astype(np.float64), found["pixels"].astype(np.float64)]
+    pairs = [(found["serving_default"], expected), (found["pixels"], expected)]
+    signatures = ["serving_default", "pixels"]
+    cosines = [_least_cosine(one[golden.valid], other[golden.valid]) for one, other in pairs]
+    if len(golden.waveform):
+        signatures.append("waveform")
+        pairs.append((found["waveform"], golden.sound_embedding.astype(np.float64)))
+        cosines.append(_least_cosine(*pairs[-1]))
     return Check(
         folder=str(version),
-        signatures=("serving_default", "pixels"),
+        signatures=tuple(signatures),
         pictures=len(golden.encoded),
-        difference=max(float(np.abs(one - expected).max()) for one in given),
-        cosine=min(_least_cosine(one[golden.valid], expected[golden.valid]) for one in given),
-        tolerance=TOLERANCE * max(1.0, float(np.abs(expected).max())),
+        difference=max(float(np.abs(one - other).max()) for one, other in pairs),
+        cosine=min(cosines),
+        tolerance=TOLERANCE * max(1.0, *(float(np.abs(other).max()) for _, other in pairs)),
         wrong=wrong,
     )
 
@@ -91,11 +97,16 @@ def check(folder: str | Path) -> Check:
 def _replay(signatures: Any, golden: Golden) -> dict[str, np.ndarray]:
     served = signatures["serving_default"](image_bytes=tf.constant(golden.encoded))
     direct = signatures["pixels"](pixels=tf.constant(golden.pixels))["embedding"].numpy()
-    return {
+    found = {
         "valid": served["valid"].numpy(),
-        "serving_default": served["embedding"].numpy(),
-        "pixels": np.where(golden.valid[:, None], direct, 0.0),  # black pixels have an embedding, no picture has none
+        "serving_default": served["embedding"].numpy().astype(np.float64),
+        # Black pixels have an embedding, no picture has none.
+        "pixels": np.where(golden.valid[:, None], direct, 0.0).astype(np.float64),
     }
+    if len(golden.waveform):
+        heard = signatures["waveform"](waveform=tf.constant(golden.waveform))["embedding"]
+        found["waveform"] = heard.numpy().astype(np.float64)
+    return found
 
 
 def _least_cosine(one: np.ndarray, other: np.ndarray) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.pipelines import pixels
-from tfssl.pipelines.sources import Source, open_source
+from tfssl.pipelines import batches, clips, pixels
+from tfssl.pipelines.sources import AnySource, ClipSource, open_source
 
 COUNT = 12
 NO_PICTURE = b"this is no picture"
@@ -27,39 +27,52 @@ class Golden:
       pixels: uint8 [N, S, S, 3], zeros where a picture is none.
       valid: bool [N].
       embedding: float32 [N, D], zeros where a picture is none.
+      waveform: float32 [M, samples], where there is a sound encoder; else empty.
+      sound_embedding: float32 [M, D].
     """
 
     encoded: list[bytes]
     pixels: np.ndarray
     valid: np.ndarray
     embedding: np.ndarray
+    waveform: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    sound_embedding: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def write(self, path: Path) -> None:
         """Writes an .npz without pickles: the bytes are `encoded` uint8, one picture after another up to its `end`."""
         joined = np.frombuffer(b"".join(self.encoded), np.uint8)
         end = np.cumsum([len(one) for one in self.encoded])
-        np.savez(path, encoded=joined, end=end, pixels=self.pixels, valid=self.valid, embedding=self.embedding)
+        rest = {key: value for key, value in vars(self).items() if key != "encoded"}
+        np.savez(path, encoded=joined, end=end, **rest)
 
 
 def read_golden(path: Path) -> Golden:
     """The inverse of `Golden.write`. Raises OSError, ValueError or KeyError where it is not readable."""
     with np.load(path) as file:
         parts = np.split(file["encoded"], file["end"][:-1])
-        return Golden([part.tobytes() for part in parts], file["pixels"], file["valid"], file["embedding"])
+        names = [field.name for field in dataclasses.fields(Golden) if field.name != "encoded" and field.name in file]
+        return Golden([part.tobytes() for part in parts], **{name: file[name] for name in names})
 
 
-def make_golden(encoder: keras.Model, data: Mapping[str, Any], size: int) -> Golden:
-    """A dozen pictures and their embeddings.
+def make_golden(
+    encoder: keras.Model, data: Mapping[str, Any], size: int, sound_encoder: keras.Model | None = None
+) -> Golden:
+    """A dozen pictures and their embeddings, and of sound too where there is an encoder for it.
 
     Args:
       encoder: uint8 [N, size, size, 3] -> float32 [N, D].
       data: name and fingerprint of the run's source; where that is gone or has changed, the toy world stands in.
       size: pixels of a side.
+      sound_encoder: float32 [M, samples] -> float32 [M, D].
     """
     encoded = [*some_pictures(data, COUNT - 1), NO_PICTURE]
     images, valid = pixels.pictures(tf.constant(encoded), size)
     embedding = encoder(images, training=False).numpy() * valid.numpy()[:, None]
-    return Golden(encoded, images.numpy(), valid.numpy(), embedding)
+    golden = Golden(encoded, images.numpy(), valid.numpy(), embedding)
+    if sound_encoder is None:
+        return golden
+    waves = some_sounds(data, sound_encoder.input_shape[1], COUNT)
+    return dataclasses.replace(golden, waveform=waves, sound_embedding=sound_encoder(waves, training=False).numpy())
 
 
 def some_pictures(data: Mapping[str, Any], count: int) -> list[bytes]:
@@ -73,8 +86,24 @@ def some_pictures(data: Mapping[str, Any], count: int) -> list[bytes]:
     return found or _read(open_source(f"toy:images(count={count})"), count)
 
 
-def _read(source: Source, count: int) -> list[bytes]:
+def some_sounds(data: Mapping[str, Any], samples: int, count: int) -> np.ndarray:
+    """Waveforms float32 [count or fewer, samples] of a source of clips; of the toy world where that is gone."""
+    try:
+        source = open_source(data["name"], max_broken=1.0)
+        fits = isinstance(source, ClipSource) and source.fingerprint == data["fingerprint"] and source.has_sound.any()
+    except (UserError, OSError):
+        fits = False
+    if not fits:
+        source = open_source(f"toy:clips(count={count}, size=16)")
+    return next(iter(batches.plain_sound(source, samples, count)))["sound"].numpy()
+
+
+def _read(source: AnySource, count: int) -> list[bytes]:
     numbers = np.unique(np.linspace(0, source.count - 1, 4 * count).round().astype(int))
+    if isinstance(source, ClipSource):
+        records = source.reader().records(tf.constant(numbers, tf.int64))
+        frames = [clips.parse(record).frames for record in records]
+        return sorted((each[len(each) // 2].numpy() for each in frames if len(each)), key=len)[:count]
     if source.encoded is not None:
         encoded = [source.encoded[number] for number in numbers]
     else:

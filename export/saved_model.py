@@ -1,7 +1,7 @@
 """`export`: an encoder as a SavedModel that decodes, crops and scales by itself, for TensorFlow Serving or anybody.
 
-DIR/<version>/saved_model.pb, variables/   signatures `serving_default` (encoded pictures) and `pixels`
-DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers
+DIR/<version>/saved_model.pb, variables/   signatures `serving_default` (encoded pictures), `pixels` and `waveform`
+DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
 DIR/<version>/assets.extra/encoder.json    size, layer, trunk, dimensions, versions
 """
@@ -51,7 +51,7 @@ class Exported:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        signatures = " and ".join(self.signatures)
+        signatures = ", ".join(self.signatures)
         return f"SavedModel {self.saved_model}: embeddings of {self.embedding_size} numbers; signatures {signatures}"
 
 
@@ -62,9 +62,11 @@ def export(
 
     Signatures: `serving_default` takes `image_bytes` string [N], encoded pictures, and returns `embedding` float32
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
-    [N, S, S, 3], S the run's size, and returns `embedding`. Only ops of TensorFlow itself. The golden vectors hold up
-    to eleven pictures of the run's own data: they travel with the model. N is at least 1: TensorFlow 2.21 on CPU fails
-    on the convolutions of an empty request.
+    [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
+    `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound. Only ops of
+    TensorFlow itself. The golden vectors hold up to eleven pictures, and a dozen windows of sound, of the run's own
+    data: they travel with the model. N is at least 1: TensorFlow 2.21 on CPU fails on the convolutions of an empty
+    request.
 
     Args:
       run: a run, or its folder.
@@ -83,11 +85,14 @@ def export(
     check_version(folder, version)  # before minutes of work
     size = int(run.settings["size"])
     encoder = run.encoder(layer)
-    golden = make_golden(encoder, run.data, size)
+    sound = run.sound_encoder() if run.sound else None
+    golden = make_golden(encoder, run.data, size, sound)
     dimensions = int(encoder.output_shape[-1])
     with _writing(folder), new_version(folder, version) as (building, final):
-        signatures = write_saved_model(encoder, size, building)
+        signatures = write_saved_model(encoder, size, building, sound)
         encoder.save(building / "encoder.keras")
+        if sound is not None:
+            sound.save(building / "sound_encoder.keras")
         extra = building / "assets.extra"
         extra.mkdir()
         golden.write(extra / "golden.npz")
@@ -95,8 +100,13 @@ def export(
     return Exported(str(final[0]), signatures, dimensions)
 
 
-def write_saved_model(encoder: keras.Model, size: int, folder: Path) -> tuple[str, ...]:
-    """Writes a SavedModel of an encoder, uint8 [N, size, size, 3] -> float32 [N, D]; returns its signatures' names."""
+def write_saved_model(
+    encoder: keras.Model, size: int, folder: Path, sound: keras.Model | None = None
+) -> tuple[str, ...]:
+    """Writes a SavedModel of an encoder, uint8 [N, size, size, 3] -> float32 [N, D]; returns its signatures' names.
+
+    With a sound encoder, float32 [N, samples] -> float32 [N, D], it has a signature too.
+    """
 
     def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embedding": encoder(images, training=False)}
@@ -112,9 +122,17 @@ def write_saved_model(encoder: keras.Model, size: int, folder: Path) -> tuple[st
     archive.track(encoder)
     archive.add_endpoint("serving_default", from_bytes, input_signature=[encoded])
     archive.add_endpoint("pixels", from_pixels, input_signature=[decoded])
+    names = ["serving_default", "pixels"]
+    if sound is not None:
+        wave = tf.TensorSpec([None, sound.input_shape[1]], tf.float32, name="waveform")
+        archive.track(sound)
+        archive.add_endpoint(
+            "waveform", lambda waveform: {"embedding": sound(waveform, training=False)}, input_signature=[wave]
+        )
+        names.append("waveform")
     with _quiet():
         archive.write_out(str(folder), verbose=False)
-    return ("serving_default", "pixels")
+    return tuple(names)
 
 
 def _description(run: "Run", layer: str | None, dimensions: int) -> dict[str, Any]:
@@ -127,6 +145,7 @@ def _description(run: "Run", layer: str | None, dimensions: int) -> dict[str, An
         "size": settings["size"],
         "dimensions": dimensions,
         "tasks": settings["tasks"],
+        "sound": run.sound,
         "versions": versions(),
     }
 

@@ -39,6 +39,7 @@ class SmallRun:
     trunk: Trunk
     settings: dict[str, Any]
     data: dict[str, Any]
+    sound: None = None
 
     def encoder(self, layer=None, pooled=True):
         return make_encoder(self.trunk, SIZE, layer, pooled)
@@ -80,7 +81,7 @@ def jpegs():
 def hollow(monkeypatch):
     """Exports write no real SavedModel: for tests of folders alone."""
 
-    def write(encoder, size, folder):
+    def write(encoder, size, folder, sound=None):
         (folder / "saved_model.pb").write_bytes(b"hollow")
         return ("serving_default", "pixels")
 
