@@ -1,4 +1,4 @@
-"""Films, frame by frame, with PyAV, which is FFmpeg. Needs the extra `films`."""
+"""Films, frame by frame, with PyAV, which is FFmpeg. Needs the extra `video`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,7 @@ QUALITY = "18"
 """Of H.264, its constant rate factor: the difference is hardly seen."""
 
 Progress = Callable[[int, int | None], None]
+ChangeFrame = Callable[[np.ndarray, float], np.ndarray]
 
 
 def is_film(path: Path) -> bool:
@@ -21,13 +22,13 @@ def is_film(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS
 
 
-def change(source: Path, target: Path, change_frame: Callable[[np.ndarray], np.ndarray], progress: Progress) -> int:
+def change(source: Path, target: Path, change_frame: ChangeFrame, progress: Progress) -> int:
     """Writes a film whose frames are changed one by one; times of frames, shape of pixels and sound stay as they are.
 
     Args:
       source: a film, of any kind that FFmpeg reads.
       target: an MP4 file; H.264, the sound copied where MP4 can hold it, and left out where not.
-      change_frame: uint8 [H, W, 3], upright -> the same shape.
+      change_frame: (uint8 [H, W, 3], upright; its time, seconds) -> the same shape.
       progress: called after each frame with how many are done, and how many there are or None where that is not known.
 
     Returns:
@@ -50,7 +51,7 @@ def change(source: Path, target: Path, change_frame: Callable[[np.ndarray], np.n
 
 
 def _changed(
-    av: Any, reads: Any, writes: Any, change_frame: Callable[[np.ndarray], np.ndarray], progress: Progress
+    av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progress: Progress
 ) -> int:
     video = reads.streams.video[0]
     video.thread_type = "AUTO"
@@ -68,7 +69,7 @@ def _changed(
                 waiting.clear()
             continue
         for frame in packet.decode():
-            image = change_frame(_upright(frame))
+            image = change_frame(_upright(frame), frame.time or 0.0)
             if made is None:
                 made = _made_video(writes, video, image.shape, frame.rotation % 180 != 0)
             new = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
@@ -106,6 +107,11 @@ def _made_video(writes: Any, video: Any, shape: tuple[int, ...], lay: bool) -> A
 def _upright(frame: Any) -> np.ndarray:
     """uint8 [H, W, 3]: turned as the film says that it is meant to be seen."""
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+
+
+def require() -> None:
+    """Raises UserError where PyAV is missing."""
+    _av()
 
 
 def _av() -> Any:

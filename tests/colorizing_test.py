@@ -254,7 +254,7 @@ def test_films_of_odd_size(tmp_path):
     write_film(tmp_path / "old.avi", np.full((4, 32, 32), 90, np.uint8), sound=False)
     seen = []
 
-    def cropped(image):
+    def cropped(image, time):
         return image[:31, :29]
 
     assert films.change(tmp_path / "old.avi", tmp_path / "new.mp4", cropped, lambda *done: seen.append(done)) == 4
@@ -264,7 +264,7 @@ def test_films_of_odd_size(tmp_path):
 def test_films_without_pyav(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"pip install 'tfssl\[films\]'"):
-        films.change(tmp_path / "old.mp4", tmp_path / "new.mp4", lambda image: image, lambda *done: None)
+        films.change(tmp_path / "old.mp4", tmp_path / "new.mp4", lambda image, time: image, lambda *done: None)
 
 
 def test_bytes_of_a_picture_are_whole_png(runs, pictures, tmp_path):

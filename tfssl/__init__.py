@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tfssl.filling import inpaint
     from tfssl.gallery import show
     from tfssl.ingesting import ingest
+    from tfssl.localising import localise
     from tfssl.mixing import puzzles
     from tfssl.runs import load_run
     from tfssl.studies import compare, sweep
@@ -50,6 +51,7 @@ _HOMES = {
     "ingest": "tfssl.ingesting",
     "inpaint": "tfssl.filling",
     "load_run": "tfssl.runs",
+    "localise": "tfssl.localising",
     "pretext": "tfssl.evaluation",
     "pretrain": "tfssl.training",
     "puzzles": "tfssl.mixing",
@@ -72,7 +74,7 @@ __all__ = [
     "ingest",
     "inpaint",
 ]
-__all__ += ["load_run", "pretext", "pretrain", "puzzles", "show", "sweep"]
+__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "show", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

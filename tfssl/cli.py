@@ -251,6 +251,19 @@ def colorize(as_json: bool, **arguments: Any) -> None:
 
 
 @cli.command()
+@click.argument("run")
+@click.argument("clip")
+@click.option("--to", required=True, help="heat.mp4 for the film with its sound, heat.png for eight frames.")
+@JSON
+def localise(as_json: bool, **arguments: Any) -> None:
+    """Draw where in the picture the sound comes from.
+
+    RUN was trained on 'audio_visual(fusion="localise")'. Needs the extra 'video'.
+    """
+    _run(as_json, lambda: tfssl.localise(**arguments))
+
+
+@cli.command()
 @click.argument("data")
 @click.option("--tasks", required=True, help="Variants, as 'jigsaw(classes={4,16,64})'.")
 @click.option("--every", type=int, help="Steps between probes of a run; at the end only.")

@@ -221,7 +221,7 @@ def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray],
     try:
         if films.is_film(path):
             with runs.replacing(target) as temporary:
-                films.change(path, temporary, paint, _frame_bar(verbose))
+                films.change(path, temporary, lambda image, _: paint(image), _frame_bar(verbose))
             return
         painted = paint(whole.decode(path.read_bytes()))
     except ValueError as problem:
