@@ -50,9 +50,7 @@ def change(source: Path, target: Path, change_frame: ChangeFrame, progress: Prog
         raise ValueError(f"cannot be read or written as a film: {reason}") from problem
 
 
-def _changed(
-    av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progress: Progress
-) -> int:
+def _changed(av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progress: Progress) -> int:
     video = reads.streams.video[0]
     video.thread_type = "AUTO"
     sound = reads.streams.audio[0] if reads.streams.audio else None

@@ -18,6 +18,7 @@ from tfssl.training import dtype_policy
 TOY = "toy:clips(count=48, size=48, seconds=1.6)"
 SIZE, BATCH = 48, 8
 TRUNK = "resnet10(width=4)"
+SCENES = "toy:images(count=48, size=48)"
 SOUND_TRUNK = "l3(width=4)"
 SEED = tf.constant([3, 5])
 # Draws of dropout inside of a head cannot be keyed by row, so it is off where replicas are compared.
@@ -112,11 +113,11 @@ def encoders_of(tasks, source):
     return Plans(TRUNK, SIZE, sound_plan(tasks, source, SIZE, SOUND_TRUNK)).make()
 
 
-def train(strategy, tasks, source, policy="float32", rate=0.01, **settings):
+def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH, **settings):
     """The model, and losses and weights' changes of a step of plain `fit`."""
     keras.utils.set_random_seed(0)
     with strategy.scope(), dtype_policy(policy):
-        dataset = mixing.stream(source, tasks, SIZE, BATCH, seed=0)
+        dataset = mixing.stream(source, tasks, SIZE, batch_size, seed=0)
         encoders = encoders_of(tasks, source)
         model = make_model(tasks, encoders, dataset.element_spec)
         compile_model(model, tasks, encoders, make_optimizer(model, 0.0, 0.0), **settings)
@@ -129,8 +130,9 @@ def train(strategy, tasks, source, policy="float32", rate=0.01, **settings):
 
 def compare_replicas(tasks, source, replicas, loss_tolerance, **settings):
     """One step: with more, rounding grows through batch norm over so few rows, in float32, to per cents."""
-    _, losses, change = train(tf.distribute.get_strategy(), tasks, source, rate=1e-4, **settings)
-    _, losses_of_two, change_of_two = train(replicas, tasks, source, rate=1e-4, **settings)
+    settings |= {"rate": 1e-4, "batch_size": 24}
+    _, losses, change = train(tf.distribute.get_strategy(), tasks, source, **settings)
+    _, losses_of_two, change_of_two = train(replicas, tasks, source, **settings)
     assert set(losses) == set(losses_of_two)
     for name in losses:
         if name.endswith("loss"):
@@ -144,7 +146,9 @@ def compare_replicas(tasks, source, replicas, loss_tolerance, **settings):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_two_replicas_are_one_with_the_joint_batch(name, replicas, source, prepared):
-    compare_replicas([prepared(QUIET.get(name, name))], source, replicas, 1e-5)
+    # Whole scenes for tasks on pictures: the smooth frames of clips leave more of rounding than of content.
+    data = open_source(SCENES) if TASKS[name].reads == ("image",) else source
+    compare_replicas([prepared(QUIET.get(name, name))], data, replicas, 1e-5)
 
 
 @pytest.mark.slow

@@ -1,0 +1,85 @@
+"""Frame filling: the middle frame is asked for, what counts, and the scores."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.clip_tasks_test import SIZE, batch, numbered, numbers
+from tests.clips_test import record
+from tfssl.errors import UserError
+from tfssl.tasks.frame_filling import CopiedPSNR, FrameError, FrameFilling, FrameL1, FrameL2, FramePSNR, Gain, mean_of
+from tfssl.trunks import make_trunk
+
+SEED = tf.constant([0, 1])
+
+
+def test_the_middle_frame_is_asked_for():
+    task = FrameFilling(gap=0.2)
+    for draw in range(4):
+        puzzle, answer, weight = task.puzzles(batch([record(numbered(30))] * 8), tf.constant([draw, 1]))
+        before, after = numbers(puzzle).T
+        np.testing.assert_array_equal(after - before, 4)  # of 10 frames a second, two steps
+        np.testing.assert_array_equal(numbers(answer[:, None, ..., :3])[:, 0], before + 2)
+        np.testing.assert_array_equal(answer[..., 3:], mean_of(puzzle))
+        assert weight.numpy().tolist() == [1] * 8
+
+
+def test_mean_is_rounded_and_does_not_overflow():
+    pairs = np.random.default_rng(0).integers(0, 256, (2, 2, 5, 5, 3), np.uint8)
+    expected = np.floor(pairs.astype(float).mean(1) + 0.5)
+    np.testing.assert_array_equal(mean_of(tf.constant(pairs)), expected)
+
+
+def test_without_motion_it_does_not_count():
+    still, short, none = record(numbered(1) * 30), record(numbered(2)), record([], bytes(2000))
+    puzzle, _, weight = FrameFilling().puzzles(batch([still, record(numbered(30)), short, none]), SEED)
+    assert weight.numpy().tolist() == [0, 1, 0, 0]
+    assert puzzle.shape == (4, 2, SIZE, SIZE, 3)
+
+
+def test_scores_are_those_of_numpy():
+    generator = np.random.default_rng(1)
+    answer = generator.integers(0, 256, (3, 6, 6, 6), np.uint8)
+    painted = generator.normal(0, 0.8, (3, 6, 6, 3)).astype(np.float32)
+    middle, mean = answer[..., :3] / 255, answer[..., 3:] / 255
+    shown = (np.clip(painted, -1, 1) + 1) / 2
+    errors = np.abs(shown - middle).reshape(3, -1)
+    copied = ((mean - middle) ** 2).reshape(3, -1).mean(1)
+    expected = {
+        FrameL1: 100 * errors.mean(1),
+        FrameL2: 100 * (errors**2).mean(1),
+        FramePSNR: -10 * np.log10((errors**2).mean(1)),
+        CopiedPSNR: -10 * np.log10(copied),
+        Gain: 10 * np.log10(copied / (errors**2).mean(1)),
+    }
+    counts = np.array([1.0, 0.0, 1.0])
+    for metric, values in expected.items():
+        made = metric(name="score")
+        made.update_state(tf.constant(answer), tf.constant(painted), tf.constant(counts))
+        assert float(made.result()) == pytest.approx(values[[0, 2]].mean(), rel=1e-4)
+    squared = ((painted - (2 * middle - 1)) ** 2).reshape(3, -1).mean(1)
+    assert float(FrameError()(tf.constant(answer), tf.constant(painted))) == pytest.approx(squared.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_head_paints_a_frame_of_the_same_size(copied):
+    trunk = make_trunk("resnet10(width=4)", 32)
+    asked = keras.Input((2, 32, 32, 3), dtype="uint8", name="frame_filling")
+    model = keras.Model(asked, FrameFilling(copied=copied).head({"image": trunk}, asked))
+    puzzle = np.random.default_rng(2).integers(0, 256, (3, 2, 32, 32, 3), np.uint8)
+    painted = model(puzzle).numpy()
+    assert painted.shape == (3, 32, 32, 3)
+    if copied:  # before it has learned anything it gives the mean
+        np.testing.assert_allclose(painted, mean_of(tf.constant(puzzle)).numpy() / 127.5 - 1, atol=1e-5)
+
+
+def test_settings_and_picture():
+    assert str(FrameFilling(gap=0.2, copied=True)) == "frame_filling(gap=0.2, copied=True)"
+    with pytest.raises(UserError, match="gap=0 is given, expected"):
+        FrameFilling(gap=0)
+    with pytest.raises(UserError, match="least_change=1 is given, expected"):
+        FrameFilling(least_change=1)
+    puzzle, answer, _ = FrameFilling().puzzles(batch([record(numbered(30))] * 2), SEED)
+    drawn = FrameFilling().picture(puzzle.numpy(), answer.numpy(), np.zeros([2, SIZE, SIZE, 3], np.float32))
+    assert len(drawn.axes) == 2 * 7
