@@ -7,6 +7,7 @@ from tfssl.settings import parse_call, split_list, unknown
 from tfssl.task import PretextTask
 from tfssl.tasks.audio_visual import AudioVisual
 from tfssl.tasks.colorization import Colorization
+from tfssl.tasks.frame_filling import FrameFilling
 from tfssl.tasks.frame_order import FrameOrder
 from tfssl.tasks.inpainting import Inpainting
 from tfssl.tasks.jigsaw import Jigsaw
@@ -19,6 +20,7 @@ TASKS: dict[str, type[PretextTask]] = {
     for task in (
         AudioVisual,
         Colorization,
+        FrameFilling,
         FrameOrder,
         Inpainting,
         Jigsaw,

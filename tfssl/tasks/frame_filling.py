@@ -125,12 +125,12 @@ class FrameFilling(PretextTask):
                 axes.set_axis_off()
                 axes.set_title("" if row else title, fontsize=9)
             truth = tf.constant(answer[row : row + 1])
-            line[4].set_title(
-                ("" if row else "its error x4\n") + f"{float(psnr(*_copied(truth))[0]):.1f} dB", fontsize=9
-            )
+            scores = {4: psnr(*_copied(truth))}
             if prediction is not None:
-                score = float(psnr(*_painted(truth, tf.constant(prediction[row : row + 1])))[0])
-                line[-1].set_title(("" if row else "error x4\n") + f"{score:.1f} dB", fontsize=9)
+                scores[len(columns) - 1] = psnr(*_painted(truth, tf.constant(prediction[row : row + 1])))
+            for place, score in scores.items():
+                title = "" if row else list(columns)[place] + "\n"
+                line[place].set_title(f"{title}{float(score[0]):.1f} dB", fontsize=9)
         return figure
 
 
@@ -187,7 +187,7 @@ def _copied(y_true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _mean_error(truth: tf.Tensor, guess: tf.Tensor, power: int) -> tf.Tensor:
-    """Colours from -1 to 1, [B, S, S, 3] -> float32 [B]: mean of |error| to a power, where the range of colours is 1."""
+    """Colours from -1 to 1, [B, S, S, 3] -> float32 [B]: mean of |error| to a power; their range is 1."""
     return tf.reduce_mean((tf.abs(truth - guess) / 2) ** power, [1, 2, 3])
 
 
