@@ -263,7 +263,7 @@ def test_films_of_odd_size(tmp_path):
 
 def test_films_without_pyav(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(UserError, match=r"pip install 'tfssl\[films\]'"):
+    with pytest.raises(UserError, match=r"pip install 'tfssl\[video\]'"):
         films.change(tmp_path / "old.mp4", tmp_path / "new.mp4", lambda image, time: image, lambda *done: None)
 
 
