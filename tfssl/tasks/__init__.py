@@ -14,6 +14,7 @@ from tfssl.tasks.jigsaw import Jigsaw
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
 from tfssl.tasks.shuffle_and_learn import ShuffleAndLearn
+from tfssl.tasks.tracking import Tracking
 
 TASKS: dict[str, type[PretextTask]] = {
     task.name: task
@@ -27,6 +28,7 @@ TASKS: dict[str, type[PretextTask]] = {
         RelativePosition,
         Rotation,
         ShuffleAndLearn,
+        Tracking,
     )
 }
 
