@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import time
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +58,7 @@ COMMANDS = {
     " --batch-size 8 --out study",
     "ingest": "ingest films --to clips --size 16 --processes 1",
     "pretext": f"pretext run {TOY_TEST} --draws 1",
+    "localise": "localise heard films/film.mkv --to heat.png",
     "inpaint": "inpaint run picture.png --to painted",
     "colorize": "colorize run picture.png --to coloured",
     "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
@@ -84,9 +84,21 @@ def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("quiet")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / "picture.png")
     (folder / "films").mkdir()
-    with wave.open(str(folder / "films" / "noise.wav"), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes(bytes(32000))
+    from tests.recordings_test import tone, write  # needs PyAV, which the smoke tests do without
+
+    write(folder / "films" / "film.mkv", np.arange(10) / 10, sounds=[tone(1.0)])
+    tfssl.pretrain(
+        "toy:clips(count=8, size=32, seconds=1.2)",
+        "audio_visual(fusion='localise', seconds=0.5)",
+        trunk="resnet10(width=4)",
+        sound_trunk="l3(width=2)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=folder / "heard",
+        report=False,
+        verbose=0,
+    )
     return {name: run([*text.split(), "--json"], folder) for name, text in COMMANDS.items()}
 
 

@@ -30,7 +30,7 @@ def quick_probes():
     """Linear probes of few updates, batch norm statistics of few batches."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probing, "PRECISE_STEPS", 2)
-        patch.setattr("tfssl.training.PRECISE_STEPS", 2)
+        patch.setattr("tfssl.encoders.PRECISE_STEPS", 2)
         patch.setattr(probing, "linear_probe", functools.partial(probing.linear_probe, least_steps=30))
         yield
 
