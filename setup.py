@@ -32,6 +32,7 @@ EXTRAS = {
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding
         "pre-commit>=4.0",  # .pre-commit-config.yaml
         "pytest>=8.0",  # make test
+        "pytest-xdist>=3.6",  # make test in two processes: tracing graphs keeps one core busy
         "ruff>=0.8",  # make lint
         "setuptools>=77",  # the test builds with what is installed, without network
     ],
