@@ -99,8 +99,9 @@ def test_loss_and_scores_are_those_of_numpy():
     expected = {"accuracy": (guess == wanted)[counts], "stays": (before == wanted)[counts]}
     expected["moved"] = (guess == wanted)[changed]
     for metric in Tracking().metrics():
-        metric.update_state(*given)
-        assert float(metric.result()) == pytest.approx(expected[metric.name].mean())
+        for each in (metric, type(metric).from_config(metric.get_config())):
+            each.update_state(*given)
+            assert float(each.result()) == pytest.approx(expected[metric.name].mean())
 
 
 @pytest.mark.parametrize("cell", [4, 8])
@@ -167,14 +168,15 @@ def test_head_gives_probabilities_and_an_embedding_for_any_size():
     assert model.get_layer(EMBEDDINGS)(np.zeros([1, 48, 80, 1], np.uint8)).shape == (1, 12, 20, 16)
 
 
-def test_stage_is_the_last_of_stride_eight():
-    names = {32: "stage4", 96: "stage2"}  # large pictures are made smaller by the stem
-    for size, name in names.items():
+def test_stage_is_the_last_that_is_as_fine_as_the_cells():
+    names = {(32, 4): "stage3", (32, 8): "stage4", (96, 8): "stage2", (96, 2): "stage1"}  # of 96 px the stem is coarse
+    for (size, stride), name in names.items():
         trunk = make_trunk("resnet10(width=4)", size)
-        assert stage_of(trunk, "").outputs[0] is trunk.body.get_layer(name).output
-        assert stage_of(trunk, "stage1").outputs[0] is trunk.body.get_layer("stage1").output
+        assert stage_of(trunk, "", stride).outputs[0] is trunk.body.get_layer(name).output
+        assert stage_of(trunk, "stage1", stride).outputs[0] is trunk.body.get_layer("stage1").output
     with pytest.raises(UserError, match="stage='stage9' is given, the trunk has: stage1"):
-        stage_of(trunk, "stage9")
+        stage_of(trunk, "stage9", 8)
+    assert [Tracking().cell_at(size) for size in (64, 96, 224)] == [4, 8, 8]
 
 
 def test_settings_and_picture():

@@ -104,3 +104,6 @@ class PlaceAccuracy(keras.metrics.Mean):
         if self._moved:
             counts *= tf.cast(wanted != before, tf.float32)
         super().update_state(tf.cast(given == wanted, tf.float32), tf.broadcast_to(counts, tf.shape(wanted)))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"moved": self._moved, "stays": self._stays}

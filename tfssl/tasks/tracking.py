@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 EMBEDDINGS = "tracking_embeddings"
 """Layer of the head: lightness uint8 [N, H, W, 1] -> embeddings float32 [N, H / cell, W / cell, width]."""
 
-FINE = 128  # pixels of a side, up to which cells are of 4 pixels
-STRIDE = 8
+FINE = 64  # pixels of a side, up to which cells are of 4 pixels
 STRIDE_SIZE = 256
 STATISTICS = 512
 STATISTICS_SIZE = 64
@@ -63,8 +62,8 @@ class Tracking(PretextTask):
       references: R, frames that show their colours.
       gap: seconds between frames.
       colours: how many centres.
-      cell: pixels, a multiple of 4; 4 up to crops of 128 pixels and 8 above (32 x 32 cells, in the paper) where 0.
-      stage: of the trunk; the last one of a stride of 8 pixels or less where "".
+      cell: pixels, a multiple of 4; 4 up to crops of 64 pixels and 8 above (as in the paper) where 0.
+      stage: of the trunk; the last one that is as fine as the cells where "".
       width: of the embeddings.
       least_change: mean difference, 0..1, that neighbours must have.
       grey: in units of ab: a target in which no cell is further from grey has nothing to tell.
@@ -162,7 +161,7 @@ class Tracking(PretextTask):
         # Lightness of photos has a mean of about 50 and a deviation of 25, of 100.
         x = keras.layers.Rescaling(4 / 255, -2.0, dtype="float32", name="tracking_standardised")(lightness)
         x = keras.layers.Concatenate(dtype="float32", name="tracking_channels")([x] * 3)
-        x = stage_of(trunk, self.stage)(x)
+        x = stage_of(trunk, self.stage, self.cell_at(size))(x)
         x = keras.layers.Conv2D(self.width, 1, dtype="float32", name="tracking_projection")(x)
         x = ResizedLike(shrink=self.cell_at(size), dtype="float32", name="tracking_cells")([x, lightness])
         return keras.Model(lightness, x, name=EMBEDDINGS)
@@ -211,8 +210,8 @@ class Tracking(PretextTask):
         return colour.lab_to_rgb(tf.concat([tf.cast(lightness, tf.float32) / 2.55, ab], -1)).numpy()
 
 
-def stage_of(trunk: Trunk, stage: str) -> keras.Model:
-    """The body up to a stage, with shared weights; up to the last one of a stride of 8 pixels or less where "".
+def stage_of(trunk: Trunk, stage: str, stride: int) -> keras.Model:
+    """The body up to a stage, with shared weights; up to the last one of at most that stride, in pixels, where "".
 
     Raises:
       UserError: an unknown stage.
@@ -224,7 +223,7 @@ def stage_of(trunk: Trunk, stage: str) -> keras.Model:
         for each in ([stage] if stage else trunk.stages)
     ]
     size = trunk.body.inputs[0].shape[1] or STRIDE_SIZE
-    fine = [part for part in parts if part.compute_output_shape((1, size, size, 3))[1] * STRIDE >= size]
+    fine = [part for part in parts if part.compute_output_shape((1, size, size, 3))[1] * stride >= size]
     return fine[-1] if fine else parts[0]
 
 
