@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tfssl.studies import compare, sweep
     from tfssl.task import PretextTask
     from tfssl.tasks import TASKS
+    from tfssl.tracking import track
     from tfssl.training import pretrain
 
 _HOMES = {
@@ -57,6 +58,7 @@ _HOMES = {
     "puzzles": "tfssl.mixing",
     "show": "tfssl.gallery",
     "sweep": "tfssl.studies",
+    "track": "tfssl.tracking",
 }
 
 __all__ = [
@@ -74,7 +76,7 @@ __all__ = [
     "ingest",
     "inpaint",
 ]
-__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "show", "sweep"]
+__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "show", "sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:

@@ -264,6 +264,24 @@ def localise(as_json: bool, **arguments: Any) -> None:
 
 
 @cli.command()
+@click.argument("run")
+@click.argument("clip")
+@click.option("--mask", required=True, help="Of the first frame: a picture (white = follow) or TOP,LEFT,HEIGHT,WIDTH.")
+@click.option("--to", required=True, help="out.mp4 for the film, or a folder for its frames and masks, as PNG.")
+@click.option("--recent", default=4, show_default=True, help="Newest frames to copy from, beside the first.")
+@click.option("--most", default=10, show_default=True, help="Of all places, how many of the most similar count.")
+@click.option("--temperature", default=0.5, show_default=True, help="Lower takes more from the most similar of these.")
+@click.option("--reach", default=6, show_default=True, help="Cells that a place may move between frames.")
+@JSON
+def track(as_json: bool, **arguments: Any) -> None:
+    """Follow what a mask shows through a film, and draw it over the frames.
+
+    RUN was trained on 'tracking'. Needs the extra 'video'.
+    """
+    _run(as_json, lambda: tfssl.track(**arguments))
+
+
+@cli.command()
 @click.argument("data")
 @click.option("--tasks", required=True, help="Variants, as 'jigsaw(classes={4,16,64})'.")
 @click.option("--every", type=int, help="Steps between probes of a run; at the end only.")
