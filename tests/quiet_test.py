@@ -58,6 +58,7 @@ COMMANDS = {
     " --batch-size 8 --out study",
     "ingest": "ingest films --to clips --size 16 --processes 1",
     "pretext": f"pretext run {TOY_TEST} --draws 1",
+    "evaluate-sound": "evaluate-sound heard sounds --neighbours 2",
     "localise": "localise heard films/film.mkv --to heat.png",
     "inpaint": "inpaint run picture.png --to painted",
     "colorize": "colorize run picture.png --to coloured",
@@ -87,6 +88,10 @@ def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
     from tests.recordings_test import tone, write  # needs PyAV, which the smoke tests do without
 
     write(folder / "films" / "film.mkv", np.arange(10) / 10, sounds=[tone(1.0)])
+    for number in range(10):
+        place = folder / "sounds" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        write(place / f"{number}.wav", sounds=[tone(0.6, 300 + 100 * number)])
     tfssl.pretrain(
         "toy:clips(count=8, size=32, seconds=1.2)",
         "audio_visual(fusion='localise', seconds=0.5)",

@@ -469,7 +469,7 @@ def test_a_run_that_fails_does_not_stop_the_others(comparison, monkeypatch, caps
 def test_settings_that_a_study_does_not_pass_on(tmp_path):
     with pytest.raises(UserError, match="give steps"):
         compare(DATA, ["rotation"], tmp_path / "study", epochs=3, **TINY)
-    with pytest.raises(UserError, match="no setting 'colour' that a study can pass on; these are: sound_trunk, learning"):
+    with pytest.raises(UserError, match="no setting 'colour' that a study can pass on; these are: sound_trunk"):
         compare(DATA, ["rotation"], tmp_path / "study", colour=3, **TINY)
     with pytest.raises(UserError, match="a trunk by its name"):
         compare(DATA, ["rotation"], tmp_path / "study", **TINY | {"trunk": None})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tfssl.colorizing import colorize
     from tfssl.embedding import embed
     from tfssl.errors import UserError
-    from tfssl.evaluation import evaluate, pretext
+    from tfssl.evaluation import evaluate, evaluate_sound, pretext
     from tfssl.export.check import check
     from tfssl.export.saved_model import export
     from tfssl.filling import inpaint
@@ -49,6 +49,7 @@ _HOMES = {
     "compare": "tfssl.studies",
     "embed": "tfssl.embedding",
     "evaluate": "tfssl.evaluation",
+    "evaluate_sound": "tfssl.evaluation",
     "ingest": "tfssl.ingesting",
     "inpaint": "tfssl.filling",
     "load_run": "tfssl.runs",
@@ -72,6 +73,7 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "evaluate_sound",
     "export",
     "ingest",
     "inpaint",

@@ -136,6 +136,21 @@ def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
     _run(as_json, lambda: tfssl.evaluate(protocols=chosen, **arguments))
 
 
+@cli.command("evaluate-sound")
+@click.argument("run")
+@click.argument("data")
+@click.option("--folds", help="Regular expression that finds a file's fold in its name, '^(.)' for ESC-10; else five.")
+@click.option("--neighbours", default=10, show_default=True, help="k of k-NN.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of folds that names do not tell.")
+@JSON
+def evaluate_sound(as_json: bool, **arguments: Any) -> None:
+    """Measure the sound encoder of a run on labelled sounds, stage by stage, over folds.
+
+    DATA has a sub-folder of sounds for each class. Needs the extra 'video'.
+    """
+    _run(as_json, lambda: tfssl.evaluate_sound(**arguments))
+
+
 @cli.command()
 @click.argument("run")
 @click.argument("data")

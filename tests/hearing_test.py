@@ -1,0 +1,137 @@
+"""Labelled sounds through a sound encoder; retrieval across modalities."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tfssl
+from tests.recordings_test import RATE, tone, write
+from tfssl.errors import UserError
+from tfssl.evaluation.hearing import FoldScore
+from tfssl.evaluation.retrieval import retrieve
+from tfssl.pipelines.sounds import read_sounds, windows
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return tfssl.pretrain(
+        "toy:clips(count=16, size=32, seconds=1.2)",
+        "audio_visual(seconds=0.5)",
+        trunk="resnet10(width=4)",
+        sound_trunk="l3(width=2)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=tmp_path_factory.mktemp("heard") / "run",
+        report=False,
+        verbose=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Low tones and high tones, four folds by the first letter, and one file that is broken."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for kind, hertz in (("low", 300), ("high", 3000)):
+        (folder / kind).mkdir()
+        for number in range(8):
+            write(folder / kind / f"{number % 4}-{number}.wav", sounds=[tone(0.4 + 0.1 * number, hertz + 20 * number)])
+    (folder / "low" / "0-broken.mp3").write_bytes(b"no sound")
+    return folder
+
+
+def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
+    found = tfssl.evaluate_sound(run, folder, folds="^(.)", neighbours=3, verbose=0)
+    assert (found.sounds, found.classes, found.folds, found.largest_class) == (16, 2, 4, 0.5)
+    assert list(found.broken) == ["low/0-broken.mp3"]
+    assert found.baseline["linear"].folds == (1.0,) * 4
+    assert found.baseline["knn"].mean == 1.0
+    assert set(found.trained["linear"]) == set(found.random["knn"]) == {"stage1", "stage2", "stage3", "stage4"}
+    assert "log-mel statistics" in str(found)
+    assert json.loads((run.folder / "sound_evaluation.json").read_text())["sounds"] == 16
+
+
+def test_without_names_there_are_five_folds_within_classes(run, folder):
+    found = tfssl.evaluate_sound(run, folder, neighbours=3, verbose=0)
+    assert found.folds == 5
+    again = tfssl.evaluate_sound(run, folder, neighbours=3, verbose=0)
+    assert again == found
+
+
+def test_intervals_are_students():
+    score = FoldScore((0.5, 0.6, 0.7, 0.8, 0.9))
+    assert score.mean == pytest.approx(0.7)
+    assert score.half == pytest.approx(2.776 * np.std([5, 6, 7, 8, 9], ddof=1) / 10 / np.sqrt(5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"folds": "("}, "no regular expression"),
+        ({"folds": "(z)"}, "finds nothing in the name"),
+        ({"folds": "(wav)"}, "finds one fold only"),
+        ({"neighbours": 0}, "--neighbours 0"),
+        ({"data": "nowhere"}, "nowhere is no folder"),
+    ],
+)
+def test_wrong_input_is_told(run, folder, changes, line):
+    with pytest.raises(UserError, match=line):
+        tfssl.evaluate_sound(run, **{"data": folder, "verbose": 0, **changes})
+
+
+def test_a_run_without_sound_is_told(toy_run, folder):
+    with pytest.raises(UserError, match="has no sound encoder"):
+        tfssl.evaluate_sound(toy_run, folder)
+
+
+def test_sounds_are_read_at_the_rate(folder):
+    sounds = read_sounds(folder, 8000)
+    wave = sounds.waves[sounds.names.index("high/0-4.wav")]
+    assert len(wave) / 8000 == pytest.approx(0.8, abs=0.01)
+    assert np.argmax(np.abs(np.fft.rfft(wave))) * 8000 / len(wave) == pytest.approx(3080, abs=5)
+    assert sounds.classes == ("high", "low")
+
+
+@pytest.mark.parametrize("length", [10, 100, 101, 150, 199, 200, 730])
+def test_windows_hold_all_of_a_sound(length):
+    wave = np.arange(1, length + 1, dtype="f4")
+    cut = windows(wave, 100)
+    assert cut.shape[1] == 100
+    assert set(wave) <= set(cut.ravel())
+    starts = cut[:, 0]
+    assert (np.diff(starts) <= 50).all()
+
+
+def by_hand(scores: np.ndarray, relevant: np.ndarray, depth: int) -> float:
+    order = np.argsort(-scores)[:depth]
+    gain = (relevant[order] / np.log2(np.arange(len(order)) + 2)).sum()
+    ideal = np.sort(relevant)[::-1][:depth]
+    return gain / (ideal / np.log2(np.arange(len(ideal)) + 2)).sum()
+
+
+def test_retrieval_is_as_by_hand():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 40)
+    image = rng.normal(size=(40, 8)) + 2 * np.eye(8)[labels]
+    sound = image + rng.normal(size=(40, 8))
+    found = retrieve({"image": image, "sound": sound}, labels, ks=(1, 10))
+    unit = {k: v / np.linalg.norm(v, axis=1, keepdims=True) for k, v in (("image", image), ("sound", sound))}
+    for query in unit:
+        for answer in unit:
+            values, hits = [], []
+            for row in range(40):
+                scores, relevant = unit[answer] @ unit[query][row], (labels == labels[row]).astype(float)
+                if query == answer:
+                    scores, relevant = np.delete(scores, row), np.delete(relevant, row)
+                else:
+                    hits.append(np.argsort(-scores).tolist().index(row))
+                values.append(by_hand(scores, relevant, 30))
+            one = found[f"{query}-{answer}"]
+            assert one.ndcg == pytest.approx(np.mean(values))
+            assert one.recall == ({} if query == answer else {k: np.mean(np.array(hits) < k) for k in (1, 10)})
+            assert one.ndcg > one.chance
+
+
+def test_rate_is_that_of_the_run(run):
+    assert run.sound["rate"] == RATE
