@@ -148,7 +148,8 @@ def compare_replicas(tasks, source, replicas, loss_tolerance, **settings):
 def test_two_replicas_are_one_with_the_joint_batch(name, replicas, source, prepared):
     # Whole scenes for tasks on pictures: the smooth frames of clips leave more of rounding than of content.
     data = open_source(SCENES) if TASKS[name].reads == ("image",) else source
-    compare_replicas([prepared(QUIET.get(name, name))], data, replicas, 1e-5)
+    # Tracking's softmax over all places makes rounding of the embeddings larger: 1e-6 to 1.4e-5, gradients 1e-4 apart.
+    compare_replicas([prepared(QUIET.get(name, name))], data, replicas, 1e-4 if name == "tracking" else 1e-5)
 
 
 @pytest.mark.slow
