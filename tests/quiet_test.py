@@ -60,6 +60,7 @@ COMMANDS = {
     "pretext": f"pretext run {TOY_TEST} --draws 1",
     "evaluate-sound": "evaluate-sound heard sounds --neighbours 2",
     "localise": "localise heard films/film.mkv --to heat.png",
+    "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --to painted",
     "colorize": "colorize run picture.png --to coloured",
     "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
@@ -68,7 +69,7 @@ COMMANDS = {
     "audit": "audit toy:images(count=48,size=32) --tasks rotation --size 32",
 }
 # What tfssl says on purpose, to standard error: Keras's bar, its own progress, and advice on tasks.
-PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/\d+ .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*")
+PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/(\d+|Unknown) .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*")
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -94,7 +95,7 @@ def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
         write(place / f"{number}.wav", sounds=[tone(0.6, 300 + 100 * number)])
     tfssl.pretrain(
         "toy:clips(count=8, size=32, seconds=1.2)",
-        "audio_visual(fusion='localise', seconds=0.5)",
+        "audio_visual(fusion='localise', seconds=0.5), tracking",
         trunk="resnet10(width=4)",
         sound_trunk="l3(width=2)",
         size=32,
