@@ -69,7 +69,9 @@ COMMANDS = {
     "audit": "audit toy:images(count=48,size=32) --tasks rotation --size 32",
 }
 # What tfssl says on purpose, to standard error: Keras's bar, its own progress, and advice on tasks.
-PROGRESS = re.compile(r"Epoch \d+/\d+|\d+/(\d+|Unknown) .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*")
+PROGRESS = re.compile(
+    r"Epoch \d+/\d+|\d+/(\d+|Unknown) .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*"
+)
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
