@@ -7,8 +7,8 @@ import tensorflow as tf
 from tfssl.pipelines import clips
 from tfssl.pipelines.clips import Clip
 
-LOOK = 64
-"""Frames that are looked at for motion, drawn from anywhere in a longer clip."""
+LOOK = 24
+"""Frames that are looked at for motion, spread over the clip; what moves between them counts for all in between."""
 STILL = 1e-4
 """What is added to the motion of a frame, 0..1, so that a clip without any has windows too."""
 
@@ -18,7 +18,7 @@ class Window(NamedTuple):
 
     Attributes:
       places: int32 [n], numbers of the frames, rising.
-      pictures: float32 [n, 16, 16, 3], their thumbnails, 0..1.
+      pictures: float32 [n, h, w, 3], their thumbnails, 0..1.
       valid: bool [], whether the clip has so many frames; where not, places repeat.
     """
 
@@ -36,22 +36,32 @@ def window(clip: Clip, count: int, gap: float, seed: tf.Tensor) -> Window:
       gap: seconds between neighbours; less where the clip is too short for it.
       seed: int32 [2].
     """
-    look_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
     total = tf.size(clip.frames)
-    number = tf.minimum(total, LOOK)
-    begin = tf.random.stateless_uniform([], look_seed, 0, total - number + 1, tf.int32)
-    small = clips.thumbnails(clip.frames[begin : begin + number])
     length = clip.times[-1] - clip.times[0]
     each = tf.math.divide_no_nan(tf.cast(total - 1, tf.float32), length)  # frames a second
-    step = tf.clip_by_value(tf.cast(tf.round(gap * each), tf.int32), 1, tf.maximum((number - 1) // (count - 1), 1))
+    step = tf.clip_by_value(tf.cast(tf.round(gap * each), tf.int32), 1, tf.maximum((total - 1) // (count - 1), 1))
     span = step * (count - 1)
-    moved = tf.concat([[0.0], tf.cumsum(clips.motion(small) + STILL)], 0)  # up to each frame
-    starts = tf.maximum(number - span, 1)
-    sums = moved[span:] - moved[: number - span] if count > 1 else moved
-    sums = tf.cond(number > span, lambda: sums, lambda: tf.ones([1]))
-    first = tf.random.stateless_categorical(tf.math.log(sums)[None], 1, place_seed, tf.int32)[0, 0]
-    places = tf.minimum(tf.minimum(first, starts - 1) + step * tf.range(count), number - 1)
-    return Window(tf.ensure_shape(begin + places, [count]), tf.gather(small, places), total >= count)
+    starts = tf.maximum(total - span, 1)
+    moved = _moved(clip, total)
+    sums = tf.cond(total > span, lambda: moved[span:] - moved[: total - span], lambda: tf.ones([1]))
+    first = tf.random.stateless_categorical(tf.math.log(sums)[None], 1, seed, tf.int32)[0, 0]
+    places = tf.minimum(tf.minimum(first, starts - 1) + step * tf.range(count), total - 1)
+    places = tf.ensure_shape(places, [count])
+    return Window(places, clips.thumbnails(tf.gather(clip.frames, places)), total >= count)
+
+
+def _moved(clip: Clip, total: tf.Tensor) -> tf.Tensor:
+    """float32 [T], rising: how much has moved up to each frame."""
+    number = tf.minimum(total, LOOK)
+    spread = tf.cast(tf.maximum(total - 1, 1), tf.float32) / tf.cast(tf.maximum(number - 1, 1), tf.float32)
+    looked = tf.cast(tf.round(tf.cast(tf.range(number), tf.float32) * spread), tf.int32)
+    small = clips.thumbnails(tf.gather(clip.frames, looked))
+    sums = tf.concat([[0.0], tf.cumsum(clips.motion(small) + STILL)], 0)
+    place = tf.cast(tf.range(total), tf.float32) / spread
+    below = tf.minimum(tf.cast(place, tf.int32), number - 1)
+    above = tf.minimum(below + 1, number - 1)
+    part = place - tf.cast(below, tf.float32)
+    return (1 - part) * tf.gather(sums, below) + part * tf.gather(sums, above)
 
 
 def changed(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

@@ -100,7 +100,7 @@ class AudioVisual(PretextTask):
                 elsewhere, found = drawn_frame(clip, self.seconds, rate, there_seed, away_from=time)
             else:
                 elsewhere, found = drawn_frame(heard, self.seconds, rate, there_seed)
-                found &= clips.recording(record) != clips.recording(other)
+                found &= clip.recording != heard.recording
             middle = tf.where(fit, time, _time(heard, elsewhere))
             sound = clips.waveform(heard, middle - self.seconds / 2, samples, rate)
             sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
