@@ -102,8 +102,9 @@ def _read(source: AnySource, count: int) -> list[bytes]:
     numbers = np.unique(np.linspace(0, source.count - 1, 4 * count).round().astype(int))
     if isinstance(source, ClipSource):
         records = source.reader().records(tf.constant(numbers, tf.int64))
-        frames = [clips.parse(record).frames for record in records]
-        return sorted((each[len(each) // 2].numpy() for each in frames if len(each)), key=len)[:count]
+        given = clips.parse(records)
+        found = [given[number] for number in range(len(numbers))]
+        return sorted((each.frames(each.count // 2).numpy() for each in found if each.count), key=len)[:count]
     if source.encoded is not None:
         encoded = [source.encoded[number] for number in numbers]
     else:

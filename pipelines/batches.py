@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.pipelines import cache, clips, pixels
+from tfssl.pipelines.clips import Clip
 from tfssl.pipelines.sources import AnySource, ClipSource, Source
 
 SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
@@ -125,27 +126,29 @@ def _clips(source: ClipSource, size: int) -> Read:
     """A crop of a random frame of each, and its record."""
     reader = source.reader()
 
-    def frame(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        place_seed, crop_seed = tf.unstack(tf.random.split(seed, 2))
-        frames = clips.parse(record).frames
-        place = tf.random.stateless_uniform([], place_seed, maxval=tf.maximum(tf.size(frames), 1), dtype=tf.int32)
-        return _decoded(frames, place, size, crop_seed)
-
     def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         records = reader.records(index)
-        images, valid = clips.over_records(records, seed, frame)
+        given = clips.parse(records)
+
+        def frame(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            place_seed, crop_seed = tf.unstack(tf.random.split(seed, 2))
+            clip = given[number]
+            place = tf.random.stateless_uniform([], place_seed, maxval=tf.maximum(clip.count, 1), dtype=tf.int32)
+            return _decoded(clip, place, size, crop_seed)
+
+        images, valid = clips.over_rows(clips.rows(index), seed, frame)
         return {"image": images, "clip": records}, valid
 
     return read
 
 
-def _decoded(frames: tf.Tensor, place: tf.Tensor, size: int, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Frame `place` of string [T] -> uint8 [size, size, 3], and whether there is any; black where there is none."""
+def _decoded(clip: Clip, place: tf.Tensor, size: int, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Frame `place` of a clip -> uint8 [size, size, 3], and whether there is any; black where there is none."""
 
     def decode() -> tf.Tensor:
-        return clips.decode_frames(frames[place][None], size, seed)[0]
+        return clips.decode_frames(clip.frames(place)[None], size, seed)[0]
 
-    some = tf.size(frames) > 0
+    some = clip.count > 0
     picture = tf.cond(some, decode, lambda: tf.zeros([size, size, 3], tf.uint8))
     return tf.ensure_shape(picture, [size, size, 3]), some
 
@@ -198,12 +201,16 @@ def _whole(source: Source, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, 
 def _middle_frames(source: ClipSource, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     reader = source.reader()
 
-    def middle(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        del seed
-        frames = clips.parse(record).frames
-        return _decoded(frames, tf.size(frames) // 2, size, None)
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        given = clips.parse(reader.records(index))
 
-    return lambda index: clips.over_records(reader.records(index), tf.constant([0, 0]), middle)
+        def middle(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            del seed
+            return _decoded(given[number], given[number].count // 2, size, None)
+
+        return clips.over_rows(clips.rows(index), tf.constant([0, 0]), middle)
+
+    return read
 
 
 def plain_sound(source: ClipSource, samples: int, batch_size: int) -> tf.data.Dataset:
@@ -215,16 +222,18 @@ def plain_sound(source: ClipSource, samples: int, batch_size: int) -> tf.data.Da
     reader = source.reader()
     heard = tf.constant(np.flatnonzero(source.has_sound), tf.int64)
 
-    def middle(record: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        del seed
-        clip = clips.parse(record)
-        length = tf.cast(tf.strings.length(clip.sound) // 2, tf.float32) / source.sound_rate
-        start = clip.sound_start + tf.maximum(length - samples / source.sound_rate, 0.0) / 2
-        return tf.ensure_shape(clips.waveform(clip, start, samples, source.sound_rate), [samples])
-
     def batch(place: tf.Tensor) -> dict[str, tf.Tensor]:
         index = tf.gather(heard, place)
-        return {"sound": clips.over_records(reader.records(index), tf.constant([0, 0]), middle), "index": index}
+        given = clips.parse(reader.records(index))
+
+        def middle(number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+            del seed
+            clip = given[number]
+            length = tf.cast(clip.samples, tf.float32) / source.sound_rate
+            start = clip.sound_start + tf.maximum(length - samples / source.sound_rate, 0.0) / 2
+            return clips.waveform(clip.sound, clip.sound_start, start, samples, source.sound_rate)
+
+        return {"sound": clips.over_rows(clips.rows(index), tf.constant([0, 0]), middle), "index": index}
 
     return _in_order(int(heard.shape[0]), batch_size, batch)
 

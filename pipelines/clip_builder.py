@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tfssl.pipelines.clip_source import FORMAT
 from tfssl.pipelines.recordings import Piece
 
 
@@ -21,7 +22,7 @@ class Recording(NamedTuple):
 class Clips(tfds.core.GeneratorBasedBuilder):
     """Pieces of recordings: frames as JPEG with their times, mono sound with the time at which it begins."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(FORMAT)
     code_path = None  # where checksums of downloads would lie; there are none
 
     def __init__(
@@ -40,8 +41,9 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         label = tfds.features.ClassLabel(names=self._classes) if self._classes else scalar(tf.int64)
         features = {
             "frames": tfds.features.Sequence(tfds.features.Image(encoding_format="jpeg")),
+            # As bytes, like the sound: whole numbers of TensorFlow's records take up to ten bytes each.
+            "thumbnails": scalar(tf.string),
             "frame_times": tfds.features.Tensor(shape=(None,), dtype=tf.float32),
-            # As bytes: whole numbers of TensorFlow's records take up to ten bytes each.
             "sound": scalar(tf.string),
             "sound_start": scalar(tf.float32),
             "label": label,
@@ -67,6 +69,7 @@ class Clips(tfds.core.GeneratorBasedBuilder):
                     f"{recording.name}#{number}",
                     {
                         "frames": piece.frames,
+                        "thumbnails": piece.thumbnails.tobytes(),
                         "frame_times": piece.times,
                         "sound": piece.sound.astype("<i2").tobytes(),
                         "sound_start": piece.sound_start,

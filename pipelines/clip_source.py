@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from tfssl import settings
 from tfssl.errors import UserError
+from tfssl.pipelines.recordings import THUMBNAIL
 from tfssl.pipelines.records import index_records, read_record
 
-FEATURES = ("frames", "frame_times", "sound", "sound_start", "label", "recording", "piece")
+FORMAT = "1.1.0"
+"""Version of the records that `tfssl.ingest` writes."""
 TOY_RATE, TOY_SOUND_RATE, TOY_QUALITY = 12.5, 16000, 95
 
 
@@ -126,6 +128,10 @@ def open_ingested(folder: Path, split: str | None) -> ClipSource:
     if version is None:
         raise UserError(f"{folder} holds no clips; expected the folder given to `tfssl ingest` as --to")
     info = json.loads((version / "dataset_info.json").read_text())
+    if info["version"] != FORMAT:
+        raise UserError(
+            f"{folder} holds clips of version {info['version']}, this tfssl reads {FORMAT}; run `tfssl ingest` again"
+        )
     facts = _metadata(version)
     names = [each["name"] for each in info["splits"] if sum(map(int, each["shardLengths"]))]
     if split is not None and split not in names:
@@ -203,13 +209,21 @@ def _toy_clip(number: int, size: int, seconds: float, seed: int) -> Any:
 
 def _encoded(clip: Any, number: int) -> bytes:
     frames = [tf.io.encode_jpeg(frame, quality=TOY_QUALITY, chroma_downsampling=False).numpy() for frame in clip.frames]
+    small = tf.image.resize(clip.frames, [THUMBNAIL, THUMBNAIL], "area").numpy().round().astype(np.uint8)
     times = np.arange(len(frames), dtype=np.float32) / TOY_RATE
     sound = np.round(np.clip(clip.sound, -1, 1) * 32767).astype("<i2").tobytes()
-    return make_record(frames, times, sound, 0.0, int(clip.label), f"toy#{number}", 0)
+    return make_record(frames, small, times, sound, 0.0, int(clip.label), f"toy#{number}", 0)
 
 
 def make_record(
-    frames: list[bytes], times: Any, sound: bytes, sound_start: float, label: int, recording: str, piece: int
+    frames: list[bytes],
+    thumbnails: np.ndarray,
+    times: Any,
+    sound: bytes,
+    sound_start: float,
+    label: int,
+    recording: str,
+    piece: int,
 ) -> bytes:
     """A record as TensorFlow Datasets writes it with the features of `tfssl.ingest`."""
 
@@ -224,6 +238,7 @@ def make_record(
 
     feature = {
         "frames": of_bytes(frames),
+        "thumbnails": of_bytes([thumbnails.tobytes()]),
         "frame_times": of_floats(times),
         "sound": of_bytes([sound]),
         "sound_start": of_floats([sound_start]),

@@ -4,68 +4,137 @@ A record is a piece of a recording as `tfssl.ingest` writes it: frames as JPEGs 
 PCM with the time at which it begins, on the same clock.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
+
+from tfssl.pipelines import geometry
+from tfssl.pipelines.recordings import THUMBNAIL
 
 PARALLEL = 8
 LEAST_AREA = 0.5
 """Part of the largest square crop that a random crop takes at least."""
-SCALE = 8  # of thumbnails: JPEG is decoded at an eighth from the means of its blocks, at a fraction of the time
 
 _FEATURES = {
     "frames": tf.io.RaggedFeature(tf.string),
     "frame_times": tf.io.RaggedFeature(tf.float32),
+    "thumbnails": tf.io.FixedLenFeature([], tf.string, ""),
     "sound": tf.io.FixedLenFeature([], tf.string, ""),
     "sound_start": tf.io.FixedLenFeature([], tf.float32, 0.0),
     "recording": tf.io.FixedLenFeature([], tf.string, ""),
 }
 
 
-class Clip(NamedTuple):
-    """A record, nothing decoded yet.
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """Records of a batch, nothing decoded yet. `clips[number]` is one of them.
 
     Attributes:
-      frames: string [T], JPEGs.
-      times: float32 [T], seconds, rising.
-      sound: string [], 16 bit little-endian mono PCM; empty where there is none.
-      sound_start: float32 [], seconds, time of the first sample.
-      recording: string [], what it is a piece of.
+      jpegs: string [sum of T], frames of all of them, one clip after the other.
+      times: float32 [sum of T], seconds.
+      splits: int32 [B + 1], where the frames of each begin, and the end.
+      thumbnails: string [B], see `Clip.thumbnails`.
+      sound: string [B], 16 bit little-endian mono PCM; empty where there is none.
+      sound_start: float32 [B], seconds, time of the first sample.
+      recording: string [B], what each is a piece of.
     """
 
-    frames: tf.Tensor
+    jpegs: tf.Tensor
     times: tf.Tensor
+    splits: tf.Tensor
+    thumbnails: tf.Tensor
     sound: tf.Tensor
     sound_start: tf.Tensor
     recording: tf.Tensor
 
-
-def parse(record: tf.Tensor) -> Clip:
-    """One record, string [] -> its parts; what is missing is empty."""
-    found = tf.io.parse_single_example(record, _FEATURES)
-    return Clip(found["frames"], found["frame_times"], found["sound"], found["sound_start"], found["recording"])
+    def __getitem__(self, number: int | tf.Tensor) -> "Clip":
+        return Clip(self, tf.convert_to_tensor(number, tf.int32))
 
 
-def over_records(records: tf.Tensor, seed: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], Any]) -> Any:
-    """Calls function(record string [], seed int32 [2]) for each of records, string [B]; stacks the tensors it gives.
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A record of a batch. What is asked of it is copied, and nothing else: a record may have a megabyte."""
 
-    Rows may have more than a record: records string [B, n] gives string [n] to the function.
+    batch: Clips
+    number: tf.Tensor
 
-    The seed of a row is that of the batch and the row's number.
+    @property
+    def _first(self) -> tf.Tensor:
+        return self.batch.splits[self.number]
+
+    @property
+    def count(self) -> tf.Tensor:
+        """How many frames it has, int32 []."""
+        return self.batch.splits[self.number + 1] - self._first
+
+    @property
+    def times(self) -> tf.Tensor:
+        """Of its frames, float32 [T], seconds, rising."""
+        return self.batch.times[self._first : self.batch.splits[self.number + 1]]
+
+    @property
+    def sound(self) -> tf.Tensor:
+        """16 bit little-endian mono PCM, string []."""
+        return self.batch.sound[self.number]
+
+    @property
+    def samples(self) -> tf.Tensor:
+        """Of its sound, int32 []."""
+        return tf.strings.length(self.batch.sound)[self.number] // 2
+
+    @property
+    def sound_start(self) -> tf.Tensor:
+        """Time of the first sample, float32 [], seconds."""
+        return self.batch.sound_start[self.number]
+
+    @property
+    def recording(self) -> tf.Tensor:
+        """What it is a piece of, string []."""
+        return self.batch.recording[self.number]
+
+    def frames(self, places: tf.Tensor) -> tf.Tensor:
+        """JPEGs of the frames of these numbers, int32 [...] -> string [...]."""
+        return tf.gather(self.batch.jpegs, self._first + places)
+
+    @property
+    def thumbnails(self) -> tf.Tensor:
+        """Of its frames, uint8 [T, 16, 16, 3]: each the whole picture, whatever its shape."""
+        numbers = tf.io.decode_raw(self.batch.thumbnails[self.number], tf.uint8)
+        return tf.reshape(numbers, [self.count, THUMBNAIL, THUMBNAIL, 3])
+
+
+def parse(records: tf.Tensor) -> Clips:
+    """Records, string [B] -> their parts; what is missing is empty."""
+    found = tf.io.parse_example(records, _FEATURES)
+    frames = found["frames"]
+    return Clips(
+        frames.values,
+        found["frame_times"].values,
+        tf.cast(frames.row_splits, tf.int32),
+        *(found[key] for key in ("thumbnails", "sound", "sound_start", "recording")),
+    )
+
+
+def over_rows(count: int | tf.Tensor, seed: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], Any]) -> Any:
+    """Calls function(number int32 [], seed int32 [2]) for 0 to count - 1; stacks the tensors it gives.
+
+    The seed of a row is that of the batch and the row's number. Only the number goes through the loop: what the
+    function takes of a batch is captured, as a loop over strings would copy each of them several times.
     """
 
-    def row(given: tuple[tf.Tensor, tf.Tensor]) -> Any:
-        number, record = given
-        return function(record, tf.random.fold_in(seed, number))
+    def row(number: tf.Tensor) -> Any:
+        return function(number, tf.random.fold_in(seed, number))
 
-    rows = records.shape[0] if records.shape[0] is not None else tf.shape(records)[0]
-    elements = (tf.range(rows), records)
-    traced = tf.function(row).get_concrete_function(
-        (tf.TensorSpec([], tf.int32), tf.TensorSpec(records.shape[1:], tf.string))
-    )
+    traced = tf.function(row).get_concrete_function(tf.TensorSpec([], tf.int32))
     specs = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), traced.structured_outputs)
-    return tf.map_fn(row, elements, fn_output_signature=specs, parallel_iterations=PARALLEL)
+    return tf.map_fn(row, tf.range(count), fn_output_signature=specs, parallel_iterations=PARALLEL)
+
+
+def rows(records: tf.Tensor) -> int | tf.Tensor:
+    """How many, as a number where that is known while tracing."""
+    return records.shape[0] if records.shape[0] is not None else tf.shape(records)[0]
 
 
 def decode_frames(frames: tf.Tensor, size: int, seed: tf.Tensor | None) -> tf.Tensor:
@@ -101,41 +170,27 @@ def decode_frames(frames: tf.Tensor, size: int, seed: tf.Tensor | None) -> tf.Te
         lambda: tf.image.resize(squares, [size, size], antialias=True),
         lambda: tf.image.resize(squares, [size, size]),
     )
-    if seed is not None:  # while they are floats: turning elements of three bytes round takes ten times as long
-        resized = tf.cond(draws[3] < 0.5, lambda: tf.reverse(resized, [2]), lambda: resized)
-    return tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), [frames.shape[0], size, size, 3])
+    made = tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), [frames.shape[0], size, size, 3])
+    return made if seed is None else tf.cond(draws[3] < 0.5, lambda: geometry.mirrored(made), lambda: made)
 
 
-def thumbnails(frames: tf.Tensor) -> tf.Tensor:
-    """Frames of one clip, string [T] -> float32 [T, h, w, 3], 0..1, of an eighth of their size."""
-
-    def small(frame: tf.Tensor) -> tf.Tensor:
-        return tf.io.decode_jpeg(frame, channels=3, ratio=SCALE, dct_method="INTEGER_FAST")
-
-    found = tf.map_fn(small, frames, fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8))
-    return tf.cast(found, tf.float32) / 255
-
-
-def motion(pictures: tf.Tensor) -> tf.Tensor:
-    """float32 [T, h, w, c] -> float32 [T - 1]: mean absolute difference of neighbours."""
-    return tf.reduce_mean(tf.abs(pictures[1:] - pictures[:-1]), [1, 2, 3])
-
-
-def waveform(clip: Clip, start_seconds: tf.Tensor, samples: int, rate: int) -> tf.Tensor:
+def waveform(pcm: tf.Tensor, pcm_start: tf.Tensor, start_seconds: tf.Tensor, samples: int, rate: int) -> tf.Tensor:
     """The sound of a clip from a time on.
 
     Args:
-      start_seconds: float32 [], on the clock of the frames' times.
+      pcm: string [], 16 bit little-endian mono.
+      pcm_start: float32 [], seconds, time of its first sample.
+      start_seconds: float32 [], on the same clock, that of the frames' times.
       samples: how many.
-      rate: of the record's sound, hertz.
+      rate: hertz, of both.
 
     Returns:
-      float32 [samples], -1..1; zeros before its sound begins and after it ends.
+      float32 [samples], -1..1; zeros before the sound begins and after it ends.
     """
-    length = tf.strings.length(clip.sound) // 2
-    first = tf.cast(tf.round((start_seconds - clip.sound_start) * rate), tf.int32)
+    length = tf.strings.length(pcm) // 2
+    first = tf.cast(tf.round((start_seconds - pcm_start) * rate), tf.int32)
     begin, end = tf.clip_by_value(first, 0, length), tf.clip_by_value(first + samples, 0, length)
-    cut = tf.strings.substr(clip.sound, 2 * begin, 2 * (end - begin))
+    cut = tf.strings.substr(pcm, 2 * begin, 2 * (end - begin))
     sound = tf.cast(tf.io.decode_raw(cut, tf.int16), tf.float32) / 32768
     before = tf.clip_by_value(-first, 0, samples)
     padded = tf.pad(sound, [[before, tf.maximum(samples - before - (end - begin), 0)]])

@@ -15,6 +15,8 @@ import numpy as np
 FILMS = (".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mov", ".ogv", ".wmv")
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 QUALITY = 90  # of JPEG
+THUMBNAIL = 16
+"""Side of thumbnails, pixels: small pictures of all frames, by which motion is found without decoding."""
 LARGEST_GAP = 0.05
 """Seconds without sound inside of a sound track that are filled with silence; less is rounding of time stamps."""
 LONGEST_GAP = 600.0
@@ -31,12 +33,14 @@ class Piece:
 
     Attributes:
       frames: JPEGs, upright.
+      thumbnails: uint8 [T, 16, 16, 3], the frames as means over 16 x 16 cells, whatever their shape.
       times: float32 [T], seconds on the recording's clock, rising.
       sound: int16 [n], mono; empty where there is none.
       sound_start: time of its first sample, seconds on the same clock.
     """
 
     frames: list[bytes]
+    thumbnails: np.ndarray
     times: np.ndarray
     sound: np.ndarray
     sound_start: float
@@ -46,7 +50,8 @@ class Piece:
         joined = np.frombuffer(b"".join(self.frames), np.uint8)
         ends = np.cumsum([len(frame) for frame in self.frames], dtype=np.int64)
         with open(path, "wb") as file:  # np.savez would add an ending to the name
-            np.savez(file, joined=joined, ends=ends, times=self.times, sound=self.sound, sound_start=self.sound_start)
+            rest = {key: getattr(self, key) for key in ("thumbnails", "times", "sound", "sound_start")}
+            np.savez(file, joined=joined, ends=ends, **rest)
 
     @classmethod
     def read(cls, path: Path) -> "Piece":
@@ -55,7 +60,7 @@ class Piece:
             frames = (
                 [part.tobytes() for part in np.split(file["joined"], file["ends"][:-1])] if len(file["ends"]) else []
             )
-            return cls(frames, file["times"], file["sound"], float(file["sound_start"]))
+            return cls(frames, file["thumbnails"], file["times"], file["sound"], float(file["sound_start"]))
 
 
 def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
@@ -101,7 +106,8 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
     if not frames.jpegs and not heard.count:
         raise BrokenRecordingError("holds no frame and no sound that can be decoded")
     pcm = np.concatenate(heard.parts) if heard.parts else np.zeros(0, np.int16)
-    return Piece(frames.jpegs, np.asarray(frames.times, np.float32), pcm, heard.start or 0.0)
+    small = np.asarray(frames.thumbnails, np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL, 3)
+    return Piece(frames.jpegs, small, np.asarray(frames.times, np.float32), pcm, heard.start or 0.0)
 
 
 def pieces(whole: Piece, seconds: float, sound_rate: int) -> Iterator[Piece]:
@@ -123,6 +129,7 @@ def pieces(whole: Piece, seconds: float, sound_rate: int) -> Iterator[Piece]:
         if len(places) or len(sound):
             yield Piece(
                 [whole.frames[place] for place in places],
+                whole.thumbnails[inside],
                 whole.times[inside],
                 sound,
                 whole.sound_start + from_sample / sound_rate if len(sound) else 0.0,
@@ -134,6 +141,7 @@ class _Frames:
 
     def __init__(self, short_side: int, rate: float):
         self.jpegs: list[bytes] = []
+        self.thumbnails: list[np.ndarray] = []
         self.times: list[float] = []
         self._short_side, self._interval = short_side, 1 / rate
         self._due: float | None = None
@@ -145,7 +153,9 @@ class _Frames:
         if self._due is None:
             self._due = time
         if time >= self._due - 1e-3:  # time stamps are rounded to milliseconds
-            self.jpegs.append(_jpeg(frame, self._short_side))
+            jpeg, thumbnail = _pictures(frame, self._short_side)
+            self.jpegs.append(jpeg)
+            self.thumbnails.append(thumbnail)
             self.times.append(time)
             self._due += self._interval
             if self._due < time:  # after a gap the grid goes on from here
@@ -192,7 +202,8 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def _jpeg(frame: Any, short_side: int) -> bytes:
+def _pictures(frame: Any, short_side: int) -> tuple[bytes, np.ndarray]:
+    """A frame as JPEG, upright, and its thumbnail."""
     from PIL import Image
 
     scale = min(1.0, short_side / min(frame.width, frame.height))
@@ -200,8 +211,9 @@ def _jpeg(frame: Any, short_side: int) -> bytes:
     pixels = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, degrees
     output = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(np.rot90(pixels, turns))).save(output, "JPEG", quality=QUALITY)
-    return output.getvalue()
+    picture = Image.fromarray(np.ascontiguousarray(np.rot90(pixels, turns)))
+    picture.save(output, "JPEG", quality=QUALITY)
+    return output.getvalue(), np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
 def _reason(problem: BaseException) -> str:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.clips_test import RATE, jpeg, record
+from tests.clips_test import RATE, jpeg, parsed, record
 from tfssl.errors import UserError
-from tfssl.pipelines import clips
 from tfssl.tasks import parse_task
 from tfssl.tasks.audio_visual import drawn_frame
 
@@ -136,7 +135,7 @@ def test_time_stamps_say_nothing():
 def test_a_negative_of_the_same_clip_does_not_overlap():
     task = parse_task("audio_visual(seconds=0.5, negatives='shift')")
     assert str(task) == "audio_visual(seconds=0.5, negatives='shift')"
-    clip = clips.parse(tf.constant(sounding(0)))
+    clip = parsed(sounding(0))
     for number in range(20):
         place, found = drawn_frame(clip, 0.5, RATE, tf.constant([number, 0]), away_from=clip.times[12])
         assert found

@@ -12,6 +12,7 @@ from tests.recordings_test import RATE, tone, write
 from tfssl import ingesting
 from tfssl.errors import UserError
 from tfssl.pipelines import clips
+from tfssl.pipelines.clip_source import FORMAT
 from tfssl.pipelines.sources import open_source, open_splits
 
 SETTINGS = {"size": 16, "rate": 10.0, "processes": 1, "verbose": 0}
@@ -53,12 +54,14 @@ def test_it_is_a_source_with_frames_and_sound_as_they_were(ingested):
     assert source.classes == ("cats", "dogs")
     assert (source.sound_rate, source.frame_rate) == (RATE, 10.0)
     number = source.paths.index("cats/film2.mkv#1")
-    record = source.reader().records(tf.constant([number], tf.int64))[0]
-    clip = clips.parse(record)
+    clip = clips.parse(source.reader().records(tf.constant([number], tf.int64)))[0]
     assert source.classes[source.labels[number]] == "cats"
     assert clip.times.numpy()[0] == pytest.approx(0.8, abs=0.1)
-    assert source.frame_counts[number] == len(clip.frames)
-    sound = clips.waveform(clip, clip.sound_start, 8000, RATE).numpy()
+    assert source.frame_counts[number] == clip.count
+    frame = tf.image.decode_jpeg(clip.frames(1)).numpy()
+    small = tf.image.resize(frame, [16, 16], "area").numpy()
+    assert np.abs(small - clip.thumbnails[1]).mean() < 3  # the frame was compressed, its thumbnail was not
+    sound = clips.waveform(clip.sound, clip.sound_start, clip.sound_start, 8000, RATE).numpy()
     assert np.argmax(np.abs(np.fft.rfft(sound))) * RATE / 8000 == pytest.approx(500, abs=4)
     silent = [name for name, heard in zip(source.recordings, source.has_sound, strict=True) if not heard]
     assert set(silent) == {"dogs/film4.mkv"}
@@ -83,7 +86,7 @@ def test_tensorflow_datasets_reads_it(ingested):
     import tensorflow_datasets as tfds
 
     to, result = ingested
-    builder = tfds.builder_from_directory(str(to / "clips" / "1.0.0"))
+    builder = tfds.builder_from_directory(str(to / "clips" / FORMAT))
     examples = list(builder.as_dataset(split="train").as_numpy_iterator())
     assert len(examples) == result.clips["train"]
     assert all(frame.shape == (16, 24, 3) for example in examples for frame in example["frames"])

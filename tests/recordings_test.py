@@ -138,10 +138,12 @@ def test_what_is_no_recording_is_told(tmp_path, data):
 
 def test_pieces_are_cut_by_time_and_lose_nothing():
     times = (np.arange(50) / 10 + 0.3).astype("f4")
-    whole = Piece([b"%d" % k for k in range(50)], times, np.arange(7 * 1000, dtype=np.int16), 0.0)
+    small = np.zeros((50, 16, 16, 3), np.uint8) + np.arange(50, dtype=np.uint8)[:, None, None, None]
+    whole = Piece([b"%d" % k for k in range(50)], small, times, np.arange(7 * 1000, dtype=np.int16), 0.0)
     cut = list(recordings.pieces(whole, 2.0, 1000))
     assert len(cut) == 4  # 7 s in pieces of 2: 3.5, rounded to the even 4
     assert [frame for piece in cut for frame in piece.frames] == whole.frames
+    np.testing.assert_array_equal(np.concatenate([piece.thumbnails for piece in cut]), small)
     np.testing.assert_array_equal(np.concatenate([piece.sound for piece in cut]), whole.sound)
     for piece in cut:
         assert (piece.times >= piece.sound_start - 1e-3).all()
@@ -150,9 +152,11 @@ def test_pieces_are_cut_by_time_and_lose_nothing():
 
 
 def test_pieces_are_kept_as_files(tmp_path):
-    piece = Piece([b"one", b"three"], np.array([0.0, 0.5], "f4"), np.array([1, -2], np.int16), 0.25)
+    small = np.arange(2 * 768).reshape(2, 16, 16, 3).astype(np.uint8)
+    piece = Piece([b"one", b"three"], small, np.array([0.0, 0.5], "f4"), np.array([1, -2], np.int16), 0.25)
     piece.write(tmp_path / "a")
     again = Piece.read(tmp_path / "a")
     assert (again.frames, again.sound.tolist(), again.sound_start) == ([b"one", b"three"], [1, -2], 0.25)
-    Piece([], np.zeros(0, "f4"), np.array([5], np.int16), 0.0).write(tmp_path / "b")
+    np.testing.assert_array_equal(again.thumbnails, small)
+    Piece([], small[:0], np.zeros(0, "f4"), np.array([5], np.int16), 0.0).write(tmp_path / "b")
     assert Piece.read(tmp_path / "b").frames == []

@@ -134,10 +134,9 @@ def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _windows(whole: recordings.Piece, localiser: Localiser) -> np.ndarray:
     pcm = tf.constant(whole.sound.astype("<i2").tobytes())
-    start, name = tf.constant(whole.sound_start), tf.constant("")
-    clip = clips.Clip(tf.constant(whole.frames), tf.constant(whole.times), pcm, start, name)
     starts = whole.times - localiser.seconds / 2
-    return np.stack([clips.waveform(clip, start, localiser.samples, localiser.rate).numpy() for start in starts])
+    sounds = [clips.waveform(pcm, whole.sound_start, start, localiser.samples, localiser.rate) for start in starts]
+    return np.stack(sounds)
 
 
 def _scaled(maps: np.ndarray) -> np.ndarray:

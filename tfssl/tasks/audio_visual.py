@@ -85,15 +85,14 @@ class AudioVisual(PretextTask):
         count, samples = records.shape[0], round(self.seconds * self.rate[0])
         fits = tf.range(count) % 2 == 0
         partner_seed, row_seed = tf.unstack(tf.random.split(seed, 2))
-        others = records
+        given, others = clips.parse(records), tf.range(count)
         if self.negatives == "clip":
             turn = tf.random.stateless_uniform([], partner_seed, 1, max(count, 2), tf.int32)
-            others = tf.where(fits, records, tf.roll(records, turn, 0))
+            others = tf.where(fits, others, (others - turn) % count)
 
-        def row(given: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            (record, other), fit = tf.unstack(given[:2]), given[2] == "1"
+        def row(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            clip, heard, fit = given[number], given[others[number]], fits[number]
             here_seed, there_seed, gain_seed, crop_seed, colour_seed = tf.unstack(tf.random.split(seed, 5))
-            clip, heard = clips.parse(record), clips.parse(other)
             place, seen = drawn_frame(clip, self.seconds, rate, here_seed)
             time = _time(clip, place)
             if self.negatives == "shift":
@@ -102,18 +101,17 @@ class AudioVisual(PretextTask):
                 elsewhere, found = drawn_frame(heard, self.seconds, rate, there_seed)
                 found &= clip.recording != heard.recording
             middle = tf.where(fit, time, _time(heard, elsewhere))
-            sound = clips.waveform(heard, middle - self.seconds / 2, samples, rate)
+            sound = clips.waveform(heard.sound, heard.sound_start, middle - self.seconds / 2, samples, rate)
             sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
             picture = tf.cond(
-                tf.size(clip.frames) > 0,
-                lambda: clips.decode_frames(clip.frames[place][None], size, crop_seed)[0],
+                clip.count > 0,
+                lambda: clips.decode_frames(clip.frames(place)[None], size, crop_seed)[0],
                 lambda: tf.zeros([size, size, 3], tf.uint8),
             )
             picture = tf.ensure_shape(_recoloured(picture, colour_seed), [size, size, 3])
             return picture, tf.clip_by_value(sound, -1.0, 1.0), tf.cast(seen & (fit | found), tf.float32)
 
-        given = tf.stack([records, others, tf.as_string(tf.cast(fits, tf.int32))], 1)
-        image, sound, weight = clips.over_records(given, row_seed, row)
+        image, sound, weight = clips.over_rows(count, row_seed, row)
         return {"image": image, "sound": sound}, tf.cast(fits, tf.int32), weight
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
@@ -182,11 +180,11 @@ def drawn_frame(
     Args:
       away_from: a time in seconds, around which the sound must not overlap with the frame's.
     """
-    end = clip.sound_start + tf.cast(tf.strings.length(clip.sound) // 2, tf.float32) / rate
-    rounding = 1 / rate
-    fits = (clip.times - seconds / 2 >= clip.sound_start - rounding) & (clip.times + seconds / 2 <= end + rounding)
+    end = clip.sound_start + tf.cast(clip.samples, tf.float32) / rate
+    times, rounding = clip.times, 1 / rate
+    fits = (times - seconds / 2 >= clip.sound_start - rounding) & (times + seconds / 2 <= end + rounding)
     if away_from is not None:
-        fits &= tf.abs(clip.times - away_from) >= seconds
+        fits &= tf.abs(times - away_from) >= seconds
     places = tf.cast(tf.where(fits)[:, 0], tf.int32)
     count = tf.size(places)
     draw = tf.random.stateless_uniform([], seed, 0, tf.maximum(count, 1), tf.int32)
@@ -194,7 +192,7 @@ def drawn_frame(
 
 
 def _time(clip: Clip, place: tf.Tensor) -> tf.Tensor:
-    return tf.cond(tf.size(clip.times) > 0, lambda: clip.times[place], lambda: 0.0)
+    return tf.cond(clip.count > 0, lambda: clip.times[place], lambda: 0.0)
 
 
 def _recoloured(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

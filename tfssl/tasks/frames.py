@@ -35,23 +35,23 @@ def sequences(
     Returns:
       uint8 [B, shown, S, S, 3]; int32 [B]; float32 [B], 0 where a clip has too few frames or nothing moves.
     """
-    size = batch["image"].shape[1]
+    size, given = batch["image"].shape[1], clips.parse(batch["clip"])
 
-    def sequence(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def sequence(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         window_seed, order_seed, crop_seed = tf.unstack(tf.random.split(seed, 3))
-        clip = clips.parse(record)
+        clip = given[number]
 
         def drawn() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             found = motion.window(clip, window, gap, window_seed)
             order, answer, counts = arrange(found, order_seed)
-            frames = tf.ensure_shape(tf.gather(clip.frames, tf.gather(found.places, order)), [shown])
+            frames = tf.ensure_shape(clip.frames(tf.gather(found.places, order)), [shown])
             weight = tf.cast(found.valid & counts, tf.float32)
             return clips.decode_frames(frames, size, crop_seed), answer, weight
 
         nothing = (tf.zeros([shown, size, size, 3], tf.uint8), tf.constant(0), tf.constant(0.0))
-        return tf.cond(tf.size(clip.frames) > 0, drawn, lambda: nothing)
+        return tf.cond(clip.count > 0, drawn, lambda: nothing)
 
-    return clips.over_records(batch["clip"], seed, sequence)
+    return clips.over_rows(clips.rows(batch["clip"]), seed, sequence)
 
 
 def features_of_frames(trunk: Trunk, frames: Any, width: int, name: str) -> keras.KerasTensor:
