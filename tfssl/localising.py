@@ -3,7 +3,7 @@
 import dataclasses
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from tfssl.errors import UserError
 from tfssl.pipelines import clips, films, recordings
 from tfssl.runs import Run, load_run
 from tfssl.tasks.audio_visual import SIMILARITY, AudioVisual
+
+if TYPE_CHECKING:
+    from tfssl.evaluation.pointing import Pointing
 
 RATE = 10.0  # frames a second that are looked at
 SHOWN = 8  # of a picture
@@ -46,11 +49,14 @@ class Localised:
 class Localiser:
     """The similarity of each place of pictures with a sound, by a run's audio_visual(fusion="localise").
 
+    Args:
+      solver: other weights than those of the run, as `Run.solver` gives them.
+
     Raises:
       UserError: a run without it.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, solver: keras.Model | None = None):
         task = next((task for task in run.tasks() if isinstance(task, AudioVisual)), None)
         if task is None or task.fusion != "localise":
             raise UserError(
@@ -59,7 +65,7 @@ class Localiser:
             )
         self.seconds, self.size = task.seconds, int(run.settings["size"])
         self.samples, self.rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
-        solver = run.solver(task.name)
+        solver = solver or run.solver(task.name)
         inner = keras.Model(solver.input, solver.get_layer(SIMILARITY).output)
         self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
 
@@ -72,20 +78,30 @@ class Localiser:
         return np.concatenate(parts)[..., 0]
 
 
-def localise(run: str | Path | Run, clip: str | Path, to: str | Path) -> Localised:
+def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = None) -> "Localised | Pointing":
     """Draws over the pictures of a clip how well each place fits the sound around that time.
+
+    With 'toy:clips(...)' it measures instead: of clips whose one sounding object is known, how many does it find?
 
     The square in the middle of each frame is looked at, as in evaluation. Colours go from the least to the largest
     similarity of the whole clip.
 
     Args:
       run: a run that was trained on 'audio_visual(fusion="localise")'.
-      clip: a film with sound, of any kind that FFmpeg reads.
+      clip: a film with sound, of any kind that FFmpeg reads; or 'toy:clips(count=500, seed=1)'.
       to: heat.mp4 for the film with its sound, or heat.png for eight of its frames.
 
     Raises:
       UserError: no such run, a clip without pictures or sound, a file that cannot be written, or PyAV is missing.
     """
+    if str(clip).startswith("toy:"):
+        from tfssl.evaluation.pointing import point
+
+        if to is not None:
+            raise UserError(f"{clip} is measured, not drawn; leave out --to, or give a film")
+        return point(load_run(run), str(clip))
+    if to is None:
+        raise UserError("--to is missing, expected a file that ends in .mp4 or .png")
     clip, to = Path(clip), Path(to)
     if to.suffix.lower() not in (".mp4", ".png"):
         raise UserError(f"--to {to} is given, expected a file that ends in .mp4 or .png")
