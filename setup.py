@@ -25,11 +25,17 @@ EXTRAS = {
         "av>=14",  # tfssl ingest, and films for colorize and localise: its wheels carry FFmpeg
         "pillow>=10.1",  # frames to JPEG in processes that do without TensorFlow
     ],
+    "search": [
+        "faiss-cpu>=1.9",  # tfssl index and search
+        "pyarrow>=18",  # embeddings as Parquet
+    ],
     "dev": [
         "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
+        "faiss-cpu>=1.9",  # the tests of index and search
         "mypy>=1.13",  # make types
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding
+        "pyarrow>=18",  # the tests of Parquet
         "pre-commit>=4.0",  # .pre-commit-config.yaml
         "pytest>=8.0",  # make test
         "pytest-xdist>=3.6",  # make test in two processes: tracing graphs keeps one core busy

@@ -172,8 +172,10 @@ def sample(source: AnySource, count: int, seed: int) -> AnySource:
     return source.subset(numbers, f"a sample of {source.name}")
 
 
-def plain(source: AnySource, size: int, batch_size: int) -> tf.data.Dataset:
+def plain(source: AnySource, size: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
     """One ordered pass over whole pictures, as evaluation and serving see them; of a clip, the frame in its middle.
+
+    It begins with picture `start`.
 
     Returns:
       {"image": uint8 [b, S, S, 3], "valid": bool [b], "index": int64 [b]}; the last batch may be short; rows that are
@@ -185,7 +187,7 @@ def plain(source: AnySource, size: int, batch_size: int) -> tf.data.Dataset:
         return {"image": images, "valid": valid, "index": index}
 
     read = _middle_frames(source, size) if isinstance(source, ClipSource) else _whole(source, size)
-    return _in_order(source.count, batch_size, batch)
+    return _in_order(start, source.count, batch_size, batch)
 
 
 def _whole(source: Source, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
@@ -213,8 +215,8 @@ def _middle_frames(source: ClipSource, size: int) -> Callable[[tf.Tensor], tuple
     return read
 
 
-def plain_sound(source: ClipSource, samples: int, batch_size: int) -> tf.data.Dataset:
-    """One ordered pass over the clips that have sound: the window in the middle of each.
+def plain_sound(source: ClipSource, samples: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
+    """One ordered pass over the clips that have sound, from the one of number `start` on: the window in the middle.
 
     Returns:
       {"sound": float32 [b, samples], -1..1, "index": int64 [b]}; the last batch may be short.
@@ -230,14 +232,14 @@ def plain_sound(source: ClipSource, samples: int, batch_size: int) -> tf.data.Da
             del seed
             clip = given[number]
             length = tf.cast(clip.samples, tf.float32) / source.sound_rate
-            start = clip.sound_start + tf.maximum(length - samples / source.sound_rate, 0.0) / 2
-            return clips.waveform(clip.sound, clip.sound_start, start, samples, source.sound_rate)
+            begin = clip.sound_start + tf.maximum(length - samples / source.sound_rate, 0.0) / 2
+            return clips.waveform(clip.sound, clip.sound_start, begin, samples, source.sound_rate)
 
         return {"sound": clips.over_rows(clips.rows(index), tf.constant([0, 0]), middle), "index": index}
 
-    return _in_order(int(heard.shape[0]), batch_size, batch)
+    return _in_order(start, int(heard.shape[0]), batch_size, batch)
 
 
-def _in_order(count: int, batch_size: int, batch: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
-    numbers = tf.data.Dataset.range(count).batch(batch_size)
+def _in_order(start: int, count: int, batch_size: int, batch: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
+    numbers = tf.data.Dataset.range(start, count).batch(batch_size)
     return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

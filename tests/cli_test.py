@@ -37,6 +37,7 @@ def shelf(toy_run, toy_export, tmp_path_factory):
     (folder / "notes").mkdir()
     (folder / "notes" / "letter.txt").write_text("dear")
     (folder / "file").write_text("mine")
+    (folder / "taken.npz").write_text("mine")
     for name in ("unlabelled", "one_class/cats", "labelled/cats", "labelled/dogs", "cut/train/cats", "cut/train/dogs"):
         (folder / name).mkdir(parents=True)
         for number in range(6):
@@ -188,14 +189,23 @@ WRONG = {
     "embed: no picture": ([*EMBED, "{shelf}/empty", "--to", "a.npz"], "no picture in"),
     "embed: all broken": ([*EMBED, "{shelf}/all_broken", "--to", "a.npz"], "3 of 3 pictures"),
     "embed: too many broken": ([*EMBED, "{shelf}/all_broken", "--to", "a.npz", "--max-broken", "0"], "3 of 3 pictures"),
-    "embed: wrong ending": ([*EMBED, TOY, "--to", "a.csv"], "ends in .npz"),
+    "embed: wrong ending": ([*EMBED, TOY, "--to", "a.csv"], "ends in .npz or .parquet"),
     "embed: unwritable": ([*EMBED, TOY, "--to", "{shelf}/file/a.npz"], "cannot write"),
     "embed: unknown layer": ([*EMBED, TOY, "--to", "a.npz", "--layer", "stage9"], "no layer 'stage9'"),
     "embed: a layer of an export": (
         ["embed", "{shelf}/models", TOY, "--to", "a.npz", "--layer", "stage2"],
         "whose layer is fixed",
     ),
+    "embed: a file that holds something else": ([*EMBED, TOY, "--to", "{shelf}/taken.npz"], "holds no embeddings"),
+    "embed: sound of pictures": ([*EMBED, TOY, "--to", "a.npz", "--sound"], "has no sound encoder"),
     "embed: batch 0": ([*EMBED, TOY, "--to", "a.npz", "--batch-size", "0"], "--batch-size"),
+    # index and search
+    "index: missing": (["index", "nowhere.npz", "--to", "index"], "nowhere.npz does not exist"),
+    "index: no embeddings": (["index", "{shelf}/file", "--to", "index"], "cannot be read as embeddings"),
+    "index: no rows": (["index", "a.npz", "--to", "index", "--exact-up-to", "0"], "--exact-up-to"),
+    "search: no query": (["search", "{shelf}/notes"], "Missing option '--query'"),
+    "search: no index": (["search", "{shelf}/notes", "--query", "{shelf}/file"], "is no index"),
+    "search: no answer": (["search", "{shelf}/notes", "--query", "a.png", "--count", "0"], "--count 0"),
 }
 
 

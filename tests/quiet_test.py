@@ -54,6 +54,8 @@ COMMANDS = {
     "export": "export run model",
     "check": "check model",
     "embed": f"embed run {TOY} --to embeddings.npz",
+    "index": "index embeddings.npz --to index",
+    "search": "search index --query picture.png --to gallery.png",
     "compare": f"compare {TOY} --tasks rotation --trunk resnet10(width=8) --size 32 --steps 2"
     " --batch-size 8 --out study",
     "ingest": "ingest films --to clips --size 16 --processes 1",

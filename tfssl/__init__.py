@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tfssl.auditing import audit
     from tfssl.bench import bench_pipeline
     from tfssl.colorizing import colorize
-    from tfssl.embedding import embed
+    from tfssl.embedding import embed, index, search
     from tfssl.errors import UserError
     from tfssl.evaluation import evaluate, evaluate_sound, pretext
     from tfssl.export.check import check
@@ -50,6 +50,7 @@ _HOMES = {
     "embed": "tfssl.embedding",
     "evaluate": "tfssl.evaluation",
     "evaluate_sound": "tfssl.evaluation",
+    "index": "tfssl.embedding",
     "ingest": "tfssl.ingesting",
     "inpaint": "tfssl.filling",
     "load_run": "tfssl.runs",
@@ -57,6 +58,7 @@ _HOMES = {
     "pretext": "tfssl.evaluation",
     "pretrain": "tfssl.training",
     "puzzles": "tfssl.mixing",
+    "search": "tfssl.embedding",
     "show": "tfssl.gallery",
     "sweep": "tfssl.studies",
     "track": "tfssl.tracking",
@@ -75,10 +77,11 @@ __all__ = [
     "evaluate",
     "evaluate_sound",
     "export",
+    "index",
     "ingest",
     "inpaint",
 ]
-__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "show", "sweep", "track"]
+__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "search", "show", "sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:

@@ -187,14 +187,39 @@ def check(as_json: bool, **arguments: Any) -> None:
 @cli.command()
 @click.argument("model", metavar="RUN_OR_EXPORT")
 @click.argument("data")
-@click.option("--to", required=True, help="File for the arrays embedding [N, D] and path [N]: FILE.npz.")
+@click.option("--to", required=True, help="FILE.parquet or FILE.npz: embedding [N, D], path and label [N].")
 @click.option("--layer", help="Stage of a run; the last where not given.")
+@click.option("--sound", is_flag=True, help="Of clips, embed what is heard.")
 @click.option("--batch-size", default=64, show_default=True, help="Pictures at once.")
 @click.option("--max-broken", type=SHARE, default=1.0, show_default=True, help="Largest part of unreadable pictures.")
 @JSON
 def embed(as_json: bool, **arguments: Any) -> None:
-    """Embed every picture of a collection."""
+    """Embed every picture, clip or sound of a collection. Killed and started again, it goes on."""
     _run(as_json, lambda: tfssl.embed(**arguments))
+
+
+@cli.command()
+@click.argument("embeddings")
+@click.option("--to", required=True, help="New folder for the index.")
+@click.option(
+    "--exact-up-to", type=COUNT, default=100000, show_default=True, help="Rows; of more, only near cells are searched."
+)
+@JSON
+def index(as_json: bool, **arguments: Any) -> None:
+    """Make a FAISS index of a file that embed wrote. Needs the extra 'search'."""
+    _run(as_json, lambda: tfssl.index(**arguments))
+
+
+@cli.command()
+@click.argument("index")
+@click.option("--query", multiple=True, required=True, help="A picture (or sound) to find the like of; once for each.")
+@click.option("--count", default=10, show_default=True, help="Answers for each.")
+@click.option("--encoder", help="Run or export that made the embeddings, where it was moved.")
+@click.option("--to", help="Picture file for queries and answers: png, svg, pdf or jpg.")
+@JSON
+def search(as_json: bool, **arguments: Any) -> None:
+    """Find what of a collection is most like a picture or a sound. Needs the extra 'search'."""
+    _run(as_json, lambda: tfssl.search(**arguments))
 
 
 STUDY_OPTIONS = (

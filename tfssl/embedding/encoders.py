@@ -1,0 +1,125 @@
+"""The encoder of a run or of an export, with what tells whether it is the one that made some embeddings."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.runs import Run, load_run
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """Makes embeddings.
+
+    Attributes:
+      model: path of the run or of the exported version.
+      kind: "image" or "sound".
+      layer: the stage of a run; None for the last one, or of an export.
+      size: side of pictures, pixels; samples of a window of sound.
+      rate: of sound, hertz; 0 for pictures.
+      dimensions: D.
+      fingerprint: hash of the weights; that of a run and of its export are the same.
+      function: uint8 [N, size, size, 3] or float32 [N, size] -> float32 [N, D].
+    """
+
+    model: str
+    kind: str
+    layer: str | None
+    size: int
+    rate: int
+    dimensions: int
+    fingerprint: str
+    function: Callable[[Any], tf.Tensor] = dataclasses.field(compare=False, repr=False)
+
+    def about(self) -> dict[str, Any]:
+        """What is recorded beside embeddings: the fields."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "function"}
+
+    def check_made(self, made_by: dict[str, Any], what: str) -> None:
+        """Raises UserError where another encoder made what `made_by` is the record of."""
+        for key in ("kind", "size", "rate", "dimensions", "fingerprint"):
+            if getattr(self, key) != made_by[key]:
+                told = (
+                    "its weights differ" if key == "fingerprint" else f"{key} {getattr(self, key)}, not {made_by[key]}"
+                )
+                raise UserError(
+                    f"{self.model} is not the encoder that made {what} ({told}); give a copy of {made_by['model']}"
+                )
+
+
+def load_encoder(model: str | Path | Run, layer: str | None = None, kind: str = "image") -> Encoder:
+    """The encoder of a run, its folder, or a folder that `export` wrote.
+
+    Args:
+      layer: a stage of a run; an export has its own.
+      kind: "image" or "sound".
+
+    Raises:
+      UserError: no such run, export or layer; no sound encoder in it.
+    """
+    if isinstance(model, Run) or (Path(model) / "run.json").exists():
+        return _of_run(load_run(model), layer, kind)
+    from tfssl.export.versions import newest_version
+
+    try:
+        folder = newest_version(Path(model))
+    except UserError as problem:
+        raise UserError(
+            f"{model} is no run and no export; expected a folder that pretrain or export wrote"
+        ) from problem
+    if layer is not None:
+        raise UserError(f"{model} is an export, whose layer is fixed; leave --layer out, or give the run")
+    return _of_export(folder, kind)
+
+
+def _of_run(run: Run, layer: str | None, kind: str) -> Encoder:
+    encoder = run.encoder(layer) if kind == "image" else run.sound_encoder(layer)
+    return Encoder(
+        model=str(run.folder.resolve()),
+        kind=kind,
+        layer=layer,
+        size=int(encoder.input_shape[1]),
+        rate=run.sound["rate"] if kind == "sound" and run.sound else 0,
+        dimensions=int(encoder.output_shape[-1]),
+        fingerprint=_fingerprint(encoder.weights),
+        function=tf.function(lambda rows: encoder(rows, training=False), reduce_retracing=True),
+    )
+
+
+def _of_export(folder: Path, kind: str) -> Encoder:
+    loaded = tf.saved_model.load(str(folder))
+    name = {"image": "pixels", "sound": "waveform"}[kind]
+    if name not in loaded.signatures:
+        raise UserError(f"{folder} has no signature {name}; its signatures are: {', '.join(loaded.signatures)}")
+    signature = loaded.signatures[name]
+    (spec,) = signature.structured_input_signature[1].values()
+
+    def function(rows: Any) -> tf.Tensor:
+        return signature(**{spec.name: rows})["embedding"]
+
+    function.keep = loaded  # type: ignore[attr-defined]  # signatures do not keep their model alive
+    description = folder / "assets.extra" / "encoder.json"
+    sound = json.loads(description.read_text()).get("sound") if description.is_file() else None
+    return Encoder(
+        model=str(folder.resolve()),
+        kind=kind,
+        layer=None,
+        size=int(spec.shape[1]),
+        rate=sound["rate"] if kind == "sound" and sound else 0,
+        dimensions=int(signature.structured_outputs["embedding"].shape[-1]),
+        fingerprint=_fingerprint(signature.variables),
+        function=function,
+    )
+
+
+def _fingerprint(variables: Sequence[Any]) -> str:
+    """Hash of the values: in no order, as a SavedModel has another one than Keras."""
+    each = sorted(hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest() for value in variables)
+    return hashlib.sha256("".join(each).encode()).hexdigest()

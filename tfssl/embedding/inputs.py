@@ -1,0 +1,138 @@
+"""What is embedded: pictures, clips or sounds by number, in batches from any number on."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfssl.embedding.encoders import Encoder
+from tfssl.errors import UserError
+from tfssl.pipelines import batches, films, recordings
+from tfssl.pipelines.sounds import is_folder_of_sounds, windows
+from tfssl.pipelines.sources import AnySource, ClipSource, open_source
+
+UNDECODABLE = "cannot be decoded to its end"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inputs:
+    """A collection.
+
+    Attributes:
+      name: what the user called it.
+      fingerprint: tells whether it is still the same.
+      paths: name of each of its N items.
+      labels: str or None of each; None without any.
+      broken: what was left out when it was opened: name -> what is wrong.
+      listed: how many there are, broken ones included.
+      items: what they are called: "pictures".
+      source: None for a folder of sounds.
+      kind: of the encoder: "image" or "sound".
+    """
+
+    name: str
+    fingerprint: str
+    paths: list[str]
+    labels: list[str | None] | None
+    broken: dict[str, str]
+    listed: int
+    items: str
+    source: AnySource | None
+    kind: str
+
+    def embeddings(self, encoder: Encoder, start: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows from number `start` on: float32 [b, D] with anything in rows that are broken, and which are not."""
+        if self.source is None:
+            yield from _sounds(self.paths, encoder, start, batch_size)
+        elif self.kind == "sound":
+            for batch in batches.plain_sound(self.source, encoder.size, batch_size, start):  # type: ignore[arg-type]
+                yield encoder.function(batch["sound"]).numpy(), np.ones(len(batch["index"]), bool)
+        else:
+            for batch in batches.plain(self.source, encoder.size, batch_size, start):
+                yield encoder.function(batch["image"]).numpy(), batch["valid"].numpy()
+
+
+def open_inputs(data: Any, sound: bool, max_broken: float) -> Inputs:
+    """Opens what a user named.
+
+    Args:
+      data: anything that `open_source` takes, or a folder of sounds, whose first sub-folder is the label.
+      sound: of clips, what is heard and not what is seen.
+      max_broken: largest part that may be unreadable.
+
+    Raises:
+      UserError: no such data, nothing in it, clips without sound, pictures where sound is asked for.
+    """
+    if is_folder_of_sounds(data):
+        return _folder_of_sounds(Path(data))
+    source = open_source(data, max_broken)
+    labels = None
+    if source.labels is not None:
+        labels = [source.classes[number] if number >= 0 else None for number in source.labels]
+    paths = source.paths
+    if sound:
+        if not isinstance(source, ClipSource) or not source.has_sound.any():
+            raise UserError(f"{source.name} has no sound; leave --sound out, or give clips or a folder of sounds")
+        heard = np.flatnonzero(source.has_sound)
+        paths = [paths[number] for number in heard]
+        labels = None if labels is None else [labels[number] for number in heard]
+    return Inputs(
+        name=source.name,
+        fingerprint=source.fingerprint,
+        paths=paths,
+        labels=labels,
+        broken=source.broken,
+        listed=source.listed,
+        items=source.items,
+        source=source,
+        kind="sound" if sound else "image",
+    )
+
+
+def _folder_of_sounds(folder: Path) -> Inputs:
+    films.require()
+    inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in recordings.SOUNDS)
+    listing = "\n".join(f"{path} {(folder / path).stat().st_size}" for path in inside)
+    labelled = all(len(path.parts) > 1 for path in inside)
+    return Inputs(
+        name=str(folder),
+        fingerprint=hashlib.sha256(listing.encode()).hexdigest(),
+        paths=[str(folder / path) for path in inside],
+        labels=[path.parts[0] for path in inside] if labelled else None,
+        broken={},
+        listed=len(inside),
+        items="sounds",
+        source=None,
+        kind="sound",
+    )
+
+
+def embed_sound(path: str, encoder: Encoder) -> np.ndarray | None:
+    """float32 [D]: the mean over a file's windows, which overlap by half; None where it cannot be decoded."""
+    return _mean(_cut(path, encoder), encoder)
+
+
+def _cut(path: str, encoder: Encoder) -> np.ndarray | None:
+    try:
+        wave = recordings.decode(Path(path), 8, 1.0, encoder.rate).sound
+    except recordings.BrokenRecordingError:
+        return None
+    return windows(wave.astype(np.float32) / 32768, encoder.size) if len(wave) else None
+
+
+def _mean(cut: np.ndarray | None, encoder: Encoder) -> np.ndarray | None:
+    return None if cut is None else encoder.function(cut).numpy().mean(0)
+
+
+def _sounds(paths: list[str], encoder: Encoder, start: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for first in range(start, len(paths), batch_size):
+            decoded = pool.map(lambda path: _cut(path, encoder), paths[first : first + batch_size])
+            rows = [_mean(cut, encoder) for cut in decoded]
+            valid = np.array([row is not None for row in rows])
+            nothing = np.zeros(encoder.dimensions, np.float32)
+            yield np.stack([nothing if row is None else row for row in rows]), valid
