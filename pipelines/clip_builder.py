@@ -1,5 +1,6 @@
 """Clips as a data set of TensorFlow Datasets: what `tfssl.ingest` writes and `tfssl.pipelines.clip_source` reads."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,9 +32,10 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         splits: Mapping[str, Sequence[Recording]],
         classes: Sequence[str],
         facts: Mapping[str, Any],
+        beam: bool = False,
         **kwargs: Any,
     ):
-        self._recordings, self._classes, self._facts = splits, list(classes), dict(facts)
+        self._recordings, self._classes, self._facts, self._beam = splits, list(classes), dict(facts), beam
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -61,20 +63,30 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         del dl_manager
         return {name: self._generate_examples(recordings) for name, recordings in self._recordings.items()}
 
-    def _generate_examples(self, recordings: Sequence[Recording]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for recording in recordings:
-            for number, path in enumerate(recording.pieces):
-                piece = Piece.read(path)
-                yield (
-                    f"{recording.name}#{number}",
-                    {
-                        "frames": piece.frames,
-                        "thumbnails": piece.thumbnails.tobytes(),
-                        "frame_times": piece.times,
-                        "sound": piece.sound.astype("<i2").tobytes(),
-                        "sound_start": piece.sound_start,
-                        "label": self._classes.index(recording.label) if recording.label else -1,
-                        "recording": recording.name,
-                        "piece": number,
-                    },
-                )
+    def _generate_examples(self, recordings: Sequence[Recording]) -> Any:
+        """Pairs of key and example; with `beam` the PTransform that makes them, whose order is Beam's own."""
+        examples = functools.partial(_examples, classes=self._classes)
+        if not self._beam:
+            return (pair for recording in recordings for pair in examples(recording))
+        import apache_beam
+
+        return apache_beam.Create(recordings) | apache_beam.Reshuffle() | apache_beam.FlatMap(examples)
+
+
+def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The pieces of one recording."""
+    for number, path in enumerate(recording.pieces):
+        piece = Piece.read(path)
+        yield (
+            f"{recording.name}#{number}",
+            {
+                "frames": piece.frames,
+                "thumbnails": piece.thumbnails.tobytes(),
+                "frame_times": piece.times,
+                "sound": piece.sound.astype("<i2").tobytes(),
+                "sound_start": piece.sound_start,
+                "label": classes.index(recording.label) if recording.label else -1,
+                "recording": recording.name,
+                "piece": number,
+            },
+        )

@@ -161,3 +161,27 @@ def test_a_folder_that_is_taken_and_one_without_recordings(folder, tmp_path):
         tfssl.ingest(folder, tmp_path / "set", **SETTINGS)
     with pytest.raises(UserError, match="no film and no sound"):
         tfssl.ingest(tmp_path / "set", tmp_path / "other", **SETTINGS)
+
+
+def test_beam_makes_the_same_records(tmp_path):
+    (tmp_path / "films").mkdir()
+    for number in range(2):
+        write(tmp_path / "films" / f"{number}.mkv", np.arange(8) / 10, sounds=[tone(0.8, 300 + 100 * number)])
+    (tmp_path / "films" / "broken.mp4").write_bytes(b"no film")
+    here = tfssl.ingest(tmp_path / "films", tmp_path / "here", **SETTINGS)
+    there = tfssl.ingest(tmp_path / "films", tmp_path / "there", beam="DirectRunner", **SETTINGS)
+    assert (there.clips, there.recordings, there.broken) == (here.clips, here.recordings, here.broken)
+    for split in here.clips:
+        records = []
+        for name in ("here", "there"):
+            source = open_source(f"{tmp_path / name}:{split}")
+            rows = source.reader().records(tf.range(source.count, dtype=tf.int64)).numpy()
+            records.append(sorted(zip(source.paths, rows, strict=True)))
+        assert records[0] == records[1]
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["clips"]
+
+
+def test_an_unknown_runner_is_told(folder, tmp_path):
+    with pytest.raises(UserError, match="--beam SprintRunner is no runner"):
+        tfssl.ingest(folder, tmp_path / "set", beam="SprintRunner", **SETTINGS)
+    assert not (tmp_path / "set").exists()

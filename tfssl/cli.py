@@ -66,6 +66,7 @@ def show(as_json: bool, **arguments: Any) -> None:
 @click.option("--test", type=SHARE, default=0.2, show_default=True, help="Part of the sources for the split test.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of that choice.")
 @click.option("--processes", type=int, help="That decode at once; as many as there are cores.")
+@click.option("--beam", help="Runner of Apache Beam to hand it to, as 'FlinkRunner --flink_master=HOST:8081'.")
 @JSON
 def ingest(as_json: bool, **arguments: Any) -> None:
     """Turn a folder of films and sounds into a data set for the tasks on clips.

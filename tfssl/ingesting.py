@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tfssl import beam as beams
 from tfssl import runs
 from tfssl.errors import UserError
 from tfssl.pipelines import recordings
@@ -71,6 +72,7 @@ def ingest(
     test: float = 0.2,
     seed: int = 0,
     processes: int | None = None,
+    beam: str | None = None,
     verbose: int = 1,
 ) -> Ingested:
     """Decodes clips and sounds once, into sharded records of TensorFlow Datasets.
@@ -91,6 +93,9 @@ def ingest(
       test: part of the sources for the split "test"; the rest is "train".
       seed: of that choice.
       processes: that decode at once; as many as there are cores where None.
+      beam: a runner of Apache Beam, with its options after it ('FlinkRunner --flink_master=HOST:8081'), that decodes
+        and writes in place of processes here. Its workers need this package, and must see both folders under the same
+        paths. The records are the same, in another order.
       verbose: 1 a progress bar, 0 nothing.
 
     Raises:
@@ -109,15 +114,16 @@ def ingest(
         "folder": str(folder.resolve()),
     }
     work = to / WORK
+    options = None if beam is None else beams.options(beam)
     _claim(work, settings)
-    broken, found = _decoded(folder, names, work, settings, processes, verbose)
+    broken, found = _decoded(folder, names, work, settings, processes, options, verbose)
     if not found:
         shutil.rmtree(work)
         problem = next(iter(sorted(broken.items())))
         raise UserError(f"nothing in {folder} can be decoded; the first: {problem[0]} {problem[1]}")
     splits = _splits(sorted(found), group_of, test, seed)
     facts = {"frame_rate": rate, "sound_rate": sound_rate, "short_side": size, "broken": broken}
-    _write(to, splits, found, label_of, facts)
+    _write(to, splits, found, label_of, facts, options)
     heard = sum(_has_sound(path) for paths in found.values() for path in paths)
     shutil.rmtree(work)
     return Ingested(
@@ -236,7 +242,13 @@ def _claim(work: Path, settings: dict[str, Any]) -> None:
 
 
 def _decoded(
-    folder: Path, names: Sequence[str], work: Path, settings: dict[str, Any], processes: int | None, verbose: int
+    folder: Path,
+    names: Sequence[str],
+    work: Path,
+    settings: dict[str, Any],
+    processes: int | None,
+    options: Any,
+    verbose: int,
 ) -> tuple[dict[str, str], dict[str, tuple[Path, ...]]]:
     """Decodes what is not decoded yet: what is broken, and the files of the pieces of each recording."""
     places = {name: work / hashlib.sha256(name.encode()).hexdigest()[:32] for name in names}
@@ -245,7 +257,11 @@ def _decoded(
     if verbose and len(missing) < len(names):
         done = f"{len(names) - len(missing)} of {len(names)}"
         print(f"going on: {done} recordings are decoded already", file=sys.stderr)
-    if jobs:
+    if jobs and options is not None:
+        apache_beam = beams.require()
+        with apache_beam.Pipeline(options=options) as pipeline:
+            pipeline | apache_beam.Create(jobs) | apache_beam.Reshuffle() | apache_beam.Map(_decode_to)
+    elif jobs:
         import keras
 
         bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="recording")
@@ -301,6 +317,7 @@ def _write(
     found: dict[str, tuple[Path, ...]],
     label_of: dict[str, str],
     facts: dict[str, Any],
+    options: Any,
 ) -> None:
     """Writes the records beside, and moves them into place when they are whole."""
     import tensorflow_datasets as tfds
@@ -313,10 +330,12 @@ def _write(
         for split, names in splits.items()
     }
     with runs.writing(to), tempfile.TemporaryDirectory(dir=to, prefix=".") as building:
-        builder = Clips(splits=listed, classes=classes, facts=facts, data_dir=building)
+        builder = Clips(splits=listed, classes=classes, facts=facts, beam=options is not None, data_dir=building)
+        # Without a runner of its own TensorFlow Datasets takes the one that the options name.
+        download = None if options is None else tfds.download.DownloadConfig(beam_options=options)
         tfds.disable_progress_bar()
         with contextlib.redirect_stdout(io.StringIO()):  # it says where it writes, a name that is gone when it ends
-            builder.download_and_prepare()
+            builder.download_and_prepare(download_config=download)
         (Path(building) / "clips").rename(to / "clips")
 
 
