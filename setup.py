@@ -30,10 +30,10 @@ EXTRAS = {
         "pyarrow>=18",  # embeddings as Parquet
     ],
     "beam": [
-        "apache-beam>=2.77",  # tfssl ingest --beam, on more machines than one
+        "apache-beam>=2.77",  # ingest --beam and embed --beam, on more machines than one
     ],
     "dev": [
-        "apache-beam>=2.77",  # the test of ingest --beam, with its local runner
+        "apache-beam>=2.77",  # the tests of --beam, with its local runner
         "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "faiss-cpu>=1.9",  # the tests of index and search

@@ -1,6 +1,7 @@
 """Folders of sounds, decoded once and kept in memory, for evaluation."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,9 @@ class Sounds:
 
 def is_folder_of_sounds(data: object) -> bool:
     """Whether a folder holds sounds and nothing else that this package reads, in sub-folders."""
-    folder = Path(str(data))
+    if not isinstance(data, (str, os.PathLike)):
+        return False
+    folder = Path(data)
     return folder.is_dir() and any(path.suffix.lower() in recordings.SOUNDS for path in folder.glob("*/*"))
 
 

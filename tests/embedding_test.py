@@ -186,6 +186,20 @@ def test_clips_are_embedded_by_the_frame_in_their_middle(toy_run, tmp_path):
     found = embed(toy_run, clips, tmp_path / "a.npz", verbose=0).read()
     (batch,) = batches.plain(open_source(clips), 32, 3)
     np.testing.assert_allclose(found.embedding, toy_run.encoder()(batch["image"]), atol=1e-5)
+    opened = embed(toy_run, open_source(clips), tmp_path / "opened.npz", verbose=0).read()
+    np.testing.assert_array_equal(opened.embedding, found.embedding)
     assert list(found.path) == ["toy#0#0", "toy#1#0", "toy#2#0"]
     with pytest.raises(UserError, match="has no sound"):
         embed(toy_run, clips, tmp_path / "b.npz", sound=True, verbose=0)
+
+
+def test_beam_makes_the_same(toy_run, toy_export, folder, tmp_path, small_parts):
+    here = embed(toy_export, folder, tmp_path / "a.npz", batch_size=4, verbose=0)
+    there = embed(toy_export, folder, tmp_path / "b.npz", batch_size=4, beam="DirectRunner", verbose=0)
+    assert (there.count, there.broken) == (here.count, here.broken)
+    np.testing.assert_allclose(there.read().embedding, here.read().embedding, atol=1e-5)
+    np.testing.assert_array_equal(there.read().path, here.read().path)
+    assert not (tmp_path / "b.npz.parts").exists()
+    with pytest.raises(UserError, match="--beam works on an export"):
+        embed(toy_run, folder, tmp_path / "c.npz", beam="DirectRunner", verbose=0)
+    assert not (tmp_path / "c.npz.parts").exists()

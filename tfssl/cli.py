@@ -193,6 +193,7 @@ def check(as_json: bool, **arguments: Any) -> None:
 @click.option("--sound", is_flag=True, help="Of clips, embed what is heard.")
 @click.option("--batch-size", default=64, show_default=True, help="Pictures at once.")
 @click.option("--max-broken", type=SHARE, default=1.0, show_default=True, help="Largest part of unreadable pictures.")
+@click.option("--beam", help="Runner of Apache Beam to hand it to; for an export and pictures.")
 @JSON
 def embed(as_json: bool, **arguments: Any) -> None:
     """Embed every picture, clip or sound of a collection. Killed and started again, it goes on."""

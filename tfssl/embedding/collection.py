@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfssl import beam as beams
 from tfssl import runs
 from tfssl.embedding import files
 from tfssl.embedding.encoders import Encoder, load_encoder
@@ -16,7 +17,7 @@ from tfssl.embedding.files import Embeddings, Parts
 from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
 from tfssl.errors import UserError
 from tfssl.pipelines.sounds import is_folder_of_sounds
-from tfssl.pipelines.sources import too_many_broken
+from tfssl.pipelines.sources import Source, too_many_broken
 from tfssl.runs import Run
 
 PART_BATCHES = 16
@@ -62,6 +63,7 @@ def embed(
     sound: bool = False,
     batch_size: int = 64,
     max_broken: float = 1.0,
+    beam: str | None = None,
     verbose: int = 1,
 ) -> Embedded:
     """Embeds every picture, clip or sound of a collection, in its order.
@@ -80,6 +82,8 @@ def embed(
       sound: of clips, embed the window of sound in their middle, by the sound encoder.
       batch_size: pictures at once.
       max_broken: largest part that may be unreadable; what is broken is listed and left out.
+      beam: a runner of Apache Beam, with its options after it, that makes the embeddings by RunInference, on more
+        machines; for pictures and an export. Its workers must see pictures, export and FILE.parts under these paths.
       verbose: 1 a progress bar with pictures a second and the time left, 0 nothing.
 
     Raises:
@@ -102,10 +106,17 @@ def embed(
     }
     if to.exists():
         return _finished(to, record, inputs, verbose)
+    options = None if beam is None else _options(beam, model, inputs)
     parts = Parts(to, PART_BATCHES * batch_size, len(inputs.paths))
     with runs.writing(to):
         parts.claim(record)
-        _make_parts(encoder, inputs, parts, batch_size, verbose)
+        if options is None:
+            _make_parts(encoder, inputs, parts, batch_size, verbose)
+        else:
+            from tfssl.embedding import pipeline
+
+            encoded = inputs.source.encoded if inputs.source is not None else None
+            pipeline.make_parts(options, encoder.model, inputs.paths, encoded, parts, batch_size)
         valid = parts.valid()
         broken = _broken(inputs, valid)
         if len(broken) > max_broken * inputs.listed or not valid.any():
@@ -113,6 +124,17 @@ def embed(
         _join(to, parts, inputs, record | {"broken": broken}, valid)
         shutil.rmtree(parts.folder)
     return Embedded(str(to), int(valid.sum()), encoder.dimensions, broken)
+
+
+def _options(beam: str, model: Any, inputs: Inputs) -> Any:
+    options = beams.options(beam)
+    if isinstance(model, Run) or (Path(model) / "run.json").exists():
+        raise UserError(
+            "--beam works on an export, and a run is given; give the folder that `tfssl export RUN DIR` wrote"
+        )
+    if not isinstance(inputs.source, Source):
+        raise UserError(f"--beam embeds pictures, and {inputs.name} has {inputs.items}; leave --beam out")
+    return options
 
 
 def _finished(to: Path, record: dict[str, Any], inputs: Inputs, verbose: int) -> Embedded:
@@ -135,7 +157,7 @@ def _broken(inputs: Inputs, valid: np.ndarray) -> dict[str, str]:
 
 
 def _make_parts(encoder: Encoder, inputs: Inputs, parts: Parts, batch_size: int, verbose: int) -> None:
-    """Makes what is missing. Parts are made in order, so what is missing is all from the first of them on."""
+    """Makes all from the first missing part on; made in order, those after it are missing too."""
     missing = parts.missing()
     if not missing:
         return
