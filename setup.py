@@ -25,6 +25,9 @@ EXTRAS = {
         "av>=14",  # tfssl ingest, and films for colorize and localise: its wheels carry FFmpeg
         "pillow>=10.1",  # frames to JPEG in processes that do without TensorFlow
     ],
+    "devices": [
+        "ai-edge-litert>=2.0",  # runs TFLite files for `check` and `bench devices`; tf.lite.Interpreter is deprecated
+    ],
     "search": [
         "faiss-cpu>=1.9",  # tfssl index and search
         "pyarrow>=18",  # embeddings as Parquet
@@ -34,6 +37,7 @@ EXTRAS = {
     ],
     "dev": [
         "apache-beam>=2.77",  # the tests of --beam, with its local runner
+        "ai-edge-litert>=2.0",  # the tests of TFLite files
         "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "faiss-cpu>=1.9",  # the tests of index and search

@@ -1,6 +1,7 @@
 """Golden vectors: pictures with their embeddings, computed outside of the SavedModel, that travel with it."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,26 +76,34 @@ def make_golden(
     return dataclasses.replace(golden, waveform=waves, sound_embedding=sound_encoder(waves, training=False).numpy())
 
 
-def some_pictures(data: Mapping[str, Any], count: int) -> list[bytes]:
-    """Encoded pictures of a source, spread over it; small files are preferred, as they travel with the model."""
+def own_source(data: Mapping[str, Any], instead: str) -> AnySource:
+    """The source of a run by its name, if it is still the same; else the toy world's `instead`, which the log says."""
     try:
         source = open_source(data["name"], max_broken=1.0)
         # A name alone does not do: that of a data set made in Python may be some folder here.
-        found = _read(source, count) if source.fingerprint == data["fingerprint"] else []
+        if source.fingerprint == data["fingerprint"]:
+            return source
+        problem = "has changed since"
     except (UserError, OSError):
-        found = []
-    return found or _read(open_source(f"toy:images(count={count})"), count)
+        problem = "cannot be opened"
+    logging.getLogger("tfssl").warning(
+        "%s, which the run learned from, %s: %s stands in", data["name"], problem, instead
+    )
+    return open_source(instead)
+
+
+def some_pictures(data: Mapping[str, Any], count: int) -> list[bytes]:
+    """Encoded pictures of a source, spread over it; small files are preferred, as they travel with the model."""
+    instead = f"toy:images(count={count})"
+    return _read(own_source(data, instead), count) or _read(open_source(instead), count)
 
 
 def some_sounds(data: Mapping[str, Any], samples: int, count: int) -> np.ndarray:
     """Waveforms float32 [count or fewer, samples] of a source of clips; of the toy world where that is gone."""
-    try:
-        source = open_source(data["name"], max_broken=1.0)
-        fits = isinstance(source, ClipSource) and source.fingerprint == data["fingerprint"] and source.has_sound.any()
-    except (UserError, OSError):
-        fits = False
-    if not fits:
-        source = open_source(f"toy:clips(count={count}, size=16)")
+    instead = f"toy:clips(count={count}, size=16)"
+    source = own_source(data, instead)
+    if not isinstance(source, ClipSource) or not source.has_sound.any():
+        source = open_source(instead)
     return next(iter(batches.plain_sound(source, samples, count)))["sound"].numpy()
 
 

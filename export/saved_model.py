@@ -3,6 +3,7 @@
 DIR/<version>/saved_model.pb, variables/   signatures `serving_default` (encoded pictures), `pixels` and `waveform`
 DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
+DIR/<version>/tflite/                      files for devices, where asked for: see `export.tflite`
 DIR/<version>/assets.extra/encoder.json    size, layer, trunk, dimensions, versions
 """
 
@@ -11,7 +12,7 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.export.golden import make_golden
+from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.versions import check_version, new_version, newest_version
 from tfssl.pipelines import pixels
 
@@ -40,11 +42,13 @@ class Exported:
       saved_model: folder of the new version.
       signatures: their names.
       embedding_size: numbers in an embedding.
+      tflite: names of the TFLite files.
     """
 
     saved_model: str
     signatures: tuple[str, ...]
     embedding_size: int
+    tflite: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints."""
@@ -52,11 +56,17 @@ class Exported:
 
     def __str__(self) -> str:
         signatures = ", ".join(self.signatures)
-        return f"SavedModel {self.saved_model}: embeddings of {self.embedding_size} numbers; signatures {signatures}"
+        files = f"; TFLite {', '.join(self.tflite)}" if self.tflite else ""
+        size = f"embeddings of {self.embedding_size} numbers"
+        return f"SavedModel {self.saved_model}: {size}; signatures {signatures}{files}"
 
 
 def export(
-    run: "Run | str | Path", folder: str | Path, layer: str | None = None, version: int | None = None
+    run: "Run | str | Path",
+    folder: str | Path,
+    layer: str | None = None,
+    version: int | None = None,
+    tflite: str | Sequence[str] = (),
 ) -> Exported:
     """Writes the encoder of a run to `folder/<version>`, whole or not at all.
 
@@ -73,6 +83,7 @@ def export(
       folder: DIR; made where it is missing.
       layer: a stage, such as "stage3"; the last one where None.
       version: number of the version; one more than the largest there where None.
+      tflite: precisions of TFLite files, some of "float32", "float16", "int8": see `export.tflite.write_tflite`.
 
     Raises:
       UserError: a run that has not ended, an unknown layer, a version that exists, a folder that cannot be written.
@@ -81,7 +92,7 @@ def export(
         from tfssl.runs import load_run
 
         run = load_run(run)
-    folder = Path(folder)
+    folder, precisions = Path(folder), check_precisions(tflite)
     check_version(folder, version)  # before minutes of work
     size = int(run.settings["size"])
     encoder = run.encoder(layer)
@@ -96,8 +107,13 @@ def export(
         extra = building / "assets.extra"
         extra.mkdir()
         golden.write(extra / "golden.npz")
-        (extra / "encoder.json").write_text(json.dumps(_description(run, layer, dimensions), indent=2) + "\n")
-    return Exported(str(final[0]), signatures, dimensions)
+        description = _description(run, layer, dimensions)
+        (extra / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
+        if precisions:
+            facts = {key: description[key] for key in ("trunk", "layer", "size", "sound")}
+            write_tflite(building, precisions, run.data, facts)
+        files = tuple(tflite_files(building))
+    return Exported(str(final[0]), signatures, dimensions, files)
 
 
 def write_saved_model(

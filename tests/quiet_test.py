@@ -51,7 +51,7 @@ COMMANDS = {
     "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32"
     " --epochs 1 --batch-size 8 --out run",
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
-    "export": "export run model",
+    "export": "export run model --tflite int8",
     "check": "check model",
     "embed": f"embed run {TOY} --to embeddings.npz",
     "index": "index embeddings.npz --to index",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfssl.auditing import audit
     from tfssl.bench import bench_pipeline
     from tfssl.colorizing import colorize
+    from tfssl.device_bench import bench_devices
     from tfssl.embedding import embed, index, search
     from tfssl.errors import UserError
     from tfssl.evaluation import evaluate, evaluate_sound, pretext
@@ -43,6 +44,7 @@ _HOMES = {
     "TASKS": "tfssl.tasks",
     "UserError": "tfssl.errors",
     "audit": "tfssl.auditing",
+    "bench_devices": "tfssl.device_bench",
     "bench_pipeline": "tfssl.bench",
     "check": "tfssl.export.check",
     "colorize": "tfssl.colorizing",
@@ -69,6 +71,7 @@ __all__ = [
     "PretextTask",
     "UserError",
     "audit",
+    "bench_devices",
     "bench_pipeline",
     "check",
     "colorize",

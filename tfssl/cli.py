@@ -169,6 +169,7 @@ def pretext(as_json: bool, **arguments: Any) -> None:
 @click.argument("folder", metavar="DIR")
 @click.option("--layer", help="Stage to export, as 'stage3'; the last where not given.")
 @click.option("--version", type=int, help="Number of the version; the next free one where not given.")
+@click.option("--tflite", default="", metavar="PRECISIONS", help="TFLite files too: float32,float16,int8 or some.")
 @JSON
 def export(as_json: bool, **arguments: Any) -> None:
     """Write a SavedModel for TensorFlow Serving, and encoder.keras beside it."""
@@ -354,6 +355,17 @@ def pipeline(as_json: bool, no_cache: bool, **arguments: Any) -> None:
     """Source pictures a second from files to puzzles, stage by stage; the slow one is named."""
     memory: dict[str, Any] = {"cache_memory": 0} if no_cache else {}
     _run(as_json, lambda: tfssl.bench_pipeline(**arguments, **memory))
+
+
+@bench.command()
+@click.argument("folder", metavar="DIR")
+@click.argument("data")
+@click.option("--limit", default=2000, show_default=True, help="Largest count of pictures to probe with, and on.")
+@click.option("--passes", default=30, show_default=True, help="How often latency is measured; the median counts.")
+@JSON
+def devices(as_json: bool, **arguments: Any) -> None:
+    """TFLite files of an export: size, latency, and what is left of the accuracy on labelled DATA."""
+    _run(as_json, lambda: tfssl.bench_devices(**arguments))
 
 
 @cli.command()

@@ -1,0 +1,179 @@
+"""TFLite files of an export, for phones and small machines: one a modality and precision, of built-in ops only.
+
+DIR/<version>/tflite/pixels_float32.tflite    uint8 [N, S, S, 3] -> embedding float32 [N, D]
+DIR/<version>/tflite/waveform_int8.tflite     float32 [N, samples] -> embedding
+DIR/<version>/tflite/files.json               of each: input, its shape, type and range, stages, size in bytes
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.export.golden import own_source
+from tfssl.pipelines import batches
+
+PRECISIONS = ("float32", "float16", "int8")
+FOLDER, INDEX = "tflite", "files.json"
+REPRESENTATIVE = 128
+"""Pictures of the run's own source from which int8 learns the ranges of its layers."""
+INPUTS = {"pixels": "pixels", "waveform": "waveform"}
+Examples = Callable[[], Iterator[dict[str, np.ndarray]]]
+
+
+def check_precisions(given: str | Sequence[str]) -> tuple[str, ...]:
+    """'float32, int8' or a sequence -> the precisions, in order. Raises UserError for an unknown one."""
+    names = [each.strip() for each in given.split(",")] if isinstance(given, str) else list(given)
+    names = [name for name in names if name]
+    for name in names:
+        if name not in PRECISIONS:
+            raise UserError(f"--tflite {name} is given, expected some of {','.join(PRECISIONS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def write_tflite(folder: Path, precisions: Sequence[str], data: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Converts the signatures `pixels` and `waveform` of the SavedModel in `folder` to files beside it.
+
+    float32 computes as TensorFlow does. float16 has weights of half the size. int8 computes with whole numbers where
+    TFLite has kernels for that: per channel weights, ranges of activations from the run's own data (Jacob et al. 2018,
+    arXiv 1712.05877); input and output stay uint8 and float32. Of sound, int8 are the weights
+    alone and activations stay float32: the power of a spectrum spans more than eight bits can, and with activations of
+    eight bits nothing was left of the embedding (cosine 0.26).
+
+    Args:
+      folder: of one version.
+      precisions: some of `PRECISIONS`.
+      data: name and fingerprint of the run's source; where that is gone or changed, the toy world stands in.
+      facts: kept in files.json with each file.
+
+    Raises:
+      UserError: ops that TFLite has not built in.
+    """
+    signatures = tf.saved_model.load(str(folder)).signatures
+    kinds = [kind for kind in INPUTS if kind in signatures]
+    to, index = folder / FOLDER, {}
+    to.mkdir()
+    for kind in kinds:
+        spec = signatures[kind].structured_input_signature[1][INPUTS[kind]]
+        for precision in precisions:
+            name = f"{kind}_{precision}.tflite"
+            made = _converted(folder, kind, precision, _examples(data, spec.shape))
+            (to / name).write_bytes(made)
+            index[name] = {
+                "signature": kind,
+                "precision": precision,
+                "input": {
+                    "name": INPUTS[kind],
+                    "shape": list(spec.shape),
+                    "dtype": spec.dtype.name,
+                    "range": [0, 255] if kind == "pixels" else [-1.0, 1.0],
+                },
+                "output": "embedding",
+                "bytes": len(made),
+                **facts,
+            }
+    (to / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def tflite_files(version: Path) -> dict[str, dict[str, Any]]:
+    """What files.json of a version says, name -> facts; {} where it has no TFLite files."""
+    path = version / FOLDER / INDEX
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+class TFLiteEncoder:
+    """A TFLite file as a function: input [N, ...] -> embedding float32 [N, D].
+
+    Raises:
+      UserError: LiteRT is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as problem:
+            raise UserError("TFLite files are run by LiteRT; pip install 'tfssl[devices]'") from problem
+        with _quiet():  # it tells which delegate it made
+            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output,) = self._interpreter.get_output_details()
+        self._rows = -1
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        if len(rows) != self._rows:  # memory is laid out anew for another count of rows
+            self._interpreter.resize_tensor_input(self._input["index"], rows.shape)
+            with _quiet():
+                self._interpreter.allocate_tensors()
+            self._rows = len(rows)
+        self._interpreter.set_tensor(self._input["index"], rows)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output["index"])
+
+
+def _converted(folder: Path, kind: str, precision: str, examples: Examples) -> bytes:
+    try:
+        with _quiet():
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[kind])
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            if precision != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if precision == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if precision == "int8" and kind == "pixels":
+                converter.representative_dataset = examples
+            return converter.convert()
+    except Exception as problem:  # the converter raises several kinds, bare Exception among them
+        if isinstance(problem, UserError):
+            raise
+        text = str(problem)
+        ops = text.rpartition("Flex ops: ")[2].split("\n")[0] if "Flex ops: " in text else text.strip().split("\n")[-1]
+        raise UserError(
+            f"{kind} cannot be converted to TFLite of {precision} with built-in ops only ({ops[:200]});"
+            " choose another trunk, or leave out --tflite"
+        ) from problem
+
+
+def _examples(data: Mapping[str, Any], shape: tf.TensorShape) -> Examples:
+    def some() -> Iterator[dict[str, np.ndarray]]:
+        source = batches.sample(own_source(data, f"toy:images(count={REPRESENTATIVE})"), REPRESENTATIVE, 0)
+        for batch in batches.plain(source, int(shape[1]), 1):
+            if batch["valid"][0]:
+                yield {INPUTS["pixels"]: batch["image"].numpy()}
+
+    return some
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the converter prints from C++ and Python, which no Python setting stops."""
+    import logging
+    import sys
+    import warnings
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    logger = logging.getLogger("absl")
+    level = logger.level
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logger.setLevel(level)
+        for number, place in zip((1, 2), kept, strict=True):
+            os.dup2(place, number)
+            os.close(place)
+        os.close(nowhere)

@@ -1,0 +1,121 @@
+"""TFLite files: the same embeddings as TensorFlow, for picture and sound, and what they cost."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfssl
+from tfssl.errors import UserError
+from tfssl.export import tflite
+from tfssl.export.check import check
+from tfssl.export.golden import read_golden
+from tfssl.export.saved_model import export
+
+pytest.importorskip("ai_edge_litert")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """An encoder of picture and of sound, with all kinds of files."""
+    folder = tmp_path_factory.mktemp("devices")
+    run = tfssl.pretrain(
+        "toy:clips(count=16, size=32, seconds=1.2)",
+        "audio_visual(seconds=0.5)",
+        trunk="resnet10(width=4)",
+        sound_trunk="l3(width=2)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=folder / "run",
+        report=False,
+        verbose=0,
+    )
+    done = export(run, folder / "model", tflite="float32, float16,int8")
+    return folder, done
+
+
+def test_there_is_a_file_for_each_modality_and_precision(exported):
+    folder, done = exported
+    expected = {f"{kind}_{precision}.tflite" for kind in ("pixels", "waveform") for precision in tflite.PRECISIONS}
+    assert set(done.tflite) == expected
+    assert {path.name for path in (folder / "model" / "1" / "tflite").iterdir()} == expected | {"files.json"}
+    facts = tflite.tflite_files(folder / "model" / "1")["pixels_int8.tflite"]
+    assert facts["input"] == {"name": "pixels", "shape": [None, 32, 32, 3], "dtype": "uint8", "range": [0, 255]}
+    assert (facts["layer"], facts["size"]) == ("stage4", 32)
+    assert facts["bytes"] == (folder / "model" / "1" / "tflite" / "pixels_int8.tflite").stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["pixels", "waveform"])
+def test_float32_is_the_saved_model(exported, kind):
+    folder, _ = exported
+    version = folder / "model" / "1"
+    rng = np.random.default_rng(0)
+    rows = {
+        "pixels": rng.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8),
+        "waveform": rng.normal(0, 0.1, (5, 8000)).astype("f4"),
+    }[kind]
+    expected = tf.saved_model.load(str(version)).signatures[kind](**{kind: tf.constant(rows)})["embedding"].numpy()
+    encoder = tflite.TFLiteEncoder(version / "tflite" / f"{kind}_float32.tflite")
+    np.testing.assert_allclose(encoder(rows), expected, atol=1e-3)
+    np.testing.assert_allclose(encoder(rows[:1]), expected[:1], atol=1e-3)  # another count of rows
+    half = tflite.TFLiteEncoder(version / "tflite" / f"{kind}_float16.tflite", threads=2)(rows)
+    assert 0 < np.abs(half - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_check_replays_every_file_and_finds_a_wrong_one(exported):
+    folder, _ = exported
+    found = check(folder / "model")
+    assert found.ok
+    assert {file.name for file in found.files} == set(tflite.tflite_files(folder / "model" / "1"))
+    assert {file.name: file.tolerance is None for file in found.files}["pixels_int8.tflite"]
+    json.dumps(found.as_json())
+    path = folder / "model" / "1" / "assets.extra" / "golden.npz"
+    kept, golden = path.read_bytes(), read_golden(path)
+    try:
+        golden.sound_embedding[...] = golden.sound_embedding[::-1]
+        golden.write(path)
+        wrong = check(folder / "model")
+        assert not wrong.ok
+        assert {file.name for file in wrong.files if not file.ok} >= {"waveform_float32.tflite"}
+        assert "DOES NOT PASS" in str(wrong)
+    finally:
+        path.write_bytes(kept)
+
+
+def test_the_table_has_size_speed_and_accuracy(exported):
+    folder, _ = exported
+    table = tfssl.bench_devices(folder / "model", "toy:images(count=80, size=32)", passes=2)
+    rows = {file.name: file for file in table.files}
+    assert rows["SavedModel"].cosine == pytest.approx(1, abs=1e-5)
+    assert rows["pixels_float32.tflite"].cosine == pytest.approx(1, abs=1e-4)
+    assert rows["pixels_float32.tflite"].knn == pytest.approx(rows["SavedModel"].knn, abs=0.06)
+    assert rows["waveform_int8.tflite"].linear is None
+    assert rows["pixels_int8.tflite"].milliseconds.keys() == {1, 2}
+    assert rows["pixels_int8.tflite"].bytes < rows["pixels_float32.tflite"].bytes
+    assert "pixels_int8.tflite" in str(table)
+
+
+def test_ops_that_are_not_built_in_are_refused(tmp_path):
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.uint8, name="pixels")])
+        def pixels(self, pixels):
+            return {"embedding": tf.linalg.expm(tf.cast(pixels[:, :, :, 0], tf.float32))}
+
+    module = Module()
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"pixels": module.pixels})
+    data = {"name": "toy:images(count=2)", "fingerprint": ""}
+    with pytest.raises(UserError, match="cannot be converted to TFLite of float32 with built-in ops only"):
+        tflite.write_tflite(tmp_path / "model", ["float32"], data, {})
+
+
+def test_wrong_input_is_told_and_nothing_is_written(exported, toy_run, tmp_path):
+    folder, _ = exported
+    with pytest.raises(UserError, match="--tflite int4 is given"):
+        export(folder / "run", tmp_path / "model", tflite="int8,int4")
+    assert not (tmp_path / "model").exists()
+    export(toy_run, tmp_path / "plain")
+    assert check(tmp_path / "plain").files == ()
+    with pytest.raises(UserError, match="has no TFLite files"):
+        tfssl.bench_devices(tmp_path / "plain", "toy:images(count=20)")
