@@ -118,7 +118,9 @@ def bench_devices(folder: str | Path, data: Any, limit: int = 2000, passes: int 
         signature = signatures[kind]
         return lambda rows: signature(**{kind: tf.constant(rows)})["embedding"].numpy()
 
-    made, timed, kinds = {}, {}, {}
+    made: dict[str, Any] = {}
+    timed: dict[str, dict[int, TFLiteEncoder]] = {}
+    kinds: dict[str, str] = {}
     for name in (SERVED, *files):
         kinds[name] = "pixels" if name == SERVED else files[name]["signature"]
         if name == SERVED:
@@ -138,7 +140,7 @@ def bench_devices(folder: str | Path, data: Any, limit: int = 2000, passes: int 
             labels = [numbers for _, numbers in halves]
             knn = nearest_neighbours(own[0], labels[0], own[1], classes)
             probe = linear_probe(own[0], labels[0], own[1], classes)
-            shares = [float((guess.argmax(1) == labels[1]).mean()) for guess in (knn, probe)]
+            shares: list[float | None] = [float((guess.argmax(1) == labels[1]).mean()) for guess in (knn, probe)]
         else:
             own, shares = [made[name](golden.waveform)], [None, None]
         bytes_ = 0 if name == SERVED else files[name]["bytes"]

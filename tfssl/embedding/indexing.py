@@ -95,7 +95,7 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = EXACT_UP
         try:
             # Written by Python, as FAISS's own writing tells of a full disk in no way that can be told on.
             (building / VECTORS).write_bytes(faiss.serialize_index(vectors).tobytes())
-            np.savez(building / PATHS, **arrays)
+            np.savez(building / PATHS, **arrays)  # type: ignore[arg-type]
             kind = "exact" if exact else "cells"
             (building / RECORD).write_text(json.dumps(record | {"count": count, "kind": kind}, indent=2) + "\n")
             building.chmod(0o755)

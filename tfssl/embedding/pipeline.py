@@ -51,7 +51,7 @@ def make_parts(
         for start in parts.missing()
         for number in range(start, min(start + parts.rows, parts.count))
     ]
-    handler = KeyedModelHandler(Served(model, batch_size))
+    handler: Any = KeyedModelHandler(Served(model, batch_size))
     with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline

@@ -127,9 +127,9 @@ def _sound(scene: Clip, place: int, localiser: Localiser) -> np.ndarray:
 
 def _boxes(masks: np.ndarray) -> np.ndarray:
     """Boxes around masks, bool [N, S, S], as masks."""
-    down, across = (np.arange(masks.shape[1])[None], np.arange(masks.shape[2])[None])
+    down, across = np.arange(masks.shape[1])[None], np.arange(masks.shape[2])[None]
     inside = []
-    for numbers, seen in ((down, masks.any(2)), (across, masks.any(1))):
+    for numbers, seen in ((down, np.asarray(masks.any(2))), (across, np.asarray(masks.any(1)))):
         first, last = seen.argmax(1), seen.shape[1] - 1 - seen[:, ::-1].argmax(1)
         inside.append((numbers >= first[:, None]) & (numbers <= last[:, None]))
     return inside[0][:, :, None] & inside[1][:, None, :]
