@@ -276,7 +276,12 @@ def test_json_of_evaluate(tfssl, toy_run, tmp_path):
 
 def test_json_of_export_and_check(tfssl, toy_run):
     found = result(tfssl("export", toy_run.folder, "models", "--layer", "stage3", "--json"))
-    assert found == {"saved_model": "models/1", "signatures": ["serving_default", "pixels"], "embedding_size": 16}
+    assert found == {
+        "saved_model": "models/1",
+        "signatures": ["serving_default", "pixels"],
+        "embedding_size": 16,
+        "tflite": [],
+    }
     assert result(tfssl("check", "models", "--json"))["ok"] is True
 
 

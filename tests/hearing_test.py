@@ -9,7 +9,7 @@ import tfssl
 from tests.recordings_test import RATE, tone, write
 from tfssl.errors import UserError
 from tfssl.evaluation.hearing import FoldScore
-from tfssl.evaluation.retrieval import retrieve
+from tfssl.evaluation.retrieval import search
 from tfssl.pipelines.sounds import read_sounds, windows
 
 
@@ -115,7 +115,7 @@ def test_retrieval_is_as_by_hand():
     labels = rng.integers(0, 4, 40)
     image = rng.normal(size=(40, 8)) + 2 * np.eye(8)[labels]
     sound = image + rng.normal(size=(40, 8))
-    found = retrieve({"image": image, "sound": sound}, labels, ks=(1, 10))
+    found = search({"image": image, "sound": sound}, labels, ks=(1, 10))
     unit = {k: v / np.linalg.norm(v, axis=1, keepdims=True) for k, v in (("image", image), ("sound", sound))}
     for query in unit:
         for answer in unit:

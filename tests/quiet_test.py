@@ -61,6 +61,7 @@ COMMANDS = {
     "ingest": "ingest films --to clips --size 16 --processes 1",
     "pretext": f"pretext run {TOY_TEST} --draws 1",
     "evaluate-sound": "evaluate-sound heard sounds --neighbours 2",
+    "retrieve": "retrieve paired toy:clips(count=8,size=32,seconds=1.2,seed=1)",
     "localise": "localise heard films/film.mkv --to heat.png",
     "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --to painted",
@@ -106,6 +107,18 @@ def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
         batch_size=8,
         epochs=1,
         out=folder / "heard",
+        report=False,
+        verbose=0,
+    )
+    tfssl.pretrain(
+        "toy:clips(count=8, size=32, seconds=1.2)",
+        "audio_visual(seconds=0.5)",
+        trunk="resnet10(width=4)",
+        sound_trunk="l3(width=2)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=folder / "paired",
         report=False,
         verbose=0,
     )

@@ -119,3 +119,18 @@ def test_wrong_input_is_told_and_nothing_is_written(exported, toy_run, tmp_path)
     assert check(tmp_path / "plain").files == ()
     with pytest.raises(UserError, match="has no TFLite files"):
         tfssl.bench_devices(tmp_path / "plain", "toy:images(count=20)")
+
+
+def test_clips_are_searched_by_picture_and_sound(exported, toy_run):
+    run, data = exported[0] / "run", "toy:clips(count=24, size=32, seconds=1.2, seed=5)"
+    found = tfssl.retrieve(run, data)
+    assert (found.clips, found.classes) == (24, 10)
+    assert set(found.directions) == {"image-image", "image-sound", "sound-image", "sound-sound"}
+    for name, each in found.directions.items():
+        assert 0 <= each.ndcg <= 1
+        assert (each.recall == {}) == (name in ("image-image", "sound-sound"))
+    assert "recall@1" in str(found)
+    with pytest.raises(UserError, match="retrieve needs one that was trained on"):
+        tfssl.retrieve(toy_run, data)
+    with pytest.raises(UserError, match="expected clips with labels"):
+        tfssl.retrieve(run, "toy:images(count=4, size=32)")

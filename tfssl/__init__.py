@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tfssl.device_bench import bench_devices
     from tfssl.embedding import embed, index, search
     from tfssl.errors import UserError
-    from tfssl.evaluation import evaluate, evaluate_sound, pretext
+    from tfssl.evaluation import evaluate, evaluate_sound, pretext, retrieve
     from tfssl.export.check import check
     from tfssl.export.saved_model import export
     from tfssl.filling import inpaint
@@ -58,6 +58,7 @@ _HOMES = {
     "load_run": "tfssl.runs",
     "localise": "tfssl.localising",
     "pretext": "tfssl.evaluation",
+    "retrieve": "tfssl.evaluation",
     "pretrain": "tfssl.training",
     "puzzles": "tfssl.mixing",
     "search": "tfssl.embedding",
@@ -84,7 +85,7 @@ __all__ = [
     "ingest",
     "inpaint",
 ]
-__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "search", "show", "sweep", "track"]
+__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "retrieve", "search", "show", "sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:

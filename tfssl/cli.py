@@ -166,6 +166,15 @@ def pretext(as_json: bool, **arguments: Any) -> None:
 
 @cli.command()
 @click.argument("run")
+@click.argument("data")
+@JSON
+def retrieve(as_json: bool, **arguments: Any) -> None:
+    """Search labelled clips by picture and by sound, each by the other: nDCG and recall, beside chance."""
+    _run(as_json, lambda: tfssl.retrieve(**arguments))
+
+
+@cli.command()
+@click.argument("run")
 @click.argument("folder", metavar="DIR")
 @click.option("--layer", help="Stage to export, as 'stage3'; the last where not given.")
 @click.option("--version", type=int, help="Number of the version; the next free one where not given.")

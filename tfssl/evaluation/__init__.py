@@ -3,6 +3,7 @@
 from tfssl.evaluation.hearing import evaluate_sound
 from tfssl.evaluation.probing import evaluate
 from tfssl.evaluation.results import Evaluation, Score
+from tfssl.evaluation.retrieval import retrieve
 from tfssl.evaluation.solving import pretext
 
-__all__ = ["Evaluation", "Score", "evaluate", "evaluate_sound", "pretext"]
+__all__ = ["Evaluation", "Score", "evaluate", "evaluate_sound", "pretext", "retrieve"]

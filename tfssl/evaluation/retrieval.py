@@ -1,9 +1,20 @@
 """Retrieval within and across picture and sound: nDCG and recall, beside chance (Arandjelovic and Zisserman 2018)."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
+
+from tfssl.errors import UserError
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources import ClipSource, open_source
+from tfssl.runs import Run, load_run
+from tfssl.tasks.audio_visual import NUMBERS, AudioVisual
+
+BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +37,86 @@ class Retrieved:
         return dataclasses.asdict(self)
 
 
-def retrieve(
+@dataclasses.dataclass(frozen=True)
+class Retrieval:
+    """What `retrieve` found.
+
+    Attributes:
+      run, data: folder and name.
+      clips: how many have a label, a picture and sound.
+      classes: how many of these there are.
+      directions: "image-sound" and so on.
+    """
+
+    run: str
+    data: str
+    clips: int
+    classes: int
+    directions: dict[str, Retrieved]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: the fields."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.run} on {self.data}: {self.clips} clips of {self.classes} classes",
+            f"{'query-answer':14}{'nDCG@30':>8}{'chance':>8}{'recall@1':>10}{'@5':>7}{'@10':>7}",
+        ]
+        for name, found in self.directions.items():
+            recall = "".join(f"{100 * found.recall[k]:>{10 if k == 1 else 7}.1f}" for k in found.recall)
+            lines.append(f"{name:14}{found.ndcg:>8.3f}{found.chance:>8.3f}{recall}")
+        chance = ", ".join(f"{100 * k / self.clips:.1f}" for k in (1, 5, 10))
+        lines.append(f"recall of the clip's own sound or picture, in %; chance {chance}")
+        return "\n".join(lines)
+
+
+def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
+    """Searches clips by their pictures and their sounds, in the space that audio_visual makes of both.
+
+    The frame in the middle of each clip, and the sound in its middle.
+
+    Args:
+      run: trained on audio_visual(fusion="distance"); the others do not put both in one space where near is alike.
+      data: labelled clips, better none that were trained on.
+
+    Raises:
+      UserError: a run without such a task, data without labels, or with fewer than two clips that have all.
+    """
+    run = load_run(run)
+    task = next((task for task in run.tasks() if isinstance(task, AudioVisual)), None)
+    if task is None or task.fusion != "distance":
+        raise UserError(
+            f"the run in {run.folder} has {run.settings['tasks']}; retrieve needs one that was trained on"
+            " 'audio_visual', with fusion='distance', which puts picture and sound in one space"
+        )
+    source = open_source(data)
+    if not isinstance(source, ClipSource) or source.labels is None:
+        raise UserError(f"{source.name} is given, expected clips with labels, as `tfssl ingest` writes them")
+    rate = run.sound["rate"]  # type: ignore[index]
+    numbers = np.flatnonzero(source.has_sound & (source.frame_counts > 0) & (source.labels >= 0))
+    if len(numbers) < 2 or source.sound_rate != rate:
+        raise UserError(
+            f"{source.name} has {len(numbers)} clips with a label, pictures and sound, at {source.sound_rate} hertz;"
+            f" expected 2 or more, at {rate} hertz"
+        )
+    chosen = source.subset(numbers, source.name)
+    labels = chosen.labels
+    solver = run.solver(task.name)
+    outputs = {kind: solver.get_layer(NUMBERS.format(kind)).output for kind in ("image", "sound")}
+    model = keras.Model(solver.input, outputs)
+    embed = tf.function(lambda puzzle: model(puzzle, training=False), reduce_retracing=True)
+    seen = batches.plain(chosen, int(run.settings["size"]), BATCH)
+    heard = batches.plain_sound(chosen, run.sound["samples"], BATCH)  # type: ignore[index]
+    found: dict[str, list[np.ndarray]] = {"image": [], "sound": []}
+    for frames, sounds in zip(seen, heard, strict=True):
+        for kind, rows in embed({"image": frames["image"], "sound": sounds["sound"]}).items():
+            found[kind].append(rows.numpy())
+    joined = {kind: np.concatenate(parts) for kind, parts in found.items()}
+    return Retrieval(str(run.folder), source.name, len(labels), len(set(labels.tolist())), search(joined, labels))
+
+
+def search(
     embeddings: dict[str, np.ndarray],
     labels: np.ndarray,
     ks: tuple[int, ...] = (1, 5, 10),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FUSIONS = ("distance", "concat", "localise")
 NEGATIVES = ("clip", "shift")
 WIDTH = 128
+NUMBERS = "audio_visual_{}_numbers"
+"""Names of the layers whose output, of picture and of sound, lies in one space."""
 SIMILARITY = "audio_visual_similarity"
 """Name of the layer that gives the similarity of each place: float32 [B, h, w, 1]; with fusion="localise"."""
 
@@ -209,7 +211,7 @@ def _projected(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
     hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"audio_visual_{kind}_hidden")(features)
     hidden = keras.layers.BatchNormalization(synchronized=True, name=f"audio_visual_{kind}_norm")(hidden)
     hidden = keras.layers.ReLU(name=f"audio_visual_{kind}_relu")(hidden)
-    return keras.layers.Dense(WIDTH, name=f"audio_visual_{kind}_numbers")(hidden)
+    return keras.layers.Dense(WIDTH, name=NUMBERS.format(kind))(hidden)
 
 
 def _stage(trunk: Trunk, stage: str) -> Trunk | keras.Model:
