@@ -3,7 +3,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from tfssl import bench
+from tfssl import bench, clip_bench
 from tfssl.cli import main
 from tfssl.errors import UserError
 
@@ -103,3 +103,21 @@ def test_command_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main(["bench", "pipeline", "no/such/folder"])
     assert end.value.code == 2
+
+
+def test_clips_are_measured_beside_bare_decoding_of_as_many_frames(quick, monkeypatch):
+    monkeypatch.setattr(clip_bench, "WARM_UP", 0.01)
+    found = bench.bench_pipeline(
+        "toy:clips(count=6, size=32, seconds=1.2)", "shuffle_and_learn, audio_visual(seconds=0.5), rotation", **quick
+    )
+    assert (found.clips, found.batch_size) == (6, 6)
+    assert found.frames == {"shuffle_and_learn": 3, "audio_visual": 1, "rotation": 0}
+    assert list(found.decode) == [1, 3]
+    assert min(found.read, found.crop, found.all, *found.decode.values(), *found.tasks.values()) > 0
+    for name, against in {"shuffle_and_learn": found.decode[3], "audio_visual": found.decode[1]}.items():
+        assert found.to_decode[name] == pytest.approx(found.tasks[name] / against, rel=0.01, abs=1e-3)
+    assert found.all_to_slowest == pytest.approx(found.all / min(found.tasks.values()), rel=0.01, abs=1e-3)
+    assert "bare decode of 3" in str(found)
+    json.dumps(found.as_json())
+    with pytest.raises(UserError, match="frame_order reads clip"):
+        bench.bench_pipeline("toy:images(count=6, size=32)", "frame_order", **quick)

@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +13,12 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.mixing import check_fits, task_seed
 from tfssl.pipelines import batches, cache, headers
-from tfssl.pipelines.sources import Source, open_source
+from tfssl.pipelines.sources import ClipSource, Source, open_source
 from tfssl.task import PretextTask
 from tfssl.tasks import TASKS, parse_tasks
+
+if TYPE_CHECKING:
+    from tfssl.clip_bench import ClipSpeed
 
 LEAST_SIZE = 8
 WARM_UP = 0.5  # seconds of each pass that do not count: tf.data finds its parallelism, buffers fill
@@ -109,7 +112,7 @@ def bench_pipeline(
     cache_memory: int = cache.MEMORY,
     max_broken: float = 0.01,
     verbose: int = 1,
-) -> PipelineSpeed:
+) -> "PipelineSpeed | ClipSpeed":
     """Measures the pipeline from files to puzzles, stage by stage.
 
     Passes of all stages take turns, so that what else the machine does meets all of them; one pass of each goes before
@@ -139,13 +142,15 @@ def bench_pipeline(
     if cache_memory < 0:
         raise UserError(f"cache_memory={cache_memory} is given, expected 0 or more bytes")
     source = open_source(data, max_broken)
-    if not isinstance(source, Source):
-        raise UserError(f"{source.name} has clips; bench pipeline measures sources of pictures only")
     batch_size = min(batch_size, source.count)
-    of_pictures = [name for name, task in TASKS.items() if task.reads == ("image",)]
-    parsed = parse_tasks(of_pictures if tasks is None else tasks)
+    fitting = [name for name, task in TASKS.items() if set(task.reads) <= set(source.holds)]
+    parsed = parse_tasks(fitting if tasks is None else tasks)
     check_fits(parsed, batch_size, source)
     prepared = [task.prepared(source) for task in parsed]
+    if isinstance(source, ClipSource):
+        from tfssl.clip_bench import bench_clips
+
+        return bench_clips(source, prepared, size, batch_size, passes, seconds, verbose)
 
     cached = cache.fits(source, size, cache_memory)
     memories = [cache_memory, 0] if cached else [0]
@@ -160,8 +165,8 @@ def bench_pipeline(
             said = f"pass {number} of {passes}" if number else "warm-up"
             print(f"{said}: {len(stages)} stages of {WARM_UP + seconds:g} s", file=sys.stderr)
         for name, dataset in stages.items():
-            rate = _rate(dataset, batch_size, seconds if number else 0.1)
-            rates[name] += [rate] if number else []
+            speed = rate(dataset, batch_size, seconds if number else 0.1)
+            rates[name] += [speed] if number else []
 
     found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
@@ -171,8 +176,8 @@ def bench_pipeline(
         batch_size=batch_size,
         passes=passes,
         cache_bytes=cache.needed(source, size),
-        read=_median(rates["read"]),
-        decode=_median(rates["decode"]),
+        read=median(rates["read"]),
+        decode=median(rates["decode"]),
         streams=found[0],
         decoded_each_time=found[1] if cached else None,
     )
@@ -214,8 +219,8 @@ def _key(memory: int, names: Sequence[str]) -> str:
     return f"{memory} {' '.join(names)}"
 
 
-def _rate(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
-    """Pictures a second of a new iterator, after its warm-up."""
+def rate(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
+    """Pictures (or clips) a second of a new iterator, after its warm-up."""
     iterator = iter(dataset)
     end = time.perf_counter() + WARM_UP
     next(iterator)
@@ -238,9 +243,9 @@ def _streams(
 ) -> Streams:
     names = [task.name for task in tasks]
     keys = {"crop": _key(memory, ())} | {name: _key(memory, [name]) for name in names} | {"all": _key(memory, names)}
-    middle = {name: _median(rates[key]) for name, key in keys.items()}
+    middle = {name: median(rates[key]) for name, key in keys.items()}
     slowest_task = [min(alone) for alone in zip(*(rates[keys[name]] for name in names), strict=True)]
-    crop, read = 1 / middle["crop"], 1 / _median(rates["read"])  # seconds of a picture
+    crop, read = 1 / middle["crop"], 1 / median(rates["read"])  # seconds of a picture
     spent = {"crop": crop} if memory else {"read": read, "decode and crop": crop - read}
     spent |= {name: 1 / middle[name] - crop for name in names}
     puzzles = {name: stages[keys[name]].element_spec[name][1].shape[0] for name in names}
@@ -250,15 +255,17 @@ def _streams(
         tasks={name: middle[name] for name in names},
         all=middle["all"],
         puzzles_per_second={name: middle[name] / batch_size * puzzles[name] for name in names},
-        to_decode={name: _median(_divided(rates[key], rates["decode"])) for name, key in keys.items()},
-        all_to_slowest=_median(_divided(rates[keys["all"]], slowest_task)),
+        to_decode={name: median(divided(rates[key], rates["decode"])) for name, key in keys.items()},
+        all_to_slowest=median(divided(rates[keys["all"]], slowest_task)),
         slowest=max(spent, key=lambda name: spent[name]),
     )
 
 
-def _median(values: Sequence[float]) -> float:
+def median(values: Sequence[float]) -> float:
+    """To three digits after the point."""
     return round(statistics.median(values), 3)
 
 
-def _divided(values: Sequence[float], by: Sequence[float]) -> list[float]:
+def divided(values: Sequence[float], by: Sequence[float]) -> list[float]:
+    """One by one: both are of the same passes."""
     return [value / other for value, other in zip(values, by, strict=True)]

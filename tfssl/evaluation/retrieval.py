@@ -101,7 +101,7 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
             f" expected 2 or more, at {rate} hertz"
         )
     chosen = source.subset(numbers, source.name)
-    labels = chosen.labels
+    labels = source.labels[numbers]
     solver = run.solver(task.name)
     outputs = {kind: solver.get_layer(NUMBERS.format(kind)).output for kind in ("image", "sound")}
     model = keras.Model(solver.input, outputs)
