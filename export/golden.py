@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.pipelines import batches, clips, pixels
+from tfssl.export import limits
+from tfssl.pipelines import batches, clips
 from tfssl.pipelines.sources import AnySource, ClipSource, open_source
 
 COUNT = 12
@@ -67,7 +68,7 @@ def make_golden(
       sound_encoder: float32 [M, samples] -> float32 [M, D].
     """
     encoded = [*some_pictures(data, COUNT - 1), NO_PICTURE]
-    images, valid = pixels.pictures(tf.constant(encoded), size)
+    images, valid = limits.pictures(tf.constant(encoded), size)
     embedding = encoder(images, training=False).numpy() * valid.numpy()[:, None]
     golden = Golden(encoded, images.numpy(), valid.numpy(), embedding)
     if sound_encoder is None:

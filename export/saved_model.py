@@ -20,19 +20,15 @@ import keras
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.export import limits
 from tfssl.export.golden import make_golden
 from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.versions import check_version, new_version, newest_version
-from tfssl.pipelines import pixels
 
 if TYPE_CHECKING:
     from tfssl.runs import Run
 
 __all__ = ["Exported", "export", "newest_version"]
-
-PARALLEL = 8
-"""Rows of a request that are decoded at once; a server with fewer cores shares them."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
@@ -73,10 +69,10 @@ def export(
     Signatures: `serving_default` takes `image_bytes` string [N], encoded pictures, and returns `embedding` float32
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
     [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
-    `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound. Only ops of
-    TensorFlow itself. The golden vectors hold up to eleven pictures, and a dozen windows of sound, of the run's own
-    data: they travel with the model. N is at least 1: TensorFlow 2.21 on CPU fails on the convolutions of an empty
-    request.
+    `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound and `valid`, false
+    where a number is not finite or far too large. Only ops of TensorFlow itself. What may be sent is in `limits`; an
+    empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen windows of sound, of
+    the run's own data: they travel with the model.
 
     Args:
       run: a run, or its folder.
@@ -125,12 +121,20 @@ def write_saved_model(
     """
 
     def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embedding": encoder(images, training=False)}
+        count = limits.count_rows(images)
+        return {"embedding": encoder(limits.at_least_one(images, count), training=False)[:count]}
 
     def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        images, valid = pixels.pictures(image_bytes, size, parallel=PARALLEL)
-        embedding = from_pixels(images)["embedding"]
-        return {"embedding": tf.where(valid[:, None], embedding, 0.0), "valid": valid}
+        count = limits.count_rows(image_bytes)
+        images, valid = limits.pictures(limits.at_least_one(image_bytes, count), size)
+        embedding = tf.where(valid[:, None], encoder(images, training=False), 0.0)
+        return {"embedding": embedding[:count], "valid": valid[:count]}
+
+    def from_waveform(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = limits.count_rows(waveform)
+        waves, valid = limits.waveforms(limits.at_least_one(waveform, count))
+        embedding = tf.where(valid[:, None], sound(waves, training=False), 0.0)  # type: ignore[misc]
+        return {"embedding": embedding[:count], "valid": valid[:count]}
 
     encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
     decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
@@ -142,9 +146,7 @@ def write_saved_model(
     if sound is not None:
         wave = tf.TensorSpec([None, sound.input_shape[1]], tf.float32, name="waveform")
         archive.track(sound)
-        archive.add_endpoint(
-            "waveform", lambda waveform: {"embedding": sound(waveform, training=False)}, input_signature=[wave]
-        )
+        archive.add_endpoint("waveform", from_waveform, input_signature=[wave])
         names.append("waveform")
     with _quiet():
         archive.write_out(str(folder), verbose=False)

@@ -1,0 +1,84 @@
+"""What strangers may send to an export: checked in the graph of every signature, before anything is decoded.
+
+A row that cannot be answered gives `valid` false and zeros, and leaves its neighbours alone: a batching server merges
+the requests of strangers. A request that is too long is an error of its own.
+"""
+
+import tensorflow as tf
+
+from tfssl.pipelines import pixels
+from tfssl.pipelines.headers import JPEG, TOO_LARGE, Header, read_headers
+
+MAX_ROWS = 256
+"""Rows a request, after a server has merged some."""
+
+MAX_BYTES = 2**24
+"""Bytes of an encoded picture: 16 MiB."""
+
+MAX_PIXELS = 2**24
+"""Pixels of a picture: 4096 x 4096. Decoding a PNG with alpha takes some 40 bytes a pixel.
+
+JPEG is decoded at a fraction of its size, so it may have as many as `headers.MAX_PIXELS`. Of an animated GIF the first
+frame alone is decoded, and animated WebP is refused, so no number of frames counts.
+"""
+
+FEW_PIXELS = 2**22
+"""Where a picture of a request has more pixels than this, its pictures are decoded one after another."""
+
+LOUDEST = 8.0
+"""Largest amplitude of a waveform, which ought to be in -1..1: filters overshoot, but integers are a mistake."""
+
+PARALLEL = 8
+"""Rows of a request that are decoded at once; a server with fewer cores shares them."""
+
+
+def count_rows(rows: tf.Tensor) -> tf.Tensor:
+    """int32 scalar: rows of a request. Raises InvalidArgumentError in the graph where there are more than MAX_ROWS."""
+    count = tf.shape(rows)[0]
+    told = [f"a request may have at most {MAX_ROWS} rows; send several requests. Rows given:", count]
+    with tf.control_dependencies([tf.debugging.Assert(count <= MAX_ROWS, told)]):
+        return tf.identity(count)
+
+
+def at_least_one(rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """The rows of a request as they are; one row of zeros, or of no bytes, where it is empty.
+
+    TensorFlow 2.21 on CPU fails on the convolutions of an empty batch. Answers are cut to `count` rows.
+
+    Args:
+      rows: [N, ...], all but N static.
+      count: int32 scalar, of `count_rows`: nothing is read before it has passed.
+    """
+    blank = tf.zeros([1, *rows.shape[1:]], rows.dtype)
+    return tf.ensure_shape(tf.cond(count > 0, lambda: rows, lambda: blank), rows.shape)
+
+
+def pictures(data: tf.Tensor, size: int) -> pixels.Decoded:
+    """`pixels.pictures` within these limits.
+
+    Args:
+      data: string [N], encoded pictures: JPEG, PNG, GIF, BMP or WebP by their first bytes.
+      size: side in pixels.
+
+    Returns:
+      uint8 [N, size, size, 3] and bool [N]; a row that is no picture, or too large a one, gives zeros and False.
+    """
+    short = tf.strings.length(data) <= MAX_BYTES
+    shown = tf.cond(tf.reduce_all(short), lambda: data, lambda: tf.where(short, data, ""))
+    header = _limited(read_headers(shown))
+    area = tf.where(header.problem == 0, header.height * header.width, 0)  # at most 2**26: no overflow
+    parallel = tf.where(tf.reduce_any(area > FEW_PIXELS), tf.constant(1, tf.int64), PARALLEL)
+    return pixels.centre_crops(lambda one: one, shown, header, size, parallel)
+
+
+def _limited(header: Header) -> Header:
+    area = tf.where(header.problem == 0, header.height * header.width, 0)
+    large = (area > MAX_PIXELS) & (header.format != JPEG)
+    return header._replace(problem=tf.where(large, TOO_LARGE, header.problem))
+
+
+def waveforms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Waveforms float32 [N, samples] with silence for what is none, and bool [N]: finite and not above LOUDEST."""
+    # NaN compares as false.
+    valid = tf.reduce_all(tf.abs(rows) <= LOUDEST, axis=1)
+    return tf.where(valid[:, None], rows, 0.0), valid
