@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exported", "export", "newest_version"]
 
+
 @dataclasses.dataclass(frozen=True)
 class Exported:
     """What `export` wrote.
@@ -107,7 +108,8 @@ def export(
         (extra / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
         if precisions:
             facts = {key: description[key] for key in ("trunk", "layer", "size", "sound")}
-            write_tflite(building, precisions, run.data, facts)
+            encoders = {"pixels": encoder} | ({} if sound is None else {"waveform": sound})
+            write_tflite(building, encoders, precisions, run.data, facts)
         files = tuple(tflite_files(building))
     return Exported(str(final[0]), signatures, dimensions, files)
 

@@ -8,10 +8,12 @@ DIR/<version>/tflite/files.json               of each: input, its shape, type an
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -23,7 +25,6 @@ PRECISIONS = ("float32", "float16", "int8")
 FOLDER, INDEX = "tflite", "files.json"
 REPRESENTATIVE = 128
 """Pictures of the run's own source from which int8 learns the ranges of its layers."""
-INPUTS = {"pixels": "pixels", "waveform": "waveform"}
 Examples = Callable[[], Iterator[dict[str, np.ndarray]]]
 
 
@@ -37,8 +38,14 @@ def check_precisions(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def write_tflite(folder: Path, precisions: Sequence[str], data: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Converts the signatures `pixels` and `waveform` of the SavedModel in `folder` to files beside it.
+def write_tflite(
+    folder: Path,
+    encoders: Mapping[str, keras.Model],
+    precisions: Sequence[str],
+    data: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    """Converts encoders to files in `folder`/tflite: what a SavedModel has beside, the limits of requests, stays there.
 
     float32 computes as TensorFlow does. float16 has weights of half the size. int8 computes with whole numbers where
     TFLite has kernels for that: per channel weights, ranges of activations from the run's own data (Jacob et al. 2018,
@@ -48,6 +55,7 @@ def write_tflite(folder: Path, precisions: Sequence[str], data: Mapping[str, Any
 
     Args:
       folder: of one version.
+      encoders: "pixels" and, where there is one, "waveform".
       precisions: some of `PRECISIONS`.
       data: name and fingerprint of the run's source; where that is gone or changed, the toy world stands in.
       facts: kept in files.json with each file.
@@ -55,23 +63,20 @@ def write_tflite(folder: Path, precisions: Sequence[str], data: Mapping[str, Any
     Raises:
       UserError: ops that TFLite has not built in.
     """
-    signatures = tf.saved_model.load(str(folder)).signatures
-    kinds = [kind for kind in INPUTS if kind in signatures]
     to, index = folder / FOLDER, {}
     to.mkdir()
-    for kind in kinds:
-        spec = signatures[kind].structured_input_signature[1][INPUTS[kind]]
+    for kind, encoder in encoders.items():
         for precision in precisions:
             name = f"{kind}_{precision}.tflite"
-            made = _converted(folder, kind, precision, _examples(data, spec.shape))
+            made = _converted(encoder, kind, precision, _examples(data, encoder.input_shape))
             (to / name).write_bytes(made)
             index[name] = {
                 "signature": kind,
                 "precision": precision,
                 "input": {
-                    "name": INPUTS[kind],
-                    "shape": list(spec.shape),
-                    "dtype": spec.dtype.name,
+                    "name": kind,
+                    "shape": list(encoder.input_shape),
+                    "dtype": encoder.inputs[0].dtype,
                     "range": [0, 255] if kind == "pixels" else [-1.0, 1.0],
                 },
                 "output": "embedding",
@@ -116,10 +121,15 @@ class TFLiteEncoder:
         return self._interpreter.get_tensor(self._output["index"])
 
 
-def _converted(folder: Path, kind: str, precision: str, examples: Examples) -> bytes:
+def _converted(encoder: keras.Model, kind: str, precision: str, examples: Examples) -> bytes:
+    spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=kind)
+    archive = keras.export.ExportArchive()
+    archive.track(encoder)
+    archive.add_endpoint(kind, lambda rows: {"embedding": encoder(rows, training=False)}, input_signature=[spec])
     try:
-        with _quiet():
-            converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[kind])
+        with _quiet(), tempfile.TemporaryDirectory() as plain:
+            archive.write_out(plain, verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(plain, signature_keys=[kind])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             if precision != "float32":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -139,12 +149,12 @@ def _converted(folder: Path, kind: str, precision: str, examples: Examples) -> b
         ) from problem
 
 
-def _examples(data: Mapping[str, Any], shape: tf.TensorShape) -> Examples:
+def _examples(data: Mapping[str, Any], shape: Sequence[int | None]) -> Examples:
     def some() -> Iterator[dict[str, np.ndarray]]:
         source = batches.sample(own_source(data, f"toy:images(count={REPRESENTATIVE})"), REPRESENTATIVE, 0)
-        for batch in batches.plain(source, int(shape[1]), 1):
+        for batch in batches.plain(source, int(shape[1] or 0), 1):
             if batch["valid"][0]:
-                yield {INPUTS["pixels"]: batch["image"].numpy()}
+                yield {"pixels": batch["image"].numpy()}
 
     return some
 
