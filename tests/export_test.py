@@ -100,6 +100,7 @@ def test_what_is_written(run, exported):
         "saved_model": str(folder),
         "signatures": ("serving_default", "pixels"),
         "embedding_size": 64,
+        "tflite": (),
     }
     assert [path.name for path in folder.parent.iterdir()] == ["1"]
     assert {"saved_model.pb", "variables", "encoder.keras", "assets.extra"} <= {path.name for path in folder.iterdir()}
