@@ -130,7 +130,7 @@ def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH
 
 def compare_replicas(tasks, source, replicas, loss_tolerance, **settings):
     """One step: with more, rounding grows through batch norm over so few rows, in float32, to per cents."""
-    settings |= {"rate": 1e-4, "batch_size": 24}
+    settings = {"rate": 1e-4, "batch_size": 24} | settings
     _, losses, change = train(tf.distribute.get_strategy(), tasks, source, **settings)
     _, losses_of_two, change_of_two = train(replicas, tasks, source, **settings)
     assert set(losses) == set(losses_of_two)
@@ -153,10 +153,11 @@ def test_two_replicas_are_one_with_the_joint_batch(name, replicas, source, prepa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mixing_name", ["joint", "alternate"])
-def test_two_replicas_are_one_with_all_tasks_together(mixing_name, replicas, source, prepared):
+@pytest.mark.parametrize(("mixing_name", "rate"), [("joint", 1e-4), ("alternate", 3e-5)])
+def test_two_replicas_are_one_with_all_tasks_together(mixing_name, rate, replicas, source, prepared):
+    """In turn, the rounding of an update goes through batch norm into the losses of all that follow: smaller steps."""
     tasks = [prepared(QUIET.get(name, name)) for name in TASKS]
-    compare_replicas(tasks, source, replicas, 1e-4, mixing=mixing_name)
+    compare_replicas(tasks, source, replicas, 1e-4, mixing=mixing_name, rate=rate)
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ COMMANDS = {
     "ingest": "ingest films --to clips --size 16 --processes 1",
     "pretext": f"pretext run {TOY_TEST} --draws 1",
     "evaluate-sound": "evaluate-sound heard sounds --neighbours 2",
-    "retrieve": "retrieve paired toy:clips(count=8,size=32,seconds=1.2,seed=1)",
+    "retrieve": "retrieve paired toy:clips(count=16,size=32,seconds=1.2,seed=1)",
     "localise": "localise heard films/film.mkv --to heat.png",
     "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --to painted",

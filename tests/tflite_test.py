@@ -135,5 +135,7 @@ def test_clips_are_searched_by_picture_and_sound(exported, toy_run):
     assert "recall@1" in str(found)
     with pytest.raises(UserError, match="retrieve needs one that was trained on"):
         tfssl.retrieve(toy_run, data)
+    with pytest.raises(UserError, match="one clip of each class"):
+        tfssl.retrieve(run, "toy:clips(count=4, size=32, seconds=1.2)")
     with pytest.raises(UserError, match="expected clips with labels"):
         tfssl.retrieve(run, "toy:images(count=4, size=32)")

@@ -81,7 +81,8 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
       data: labelled clips, better none that were trained on.
 
     Raises:
-      UserError: a run without such a task, data without labels, or with fewer than two clips that have all.
+      UserError: a run without such a task, data without labels, with fewer than two clips that have all, or
+        without two of one class.
     """
     run = load_run(run)
     task = next((task for task in run.tasks() if isinstance(task, AudioVisual)), None)
@@ -102,6 +103,8 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
         )
     chosen = source.subset(numbers, source.name)
     labels = source.labels[numbers]
+    if np.bincount(labels).max() < 2:
+        raise UserError(f"{source.name} has one clip of each class; nothing alike can be found, give more clips")
     solver = run.solver(task.name)
     outputs = {kind: solver.get_layer(NUMBERS.format(kind)).output for kind in ("image", "sound")}
     model = keras.Model(solver.input, outputs)
