@@ -118,17 +118,17 @@ def check(folder: str | Path) -> Check:
     expected = golden.embedding.astype(np.float64)
     pairs = [(found["serving_default"], expected), (found["pixels"], expected)]
     signatures = ["serving_default", "pixels"]
-    cosines = [_least_cosine(one[golden.valid], other[golden.valid]) for one, other in pairs]
+    least = [_least_cosine(one[golden.valid], other[golden.valid]) for one, other in pairs]
     if len(golden.waveform):
         signatures.append("waveform")
         pairs.append((found["waveform"], golden.sound_embedding.astype(np.float64)))
-        cosines.append(_least_cosine(*pairs[-1]))
+        least.append(_least_cosine(*pairs[-1]))
     return Check(
         folder=str(version),
         signatures=tuple(signatures),
         pictures=len(golden.encoded),
         difference=max(float(np.abs(one - other).max()) for one, other in pairs),
-        cosine=min(cosines),
+        cosine=min(least),
         tolerance=TOLERANCE * max(1.0, *(float(np.abs(other).max()) for _, other in pairs)),
         wrong=wrong,
         files=tuple(_check_file(version, name, facts, golden) for name, facts in tflite_files(version).items()),
@@ -168,8 +168,11 @@ def _replay(signatures: Any, golden: Golden) -> dict[str, np.ndarray]:
     return found
 
 
-def _least_cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """The least cosine between rows; two rows of zeros agree."""
+def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Between rows of [N, D] each, float [N]; two rows of zeros agree."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosine = np.where(lengths > 0, np.sum(one * other, 1) / np.where(lengths > 0, lengths, 1), 1.0)
-    return float(cosine.min(initial=1.0))
+    return np.where(lengths > 0, np.sum(one * other, 1) / np.where(lengths > 0, lengths, 1), 1.0)
+
+
+def _least_cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(cosines(one, other).min(initial=1.0))

@@ -56,29 +56,8 @@ def read_golden(path: Path) -> Golden:
         return Golden([part.tobytes() for part in parts], **{name: file[name] for name in names})
 
 
-def make_golden(
-    encoder: keras.Model, data: Mapping[str, Any], size: int, sound_encoder: keras.Model | None = None
-) -> Golden:
-    """A dozen pictures and their embeddings, and of sound too where there is an encoder for it.
-
-    Args:
-      encoder: uint8 [N, size, size, 3] -> float32 [N, D].
-      data: name and fingerprint of the run's source; where that is gone or has changed, the toy world stands in.
-      size: pixels of a side.
-      sound_encoder: float32 [M, samples] -> float32 [M, D].
-    """
-    encoded = [*some_pictures(data, COUNT - 1), NO_PICTURE]
-    images, valid = limits.pictures(tf.constant(encoded), size)
-    embedding = encoder(images, training=False).numpy() * valid.numpy()[:, None]
-    golden = Golden(encoded, images.numpy(), valid.numpy(), embedding)
-    if sound_encoder is None:
-        return golden
-    waves = some_sounds(data, sound_encoder.input_shape[1], COUNT)
-    return dataclasses.replace(golden, waveform=waves, sound_embedding=sound_encoder(waves, training=False).numpy())
-
-
-def own_source(data: Mapping[str, Any], instead: str) -> AnySource:
-    """The source of a run by its name, if it is still the same; else the toy world's `instead`, which the log says."""
+def own_source(data: Mapping[str, Any]) -> AnySource | None:
+    """The source that a run learned from, by name, if it is still the same; else None, and the log says so."""
     try:
         source = open_source(data["name"], max_broken=1.0)
         # A name alone does not do: that of a data set made in Python may be some folder here.
@@ -88,24 +67,43 @@ def own_source(data: Mapping[str, Any], instead: str) -> AnySource:
     except (UserError, OSError):
         problem = "cannot be opened"
     logging.getLogger("tfssl").warning(
-        "%s, which the run learned from, %s: %s stands in", data["name"], problem, instead
+        "%s, which the run learned from, %s: the toy world stands in", data["name"], problem
     )
-    return open_source(instead)
+    return None
 
 
-def some_pictures(data: Mapping[str, Any], count: int) -> list[bytes]:
-    """Encoded pictures of a source, spread over it; small files are preferred, as they travel with the model."""
-    instead = f"toy:images(count={count})"
-    return _read(own_source(data, instead), count) or _read(open_source(instead), count)
+def make_golden(
+    encoder: keras.Model, source: AnySource | None, size: int, sound_encoder: keras.Model | None = None
+) -> Golden:
+    """A dozen pictures and their embeddings, and of sound too where there is an encoder for it.
+
+    Args:
+      encoder: uint8 [N, size, size, 3] -> float32 [N, D].
+      source: of the pictures and sounds; the toy world where None.
+      size: pixels of a side.
+      sound_encoder: float32 [M, samples] -> float32 [M, D].
+    """
+    encoded = [*_some_pictures(source, COUNT - 1), NO_PICTURE]
+    images, valid = limits.pictures(tf.constant(encoded), size)
+    embedding = encoder(images, training=False).numpy() * valid.numpy()[:, None]
+    golden = Golden(encoded, images.numpy(), valid.numpy(), embedding)
+    if sound_encoder is None:
+        return golden
+    waves = _some_sounds(source, sound_encoder.input_shape[1], COUNT)
+    return dataclasses.replace(golden, waveform=waves, sound_embedding=sound_encoder(waves, training=False).numpy())
 
 
-def some_sounds(data: Mapping[str, Any], samples: int, count: int) -> np.ndarray:
-    """Waveforms float32 [count or fewer, samples] of a source of clips; of the toy world where that is gone."""
-    instead = f"toy:clips(count={count}, size=16)"
-    source = own_source(data, instead)
-    if not isinstance(source, ClipSource) or not source.has_sound.any():
-        source = open_source(instead)
-    return next(iter(batches.plain_sound(source, samples, count)))["sound"].numpy()
+def _some_pictures(source: AnySource | None, count: int) -> list[bytes]:
+    """Encoded pictures, spread over a source; small files are preferred, as they travel with the model."""
+    found = _read(source, count) if source is not None else []
+    return found or _read(open_source(f"toy:images(count={count})"), count)
+
+
+def _some_sounds(source: AnySource | None, samples: int, count: int) -> np.ndarray:
+    """Waveforms float32 [count or fewer, samples] of a source of clips."""
+    own = isinstance(source, ClipSource) and source.has_sound.any()
+    clips_of: Any = source if own else open_source(f"toy:clips(count={count}, size=16)")
+    return next(iter(batches.plain_sound(clips_of, samples, count)))["sound"].numpy()
 
 
 def _read(source: AnySource, count: int) -> list[bytes]:

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.export import limits
-from tfssl.export.golden import make_golden
+from tfssl.export.golden import make_golden, own_source
 from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.versions import check_version, new_version, newest_version
 
@@ -94,7 +94,8 @@ def export(
     size = int(run.settings["size"])
     encoder = run.encoder(layer)
     sound = run.sound_encoder() if run.sound else None
-    golden = make_golden(encoder, run.data, size, sound)
+    source = own_source(run.data)
+    golden = make_golden(encoder, source, size, sound)
     dimensions = int(encoder.output_shape[-1])
     with _writing(folder), new_version(folder, version) as (building, final):
         signatures = write_saved_model(encoder, size, building, sound)
@@ -109,7 +110,7 @@ def export(
         if precisions:
             facts = {key: description[key] for key in ("trunk", "layer", "size", "sound")}
             encoders = {"pixels": encoder} | ({} if sound is None else {"waveform": sound})
-            write_tflite(building, encoders, precisions, run.data, facts)
+            write_tflite(building, encoders, precisions, source, facts)
         files = tuple(tflite_files(building))
     return Exported(str(final[0]), signatures, dimensions, files)
 

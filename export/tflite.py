@@ -2,7 +2,7 @@
 
 DIR/<version>/tflite/pixels_float32.tflite    uint8 [N, S, S, 3] -> embedding float32 [N, D]
 DIR/<version>/tflite/waveform_int8.tflite     float32 [N, samples] -> embedding
-DIR/<version>/tflite/files.json               of each: input, its shape, type and range, stages, size in bytes
+DIR/<version>/tflite/files.json               of each: input, its shape, type and range, layer, size in bytes
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.export.golden import own_source
 from tfssl.pipelines import batches
+from tfssl.pipelines.sources import AnySource, open_source
 
 PRECISIONS = ("float32", "float16", "int8")
 FOLDER, INDEX = "tflite", "files.json"
@@ -42,22 +42,21 @@ def write_tflite(
     folder: Path,
     encoders: Mapping[str, keras.Model],
     precisions: Sequence[str],
-    data: Mapping[str, Any],
+    source: AnySource | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Converts encoders to files in `folder`/tflite: what a SavedModel has beside, the limits of requests, stays there.
+    """Converts encoders to files in `folder`/tflite, without the limits of requests that a SavedModel has.
 
     float32 computes as TensorFlow does. float16 has weights of half the size. int8 computes with whole numbers where
     TFLite has kernels for that: per channel weights, ranges of activations from the run's own data (Jacob et al. 2018,
-    arXiv 1712.05877); input and output stay uint8 and float32. Of sound, int8 are the weights
-    alone and activations stay float32: the power of a spectrum spans more than eight bits can, and with activations of
-    eight bits nothing was left of the embedding (cosine 0.26).
+    arXiv 1712.05877); input and output stay uint8 and float32. Of sound, only weights are int8: the power of a spectrum
+    spans more than eight bits can, and with such activations nothing was left of the embedding (cosine 0.26).
 
     Args:
       folder: of one version.
       encoders: "pixels" and, where there is one, "waveform".
       precisions: some of `PRECISIONS`.
-      data: name and fingerprint of the run's source; where that is gone or changed, the toy world stands in.
+      source: of the pictures from which int8 learns; the toy world where None.
       facts: kept in files.json with each file.
 
     Raises:
@@ -68,7 +67,7 @@ def write_tflite(
     for kind, encoder in encoders.items():
         for precision in precisions:
             name = f"{kind}_{precision}.tflite"
-            made = _converted(encoder, kind, precision, _examples(data, encoder.input_shape))
+            made = _converted(encoder, kind, precision, _examples(source, encoder.input_shape))
             (to / name).write_bytes(made)
             index[name] = {
                 "signature": kind,
@@ -149,10 +148,10 @@ def _converted(encoder: keras.Model, kind: str, precision: str, examples: Exampl
         ) from problem
 
 
-def _examples(data: Mapping[str, Any], shape: Sequence[int | None]) -> Examples:
+def _examples(source: AnySource | None, shape: Sequence[int | None]) -> Examples:
     def some() -> Iterator[dict[str, np.ndarray]]:
-        source = batches.sample(own_source(data, f"toy:images(count={REPRESENTATIVE})"), REPRESENTATIVE, 0)
-        for batch in batches.plain(source, int(shape[1] or 0), 1):
+        some_of = batches.sample(source or open_source(f"toy:images(count={REPRESENTATIVE})"), REPRESENTATIVE, 0)
+        for batch in batches.plain(some_of, int(shape[1] or 0), 1):
             if batch["valid"][0]:
                 yield {"pixels": batch["image"].numpy()}
 

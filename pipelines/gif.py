@@ -11,6 +11,8 @@ from tfssl.pipelines import headers
 
 # Blocks of at most 255 bytes that are walked one by one; full ones in a row are jumped over at once.
 _MOST_BLOCKS = 16384
+# Of each extension: were it the whole file, one of thousands of tiny extensions would take seconds a megabyte.
+_EXTENSION_AHEAD = 1 << 14
 
 
 def first_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -29,7 +31,7 @@ def first_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     canvas = headers.words(data, 6, 2, little=True)
     local = start + 10
     local_size = _table_size(_byte(data, start + 9))
-    end = _end_of_blocks(data, local + local_size + 1)
+    end = _end_of_blocks(data, local + local_size + 1, tf.strings.length(data))
     inside = tf.reduce_all(place[:2] + place[2:] <= canvas)
     whole = tf.assert_equal(
         (_byte(data, start) == 0x2C) & inside & (end <= tf.strings.length(data)), True, "is a broken GIF"
@@ -77,7 +79,7 @@ def _find_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         control = headers.words(data, position + 1, 3, little=True)  # label and size; flags and delay; delay and index
         has_colour = (control[0] == 0x04F9) & (control[1] & 1 > 0)
         colour = headers.words(data, position + 6, 1, little=True)[0] & 0xFF
-        return _end_of_blocks(data, position + 2), tf.where(has_colour, colour, transparent)
+        return _end_of_blocks(data, position + 2, _EXTENSION_AHEAD), tf.where(has_colour, colour, transparent)
 
     first = 13 + _table_size(_byte(data, 10))
     return tf.while_loop(
@@ -88,13 +90,14 @@ def _find_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     )
 
 
-def _end_of_blocks(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+def _end_of_blocks(data: tf.Tensor, start: tf.Tensor, ahead: tf.Tensor | int) -> tf.Tensor:
     """Byte behind the chain of sub-blocks (a size byte, then so many bytes) that begins at `start`.
 
-    More than the length of `data` where the chain has no end.
+    More than the length of `data` where the chain has no end. Full blocks in a row are jumped over at once, as far as
+    `ahead` bytes, which are copied for that.
     """
     length = tf.strings.length(data)
-    rest = tf.strings.substr(data, tf.minimum(start, length), length)
+    rest = tf.strings.substr(data, tf.minimum(start, length), ahead)
     sizes = tf.io.decode_raw(rest, tf.uint8)[::256]  # of a run of full blocks, which is what encoders write
     run = tf.reduce_sum(tf.math.cumprod(tf.cast(sizes == 255, tf.int32)))
     position = tf.while_loop(

@@ -3,7 +3,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from tfssl import bench, clip_bench
+from tfssl import bench
 from tfssl.cli import main
 from tfssl.errors import UserError
 
@@ -105,8 +105,7 @@ def test_command_line(monkeypatch, capsys):
     assert end.value.code == 2
 
 
-def test_clips_are_measured_beside_bare_decoding_of_as_many_frames(quick, monkeypatch):
-    monkeypatch.setattr(clip_bench, "WARM_UP", 0.01)
+def test_clips_are_measured_beside_bare_decoding_of_as_many_frames(quick):
     found = bench.bench_pipeline(
         "toy:clips(count=6, size=32, seconds=1.2)", "shuffle_and_learn, audio_visual(seconds=0.5), rotation", **quick
     )

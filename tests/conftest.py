@@ -39,6 +39,25 @@ def toy_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def audio_visual_run(tmp_path_factory):
+    """A tiny run that has ended, with encoders of picture and of sound (0.5 s). For reading only."""
+    import tfssl
+
+    return tfssl.pretrain(
+        "toy:clips(count=16, size=32, seconds=1.2)",
+        "audio_visual(seconds=0.5)",
+        trunk="resnet10(width=4)",
+        sound_trunk="l3(width=2)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=tmp_path_factory.mktemp("audio_visual") / "run",
+        report=False,
+        verbose=0,
+    )
+
+
+@pytest.fixture(scope="session")
 def toy_export(toy_run, tmp_path_factory) -> Path:
     """A folder with version 1 of `toy_run`. For reading only."""
     import tfssl

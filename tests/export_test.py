@@ -20,7 +20,7 @@ import tfssl
 from tfssl.errors import UserError
 from tfssl.export import saved_model
 from tfssl.export.check import check
-from tfssl.export.golden import NO_PICTURE, make_golden, read_golden
+from tfssl.export.golden import NO_PICTURE, make_golden, own_source, read_golden
 from tfssl.export.saved_model import export
 from tfssl.export.versions import new_version, newest_version
 from tfssl.pipelines import pixels
@@ -154,11 +154,17 @@ def test_a_check_notices_other_weights_and_other_decoding(exported, tmp_path):
         check(tmp_path)
 
 
-def test_a_source_that_is_gone_or_another_gives_way_to_the_toy_world(run):
-    for data in ({"name": "/no/such/folder", "fingerprint": "x"}, {"name": DATA, "fingerprint": "another"}):
-        golden = make_golden(run.encoder(), data, SIZE)
-        assert golden.valid.sum() == 11
-        assert set(golden.encoded[:-1]) == set(open_source("toy:images(count=11)").encoded)
+def test_a_source_that_is_gone_or_another_gives_way_to_the_toy_world(run, caplog):
+    cases = {
+        "cannot be opened": {"name": "/no/such/folder", "fingerprint": "x"},
+        "has changed since": {"name": DATA, "fingerprint": "another"},
+    }
+    for told, data in cases.items():
+        assert own_source(data) is None
+        assert told in caplog.text
+    golden = make_golden(run.encoder(), None, SIZE)
+    assert golden.valid.sum() == 11
+    assert set(golden.encoded[:-1]) == set(open_source("toy:images(count=11)").encoded)
 
 
 @pytest.mark.smoke
@@ -342,7 +348,9 @@ assert not any(name.split(".")[0] == "tfssl" for name in sys.modules)
 
 
 def test_golden_vectors_survive_bytes_that_end_in_zeros(run, tmp_path):
-    golden = dataclasses.replace(make_golden(run.encoder(), run.data, SIZE), encoded=[b"a\0\0", b"", b"\0b"])
+    golden = dataclasses.replace(
+        make_golden(run.encoder(), own_source(run.data), SIZE), encoded=[b"a\0\0", b"", b"\0b"]
+    )
     buffer = io.BytesIO()
     golden.write(buffer)
     buffer.seek(0)

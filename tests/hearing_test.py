@@ -1,6 +1,7 @@
 """Labelled sounds through a sound encoder; retrieval across modalities."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,19 +15,9 @@ from tfssl.pipelines.sounds import read_sounds, windows
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return tfssl.pretrain(
-        "toy:clips(count=16, size=32, seconds=1.2)",
-        "audio_visual(seconds=0.5)",
-        trunk="resnet10(width=4)",
-        sound_trunk="l3(width=2)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=tmp_path_factory.mktemp("heard") / "run",
-        report=False,
-        verbose=0,
-    )
+def run(audio_visual_run, tmp_path_factory):
+    """A copy: evaluation writes into the run's folder."""
+    return tfssl.load_run(shutil.copytree(audio_visual_run.folder, tmp_path_factory.mktemp("heard") / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +126,20 @@ def test_retrieval_is_as_by_hand():
 
 def test_rate_is_that_of_the_run(run):
     assert run.sound["rate"] == RATE
+
+
+def test_clips_are_searched_by_picture_and_sound(run, toy_run):
+    data = "toy:clips(count=24, size=32, seconds=1.2, seed=5)"
+    found = tfssl.retrieve(run, data)
+    assert (found.clips, found.classes) == (24, 10)
+    assert set(found.directions) == {"image-image", "image-sound", "sound-image", "sound-sound"}
+    for name, each in found.directions.items():
+        assert 0 <= each.ndcg <= 1
+        assert (each.recall == {}) == (name in ("image-image", "sound-sound"))
+    assert "recall@1" in str(found)
+    with pytest.raises(UserError, match="retrieve needs one that was trained on"):
+        tfssl.retrieve(toy_run, data)
+    with pytest.raises(UserError, match="one clip of each class"):
+        tfssl.retrieve(run, "toy:clips(count=4, size=32, seconds=1.2)")
+    with pytest.raises(UserError, match="expected clips with labels"):
+        tfssl.retrieve(run, "toy:images(count=4, size=32)")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+def said(audio_visual_run, tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
     """What every command says, run once and in order on one tiny run, with --json."""
     folder = tmp_path_factory.mktemp("quiet")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / "picture.png")
@@ -110,18 +111,7 @@ def said(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
         report=False,
         verbose=0,
     )
-    tfssl.pretrain(
-        "toy:clips(count=8, size=32, seconds=1.2)",
-        "audio_visual(seconds=0.5)",
-        trunk="resnet10(width=4)",
-        sound_trunk="l3(width=2)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=folder / "paired",
-        report=False,
-        verbose=0,
-    )
+    shutil.copytree(audio_visual_run.folder, folder / "paired")
     return {name: run([*text.split(), "--json"], folder) for name, text in COMMANDS.items()}
 
 
@@ -146,6 +136,6 @@ def test_wrong_input_is_one_line(tmp_path):
 
 
 def test_every_command_is_tried():
-    from tfssl.cli import cli
+    from tfssl.commands import cli
 
     assert set(cli.commands) == set(COMMANDS)

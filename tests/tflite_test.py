@@ -18,22 +18,10 @@ pytest.importorskip("ai_edge_litert")
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(audio_visual_run, tmp_path_factory):
     """An encoder of picture and of sound, with all kinds of files."""
     folder = tmp_path_factory.mktemp("devices")
-    run = tfssl.pretrain(
-        "toy:clips(count=16, size=32, seconds=1.2)",
-        "audio_visual(seconds=0.5)",
-        trunk="resnet10(width=4)",
-        sound_trunk="l3(width=2)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=folder / "run",
-        report=False,
-        verbose=0,
-    )
-    done = export(run, folder / "model", tflite="float32, float16,int8")
+    done = export(audio_visual_run, folder / "model", tflite="float32, float16,int8")
     return folder, done
 
 
@@ -108,34 +96,15 @@ class Exponential(keras.layers.Layer):
 def test_ops_that_are_not_built_in_are_refused(tmp_path):
     inputs = keras.Input((8, 8, 3), dtype="uint8", name="pixels")
     model = keras.Model(inputs, Exponential()(inputs))
-    data = {"name": "toy:images(count=2)", "fingerprint": ""}
     with pytest.raises(UserError, match="cannot be converted to TFLite of float32 with built-in ops only"):
-        tflite.write_tflite(tmp_path, {"pixels": model}, ["float32"], data, {})
+        tflite.write_tflite(tmp_path, {"pixels": model}, ["float32"], None, {})
 
 
-def test_wrong_input_is_told_and_nothing_is_written(exported, toy_run, tmp_path):
-    folder, _ = exported
+def test_wrong_input_is_told_and_nothing_is_written(audio_visual_run, toy_run, tmp_path):
     with pytest.raises(UserError, match="--tflite int4 is given"):
-        export(folder / "run", tmp_path / "model", tflite="int8,int4")
+        export(audio_visual_run, tmp_path / "model", tflite="int8,int4")
     assert not (tmp_path / "model").exists()
     export(toy_run, tmp_path / "plain")
     assert check(tmp_path / "plain").files == ()
     with pytest.raises(UserError, match="has no TFLite files"):
         tfssl.bench_devices(tmp_path / "plain", "toy:images(count=20)")
-
-
-def test_clips_are_searched_by_picture_and_sound(exported, toy_run):
-    run, data = exported[0] / "run", "toy:clips(count=24, size=32, seconds=1.2, seed=5)"
-    found = tfssl.retrieve(run, data)
-    assert (found.clips, found.classes) == (24, 10)
-    assert set(found.directions) == {"image-image", "image-sound", "sound-image", "sound-sound"}
-    for name, each in found.directions.items():
-        assert 0 <= each.ndcg <= 1
-        assert (each.recall == {}) == (name in ("image-image", "sound-sound"))
-    assert "recall@1" in str(found)
-    with pytest.raises(UserError, match="retrieve needs one that was trained on"):
-        tfssl.retrieve(toy_run, data)
-    with pytest.raises(UserError, match="one clip of each class"):
-        tfssl.retrieve(run, "toy:clips(count=4, size=32, seconds=1.2)")
-    with pytest.raises(UserError, match="expected clips with labels"):
-        tfssl.retrieve(run, "toy:images(count=4, size=32)")

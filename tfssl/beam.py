@@ -1,5 +1,6 @@
 """Work on more machines: Apache Beam, and the runner that a user names."""
 
+import logging
 import shlex
 from typing import Any
 
@@ -8,10 +9,14 @@ from tfssl.errors import UserError
 
 def require() -> Any:
     """Apache Beam. Raises UserError where it is missing."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it warns of clouds whose clients are not installed
     try:
         import apache_beam
     except ImportError as problem:
         raise UserError("--beam needs Apache Beam, which is not installed; pip install 'tfssl[beam]'") from problem
+    finally:
+        logging.disable(disabled)
     return apache_beam
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.mixing import check_fits, task_seed
 from tfssl.pipelines import batches, cache, headers
-from tfssl.pipelines.sources import ClipSource, Source, open_source
+from tfssl.pipelines.sources import AnySource, ClipSource, Source, open_source
 from tfssl.task import PretextTask
 from tfssl.tasks import TASKS, parse_tasks
 
@@ -158,16 +158,8 @@ def bench_pipeline(
     for memory in memories:
         for names in [(), *((task.name,) for task in prepared), tuple(task.name for task in prepared)]:
             chosen = [task for task in prepared if task.name in names]
-            stages[_key(memory, names)] = _puzzles(source, chosen, size, batch_size, memory)
-    rates: dict[str, list[float]] = {name: [] for name in stages}
-    for number in range(passes + 1):
-        if verbose:
-            said = f"pass {number} of {passes}" if number else "warm-up"
-            print(f"{said}: {len(stages)} stages of {WARM_UP + seconds:g} s", file=sys.stderr)
-        for name, dataset in stages.items():
-            speed = rate(dataset, batch_size, seconds if number else 0.1)
-            rates[name] += [speed] if number else []
-
+            stages[_key(memory, names)] = puzzles(source, chosen, size, batch_size, memory)
+    rates = measured(stages, batch_size, passes, seconds, verbose)
     found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
         data=source.name,
@@ -204,7 +196,9 @@ def _decode_any(data: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.io.decode_image(data, channels=channels, expand_animations=False)
 
 
-def _puzzles(source: Source, tasks: Sequence[PretextTask], size: int, batch_size: int, memory: int) -> tf.data.Dataset:
+def puzzles(
+    source: AnySource, tasks: Sequence[PretextTask], size: int, batch_size: int, memory: int = 0
+) -> tf.data.Dataset:
     """The stream of crops, or of the puzzles of tasks, as `mixing.stream` makes it."""
 
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> Any:
@@ -215,11 +209,26 @@ def _puzzles(source: Source, tasks: Sequence[PretextTask], size: int, batch_size
     return batches.training(source, size, batch_size, 0, make=make, cache_memory=memory, reflect=reflect)
 
 
+def measured(
+    stages: dict[str, tf.data.Dataset], batch_size: int, passes: int, seconds: float, verbose: int
+) -> dict[str, list[float]]:
+    """Pictures (or clips) a second of each stage, in each pass that counts; one goes before."""
+    rates: dict[str, list[float]] = {name: [] for name in stages}
+    for number in range(passes + 1):
+        if verbose:
+            said = f"pass {number} of {passes}" if number else "warm-up"
+            print(f"{said}: {len(stages)} stages of {WARM_UP + seconds:g} s", file=sys.stderr)
+        for name, dataset in stages.items():
+            rate = _rate(dataset, batch_size, seconds if number else 0.1)
+            rates[name] += [rate] if number else []
+    return rates
+
+
 def _key(memory: int, names: Sequence[str]) -> str:
     return f"{memory} {' '.join(names)}"
 
 
-def rate(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
+def _rate(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
     """Pictures (or clips) a second of a new iterator, after its warm-up."""
     iterator = iter(dataset)
     end = time.perf_counter() + WARM_UP

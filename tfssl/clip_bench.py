@@ -1,14 +1,12 @@
 """`bench pipeline` of clips: how many a second are read, decoded, and made into puzzles."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tfssl.bench import WARM_UP, divided, median, rate
-from tfssl.mixing import task_seed
+from tfssl.bench import divided, measured, median, puzzles
 from tfssl.pipelines import batches, clips
 from tfssl.pipelines.sources import ClipSource
 from tfssl.task import PretextTask
@@ -80,18 +78,11 @@ def bench_clips(
     """See `tfssl.bench_pipeline`; tasks are prepared."""
     frames = {task.name: frames_of(task, size) for task in tasks}
     counts = sorted({1, *frames.values()} - {0})
-    stages = {"read": _bare(source, batch_size, 0), "crop": batches.training(source, size, batch_size, 0)}
+    stages = {"read": _bare(source, batch_size, 0), "crop": puzzles(source, [], size, batch_size)}
     stages |= {f"decode {count}": _bare(source, batch_size, count) for count in counts}
-    stages |= {task.name: _puzzles(source, [task], size, batch_size) for task in tasks}
-    stages["all"] = _puzzles(source, tasks, size, batch_size)
-    rates: dict[str, list[float]] = {name: [] for name in stages}
-    for number in range(passes + 1):
-        if verbose:
-            said = f"pass {number} of {passes}" if number else "warm-up"
-            print(f"{said}: {len(stages)} stages of {WARM_UP + seconds:g} s", file=sys.stderr)
-        for name, dataset in stages.items():
-            speed = rate(dataset, batch_size, seconds if number else 0.1)
-            rates[name] += [speed] if number else []
+    stages |= {task.name: puzzles(source, [task], size, batch_size) for task in tasks}
+    stages["all"] = puzzles(source, tasks, size, batch_size)
+    rates = measured(stages, batch_size, passes, seconds, verbose)
     middle = {name: median(values) for name, values in rates.items()}
     names = [task.name for task in tasks]
     slowest_task = [min(alone) for alone in zip(*(rates[name] for name in names), strict=True)]
@@ -156,11 +147,3 @@ def _bare(source: ClipSource, batch_size: int, count: int) -> tf.data.Dataset:
         return clips.over_rows(batch_size, tf.stack([0, tf.cast(step, tf.int32)]), decoded)
 
     return tf.data.Dataset.range(2**62).map(read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def _puzzles(source: ClipSource, tasks: Sequence[PretextTask], size: int, batch_size: int) -> tf.data.Dataset:
-    def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> Any:
-        own = {task: {key: value[: task.batch or batch_size] for key, value in batch.items()} for task in tasks}
-        return {task.name: task.puzzles(own[task], task_seed(seed, task.name)) for task in tasks}
-
-    return batches.training(source, size, batch_size, 0, make=make)

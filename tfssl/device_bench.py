@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.evaluation.knn import nearest_neighbours
 from tfssl.evaluation.linear import linear_probe
+from tfssl.evaluation.probing import check_labels
+from tfssl.export.check import cosines
 from tfssl.export.golden import read_golden
 from tfssl.export.tflite import FOLDER, TFLiteEncoder, tflite_files
 from tfssl.export.versions import newest_version
@@ -20,6 +23,7 @@ from tfssl.pipelines.sources import AnySource, open_splits
 
 BATCH = 64
 WARM_UP = 5
+THREADS = (1, 2)
 SERVED = "SavedModel"
 
 
@@ -30,7 +34,7 @@ class DeviceFile:
     Attributes:
       name: of the file.
       bytes: its size; 0 of the SavedModel.
-      milliseconds: for one row, median, by count of threads.
+      milliseconds: for one row, median, by count of threads; of the SavedModel none.
       cosine: mean cosine of its embeddings to those of the SavedModel.
       knn, linear: share of test pictures named right by 20 nearest neighbours and by a linear probe, on its own
         embeddings; None of sound.
@@ -75,7 +79,8 @@ class DeviceTable:
             base = whole.get(file.name.split("_")[0])
             part = f"{file.bytes / base:.2f}" if base and file.bytes else ""
             size = f"{file.bytes / 1024:,.0f}" if file.bytes else ""
-            times = "".join(f"{file.milliseconds.get(n, float('nan')):>{w}.2f}" for n, w in ((1, 13), (2, 10)))
+            taken = [f"{file.milliseconds[n]:.2f}" if file.milliseconds else "" for n in THREADS]
+            times = f"{taken[0]:>13}{taken[1]:>10}"
             shares = "".join(
                 f"{'' if value is None else f'{100 * value:.1f}':>{w}}"
                 for value, w in ((file.knn, 7), (file.linear, 8))
@@ -105,48 +110,34 @@ def bench_devices(folder: str | Path, data: Any, limit: int = 2000, passes: int 
     if limit < 2 or passes < 1:
         raise UserError(f"--limit {limit} and --passes {passes} are given, expected at least 2 and 1")
     train, test, _ = open_splits(data)
-    if train.labels is None or test.labels is None:
-        raise UserError(f"{data} has no labels; expected a folder with a sub-folder for each class")
+    check_labels(train, test)
     train, test = (batches.sample(half, limit, 0) if half.count > limit else half for half in (train, test))
-    signatures = tf.saved_model.load(str(version)).signatures
     golden = read_golden(version / "assets.extra" / "golden.npz")
-    size = golden.pixels.shape[1]
-    halves = [_read(half, size) for half in (train, test)]
-    classes = len(train.classes)
+    (images, labels), (test_images, answers) = (_read(half, golden.pixels.shape[1]) for half in (train, test))
+    encoders = {name: {n: TFLiteEncoder(version / FOLDER / name, n) for n in THREADS} for name in files}
+    latency = _latencies(encoders, files, {"pixels": test_images[:1], "waveform": golden.waveform[:1]}, passes)
+    signature = tf.saved_model.load(str(version)).signatures["pixels"]
 
-    def served(kind: str) -> Any:
-        signature = signatures[kind]
-        return lambda rows: signature(**{kind: tf.constant(rows)})["embedding"].numpy()
+    def row(name: str, encoder: Any, reference: Sequence[np.ndarray] | None) -> tuple[DeviceFile, list[np.ndarray]]:
+        own = [_embedded(encoder, some) for some in (images, test_images)]
+        guesses = (
+            nearest_neighbours(own[0], labels, own[1], len(train.classes)),
+            linear_probe(own[0], labels, own[1], len(train.classes)),
+        )
+        knn, linear = (float((guess.argmax(1) == answers).mean()) for guess in guesses)
+        cosine = float(cosines(np.concatenate(own), np.concatenate(reference or own)).mean())
+        return DeviceFile(name, files.get(name, {}).get("bytes", 0), latency.get(name, {}), cosine, knn, linear), own
 
-    made: dict[str, Any] = {}
-    timed: dict[str, dict[int, TFLiteEncoder]] = {}
-    kinds: dict[str, str] = {}
-    for name in (SERVED, *files):
-        kinds[name] = "pixels" if name == SERVED else files[name]["signature"]
-        if name == SERVED:
-            made[name], timed[name] = served("pixels"), {}
+    served, reference = row(SERVED, lambda rows: signature(pixels=tf.constant(rows))["embedding"].numpy(), None)
+    found = [served]
+    for name, facts in files.items():
+        encoder = encoders[name][THREADS[-1]]
+        if facts["signature"] == "pixels":
+            found.append(row(name, encoder, reference)[0])
         else:
-            made[name] = TFLiteEncoder(version / FOLDER / name, 2)
-            timed[name] = {threads: TFLiteEncoder(version / FOLDER / name, threads) for threads in (1, 2)}
-    rows_of = {"pixels": halves[1][0][:1], "waveform": golden.waveform[:1]}
-    latency = _latencies(timed, {name: rows_of[kind] for name, kind in kinds.items()}, passes)
-    reference = {"pixels": [_embedded(served("pixels"), images) for images, _ in halves]}
-    if "waveform" in kinds.values():
-        reference["waveform"] = [golden.sound_embedding]
-    found = []
-    for name, kind in kinds.items():
-        if kind == "pixels":
-            own = reference[kind] if name == SERVED else [_embedded(made[name], images) for images, _ in halves]
-            labels = [numbers for _, numbers in halves]
-            knn = nearest_neighbours(own[0], labels[0], own[1], classes)
-            probe = linear_probe(own[0], labels[0], own[1], classes)
-            shares: list[float | None] = [float((guess.argmax(1) == labels[1]).mean()) for guess in (knn, probe)]
-        else:
-            own, shares = [made[name](golden.waveform)], [None, None]
-        bytes_ = 0 if name == SERVED else files[name]["bytes"]
-        cosine = _cosine(np.concatenate(own), np.concatenate(reference[kind]))
-        found.append(DeviceFile(name, bytes_, latency[name], cosine, *shares))
-    return DeviceTable(str(version), train.name, len(halves[0][0]), len(halves[1][0]), tuple(found))
+            cosine = float(cosines(encoder(golden.waveform), golden.sound_embedding).mean())
+            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
+    return DeviceTable(str(version), train.name, len(images), len(test_images), tuple(found))
 
 
 def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,22 +154,18 @@ def _embedded(encoder: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def _latencies(
-    timed: dict[str, dict[int, TFLiteEncoder]], rows: dict[str, np.ndarray], passes: int
+    encoders: dict[str, dict[int, TFLiteEncoder]],
+    files: dict[str, dict[str, Any]],
+    rows: dict[str, np.ndarray],
+    passes: int,
 ) -> dict[str, dict[int, float]]:
-    taken: dict[tuple[str, int], list[float]] = {}
+    """Milliseconds of a row, medians, by file and count of threads."""
+    taken: dict[str, dict[int, list[float]]] = {name: {n: [] for n in THREADS} for name in files}
     for number in range(passes + WARM_UP):
-        for name, by_threads in timed.items():
+        for name, by_threads in encoders.items():
             for threads, encoder in by_threads.items():
                 begun = time.perf_counter()
-                encoder(rows[name])
+                encoder(rows[files[name]["signature"]])
                 if number >= WARM_UP:
-                    taken.setdefault((name, threads), []).append(1000 * (time.perf_counter() - begun))
-    return {
-        name: {threads: round(statistics.median(taken[name, threads]), 3) for threads in by_threads}
-        for name, by_threads in timed.items()
-    }
-
-
-def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return float(np.mean(np.sum(one * other, 1) / np.maximum(lengths, 1e-12)))
+                    taken[name][threads].append(1000 * (time.perf_counter() - begun))
+    return {name: {n: round(statistics.median(each), 3) for n, each in of.items()} for name, of in taken.items()}

@@ -57,12 +57,7 @@ class Localiser:
     """
 
     def __init__(self, run: Run, solver: keras.Model | None = None):
-        task = next((task for task in run.tasks() if isinstance(task, AudioVisual)), None)
-        if task is None or task.fusion != "localise":
-            raise UserError(
-                f"the run in {run.folder} has {run.settings['tasks']}; localise needs one that was trained on"
-                " 'audio_visual(fusion=\"localise\")'"
-            )
+        task = localising_task(run)
         self.seconds, self.size = task.seconds, int(run.settings["size"])
         self.samples, self.rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
         solver = solver or run.solver(task.name)
@@ -76,6 +71,17 @@ class Localiser:
             for start in range(0, len(images), BATCH)
         ]
         return np.concatenate(parts)[..., 0]
+
+
+def localising_task(run: Run) -> AudioVisual:
+    """The run's audio_visual(fusion="localise"). Raises UserError where there is none."""
+    for task in run.tasks():
+        if isinstance(task, AudioVisual) and task.fusion == "localise":
+            return task
+    raise UserError(
+        f"the run in {run.folder} has {run.settings['tasks']}; localise needs one that was trained on"
+        " 'audio_visual(fusion=\"localise\")'"
+    )
 
 
 def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = None) -> "Localised | Pointing":

@@ -53,11 +53,25 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
     else:
         with np.load(path) as arrays:
             weights = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
-    if inputs is None:
-        spec = mixing.puzzle_spec(task, run.settings["size"])[0]
-        # Of one task alone, Keras wants inputs of a dict to have the names of its keys.
-        parts = {key: make_inputs(key, part) for key, part in spec.items()} if isinstance(spec, dict) else None
-        inputs = parts or make_inputs(name, spec)
+    inputs = _inputs(run, task) if inputs is None else inputs
     solver = keras.Model(inputs, task.head(encoders, inputs), name=name)
     solver.set_weights(weights)
     return solver
+
+
+def untrained(run: "Run", task: PretextTask) -> keras.Model:
+    """The network of a task with the weights that a run began with, and a new head drawn by the run's seed.
+
+    Its batch norm statistics are not estimated.
+    """
+    keras.utils.set_random_seed(int(run.settings["seed"]))
+    inputs = _inputs(run, task)
+    return keras.Model(inputs, task.head(run.random_encoders(), inputs), name=task.name)
+
+
+def _inputs(run: "Run", task: PretextTask) -> Any:
+    """Keras inputs for the puzzles of one task alone; of a dict, with the names of its keys, as Keras then wants."""
+    spec = mixing.puzzle_spec(task, run.settings["size"])[0]
+    if isinstance(spec, dict):
+        return {key: make_inputs(key, part) for key, part in spec.items()}
+    return make_inputs(task.name, spec)

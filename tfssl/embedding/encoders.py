@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.export import limits
+from tfssl.export.versions import newest_version
 from tfssl.runs import Run, load_run
 
 
@@ -66,8 +68,6 @@ def load_encoder(model: str | Path | Run, layer: str | None = None, kind: str = 
     """
     if isinstance(model, Run) or (Path(model) / "run.json").exists():
         return _of_run(load_run(model), layer, kind)
-    from tfssl.export.versions import newest_version
-
     try:
         folder = newest_version(Path(model))
     except UserError as problem:
@@ -102,7 +102,8 @@ def _of_export(folder: Path, kind: str) -> Encoder:
     (spec,) = signature.structured_input_signature[1].values()
 
     def function(rows: Any) -> tf.Tensor:
-        return signature(**{spec.name: rows})["embedding"]
+        parts = [rows[start : start + limits.MAX_ROWS] for start in range(0, len(rows), limits.MAX_ROWS)]
+        return tf.concat([signature(**{spec.name: tf.constant(part)})["embedding"] for part in parts], 0)
 
     function.keep = loaded  # type: ignore[attr-defined]  # signatures do not keep their model alive
     description = folder / "assets.extra" / "encoder.json"

@@ -13,6 +13,7 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
 from tfssl.embedding.files import Parts
+from tfssl.export import limits
 
 Row = tuple[int, bytes]
 
@@ -21,7 +22,7 @@ class Served(ModelHandler[bytes, Any, Any]):
     """Encoded pictures through `serving_default` of an export; Beam's own handler opens Keras files only."""
 
     def __init__(self, folder: str, batch_size: int):
-        super().__init__(min_batch_size=1, max_batch_size=batch_size)
+        super().__init__(min_batch_size=1, max_batch_size=min(batch_size, limits.MAX_ROWS))
         self._folder = folder
 
     def load_model(self) -> Any:

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import batch_norm, mixing, runs
+from tfssl import batch_norm, runs, solvers
 from tfssl.errors import UserError
 from tfssl.following import Following, Memory, embeddings_of, in_cells, task_of
-from tfssl.model import make_inputs
 from tfssl.pipelines import colour
 from tfssl.toy_world import MOTIONS, Clip, clip
 from tfssl.toy_world.scenes import FIRST_OBJECT
@@ -189,11 +188,7 @@ def _score(
 
 def _random(run: runs.Run, grey: np.ndarray) -> keras.Model:
     """The embeddings of the run's first weights, with a new head, and batch norm statistics of these clips."""
-    task = task_of(run)
-    keras.utils.set_random_seed(int(run.settings["seed"]))
-    inputs = make_inputs(task.name, mixing.puzzle_spec(task, run.settings["size"])[0])
-    solver = keras.Model(list(inputs.values()), task.head(run.random_encoders(), inputs))
-    embeddings = embeddings_of(run, solver)
+    embeddings = embeddings_of(run, solvers.untrained(run, task_of(run)))
     frames = grey.reshape(-1, *grey.shape[2:])
     batch_norm.estimate(embeddings, np.array_split(frames, max(1, len(frames) // 64)), STEPS)
     return embeddings

@@ -6,14 +6,13 @@ The pointing game (Zhang et al. 2016, arXiv 1608.00507): a hit where the largest
 import dataclasses
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import batch_norm, mixing, settings
+from tfssl import batch_norm, settings, solvers
 from tfssl.errors import UserError
 from tfssl.evaluation.metrics import wilson
-from tfssl.localising import Localiser
+from tfssl.localising import Localiser, localising_task
 from tfssl.runs import Run
 from tfssl.toy_world import Clip, clip
 from tfssl.toy_world.scenes import FIRST_OBJECT
@@ -137,11 +136,7 @@ def _boxes(masks: np.ndarray) -> np.ndarray:
 
 def _random(run: Run, images: np.ndarray, sounds: np.ndarray) -> Localiser:
     """With the run's first weights, a new head, and batch norm statistics of these clips."""
-    (task,) = (task for task in run.tasks() if task.name == "audio_visual")
-    keras.utils.set_random_seed(int(run.settings["seed"]))
-    spec = mixing.puzzle_spec(task, run.settings["size"])[0]
-    inputs = {key: keras.Input(part.shape[1:], dtype=part.dtype, name=key) for key, part in spec.items()}
-    solver = keras.Model(inputs, task.head(run.random_encoders(), inputs))
+    solver = solvers.untrained(run, localising_task(run))
     count = max(1, len(images) // 64)
     parts = zip(np.array_split(images, count), np.array_split(sounds, count), strict=True)
     batch_norm.estimate(solver, [{"image": image, "sound": sound} for image, sound in parts], STEPS)
