@@ -279,7 +279,7 @@ def test_learns_the_colours_of_a_few_pictures(task):
     dataset = mixing.stream(source, [task], 32, 8, 0)
     model = make_model([task], {"image": make_trunk("resnet10(width=8)", 32)}, dataset.element_spec)
     model.compile(
-        keras.optimizers.Adam(3e-3), loss={task.name: task.loss()}, weighted_metrics={task.name: task.metrics()}
+        keras.optimizers.Adam(3e-3), loss={task.name: task.make_loss()}, weighted_metrics={task.name: task.metrics()}
     )
     history = model.fit(dataset, steps_per_epoch=40, epochs=4, shuffle=False, verbose=0).history
     assert history["loss"][-1] < 0.6 * history["loss"][0]
@@ -294,7 +294,7 @@ def test_settings_are_read_and_written():
     assert parse_task(str(task)) == task
     assert str(Colorization()) == "colorization"
     assert dataclasses.replace(task, loss="classification").grid == 10
-    assert isinstance(task.loss(), SquaredColour)
+    assert isinstance(task.make_loss(), SquaredColour)
 
 
 @pytest.mark.parametrize(

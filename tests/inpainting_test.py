@@ -135,7 +135,7 @@ def test_loss_and_metrics_against_numpy(task, images):
     # As in the authors' code: the squared error times 10 in the overlap; here divided by all that counts.
     squared = ((prediction - truth) ** 2).mean(-1)
     losses = [(squared[i] * counts[i]).sum() / counts[i].sum(dtype=int) for i in range(6)]
-    np.testing.assert_allclose(task.loss()(answer, prediction, weight), np.mean(losses), rtol=1e-5)
+    np.testing.assert_allclose(task.make_loss()(answer, prediction, weight), np.mean(losses), rtol=1e-5)
 
     grey = 127.5 * (np.clip(prediction, -1, 1) - truth)  # error in grey levels
     holes_of = [grey[i][counts[i] == 1] for i in range(6)]
@@ -202,7 +202,7 @@ def test_training_lowers_the_loss(images, jit_compile):
     puzzle, answer, weight = make(task, images)
     pictures = keras.Input((32, 32, 3), dtype="uint8")
     model = keras.Model(pictures, task.head({"image": make_trunk("resnet10(width=4)", 32)}, pictures))
-    model.compile("adam", task.loss(), weighted_metrics=task.metrics(), jit_compile=jit_compile)
+    model.compile("adam", task.make_loss(), weighted_metrics=task.metrics(), jit_compile=jit_compile)
     losses = [model.train_on_batch(puzzle, answer, weight, return_dict=True)["loss"] for _ in range(6)]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]

@@ -208,7 +208,7 @@ def test_mixed_precision_and_compiled_training(images):
     finally:
         keras.config.set_dtype_policy("float32")
     assert model.output[task.name].dtype == "float32"
-    model.compile("sgd", {task.name: task.loss()}, weighted_metrics={task.name: task.metrics()}, jit_compile=True)
+    model.compile("sgd", {task.name: task.make_loss()}, weighted_metrics={task.name: task.metrics()}, jit_compile=True)
     logs = model.train_on_batch(*({task.name: part} for part in make(task, images)), return_dict=True)
     assert np.isfinite(logs["loss"])
     assert {"accuracy", "top5_accuracy"} <= set(logs)

@@ -88,7 +88,7 @@ class PretextModel(keras.Model):
     def _loss(
         self, task: PretextTask, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor, weight: tf.Tensor
     ) -> tf.Tensor:
-        own = task.loss()(answer, prediction, weight)
+        own = task.make_loss()(answer, prediction, weight)
         for contest in self.plan.contests if self.plan else ():
             if contest.task is task:
                 _, made = task.contest(puzzle, answer, prediction)
@@ -162,7 +162,7 @@ def compile_model(
     loss_weights = {task.name: task.weight / (scales or {}).get(task.name, 1.0) for task in tasks}
     model.compile(
         optimizer,
-        loss={task.name: task.loss() for task in tasks},
+        loss={task.name: task.make_loss() for task in tasks},
         loss_weights=loss_weights,
         weighted_metrics={task.name: _named(task, prefix=len(tasks) == 1) for task in tasks},
         jit_compile=jit_compile,
@@ -203,7 +203,7 @@ def initial_losses(
         predictions = model(puzzles, training=True)
         for task in tasks:
             name = task.name
-            sums[name] += float(task.loss()(answers[name], predictions[name], weights[name])) / steps
+            sums[name] += float(task.make_loss()(answers[name], predictions[name], weights[name])) / steps
     return sums
 
 

@@ -101,7 +101,7 @@ class PretextTask(abc.ABC):
         """The answer as the network gives it, from the shared encoders and the puzzle's Keras inputs."""
 
     @abc.abstractmethod
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         """The loss of `head` against the answer; averaged over rows, never over weights."""
 
     @abc.abstractmethod
@@ -122,7 +122,7 @@ class PretextTask(abc.ABC):
 
     @property
     def opponent_weight(self) -> float:
-        """What deceiving the opponent counts beside `loss`, which counts one minus that."""
+        """What deceiving the opponent counts beside the loss, which counts one minus that."""
         return 0.0
 
     @property

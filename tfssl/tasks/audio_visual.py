@@ -147,7 +147,7 @@ class AudioVisual(PretextTask):
             name="audio_visual_logits",
         )(distance)
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -1,7 +1,6 @@
 """Colorization: what colours has this grey picture?"""
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
@@ -57,7 +56,7 @@ class Colorization(PretextTask):
       logarithms of variances stand behind a and b at each place, [B, S / 4, S / 4, 2 + 2 K].
 
     Attributes:
-      loss: "classification" or "regression". Called, it gives the loss of the contract, which has this name too.
+      loss: "classification" or "regression".
       neighbours, sigma: how many bins a colour is divided among, and the deviation of that Gaussian in units of ab.
       rebalance: part of the uniform distribution in the statistics that weights come from; 1 counts all colours alike.
       temperature: of the annealed mean.
@@ -67,7 +66,7 @@ class Colorization(PretextTask):
       shares: how common each bin is, as `prepared` found it.
     """
 
-    loss: str = "classification"  # type: ignore[assignment]
+    loss: str = "classification"
     neighbours: int = 10
     sigma: float = 5.0
     rebalance: float = 0.5
@@ -95,7 +94,6 @@ class Colorization(PretextTask):
             raise UserError(f"colorization: beta={self.beta} is given, expected more than 0")
         if not 0 <= self.grey < 100:
             raise UserError(f"colorization: grey={self.grey} is given, expected 0 to below 100, in units of ab")
-        object.__setattr__(self, "loss", LossName(self.loss, self._loss))
 
     @property
     def grid(self) -> int:
@@ -163,7 +161,7 @@ class Colorization(PretextTask):
             colour_head.BesideEachPlace(dtype="float32", name="colorization_all")([x, numbers]) if self.diverse else x
         )
 
-    def _loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         if not self.grid:
             return colour_scores.SquaredColour(self.diverse, self.beta)
         shares = np.asarray(self.shares)
@@ -208,20 +206,6 @@ class Colorization(PretextTask):
                 error = np.sqrt(np.mean((guesses[0][row] - answer[row].astype(np.float32)) ** 2))
                 line[-1].set_title(f"coloured, off by {error:.0f}", fontsize=9)
         return figure
-
-
-class LossName(str):
-    """The name of a loss, which gives the loss where it is called: a setting and a method of a task share a name."""
-
-    make: Callable[[], keras.losses.Loss]
-
-    def __new__(cls, name: str, make: Callable[[], keras.losses.Loss]) -> "LossName":
-        made = super().__new__(cls, name)
-        made.make = make
-        return made
-
-    def __call__(self) -> keras.losses.Loss:
-        return self.make()
 
 
 def _flipped_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -95,7 +95,7 @@ class FrameFilling(PretextTask):
         mean = Mean(dtype="float32", name="frame_filling_mean")(puzzle)
         return keras.layers.Add(dtype="float32", name="frame_filling_added")([painted, mean])
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return FrameError()
 
     def metrics(self) -> list[keras.metrics.Metric]:

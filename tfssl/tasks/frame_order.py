@@ -85,7 +85,7 @@ class FrameOrder(PretextTask):
         x = keras.layers.Flatten(name="frame_order_all")(x)
         return keras.layers.Dense(len(self.orders), dtype="float32", name="frame_order_logits")(x)
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def metrics(self) -> list[keras.metrics.Metric]:

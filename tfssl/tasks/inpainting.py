@@ -126,7 +126,7 @@ class Inpainting(PretextTask):
         colours = keras.layers.Conv2D(3, 3, padding="same", dtype="float32", name="inpainting_colours")(x)
         return ResizedLike(dtype="float32", name="inpainting_picture")([colours, puzzle])
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return HoleError()
 
     def metrics(self) -> list[keras.metrics.Metric]:

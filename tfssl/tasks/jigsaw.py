@@ -145,7 +145,7 @@ class Jigsaw(PretextTask):
             x = keras.layers.Dropout(self.dropout, name="jigsaw_dropout")(x)
         return keras.layers.Dense(self.choices, dtype="float32", name="jigsaw_logits")(x)
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -129,7 +129,7 @@ class RelativePosition(PretextTask):
             x = keras.layers.Dropout(self.dropout, name="relative_position_dropout")(x)
         return keras.layers.Dense(len(DIRECTIONS), dtype="float32", name="relative_position_logits")(x)
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -84,7 +84,7 @@ class Rotation(PretextTask):
         boxes = np.tile([0, 0, side, side], (self.rotations, 1))
         return Pieces(back.reshape(-1, self.rotations, side, side, 3), boxes)
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -84,7 +84,7 @@ class ShuffleAndLearn(PretextTask):
     def choices(self) -> int:
         return 2
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -166,7 +166,7 @@ class Tracking(PretextTask):
         x = ResizedLike(shrink=self.cell_at(size), dtype="float32", name="tracking_cells")([x, lightness])
         return keras.Model(lightness, x, name=EMBEDDINGS)
 
-    def loss(self) -> keras.losses.Loss:
+    def make_loss(self) -> keras.losses.Loss:
         return copying.CopyError()
 
     def metrics(self) -> list[keras.metrics.Metric]:
