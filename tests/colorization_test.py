@@ -96,7 +96,7 @@ def test_undone_is_the_source(task, images):
 
 def soft(ab, neighbours=10, sigma=5.0):
     """The soft encoding of [N, 2] as a dense distribution, [N, Q], without the tables."""
-    bins = colour.gamut_bins(10)
+    bins = colour.gamut_bins()
     squared = ((ab[:, None].astype(float) - bins) ** 2).sum(-1)
     shares = np.exp(-squared / (2 * sigma**2))
     last = np.sort(squared, 1)[:, neighbours - 1 : neighbours]
@@ -107,38 +107,38 @@ def soft(ab, neighbours=10, sigma=5.0):
 def test_loss_is_cross_entropy_against_the_soft_encoding():
     rng = np.random.default_rng(0)
     ab = rng.integers(-3, 4, (2, 3, 3, 2)) * 10 + rng.choice([-4, 1, 3], (2, 3, 3, 2))
-    logits = rng.normal(size=(2, 3, 3, 261)).astype(np.float32)
-    shares = rng.uniform(size=261) / 100
+    logits = rng.normal(size=(2, 3, 3, 313)).astype(np.float32)
+    shares = rng.uniform(size=313) / 100
     weights = colour_bins.rebalancing(shares / shares.sum(), 0.5)
     expected = soft(ab.reshape(-1, 2), 1)  # one neighbour: no ties between the last ones
     log_probability = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    entropy = -(expected.reshape(2, 3, 3, 261) * log_probability).sum(-1)
-    np.testing.assert_allclose(SoftBins(10, 1, 5.0).call(ab, logits), entropy, rtol=1e-5)
+    entropy = -(expected.reshape(2, 3, 3, 313) * log_probability).sum(-1)
+    np.testing.assert_allclose(SoftBins(1, 5.0).call(ab, logits), entropy, rtol=1e-5)
     rare = weights[expected.argmax(1)].reshape(2, 3, 3)
-    np.testing.assert_allclose(SoftBins(10, 1, 5.0, weights).call(ab, logits), rare * entropy, rtol=1e-5)
+    np.testing.assert_allclose(SoftBins(1, 5.0, weights).call(ab, logits), rare * entropy, rtol=1e-5)
     counts = np.array([1.0, 0.0])[:, None, None]
-    mean = SoftBins(10, 1, 5.0, weights)(ab, logits, counts)
+    mean = SoftBins(1, 5.0, weights)(ab, logits, counts)
     np.testing.assert_allclose(mean, (rare * entropy)[0].sum() / 18, rtol=1e-5)
 
 
 def test_soft_encoding():
-    tables = colour_bins.tables(10, 10, 5.0)
+    tables = colour_bins.tables(10, 5.0)
     colours = np.array([[1, 2], [33, -41], [-52, 44], [98, 94], [-128, 127]], np.int8)
     place = colour_bins.place(colours).numpy()
     np.testing.assert_allclose(tables.shares[place].sum(1), 1, rtol=1e-5)
-    dense = np.zeros((5, 261))
+    dense = np.zeros((5, 313))
     for row, which in enumerate(place):
         dense[row, tables.neighbours[which]] = tables.shares[which]
     # Ties at the edge of ten neighbours hold next to nothing.
     np.testing.assert_allclose(dense[:4], soft(colours[:4]), atol=0.02)
-    np.testing.assert_array_equal(colour_bins.nearest_bin(colours, 10), soft(colours, 1).argmax(1))
+    np.testing.assert_array_equal(colour_bins.nearest_bin(colours), soft(colours, 1).argmax(1))
 
 
 def test_gradient_of_the_loss_is_probability_minus_soft_encoding():
     ab = np.array([[[[12, -7]]]], np.int8)
-    logits = tf.Variable(np.random.default_rng(0).normal(size=(1, 1, 1, 261)).astype(np.float32))
+    logits = tf.Variable(np.random.default_rng(0).normal(size=(1, 1, 1, 313)).astype(np.float32))
     with tf.GradientTape() as tape:
-        loss = SoftBins(10, 10, 5.0)(ab, logits)
+        loss = SoftBins(10, 5.0)(ab, logits)
     expected = tf.nn.softmax(logits)[0, 0, 0] - soft(ab.reshape(1, 2))[0]
     np.testing.assert_allclose(tape.gradient(loss, logits)[0, 0, 0], expected, atol=0.01)
 
@@ -152,12 +152,12 @@ def test_rebalancing_counts_rare_colours_more_and_one_in_the_mean():
 
 
 def test_annealed_mean():
-    bins = colour.gamut_bins(10)
-    logits = np.full((1, 261), -50, np.float32)
+    bins = colour.gamut_bins()
+    logits = np.full((1, 313), -50, np.float32)
     logits[0, 3], logits[0, 100] = 1.0, 0.0
     share = 1 / (1 + np.exp(-1 / 0.38))
     expected = share * bins[3] + (1 - share) * bins[100]
-    np.testing.assert_allclose(colour_bins.annealed_mean(logits, 10, 0.38)[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(colour_bins.annealed_mean(logits, 0.38)[0], expected, rtol=1e-5)
 
 
 def test_statistics_of_a_source():
@@ -166,7 +166,7 @@ def test_statistics_of_a_source():
     source = open_source(tf.data.Dataset.from_tensor_slices(np.stack([red, grey, red])))
     task = Colorization().prepared(source)
     shares = np.asarray(task.shares)
-    bins = colour.gamut_bins(10)
+    bins = colour.gamut_bins()
     ab = colour.rgb_to_lab(red[:1, :1]).numpy()[0, 0, 1:]
     assert (bins[shares.argmax()] == bins[((bins - ab) ** 2).sum(1).argmin()]).all()
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-4)
@@ -175,6 +175,8 @@ def test_statistics_of_a_source():
     assert Colorization().with_learned(task.learned()) == task
     assert str(task) == "colorization"
     assert task.prepared(source) is task
+    with pytest.raises(UserError, match="statistics of 261 bins"):
+        Colorization().with_learned({"shares": [1 / 261] * 261})
     with pytest.raises(UserError, match="grey pictures only"):
         Colorization().prepared(open_source(tf.data.Dataset.from_tensor_slices(grey[None])))
 
@@ -182,7 +184,7 @@ def test_statistics_of_a_source():
 @pytest.mark.parametrize("task", KINDS, ids=str)
 @pytest.mark.parametrize(("trunk", "size"), [("nin(width=8)", 32), ("resnet10(width=4)", 50), ("alexnet(width=4)", 67)])
 def test_head_has_a_quarter_of_the_size_and_runs_at_any(task, trunk, size):
-    channels = {0: 261 if task.grid else 2, 3: 8}[task.diverse]
+    channels = {0: 313 if task.bins else 2, 3: 8}[task.diverse]
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     encoders = {"image": make_trunk(trunk, size)}
     spec = mixing.puzzle_spec(task, size)[0]
@@ -249,9 +251,9 @@ def test_divergence_and_squared_error():
 
 def test_accuracy_is_of_coloured_pictures_only():
     accuracy, error = Colorization().metrics()
-    bins = colour.gamut_bins(10)
+    bins = colour.gamut_bins()
     answer = bins[[[0, 50], [100, 200]]][:, None].astype(np.int8)  # [2, 1, 2, 2]
-    logits = 40 * np.eye(261, dtype=np.float32)[[[0, 50], [7, 8]]][:, None]
+    logits = 40 * np.eye(313, dtype=np.float32)[[[0, 50], [7, 8]]][:, None]
     accuracy.update_state(answer, logits, np.ones((2, 1, 1)))
     assert float(accuracy.result()) == 0.5
     accuracy.reset_state()
@@ -284,7 +286,7 @@ def test_learns_the_colours_of_a_few_pictures(task):
     history = model.fit(dataset, steps_per_epoch=40, epochs=4, shuffle=False, verbose=0).history
     assert history["loss"][-1] < 0.6 * history["loss"][0]
     assert history["ab_rmse"][-1] < 0.7 * history["ab_rmse"][0]
-    if task.grid:
+    if task.bins:
         assert history["accuracy"][-1] > 2 * max(task.shares)
 
 
@@ -293,7 +295,7 @@ def test_settings_are_read_and_written():
     assert task == Colorization(loss="regression", neighbours=5)
     assert parse_task(str(task)) == task
     assert str(Colorization()) == "colorization"
-    assert dataclasses.replace(task, loss="classification").grid == 10
+    assert dataclasses.replace(task, loss="classification").bins
     assert isinstance(task.make_loss(), SquaredColour)
 
 
@@ -320,7 +322,7 @@ def test_wrong_settings(text, says):
 def test_picture(task, images):
     puzzle, answer, _ = make(task, images)
     assert len(task.picture(puzzle, answer, count=3).axes) == 2 * 3
-    prediction = np.zeros((4, 8, 8, 261 if task.grid else 8), np.float32)
+    prediction = np.zeros((4, 8, 8, 313 if task.bins else 8), np.float32)
     titles = [axes.get_title() for axes in task.picture(puzzle, answer, prediction, count=2).axes]
     assert titles[:2] == ["grey", "picture"]
     assert titles[2].startswith("coloured, off by")

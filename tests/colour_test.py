@@ -93,17 +93,19 @@ def test_in_a_dataset_it_is_the_same(images):
         np.testing.assert_array_equal(found, eager)
 
 
-@pytest.mark.parametrize(("grid", "count"), [(10, 261), (20, 77)])
-def test_bins_are_what_colours_round_to(grid, count):
-    bins = colour.gamut_bins(grid)
-    assert bins.shape == (count, 2)
-    assert (bins % grid == 0).all()
-    # Every 5th level of each channel, the inside of the cube included, of which only the faces are looked at.
-    levels = np.arange(0, 256, 5)
-    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    ab = reference(cube)[:, 1:]
-    rounded = np.unique(np.rint(ab / grid).astype(int), axis=0) * grid
-    assert {tuple(bin) for bin in rounded} <= {tuple(bin) for bin in bins.astype(int)}
-    assert len(rounded) > 0.95 * count
-    distance = np.sqrt(((ab[:, None] - bins) ** 2).sum(-1).min(1))
-    assert distance.max() <= grid / np.sqrt(2)
+def test_bins_are_the_corners_of_cells_that_colours_lie_in():
+    bins = colour.gamut_bins()
+    assert bins.shape == (313, 2)
+    published = {tuple(point) for point in bins.astype(int)}
+    # Seen along L, what lies inside the cube of colours lies inside of what its faces cover.
+    levels = np.arange(256)
+    first, second = (side.reshape(-1) for side in np.meshgrid(levels, levels))
+    faces = [np.insert(np.stack([first, second], 1), axis, end, 1) for axis in range(3) for end in (0, 255)]
+    ab = reference(np.concatenate(faces))[:, 1:]
+    cells = np.unique(np.floor(ab / 10).astype(int), axis=0) * 10
+    corners = {(a + right, b + up) for a, b in cells for right in (0, 10) for up in (0, 10)}
+    assert len(corners) == 309
+    assert published - corners == {(40, 90), (100, -90), (100, -10), (100, 0)}
+    assert corners <= published
+    distance = np.sqrt(((ab[::7, None] - bins) ** 2).sum(-1).min(1))
+    assert distance.max() <= 10 / np.sqrt(2)

@@ -181,7 +181,7 @@ def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
         )
     if temperature is None:
         return task
-    if not task.grid:
+    if not task.bins:
         raise UserError(f"--temperature {temperature} is given, but {task} has no bins to take a mean of; leave it out")
     if not 0 < temperature < math.inf:
         raise UserError(f"--temperature {temperature} is given, expected more than 0, as 0.38")

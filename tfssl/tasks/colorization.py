@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tfssl.pipelines.sources import AnySource
 
-GRID = 10
 LOSSES = ("classification", "regression")
 STATISTICS = 256
 STATISTICS_SIZE = 64
@@ -52,7 +51,7 @@ class Colorization(PretextTask):
     Weight: float32 [B, 1, 1], 0 for grey pictures.
     Head: L, standardised and three times side by side, through the body of the trunk; a decoder of at most 128 channels
       that doubles the map until it has a quarter of the size; a 1 x 1 convolution. float32 [B, S / 4, S / 4, Q], Q =
-      261 with a grid of 10, or [B, S / 4, S / 4, 2], a and b in units of 25. With diverse=K the code's means and
+      313, or [B, S / 4, S / 4, 2], a and b in units of 25. With diverse=K the code's means and
       logarithms of variances stand behind a and b at each place, [B, S / 4, S / 4, 2 + 2 K].
 
     Attributes:
@@ -94,25 +93,30 @@ class Colorization(PretextTask):
             raise UserError(f"colorization: beta={self.beta} is given, expected more than 0")
         if not 0 <= self.grey < 100:
             raise UserError(f"colorization: grey={self.grey} is given, expected 0 to below 100, in units of ab")
+        if self.shares and len(self.shares) != len(colour.gamut_bins()):
+            raise UserError(
+                f"colorization: colour statistics of {len(self.shares)} bins are given, as earlier versions made them,"
+                f" expected {len(colour.gamut_bins())}; train anew, or use the version that the run was made with"
+            )
 
     @property
-    def grid(self) -> int:
-        """Distance of the bins that the head tells apart, in units of ab; 0 where it gives a and b themselves."""
-        return GRID if self.loss == "classification" and not self.diverse else 0
+    def bins(self) -> bool:
+        """Whether the head tells bins of colours apart; else it gives a and b themselves."""
+        return self.loss == "classification" and not self.diverse
 
     def prepared(self, source: "AnySource") -> Self:
-        if self.shares or not self.grid:
+        if self.shares or not self.bins:
             return self
         sample = batches.sample(source, STATISTICS, 0)
-        counts = np.zeros(len(colour.gamut_bins(self.grid)))
+        counts = np.zeros(len(colour.gamut_bins()))
         for batch in batches.plain(sample, STATISTICS_SIZE, min(STATISTICS, 64)):
             ab = colour.quarter_ab(batch["image"])
             coloured = batch["valid"] & (self._weights(ab)[:, 0, 0] > 0)
-            found = colour_bins.nearest_bin(tf.boolean_mask(ab, coloured), self.grid)
+            found = colour_bins.nearest_bin(tf.boolean_mask(ab, coloured))
             counts += np.bincount(found.numpy().reshape(-1), minlength=len(counts))
         if not counts.any():
             raise UserError(f"{source.name} has grey pictures only: colorization has nothing to learn from")
-        shares = colour_bins.shares_of_bins(counts, self.grid)
+        shares = colour_bins.shares_of_bins(counts)
         return dataclasses.replace(self, shares=tuple(float(f"{share:.6g}") for share in shares))
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
@@ -155,28 +159,28 @@ class Colorization(PretextTask):
         if self.diverse:
             x, numbers = colour_head.with_code(x, puzzle, self.diverse)
         x = colour_head.upsampled(x, lightness, trunk)
-        outputs = len(colour.gamut_bins(self.grid)) if self.grid else 2
+        outputs = len(colour.gamut_bins()) if self.bins else 2
         x = keras.layers.Conv2D(outputs, 1, dtype="float32", name="colorization_colours")(x)
         return (
             colour_head.BesideEachPlace(dtype="float32", name="colorization_all")([x, numbers]) if self.diverse else x
         )
 
     def make_loss(self) -> keras.losses.Loss:
-        if not self.grid:
+        if not self.bins:
             return colour_scores.SquaredColour(self.diverse, self.beta)
         shares = np.asarray(self.shares)
         weights = colour_bins.rebalancing(shares, self.rebalance) if self.shares else None
-        return colour_scores.SoftBins(self.grid, self.neighbours, self.sigma, weights)
+        return colour_scores.SoftBins(self.neighbours, self.sigma, weights)
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        error = colour_scores.ColourError(self.grid, self.temperature, name="ab_rmse")
-        if self.grid:
-            return [colour_scores.BinAccuracy(self.grid, name="accuracy"), error]
+        error = colour_scores.ColourError(self.bins, self.temperature, name="ab_rmse")
+        if self.bins:
+            return [colour_scores.BinAccuracy(name="accuracy"), error]
         return [error, colour_scores.CodeDivergence(name="nats")] if self.diverse else [error]
 
     def ab(self, prediction: Any) -> np.ndarray:
         """What the head gives [..., h, w, c] -> a and b as a picture shows them, float32 [..., h, w, 2]."""
-        return colour_scores.predicted_ab(tf.convert_to_tensor(prediction), self.grid, self.temperature).numpy()
+        return colour_scores.predicted_ab(tf.convert_to_tensor(prediction), self.bins, self.temperature).numpy()
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         lightness = _lightness(puzzle)

@@ -34,15 +34,14 @@ class Tables:
 
 
 @functools.cache
-def tables(grid: int, neighbours: int = 1, sigma: float = 5.0) -> Tables:
+def tables(neighbours: int = 1, sigma: float = 5.0) -> Tables:
     """Soft encoding: a colour belongs to its nearest bins by a Gaussian of their distance (Zhang et al. 2016).
 
     Args:
-      grid: distance of the bins, in units of ab.
       neighbours: how many bins a colour is divided among.
       sigma: deviation of the Gaussian, in units of ab.
     """
-    bins = colour.gamut_bins(grid)
+    bins = colour.gamut_bins()
     count = min(neighbours, len(bins))
     values = np.arange(LEVELS) - LEVELS // 2
     colours = np.stack(np.meshgrid(values, values, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
@@ -66,29 +65,28 @@ def place(ab: tf.Tensor) -> tf.Tensor:
     return whole[..., 0] * LEVELS + whole[..., 1]
 
 
-def nearest_bin(ab: tf.Tensor, grid: int) -> tf.Tensor:
+def nearest_bin(ab: tf.Tensor) -> tf.Tensor:
     """Whole numbers a and b [..., 2] -> the nearest bin, int32 [...]."""
-    return tf.gather(tf.constant(tables(grid).neighbours[:, 0]), place(ab))
+    return tf.gather(tf.constant(tables().neighbours[:, 0]), place(ab))
 
 
-def annealed_mean(logits: tf.Tensor, grid: int, temperature: float) -> tf.Tensor:
+def annealed_mean(logits: tf.Tensor, temperature: float) -> tf.Tensor:
     """The colour that a distribution over bins stands for: its mean at a temperature (Zhang et al. 2016).
 
     Args:
       logits: float [..., Q].
-      grid: distance of the bins.
       temperature: 1 for the mean, which is greyish; towards 0 for the commonest bin, which is patchy.
 
     Returns:
       a and b, float32 [..., 2].
     """
     sharpened = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
-    return tf.tensordot(sharpened, tf.constant(colour.gamut_bins(grid)), 1)
+    return tf.tensordot(sharpened, tf.constant(colour.gamut_bins()), 1)
 
 
-def shares_of_bins(counts: np.ndarray, grid: int) -> np.ndarray:
+def shares_of_bins(counts: np.ndarray) -> np.ndarray:
     """How common bins are, smoothed over ab: counts [Q] -> float64 [Q], which sum to 1."""
-    bins = colour.gamut_bins(grid)
+    bins = colour.gamut_bins()
     squared = ((bins[:, None] - bins) ** 2).sum(-1)
     spread = np.exp(-squared / (2 * SMOOTHING**2))
     smooth = (counts / spread.sum(1)) @ spread

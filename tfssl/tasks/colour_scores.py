@@ -19,12 +19,12 @@ class SoftBins(keras.losses.Loss):
     largest tensor of a step.
     """
 
-    def __init__(self, grid: int, neighbours: int, sigma: float, weights: Any = None, **kwargs: Any):
+    def __init__(self, neighbours: int, sigma: float, weights: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.grid, self.neighbours, self.sigma, self.weights = grid, neighbours, sigma, weights
+        self.neighbours, self.sigma, self.weights = neighbours, sigma, weights
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        tables = colour_bins.tables(self.grid, self.neighbours, self.sigma)
+        tables = colour_bins.tables(self.neighbours, self.sigma)
         place = colour_bins.place(y_true)
         nearest = tf.gather(tf.constant(tables.neighbours), place)
         shares = tf.gather(tf.constant(tables.shares), place)
@@ -72,39 +72,32 @@ class PictureMean(keras.metrics.Mean):
 class BinAccuracy(PictureMean):
     """Part of the pixels whose nearest bin is predicted; each pixel counts alike."""
 
-    def __init__(self, grid: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.grid = grid
-
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        right = tf.argmax(y_pred, -1, tf.int32) == colour_bins.nearest_bin(y_true, self.grid)
+        right = tf.argmax(y_pred, -1, tf.int32) == colour_bins.nearest_bin(y_true)
         return tf.reduce_mean(tf.cast(right, tf.float32), [1, 2])
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"grid": self.grid}
 
 
 class ColourError(PictureMean):
     """Root of the mean squared error of a and b, in units of ab, over all pixels and both.
 
     Args:
-      grid: distance of bins; 0 where the prediction is a and b themselves, in units of `SCALE`, in its first channels.
+      bins: whether the prediction is logits of bins; else it is a and b, in units of `SCALE`, in its first channels.
       temperature: of the annealed mean over bins.
     """
 
-    def __init__(self, grid: int = 0, temperature: float = 1.0, **kwargs: Any):
+    def __init__(self, bins: bool = False, temperature: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.grid, self.temperature = grid, temperature
+        self.bins, self.temperature = bins, temperature
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        errors = predicted_ab(y_pred, self.grid, self.temperature) - tf.cast(y_true, tf.float32)
+        errors = predicted_ab(y_pred, self.bins, self.temperature) - tf.cast(y_true, tf.float32)
         return tf.reduce_mean(tf.square(errors), [1, 2, 3])
 
     def result(self) -> tf.Tensor:
         return tf.sqrt(super().result())
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"grid": self.grid, "temperature": self.temperature}
+        return super().get_config() | {"bins": self.bins, "temperature": self.temperature}
 
 
 class CodeDivergence(PictureMean):
@@ -114,8 +107,8 @@ class CodeDivergence(PictureMean):
         return divergence(y_pred)
 
 
-def predicted_ab(prediction: tf.Tensor, grid: int, temperature: float) -> tf.Tensor:
+def predicted_ab(prediction: tf.Tensor, bins: bool, temperature: float) -> tf.Tensor:
     """What a head gives -> a and b, float32 [..., 2]; arguments as of `ColourError`."""
-    if grid:
-        return colour_bins.annealed_mean(prediction, grid, temperature)
+    if bins:
+        return colour_bins.annealed_mean(prediction, temperature)
     return tf.cast(prediction[..., :2], tf.float32) * SCALE
