@@ -16,6 +16,8 @@ DEPENDENCIES = [
     "scikit-learn>=1.5",  # average precision and the classifiers of the evaluation
     "matplotlib>=3.9",  # puzzles, learning curves and bars of the report
     "jinja2>=3.1",  # the report's page
+    # Stubs of TensorFlow Serving's protocols, for warm-up records and gRPC: 250 KB that need nothing but TensorFlow.
+    "tensorflow-serving-api>=2.21,<2.22",
     "tensorboard>=2.20",  # without it, TensorFlow 2.21 cannot write the scalars of tensorboard/
     "click>=8.1",  # the command line; light enough that --help answers at once
 ]
@@ -27,6 +29,10 @@ EXTRAS = {
     ],
     "devices": [
         "ai-edge-litert>=2.0",  # runs TFLite files for `check` and `bench devices`; tf.lite.Interpreter is deprecated
+    ],
+    "serving": [
+        "tenacity>=9.0",  # the client's retries: exponential back-off with jitter and an end
+        "urllib3>=2.0",  # the client's REST: connections that threads share
     ],
     "search": [
         "faiss-cpu>=1.9",  # tfssl index and search
@@ -48,6 +54,8 @@ EXTRAS = {
         "pytest>=8.0",  # make test
         "pytest-xdist>=3.6",  # make test in two processes: tracing graphs keeps one core busy
         "ruff>=0.8",  # make lint
+        "tenacity>=9.0",  # the tests of the client
+        "urllib3>=2.0",  # the tests of the client
         "setuptools>=77",  # the test builds with what is installed, without network
     ],
 }

@@ -6,14 +6,9 @@ the requests of strangers. A request that is too long is an error of its own.
 
 import tensorflow as tf
 
+from tfssl.export.bounds import MAX_BYTES, MAX_ROWS
 from tfssl.pipelines import pixels
 from tfssl.pipelines.headers import JPEG, TOO_LARGE, Header, read_headers
-
-MAX_ROWS = 256
-"""Rows a request, after a server has merged some."""
-
-MAX_BYTES = 2**24
-"""Bytes of an encoded picture: 16 MiB."""
 
 MAX_PIXELS = 2**24
 """Pixels of a picture: 4096 x 4096. Decoding a PNG with alpha takes some 40 bytes a pixel.

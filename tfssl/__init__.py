@@ -89,8 +89,8 @@ __all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "retrieve"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "export":  # a package that can be called: see tfssl.export
-        return importlib.import_module("tfssl.export")
+    if name in ("export", "serving"):  # modules; the first can be called: see tfssl.export
+        return importlib.import_module(f"tfssl.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'tfssl' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Exports over the network, by the protocols of TensorFlow Serving."""
