@@ -2,6 +2,7 @@
 
 import dataclasses
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,47 @@ from tfssl.export.tflite import FOLDER, TFLiteEncoder, tflite_files
 from tfssl.export.versions import newest_version
 
 TOLERANCE = 1e-5
+LEVELS = 1.0
+"""Grey levels by which a coloured picture may differ: a number near the middle of two is rounded up or down."""
 TFLITE = {"float32": 1e-3, "float16": 3e-2}
-"""Largest difference of a TFLite file that passes; times the largest number of golden embeddings, if that is over 1."""
 LEAST_COSINE = 0.95
 """Of a TFLite file of int8, whose single numbers may be off by more."""
+Call = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
-class FileCheck:
-    """What a replay of a TFLite file found.
+class Replay:
+    """What the replay of a signature, or of a file, found.
 
     Attributes:
-      name: of the file.
-      bytes: its size.
-      difference, cosine: as of `Check`.
-      tolerance: largest difference that passes; None of int8, where the least cosine must be 0.95.
+      name: of the signature or file.
+      rows: golden vectors.
+      difference: largest absolute difference of a number; of coloured pictures in grey levels.
+      cosine: least cosine between an answer and its golden one.
+      tolerance: largest difference that passes, which grows with the largest golden number where this is more than 1,
+        as single precision has no more digits; None of int8, where the cosine must be 0.95.
+      wrong: rows that are called valid and are not, or the other way round, or that have another angle.
     """
 
     name: str
-    bytes: int
+    rows: int
     difference: float
     cosine: float
     tolerance: float | None
+    wrong: int = 0
 
     @property
     def ok(self) -> bool:
         """Whether it passes."""
-        return self.cosine >= LEAST_COSINE if self.tolerance is None else self.difference <= self.tolerance
+        near = self.cosine >= LEAST_COSINE if self.tolerance is None else self.difference <= self.tolerance
+        return near and not self.wrong
 
     def __str__(self) -> str:
-        limit = f"cosine at least {LEAST_COSINE}" if self.tolerance is None else f"tolerance {self.tolerance:.1e}"
-        return (
-            f"  {self.name}: {'passes' if self.ok else 'DOES NOT PASS'}, {self.bytes:,} bytes, largest difference"
-            f" {self.difference:.1e}, least cosine {self.cosine:.7f} ({limit})"
-        )
+        allowed = f"cos {LEAST_COSINE}" if self.tolerance is None else f"{self.tolerance:.1e}"
+        verdict = "passes" if self.ok else "DOES NOT PASS"
+        wrong = f", {self.wrong} rows wrong" if self.wrong else ""
+        found = f"{self.rows:>5}{self.difference:>12.1e}{self.cosine:>14.7f}"
+        return f"{self.name:27}{found}{allowed:>11}  {verdict}{wrong}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,49 +64,32 @@ class Check:
 
     Attributes:
       folder: the version that was replayed.
-      signatures: those that were called.
-      pictures: how many golden vectors there are.
-      difference: largest absolute difference of an embedding's number.
-      cosine: least cosine between an embedding and its golden one.
-      tolerance: largest difference that passes: 1e-5, times the largest number of the golden embeddings where this is
-        more than 1, as single precision has no more digits.
-      wrong: pictures that are called valid and are not, or the other way round.
-      files: the same of TFLite files.
+      replays: of each signature, and of each file for other runtimes.
     """
 
     folder: str
-    signatures: tuple[str, ...]
-    pictures: int
-    difference: float
-    cosine: float
-    tolerance: float
-    wrong: int
-    files: tuple[FileCheck, ...] = ()
+    replays: tuple[Replay, ...]
 
     @property
     def ok(self) -> bool:
         """Whether all agree."""
-        return self.wrong == 0 and self.difference <= self.tolerance and all(file.ok for file in self.files)
+        return all(replay.ok for replay in self.replays)
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints."""
-        return dataclasses.asdict(self) | {"ok": self.ok}
+        replays = [dataclasses.asdict(replay) | {"ok": replay.ok} for replay in self.replays]
+        return {"folder": self.folder, "ok": self.ok, "replays": replays}
 
     def __str__(self) -> str:
-        own = self.wrong == 0 and self.difference <= self.tolerance
-        verdict = "as measured" if own else "NOT as measured"
-        wrong = f", {self.wrong} told wrongly whether it is a picture" if self.wrong else ""
-        return (
-            f"{self.folder}: {verdict}. {self.pictures} golden vectors through {', '.join(self.signatures)}:"
-            f" largest difference {self.difference:.1e} (tolerance {self.tolerance:.1e}),"
-            f" least cosine {self.cosine:.7f}{wrong}" + "".join(f"\n{file}" for file in self.files)
-        )
+        head = f"{'signature or file':27}{'rows':>5}{'difference':>12}{'least cosine':>14}{'tolerance':>11}"
+        lines = [f"{self.folder}: {'as measured' if self.ok else 'NOT as measured'}", head]
+        return "\n".join(lines + [str(replay) for replay in self.replays])
 
 
 def check(folder: str | Path) -> Check:
     """Replays the golden vectors of the newest version in a folder, or of the version that the folder is.
 
-    Through the SavedModel, and through each TFLite file that lies there.
+    Through every signature of the SavedModel, and through each TFLite file that lies there.
 
     Raises:
       UserError: the folder is no export, or one that cannot be loaded; it has TFLite files and LiteRT is missing.
@@ -110,69 +101,72 @@ def check(folder: str | Path) -> Check:
     try:
         golden = read_golden(path)
         loaded = tf.saved_model.load(str(version))
-        found = _replay(loaded.signatures, golden)
+
+        def call(name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            found = loaded.signatures[name](**{key: tf.constant(rows) for key, rows in inputs.items()})
+            return {key: rows.numpy() for key, rows in found.items()}
+
+        replays = replay(golden, call)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, tf.errors.OpError) as problem:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise UserError(f"{version} cannot be replayed ({reason}); export the run again") from problem
-    wrong = int(np.sum(found["valid"] != golden.valid))
-    expected = golden.embedding.astype(np.float64)
-    pairs = [(found["serving_default"], expected), (found["pixels"], expected)]
-    signatures = ["serving_default", "pixels"]
-    least = [_least_cosine(one[golden.valid], other[golden.valid]) for one, other in pairs]
-    if len(golden.waveform):
-        signatures.append("waveform")
-        pairs.append((found["waveform"], golden.sound_embedding.astype(np.float64)))
-        least.append(_least_cosine(*pairs[-1]))
-    return Check(
-        folder=str(version),
-        signatures=tuple(signatures),
-        pictures=len(golden.encoded),
-        difference=max(float(np.abs(one - other).max()) for one, other in pairs),
-        cosine=min(least),
-        tolerance=TOLERANCE * max(1.0, *(float(np.abs(other).max()) for _, other in pairs)),
-        wrong=wrong,
-        files=tuple(_check_file(version, name, facts, golden) for name, facts in tflite_files(version).items()),
-    )
+    replays += [_check_file(version, name, facts, golden) for name, facts in tflite_files(version).items()]
+    return Check(str(version), tuple(replays))
 
 
-def _check_file(version: Path, name: str, facts: dict[str, Any], golden: Golden) -> FileCheck:
+def replay(golden: Golden, call: Call, signatures: Iterable[str] | None = None) -> list[Replay]:
+    """Calls signatures with golden inputs, and compares.
+
+    Args:
+      call: (signature, its inputs by name) -> its outputs by name; arrays [N, ...], bytes as arrays of objects.
+      signatures: which; all that have golden answers where None.
+    """
+    return [
+        compare(name, golden.answers[name], call(name, golden.arguments(name)))
+        for name in (golden.answers if signatures is None else signatures)
+    ]
+
+
+def compare(
+    name: str, expected: dict[str, np.ndarray], found: dict[str, np.ndarray], allowed: float | None = TOLERANCE
+) -> Replay:
+    """Answers of a signature beside the golden ones: floats by their distance, pictures by that of their pixels."""
+    rows = len(next(iter(expected.values())))
+    difference, cosine, largest, wrong = 0.0, 1.0, 1.0, np.zeros(rows, bool)
+    for output, wanted in expected.items():
+        given = found[output]
+        if wanted.dtype.kind == "f":
+            pairs = [(wanted.reshape(rows, -1).astype(np.float64), given.reshape(rows, -1).astype(np.float64))]
+            largest = max(largest, float(np.abs(wanted).max(initial=0.0)))
+        elif wanted.dtype == object:
+            allowed, pairs = LEVELS, []
+            for row, (one, other) in enumerate(zip(wanted, given, strict=True)):
+                pixels = [tf.io.decode_png(data).numpy().astype(np.float64) for data in (one, other) if data]
+                if len(pixels) == 2 and pixels[0].shape == pixels[1].shape:
+                    pairs.append((pixels[0].reshape(1, -1), pixels[1].reshape(1, -1)))
+                else:
+                    wrong[row] |= bool(pixels)
+        else:
+            wrong |= wanted != given
+            continue
+        for one, other in pairs:
+            difference = max(difference, float(np.abs(one - other).max(initial=0.0)))
+            cosine = min(cosine, float(cosines(one, other).min(initial=1.0)))
+    tolerance = None if allowed is None else allowed * largest
+    return Replay(name, rows, difference, cosine, tolerance, int(wrong.sum()))
+
+
+def _check_file(version: Path, name: str, facts: dict[str, Any], golden: Golden) -> Replay:
     path = version / FOLDER / name
     if not path.is_file():
         raise UserError(f"{path} is missing; export the run again")
-    rows, expected = golden.pixels[golden.valid], golden.embedding[golden.valid]
-    if facts["signature"] == "waveform":
-        rows, expected = golden.waveform, golden.sound_embedding
-    found = TFLiteEncoder(path)(rows).astype(np.float64)
-    allowed = TFLITE.get(facts["precision"])
-    return FileCheck(
-        name=name,
-        bytes=path.stat().st_size,
-        difference=float(np.abs(found - expected).max()),
-        cosine=_least_cosine(found, expected.astype(np.float64)),
-        tolerance=None if allowed is None else allowed * max(1.0, float(np.abs(expected).max())),
-    )
-
-
-def _replay(signatures: Any, golden: Golden) -> dict[str, np.ndarray]:
-    served = signatures["serving_default"](image_bytes=tf.constant(golden.encoded))
-    direct = signatures["pixels"](pixels=tf.constant(golden.pixels))["embedding"].numpy()
-    found = {
-        "valid": served["valid"].numpy(),
-        "serving_default": served["embedding"].numpy().astype(np.float64),
-        # Black pixels have an embedding, no picture has none.
-        "pixels": np.where(golden.valid[:, None], direct, 0.0).astype(np.float64),
-    }
-    if len(golden.waveform):
-        heard = signatures["waveform"](waveform=tf.constant(golden.waveform))["embedding"]
-        found["waveform"] = heard.numpy().astype(np.float64)
-    return found
+    kind = facts["signature"]
+    found = TFLiteEncoder(path)(golden.inputs[kind])
+    expected = {"embedding": golden.answers[kind]["embedding"]}
+    return compare(name, expected, {"embedding": found}, TFLITE.get(facts["precision"]))
 
 
 def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Between rows of [N, D] each, float [N]; two rows of zeros agree."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return np.where(lengths > 0, np.sum(one * other, 1) / np.where(lengths > 0, lengths, 1), 1.0)
-
-
-def _least_cosine(one: np.ndarray, other: np.ndarray) -> float:
-    return float(cosines(one, other).min(initial=1.0))

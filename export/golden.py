@@ -1,59 +1,80 @@
-"""Golden vectors: pictures with their embeddings, computed outside of the SavedModel, that travel with it."""
+"""Golden vectors: inputs with their answers, computed outside of the SavedModel, that travel with it."""
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.export import limits
+from tfssl.export.signatures import INPUTS, Signature
 from tfssl.pipelines import batches, clips
 from tfssl.pipelines.sources import AnySource, ClipSource, open_source
 
 COUNT = 12
 NO_PICTURE = b"this is no picture"
 """The last of the pictures: what is no picture must be told as such, and leave its neighbours alone."""
+ENDS = ":ends"
 
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """Inputs and outputs of an encoder.
+    """Inputs and outputs of the signatures of an export.
 
     Attributes:
-      encoded: bytes of N pictures.
-      pixels: uint8 [N, S, S, 3], zeros where a picture is none.
-      valid: bool [N].
-      embedding: float32 [N, D], zeros where a picture is none.
-      waveform: float32 [M, samples], where there is a sound encoder; else empty.
-      sound_embedding: float32 [M, D].
+      inputs: by name: "image_bytes", N pictures, bytes in an array of objects; "pixels" uint8 [N, S, S, 3], zeros where
+        a picture is none; "waveform" float32 [M, samples], where there is a sound encoder.
+      answers: signature -> output -> its rows; those of `colorize` are bytes in an array of objects.
     """
 
-    encoded: list[bytes]
-    pixels: np.ndarray
-    valid: np.ndarray
-    embedding: np.ndarray
-    waveform: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    sound_embedding: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    inputs: dict[str, np.ndarray]
+    answers: dict[str, dict[str, np.ndarray]]
 
-    def write(self, path: Path) -> None:
-        """Writes an .npz without pickles: the bytes are `encoded` uint8, one picture after another up to its `end`."""
-        joined = np.frombuffer(b"".join(self.encoded), np.uint8)
-        end = np.cumsum([len(one) for one in self.encoded])
-        rest = {key: value for key, value in vars(self).items() if key != "encoded"}
-        np.savez(path, encoded=joined, end=end, **rest)
+    def arguments(self, signature: str) -> dict[str, np.ndarray]:
+        """The inputs of a signature, by name: as many rows as it has answers."""
+        count = len(next(iter(self.answers[signature].values())))
+        return {name: self.inputs[name][:count] for name in INPUTS[signature]}
+
+    def write(self, path: Any) -> None:
+        """Writes an .npz without pickles: rows of bytes are joined to uint8, and NAME:ends says where each ends."""
+        arrays = {f"inputs/{name}": rows for name, rows in self.inputs.items()}
+        for signature, outputs in self.answers.items():
+            arrays |= {f"answers/{signature}/{name}": rows for name, rows in outputs.items()}
+        for name in [name for name, rows in arrays.items() if rows.dtype == object]:
+            arrays[name + ENDS] = np.cumsum([len(row) for row in arrays[name]])
+            arrays[name] = np.frombuffer(b"".join(arrays[name]), np.uint8)
+        np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
-def read_golden(path: Path) -> Golden:
+def read_golden(path: Any) -> Golden:
     """The inverse of `Golden.write`. Raises OSError, ValueError or KeyError where it is not readable."""
+    golden = Golden({}, {})
     with np.load(path) as file:
-        parts = np.split(file["encoded"], file["end"][:-1])
-        names = [field.name for field in dataclasses.fields(Golden) if field.name != "encoded" and field.name in file]
-        return Golden([part.tobytes() for part in parts], **{name: file[name] for name in names})
+        for key in file:
+            if key.endswith(ENDS):
+                continue
+            rows = file[key]
+            if key + ENDS in file:
+                rows = as_objects([part.tobytes() for part in np.split(rows, file[key + ENDS][:-1])])
+            kind, *names = key.split("/")
+            if kind == "inputs":
+                golden.inputs[names[0]] = rows
+            else:
+                golden.answers.setdefault(names[0], {})[names[1]] = rows
+    if "serving_default" not in golden.answers:
+        raise ValueError("it is of another version of tfssl")
+    return golden
+
+
+def as_objects(rows: Sequence[bytes]) -> np.ndarray:
+    """Bytes as an array of objects [N]: NumPy's own strings lose zeros at their end."""
+    array = np.empty(len(rows), object)
+    array[:] = rows
+    return array
 
 
 def own_source(data: Mapping[str, Any]) -> AnySource | None:
@@ -72,25 +93,25 @@ def own_source(data: Mapping[str, Any]) -> AnySource | None:
     return None
 
 
-def make_golden(
-    encoder: keras.Model, source: AnySource | None, size: int, sound_encoder: keras.Model | None = None
-) -> Golden:
-    """A dozen pictures and their embeddings, and of sound too where there is an encoder for it.
+def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Golden:
+    """A dozen inputs of each kind, and what the signatures answer, op by op: neither traced nor saved.
 
     Args:
-      encoder: uint8 [N, size, size, 3] -> float32 [N, D].
+      signatures: with `serving_default` and `pixels` among them.
       source: of the pictures and sounds; the toy world where None.
-      size: pixels of a side.
-      sound_encoder: float32 [M, samples] -> float32 [M, D].
     """
-    encoded = [*_some_pictures(source, COUNT - 1), NO_PICTURE]
-    images, valid = limits.pictures(tf.constant(encoded), size)
-    embedding = encoder(images, training=False).numpy() * valid.numpy()[:, None]
-    golden = Golden(encoded, images.numpy(), valid.numpy(), embedding)
-    if sound_encoder is None:
-        return golden
-    waves = _some_sounds(source, sound_encoder.input_shape[1], COUNT)
-    return dataclasses.replace(golden, waveform=waves, sound_embedding=sound_encoder(waves, training=False).numpy())
+    specs = {spec.name: spec for signature in signatures for spec in signature.inputs}
+    encoded = as_objects([*_some_pictures(source, COUNT - 1), NO_PICTURE])
+    images, _ = limits.pictures(tf.constant(encoded), specs["pixels"].shape[1])
+    inputs = {"image_bytes": encoded, "pixels": images.numpy()}
+    if "waveform" in specs:
+        inputs["waveform"] = _some_sounds(source, specs["waveform"].shape[1], COUNT)
+    answers = {}
+    for signature in signatures:
+        count = min(len(inputs[name]) for name in INPUTS[signature.name])
+        given = [tf.constant(inputs[name][:count]) for name in INPUTS[signature.name]]
+        answers[signature.name] = {name: rows.numpy() for name, rows in signature.function(*given).items()}
+    return Golden(inputs, answers)
 
 
 def _some_pictures(source: AnySource | None, count: int) -> list[bytes]:

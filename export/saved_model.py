@@ -20,8 +20,8 @@ import keras
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.export import limits
 from tfssl.export.golden import make_golden, own_source
+from tfssl.export.signatures import Signature, encoder_signatures
 from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.versions import check_version, new_version, newest_version
 
@@ -95,10 +95,11 @@ def export(
     encoder = run.encoder(layer)
     sound = run.sound_encoder() if run.sound else None
     source = own_source(run.data)
-    golden = make_golden(encoder, source, size, sound)
+    signatures = encoder_signatures(encoder, size, sound)
+    golden = make_golden(signatures, source)
     dimensions = int(encoder.output_shape[-1])
     with _writing(folder), new_version(folder, version) as (building, final):
-        signatures = write_saved_model(encoder, size, building, sound)
+        write_saved_model(signatures, building)
         encoder.save(building / "encoder.keras")
         if sound is not None:
             sound.save(building / "sound_encoder.keras")
@@ -112,48 +113,18 @@ def export(
             encoders = {"pixels": encoder} | ({} if sound is None else {"waveform": sound})
             write_tflite(building, encoders, precisions, source, facts)
         files = tuple(tflite_files(building))
-    return Exported(str(final[0]), signatures, dimensions, files)
+    return Exported(str(final[0]), tuple(each.name for each in signatures), dimensions, files)
 
 
-def write_saved_model(
-    encoder: keras.Model, size: int, folder: Path, sound: keras.Model | None = None
-) -> tuple[str, ...]:
-    """Writes a SavedModel of an encoder, uint8 [N, size, size, 3] -> float32 [N, D]; returns its signatures' names.
-
-    With a sound encoder, float32 [N, samples] -> float32 [N, D], it has a signature too.
-    """
-
-    def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        count = limits.count_rows(images)
-        return {"embedding": encoder(limits.at_least_one(images, count), training=False)[:count]}
-
-    def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        count = limits.count_rows(image_bytes)
-        images, valid = limits.pictures(limits.at_least_one(image_bytes, count), size)
-        embedding = tf.where(valid[:, None], encoder(images, training=False), 0.0)
-        return {"embedding": embedding[:count], "valid": valid[:count]}
-
-    def from_waveform(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
-        count = limits.count_rows(waveform)
-        waves, valid = limits.waveforms(limits.at_least_one(waveform, count))
-        embedding = tf.where(valid[:, None], sound(waves, training=False), 0.0)  # type: ignore[misc]
-        return {"embedding": embedding[:count], "valid": valid[:count]}
-
-    encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
-    decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
+def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:
+    """Writes a SavedModel that answers to these signatures."""
     archive = keras.export.ExportArchive()
-    archive.track(encoder)
-    archive.add_endpoint("serving_default", from_bytes, input_signature=[encoded])
-    archive.add_endpoint("pixels", from_pixels, input_signature=[decoded])
-    names = ["serving_default", "pixels"]
-    if sound is not None:
-        wave = tf.TensorSpec([None, sound.input_shape[1]], tf.float32, name="waveform")
-        archive.track(sound)
-        archive.add_endpoint("waveform", from_waveform, input_signature=[wave])
-        names.append("waveform")
+    for model in {id(model): model for signature in signatures for model in signature.uses}.values():
+        archive.track(model)
+    for signature in signatures:
+        archive.add_endpoint(signature.name, signature.function, input_signature=list(signature.inputs))
     with _quiet():
         archive.write_out(str(folder), verbose=False)
-    return tuple(names)
 
 
 def _description(run: "Run", layer: str | None, dimensions: int) -> dict[str, Any]:

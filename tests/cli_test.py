@@ -291,7 +291,7 @@ def test_a_check_that_fails_ends_with_1(tfssl, toy_export, tmp_path):
     shutil.copytree(toy_export, tmp_path / "models")
     path = tmp_path / "models" / "1" / "assets.extra" / "golden.npz"
     golden = read_golden(path)
-    golden.embedding[0] += 1
+    golden.answers["pixels"]["embedding"][0] += 1
     golden.write(path)
     status, output, errors = tfssl("check", "models", "--json")
     assert (status, json.loads(output)["ok"], errors) == (1, False, "")

@@ -20,8 +20,9 @@ import tfssl
 from tfssl.errors import UserError
 from tfssl.export import saved_model
 from tfssl.export.check import check
-from tfssl.export.golden import NO_PICTURE, make_golden, own_source, read_golden
+from tfssl.export.golden import NO_PICTURE, Golden, as_objects, make_golden, own_source, read_golden
 from tfssl.export.saved_model import export
+from tfssl.export.signatures import encoder_signatures
 from tfssl.export.versions import new_version, newest_version
 from tfssl.pipelines import pixels
 from tfssl.pipelines.sources import open_source
@@ -81,9 +82,8 @@ def jpegs():
 def hollow(monkeypatch):
     """Exports write no real SavedModel: for tests of folders alone."""
 
-    def write(encoder, size, folder, sound=None):
+    def write(signatures, folder):
         (folder / "saved_model.pb").write_bytes(b"hollow")
-        return ("serving_default", "pixels")
 
     monkeypatch.setattr(saved_model, "write_saved_model", write)
 
@@ -116,18 +116,22 @@ def test_what_is_written(run, exported):
 @pytest.mark.smoke
 def test_golden_vectors_are_of_the_runs_own_pictures_and_replay(run, exported):
     golden = read_golden(Path(exported.saved_model) / "assets.extra" / "golden.npz")
-    assert len(golden.encoded) == 12
-    assert set(golden.encoded[:-1]) <= set(open_source(DATA).encoded)
-    assert golden.encoded[-1] == NO_PICTURE
-    np.testing.assert_array_equal(golden.valid, [True] * 11 + [False])
-    np.testing.assert_array_equal(golden.embedding[-1], 0)
-    expected = run.encoder()(golden.pixels[:-1]).numpy()
-    np.testing.assert_allclose(golden.embedding[:-1], expected, atol=1e-6)
+    encoded, answer = golden.inputs["image_bytes"], golden.answers["serving_default"]
+    assert len(encoded) == 12
+    assert set(encoded[:-1]) <= set(open_source(DATA).encoded)
+    assert encoded[-1] == NO_PICTURE
+    np.testing.assert_array_equal(answer["valid"], [True] * 11 + [False])
+    np.testing.assert_array_equal(answer["embedding"][-1], 0)
+    expected = run.encoder()(golden.inputs["pixels"]).numpy()
+    np.testing.assert_allclose(answer["embedding"][:-1], expected[:-1], atol=1e-6)
+    np.testing.assert_allclose(golden.answers["pixels"]["embedding"], expected, atol=1e-6)
     found = check(Path(exported.saved_model).parent)
     assert found.ok
-    assert found.pictures == 12
-    assert found.difference <= 1e-5
-    assert found.cosine > 1 - 1e-6
+    assert [(one.name, one.rows) for one in found.replays] == [("serving_default", 12), ("pixels", 12)]
+    for one in found.replays:
+        largest = np.abs(golden.answers[one.name]["embedding"]).max()
+        assert one.difference <= one.tolerance == pytest.approx(1e-5 * max(1, largest))
+        assert one.cosine > 1 - 1e-6
     assert "as measured" in str(found)
     assert check(exported.saved_model).as_json() == found.as_json()
 
@@ -137,14 +141,19 @@ def test_a_check_notices_other_weights_and_other_decoding(exported, tmp_path):
     shutil.copytree(exported.saved_model, folder)
     path = folder / "assets.extra" / "golden.npz"
     golden = read_golden(path)
-    dataclasses.replace(golden, embedding=golden.embedding + 1e-3 * golden.valid[:, None]).write(path)
+    answer = golden.answers["serving_default"]
+    answer["embedding"] += 1e-3 * answer["valid"][:, None]
+    golden.write(path)
     found = check(tmp_path)
     assert not found.ok
-    assert found.difference == pytest.approx(1e-3, rel=0.1)
+    assert [one.ok for one in found.replays] == [False, True]
+    assert found.replays[0].difference == pytest.approx(1e-3, rel=0.1)
     assert "NOT as measured" in str(found)
-    dataclasses.replace(golden, valid=np.ones(12, bool)).write(path)
+    answer["embedding"] -= 1e-3 * answer["valid"][:, None]
+    answer["valid"][-1] = True
+    golden.write(path)
     found = check(tmp_path)
-    assert found.wrong == 1
+    assert [one.wrong for one in found.replays] == [1, 0]
     assert not found.ok
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match=r"cannot be replayed .*; export the run again"):
@@ -162,9 +171,9 @@ def test_a_source_that_is_gone_or_another_gives_way_to_the_toy_world(run, caplog
     for told, data in cases.items():
         assert own_source(data) is None
         assert told in caplog.text
-    golden = make_golden(run.encoder(), None, SIZE)
-    assert golden.valid.sum() == 11
-    assert set(golden.encoded[:-1]) == set(open_source("toy:images(count=11)").encoded)
+    golden = make_golden(encoder_signatures(run.encoder(), SIZE), None)
+    assert golden.answers["serving_default"]["valid"].sum() == 11
+    assert set(golden.inputs["image_bytes"][:-1]) == set(open_source("toy:images(count=11)").encoded)
 
 
 @pytest.mark.smoke
@@ -347,11 +356,14 @@ assert not any(name.split(".")[0] == "tfssl" for name in sys.modules)
     np.testing.assert_allclose(np.load(tmp_path / "before.npy"), run.encoder()(images), atol=1e-5)
 
 
-def test_golden_vectors_survive_bytes_that_end_in_zeros(run, tmp_path):
-    golden = dataclasses.replace(
-        make_golden(run.encoder(), own_source(run.data), SIZE), encoded=[b"a\0\0", b"", b"\0b"]
-    )
+def test_golden_vectors_survive_bytes_that_end_in_zeros():
+    rows, vectors = as_objects([b"a\0\0", b"", b"\0b"]), np.eye(3, dtype="f4")
+    answers = {"serving_default": {"embedding": vectors}, "colorize": {"png": rows[:2]}}
     buffer = io.BytesIO()
-    golden.write(buffer)
+    Golden({"image_bytes": rows}, answers).write(buffer)
     buffer.seek(0)
-    assert read_golden(buffer).encoded == [b"a\0\0", b"", b"\0b"]
+    found = read_golden(buffer)
+    assert found.inputs["image_bytes"].tolist() == rows.tolist()
+    assert found.answers["colorize"]["png"].tolist() == [b"a\0\0", b""]
+    np.testing.assert_array_equal(found.answers["serving_default"]["embedding"], vectors)
+    assert found.arguments("colorize")["image_bytes"].tolist() == [b"a\0\0", b""]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tfssl.export import limits
 from tfssl.export.saved_model import write_saved_model
+from tfssl.export.signatures import encoder_signatures
 
 
 def picture(kind: str = "PNG", size: int = 40) -> bytes:
@@ -52,7 +53,7 @@ def served(tmp_path_factory):
     mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
     wave = keras.Input((400,), dtype="float32")
     power = keras.ops.mean(keras.ops.square(wave), -1, keepdims=True)
-    write_saved_model(keras.Model(pixels, mean), 16, folder, keras.Model(wave, power))
+    write_saved_model(encoder_signatures(keras.Model(pixels, mean), 16, keras.Model(wave, power)), folder)
     return folder
 
 

@@ -57,17 +57,20 @@ def test_check_replays_every_file_and_finds_a_wrong_one(exported):
     folder, _ = exported
     found = check(folder / "model")
     assert found.ok
-    assert {file.name for file in found.files} == set(tflite.tflite_files(folder / "model" / "1"))
-    assert {file.name: file.tolerance is None for file in found.files}["pixels_int8.tflite"]
+    replays = {one.name: one for one in found.replays}
+    signatures = {"serving_default", "pixels", "waveform"}
+    assert set(replays) == signatures | set(tflite.tflite_files(folder / "model" / "1"))
+    assert replays["pixels_int8.tflite"].tolerance is None
     json.dumps(found.as_json())
     path = folder / "model" / "1" / "assets.extra" / "golden.npz"
     kept, golden = path.read_bytes(), read_golden(path)
     try:
-        golden.sound_embedding[...] = golden.sound_embedding[::-1]
+        embedding = golden.answers["waveform"]["embedding"]
+        embedding[...] = embedding[::-1].copy()
         golden.write(path)
         wrong = check(folder / "model")
         assert not wrong.ok
-        assert {file.name for file in wrong.files if not file.ok} >= {"waveform_float32.tflite"}
+        assert {one.name for one in wrong.replays if not one.ok} >= {"waveform", "waveform_float32.tflite"}
         assert "DOES NOT PASS" in str(wrong)
     finally:
         path.write_bytes(kept)
@@ -105,6 +108,6 @@ def test_wrong_input_is_told_and_nothing_is_written(audio_visual_run, toy_run, t
         export(audio_visual_run, tmp_path / "model", tflite="int8,int4")
     assert not (tmp_path / "model").exists()
     export(toy_run, tmp_path / "plain")
-    assert check(tmp_path / "plain").files == ()
+    assert [one.name for one in check(tmp_path / "plain").replays] == ["serving_default", "pixels"]
     with pytest.raises(UserError, match="has no TFLite files"):
         tfssl.bench_devices(tmp_path / "plain", "toy:images(count=20)")

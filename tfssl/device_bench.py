@@ -113,9 +113,10 @@ def bench_devices(folder: str | Path, data: Any, limit: int = 2000, passes: int 
     check_labels(train, test)
     train, test = (batches.sample(half, limit, 0) if half.count > limit else half for half in (train, test))
     golden = read_golden(version / "assets.extra" / "golden.npz")
-    (images, labels), (test_images, answers) = (_read(half, golden.pixels.shape[1]) for half in (train, test))
+    size, waves = golden.inputs["pixels"].shape[1], golden.inputs.get("waveform", np.zeros((0, 0), np.float32))
+    (images, labels), (test_images, answers) = (_read(half, size) for half in (train, test))
     encoders = {name: {n: TFLiteEncoder(version / FOLDER / name, n) for n in THREADS} for name in files}
-    latency = _latencies(encoders, files, {"pixels": test_images[:1], "waveform": golden.waveform[:1]}, passes)
+    latency = _latencies(encoders, files, {"pixels": test_images[:1], "waveform": waves}, passes)
     signature = tf.saved_model.load(str(version)).signatures["pixels"]
 
     def row(name: str, encoder: Any, reference: Sequence[np.ndarray] | None) -> tuple[DeviceFile, list[np.ndarray]]:
@@ -135,7 +136,7 @@ def bench_devices(folder: str | Path, data: Any, limit: int = 2000, passes: int 
         if facts["signature"] == "pixels":
             found.append(row(name, encoder, reference)[0])
         else:
-            cosine = float(cosines(encoder(golden.waveform), golden.sound_embedding).mean())
+            cosine = float(cosines(encoder(waves), golden.answers["waveform"]["embedding"]).mean())
             found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
     return DeviceTable(str(version), train.name, len(images), len(test_images), tuple(found))
 
