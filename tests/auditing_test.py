@@ -88,13 +88,14 @@ def test_a_reflected_border_tells_where_a_patch_lay(source):
     # Pictures of less than 1.25 times the crop get a reflected border, and no scene mirrors itself to the last bit.
     images = samples.crops(source, 56, COUNT, 6, 0)
     task = RelativePosition(grid=2)
-    stream = samples.Stream(samples.Maker(task, 0), images)
+    stream = samples.Stream(samples.Maker(task, 0), samples.pictures(images))
     measures, right, groups = prediction.measured(task, stream)
     edges = measures["mirrored edges"].reshape(len(right), -1)
     assert statistics.mean_interval(prediction.hits(edges, right, groups), groups)[1][0] > 0.15
     for size, reflect in ((48, True), (56, False)):  # large enough, and as position tasks get them
         images = samples.crops(source, size, COUNT, 6, 0, reflect)
-        measures, right, groups = prediction.measured(task, samples.Stream(samples.Maker(task, 0), images))
+        stream = samples.Stream(samples.Maker(task, 0), samples.pictures(images))
+        measures, right, groups = prediction.measured(task, stream)
         assert not measures["mirrored edges"].any()
     assert not any(TASKS[name].reflects for name in ("relative_position", "jigsaw"))
 
@@ -123,7 +124,7 @@ def test_colour_fringes_tell_the_place_unless_colour_is_dropped(toy):
     verdicts = {}
     for colour in ("keep", "drop"):
         task = RelativePosition(grid=2, colour=colour)
-        probe = aberration.probe(task, samples.Stream(samples.Maker(task, 0), images))
+        probe = aberration.probe(task, samples.Stream(samples.Maker(task, 0), samples.pictures(images)))
         verdicts[colour] = probe.verdict
         # Two of two places each way: predicting the middle is wrong by a quarter of the side, each way.
         assert probe.chance == pytest.approx(np.sqrt(2) / 4, abs=0.02)
@@ -237,7 +238,7 @@ def test_table_and_json(source):
     assert {probe["verdict"] for probe in shown["probes"]} == {OK, NONE}
     leaky = results.Probe(task="rotation", name="borders", verdict=LEAK, found=0.5, bounds=(0.4, 0.6), chance=0.25)
     assert leaky.cells() == ("borders", "50.0 % (40.0 to 60.0)", "25.0 %", LEAK, "")
-    other = results.Audit(probes=[leaky], data="photos", pictures=8, size=32)
+    other = results.Audit(probes=[leaky], data="photos", count=8, size=32)
     assert not other.ok
     assert str(other).endswith("1 probe found a leak or a fault")
 

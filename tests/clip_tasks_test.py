@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests.clips_test import RATE, jpeg, parsed, record
 from tfssl.errors import UserError
 from tfssl.tasks import parse_task
-from tfssl.tasks.audio_visual import drawn_frame
+from tfssl.tasks.audio_visual import drawn_pair
 
 SIZE = 16
 
@@ -136,12 +136,34 @@ def test_a_negative_of_the_same_clip_does_not_overlap():
     task = parse_task("audio_visual(seconds=0.5, negatives='shift')")
     assert str(task) == "audio_visual(seconds=0.5, negatives='shift')"
     clip = parsed(sounding(0))
-    for number in range(20):
-        place, found = drawn_frame(clip, 0.5, RATE, tf.constant([number, 0]), away_from=clip.times[12])
+    places = []
+    for number in range(60):
+        pair, found = drawn_pair(clip, 0.5, RATE, tf.constant([number, 0]))
         assert found
-        assert abs(clip.times[int(place)] - clip.times[12]) >= 0.5 - 1e-4
-    _, answer, weight = audio_visual(str(task), [sounding(0, 0.6), sounding(0, 0.6)])
-    assert weight[answer == 0].max() == 0  # too short for a second window
+        one, other = clip.times.numpy()[pair.numpy()]
+        assert abs(one - other) >= 0.5 - 1e-4
+        places.append(pair.numpy())
+    assert abs(np.mean([one < other for one, other in places]) - 0.5) < 3 * 0.5 / np.sqrt(60)
+    _, _, weight = audio_visual(str(task), [sounding(0, 0.6), sounding(0, 0.6)])
+    assert weight.max() == 0  # too short for a second window
+
+
+def test_moments_of_shifted_sound_are_those_of_sound_that_fits():
+    puzzle, answer, weight = audio_visual(
+        "audio_visual(seconds=0.5, negatives='shift')", [sounding(k, 1.6) for k in range(16)], draws=16
+    )
+    assert weight.min() == 1
+    ends = np.abs(heard_at(puzzle["sound"]) - 0.8)  # from the middle: only ends have another moment far away
+    error = ends.std() * np.sqrt(4 / len(ends))
+    assert abs(ends[answer == 1].mean() - ends[answer == 0].mean()) < 3 * error
+
+
+def test_negatives_are_found_beside_silent_clips():
+    records = [sounding(0), record(numbered(30), recording="s"), sounding(2), sounding(3)] * 2
+    _, answer, weight = audio_visual("audio_visual(seconds=0.5)", records)
+    sounds = np.tile([1, 0, 1, 1] * 2, 8)
+    np.testing.assert_array_equal(weight, sounds)
+    assert set(answer[weight == 1]) == {0, 1}
 
 
 def test_pieces_of_one_recording_are_no_negatives_of_each_other():

@@ -11,10 +11,15 @@ import tensorflow as tf
 
 from tfssl.pipelines import geometry, holes, tiles
 from tfssl.task import Pieces
+from tfssl.tasks.audio_visual import AudioVisual
+from tfssl.tasks.frame_filling import FrameFilling
+from tfssl.tasks.frame_order import FrameOrder
 from tfssl.tasks.inpainting import Inpainting
 from tfssl.tasks.patches import PatchStandardization, features_of_tiles
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
+from tfssl.tasks.shuffle_and_learn import ShuffleAndLearn
+from tfssl.tasks.tracking import Tracking
 
 
 def _turned(images, seed, turns=(0, 1, 2, 3)):
@@ -225,3 +230,76 @@ def through_a_lens(images, strength=0.03):
         plane = plane[:, :, low] * (1 - part) + plane[:, :, low + 1] * part
         made[..., channel] = np.round(plane)
     return made
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SoundFromAnywhere(AudioVisual):
+    """Sound that fits lies around times of frames, sound that does not begins at any sample: two grids."""
+
+    def time_of_other(self, clip, place, seed):
+        apart = (clip.times[-1] - clip.times[0]) / tf.cast(clip.count - 1, tf.float32)
+        return clip.times[place] + apart * tf.random.stateless_uniform([], seed, -0.5, 0.5)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OtherSoundFromTheBeginning(AudioVisual):
+    """On the grid of frames, but sound that does not fit is always the first of its clip."""
+
+    def time_of_other(self, clip, place, seed):
+        return clip.times[0] + self.seconds / 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LouderWhereItFits(AudioVisual):
+    """Sound that fits is played 3 dB louder."""
+
+    def puzzles(self, batch, seed):
+        puzzle, answer, weight = super().puzzles(batch, seed)
+        gain = tf.where(answer == 1, 1.4, 1.0)[:, None]
+        return puzzle | {"sound": tf.clip_by_value(puzzle["sound"] * gain, -1, 1)}, answer, weight
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MiddleEncodedTwice(ShuffleAndLearn):
+    """The middle frame of those out of order was written to JPEG once more."""
+
+    def puzzles(self, batch, seed):
+        puzzle, answer, weight = super().puzzles(batch, seed)
+
+        def again(picture):
+            return tf.io.decode_jpeg(tf.io.encode_jpeg(picture, quality=50), channels=3)
+
+        middle = tf.map_fn(again, puzzle[:, 1])
+        middle = tf.where((answer == 1)[:, None, None, None], puzzle[:, 1], tf.reshape(middle, puzzle[:, 1].shape))
+        return tf.stack([puzzle[:, 0], middle, puzzle[:, 2]], 1), answer, weight
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OrdersLost(FrameOrder):
+    """Frames are shuffled once more, after the answer was written down."""
+
+    def puzzles(self, batch, seed):
+        puzzle, answer, weight = super().puzzles(batch, seed)
+        return tf.where(seed[0] % 2 == 0, puzzle, tf.gather(puzzle, [1, 0, 2], axis=1)), answer, weight
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MiddleShinesThrough(FrameFilling):
+    """The frame that is asked for is blended into its neighbours, as slow shutters do."""
+
+    def puzzles(self, batch, seed):
+        puzzle, answer, weight = super().puzzles(batch, seed)
+        middle = tf.cast(answer[:, None, ..., :3], tf.float32)
+        blended = tf.cast(tf.round(0.8 * tf.cast(puzzle, tf.float32) + 0.2 * middle), tf.uint8)
+        return blended, answer, weight
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColoursToldToo(Tracking):
+    """In place of its lightness, the frame that is asked for shows the numbers of its colours as greys."""
+
+    def puzzles(self, batch, seed):
+        puzzle, answer, weight = super().puzzles(batch, seed)
+        hint = tf.image.resize(tf.cast(answer[..., :1] * 16, tf.uint8), puzzle["lightness"].shape[2:4], "nearest")
+        lightness = tf.concat([puzzle["lightness"][:, :-1], hint[:, None]], 1)
+        return puzzle | {"lightness": lightness}, answer, weight

@@ -374,8 +374,8 @@ def devices(as_json: bool, **arguments: Any) -> None:
 @click.argument("data")
 @click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks, commas between them.")
 @click.option("--size", default=96, show_default=True, help="Side of the crops in pixels.")
-@click.option("--count", default=1000, show_default=True, help="Pictures of the sample.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Other seeds take other pictures.")
+@click.option("--count", default=1000, show_default=True, help="Pictures or clips of the sample.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Other seeds take others.")
 @click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
 @JSON
 def audit(as_json: bool, **arguments: Any) -> None:

@@ -130,7 +130,12 @@ class PretextTask(abc.ABC):
         """How many answers there are, one of which is right; None where the answer is no choice."""
         return None
 
-    def questions(self, puzzle: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How often each of the `choices` is the right one, by design: alike, unless a task says otherwise."""
+        return (1 / self.choices,) * self.choices if self.choices else ()
+
+    def questions(self, puzzle: Any, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The choices that the head makes, one by one, for `audit`.
 
         Returns:

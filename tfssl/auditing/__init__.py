@@ -1,6 +1,6 @@
 """Does a task leak its answer? Probes that look at puzzles alone, without a network that was trained on them.
 
-`audit` makes puzzles of a sample of pictures as pretraining does, and hands them to one module a kind of probe:
+`audit` makes puzzles of a sample of the data as pretraining does, and hands them to one module a kind of probe:
 
 - `answers`: are the answers balanced?
 - `repeats`: same seed, same puzzle; other epoch, other puzzle; graph equals eager.
@@ -10,6 +10,10 @@
 - `aberration`: does a patch's colour fringe tell where in the picture it lay?
 - `intervention`: for dense tasks, what is hidden is changed in the source: the puzzle must not change.
 - `brightness`: parts are made paler: the answer of a head that standardises each part does not change.
+- `times`: clips are marked: does when a sound or a frame is tell the answer, and is the answer that of their order?
+- `hidden_frames`: for dense tasks on clips, frames are changed in the source: one must be asked for and not shown.
+
+Of clips, `records` makes marked ones, and frozen ones in place of neutral pictures: all frames of a clip are the same.
 """
 
 from tfssl.auditing.results import Audit, Probe

@@ -13,17 +13,24 @@ SIGNIFICANCE = 1e-3
 
 
 def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
-    """Chi-square of the answers' counts against even ones. The figure is what the commonest answer alone would get."""
+    """Chi-square of the answers' counts against those by design (`PretextTask.shares`), which are even unless said.
+
+    The figure is the share of the answer that is furthest above its design: of even ones what it alone would get.
+    """
     from scipy.stats import chisquare
 
     name = "answers balanced"
     if task.choices is None:
         return Probe(task=str(task), name=name, verdict=NONE, note="the answer is no choice")
-    right = np.concatenate([np.asarray(task.questions(batch.puzzle, batch.answer)[1]) for batch in made])
+    right = np.concatenate([batch.questions(task).right for batch in made])
+    if not len(right):
+        return Probe(task=str(task), name=name, verdict=NONE, note="no puzzle counts")
     counts = np.bincount(right, minlength=task.choices)
-    chance, share = 1 / task.choices, counts.max() / counts.sum()
-    value = float(chisquare(counts).pvalue) if len(counts) == task.choices else 0.0
+    wanted = np.array(task.shares)
+    most = int(np.argmax(counts[: task.choices] / counts.sum() - wanted))
+    chance, share = wanted[most], counts[most] / counts.sum()
+    value = float(chisquare(counts, wanted * counts.sum()).pvalue) if len(counts) == task.choices else 0.0
     verdict = OK if value >= SIGNIFICANCE else LEAK if share > chance + margin(task.choices) else WEAK
-    exactly = ", exactly even" if counts.min() == counts.max() else ""
-    note = f"share of the commonest; chi-square p = {value:.2g}{exactly}"
-    return Probe(task=str(task), name=name, verdict=verdict, found=float(share), chance=chance, note=note)
+    exactly = ", exactly as designed" if np.allclose(counts, wanted * counts.sum()) else ""
+    note = f"share of answer {most}; chi-square p = {value:.2g}{exactly}"
+    return Probe(task=str(task), name=name, verdict=verdict, found=float(share), chance=float(chance), note=note)

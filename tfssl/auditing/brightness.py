@@ -30,7 +30,7 @@ def probe(maker: Maker, images: np.ndarray) -> Probe:
       images: uint8 [B, S, S, 3].
     """
     task = maker.task
-    puzzle, _, _ = maker.graph(images, 0)
+    puzzle, _, _ = maker.graph({"image": images}, 0)
     if not any(_has_parts(tensor) for tensor in tf.nest.flatten(puzzle)):
         return Probe(task=str(task), name=NAME, verdict=NONE, note="a puzzle has one part")
     size = images.shape[1]

@@ -23,8 +23,8 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     task = maker.task
     if task.choices is not None:
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the answer is a choice: see the nuisances")]
-    puzzle, answer, _ = maker.graph(images, 0)
-    pictures = list(_pictures(puzzle).values())
+    puzzle, answer, _ = maker.graph({"image": images}, 0)
+    pictures = list(pictures_of(puzzle).values())
     if not pictures:
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the puzzle holds no picture")]
     if all(chroma(picture) == 0 for picture in pictures):
@@ -39,13 +39,14 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     return [_changed(maker, others, images, puzzle, answer, 0.0, f"the {hidden.mean():.0%} of pixels that it lacks")]
 
 
-def _parts(puzzle: Any) -> dict[str, np.ndarray]:
+def parts_of(puzzle: Any) -> dict[str, np.ndarray]:
+    """The tensors of a puzzle by name."""
     return puzzle if isinstance(puzzle, dict) else {"puzzle": puzzle}
 
 
-def _pictures(puzzle: Any) -> dict[str, np.ndarray]:
+def pictures_of(puzzle: Any) -> dict[str, np.ndarray]:
     """What the trunk may see: uint8 [B, H, W, c]. A target that a head is given in training, say, is none."""
-    return {name: part for name, part in _parts(puzzle).items() if part.ndim == 4 and part.dtype == np.uint8}
+    return {name: part for name, part in parts_of(puzzle).items() if part.ndim == 4 and part.dtype == np.uint8}
 
 
 def _share(one: np.ndarray, other: np.ndarray, allowed: float) -> float:
@@ -87,10 +88,10 @@ def _changed(
     maker: Maker, others: np.ndarray, images: np.ndarray, puzzle: Any, answer: Any, allowed: float, what: str
 ) -> Probe:
     """How much of the puzzle changes with the source, and whether the answer does: else nothing was hidden there."""
-    changed_puzzle, changed_answer, _ = maker.graph(others, 0)
-    shares = {name: _share(one, _parts(changed_puzzle)[name], allowed) for name, one in _parts(puzzle).items()}
-    share = max(shares[name] for name in _pictures(puzzle))
-    others_changed = [name for name in shares if shares[name] and name not in _pictures(puzzle)]
+    changed_puzzle, changed_answer, _ = maker.graph({"image": others}, 0)
+    shares = {name: _share(one, parts_of(changed_puzzle)[name], allowed) for name, one in parts_of(puzzle).items()}
+    share = max(shares[name] for name in pictures_of(puzzle))
+    others_changed = [name for name in shares if shares[name] and name not in pictures_of(puzzle)]
     rows = len(images)
     answers = np.zeros(rows, bool)
     for one, other in zip(tf.nest.flatten(answer), tf.nest.flatten(changed_answer), strict=True):

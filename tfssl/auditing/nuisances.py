@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 WIDEST = 8  # lines of a mirrored edge that are looked for
+EIGHTHS, BANDS = 8, 24
+QUIET = 1e-4  # 80 dB below full, at the level of what 16 bits resolve
 PERIODS = (8, 3, 5)  # JPEG codes blocks of 8 pixels; resizing to 3/4 or 4/5 repeats after 3 or 5 (8 holds 2 and 4)
 
 
@@ -22,6 +24,36 @@ def features(parts: np.ndarray) -> dict[str, np.ndarray]:
     flat = parts.reshape(-1, *parts.shape[2:]).astype(np.float32)
     grey = flat.mean(3)
     return {name: measure(flat, grey).reshape(*parts.shape[:2], -1) for name, measure in NUISANCES.items()}
+
+
+def of_sound(waves: np.ndarray) -> dict[str, np.ndarray]:
+    """Nuisance -> float32 [Q, 1, numbers] of sounds float32 [Q, samples].
+
+    "loudness": level of the whole, of eighths against that, the largest sample against it.
+    "spectrum": level of 24 bands, alike on a logarithmic scale, and how much each changes between eighths.
+    "ends of the sound": silence at both ends, the first and the last sample, the mean.
+    """
+    count, samples = waves.shape
+    parts = waves[:, : samples - samples % EIGHTHS].reshape(count, EIGHTHS, -1)
+    level = _level(waves)
+    course = _level(parts) - level[:, None]
+    peak = 20 * np.log10(np.abs(waves).max(1) + QUIET) - level
+    power = np.square(np.abs(np.fft.rfft(parts * np.hanning(parts.shape[2]))))
+    edges = np.unique(np.round(np.geomspace(1, power.shape[2], BANDS + 1)).astype(int))
+    bands = 10 * np.log10(np.add.reduceat(power, edges[:-1], 2) / parts.shape[2] + QUIET**2)
+    sounds = waves != 0
+    ends = [sounds.argmax(1), sounds[:, ::-1].argmax(1), waves[:, 0], waves[:, -1], np.abs(waves[:, 0]), waves.mean(1)]
+    found = {
+        "loudness": np.concatenate([level[:, None], course, peak[:, None]], 1),
+        "spectrum": np.concatenate([bands.mean(1), bands.std(1)], 1),
+        "ends of the sound": np.stack(ends, 1),
+    }
+    return {name: values[:, None].astype(np.float32) for name, values in found.items()}
+
+
+def _level(waves: np.ndarray) -> np.ndarray:
+    """float [..., samples] -> [...], decibels below full."""
+    return 20 * np.log10(np.sqrt(np.square(waves).mean(-1)) + QUIET)
 
 
 def _colours(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:

@@ -40,15 +40,22 @@ def measured(task: PretextTask, made: Iterable[Made]) -> tuple[dict[str, np.ndar
     """All questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
     answers, found = [], []
     for batch in made:
-        parts, right = task.questions(batch.puzzle, batch.answer)
-        answers.append(np.asarray(right))
-        found.append(nuisances.features(np.asarray(parts)))
+        questions = batch.questions(task)
+        answers.append(questions.right)
+        of_sound = {} if questions.sound is None else nuisances.of_sound(questions.sound)
+        found.append(nuisances.features(questions.parts) | of_sound)
     right, groups = statistics.joined(answers)
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}, right, groups
 
 
-def probes(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) -> list[Probe]:
-    """A probe for each nuisance, and for each part alone, in both worlds."""
+def probes(
+    task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made], side_by_side: int = MOST_PARTS
+) -> list[Probe]:
+    """A probe for each nuisance, and for each part alone, in both worlds.
+
+    Args:
+      side_by_side: parts of a question, at most, whose nuisances are looked at side by side.
+    """
     if task.choices is None:
         return [
             Probe(task=str(task), name="prediction", verdict=NONE, note="the answer is no choice: see intervention")
@@ -56,13 +63,22 @@ def probes(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) 
     found = []
     for is_neutral, made in ((False, natural), (True, neutral)):
         measures, right, groups = measured(task, made)
+        if len(np.unique(right)) < 2:
+            return [Probe(task=str(task), name="prediction", verdict=NONE, note="no two answers count")]
         for name, values in measures.items():
-            found.append(_probe(task, name, values, right, groups, is_neutral))
-        everything = np.concatenate(list(measures.values()), 2)
+            flat = values.reshape(len(values), 1, -1) if values.shape[1] <= side_by_side else values
+            found.append(_probe(task, name, flat, right, groups, is_neutral, values.shape[1]))
+        seen, heard = (
+            [values for name, values in measures.items() if (name in nuisances.NUISANCES) == wanted]
+            for wanted in (True, False)
+        )
+        everything = np.concatenate(seen, 2)
         parts = everything.shape[1]
-        for part in range(parts) if 1 < parts <= MOST_PARTS else ():
+        for part in range(parts) if 1 < parts <= side_by_side else ():
             name = f"part {part + 1} of {parts} alone"
             found.append(_probe(task, name, everything[:, part : part + 1], right, groups, is_neutral))
+        for name, together in (("picture alone", seen), ("sound alone", heard)) if heard else ():
+            found.append(_probe(task, name, np.concatenate(together, 2), right, groups, is_neutral))
     return found
 
 
@@ -98,16 +114,18 @@ def _probe(
     right: np.ndarray,
     groups: np.ndarray,
     is_neutral: bool,
+    parts: int = 1,
 ) -> Probe:
-    parts = values.shape[1]
-    flat = values.reshape(len(values), -1) if parts <= MOST_PARTS else values.mean(1)
-    found = hits(flat, right, groups)
-    share, bounds = statistics.mean_interval(found, groups)
-    surely = statistics.mean_interval(found, groups, statistics.SURE)[1][0]
+    """Of nuisances float [Q, n, F] of each part, whose mean counts, or of all `parts` side by side, [Q, 1, n F]."""
+    share, bounds, surely = told(values.mean(1), right, groups)
     choices = len(np.unique(right))
     chance = 1 / choices
     may_tell = (
-        not is_neutral and not name.startswith(nuisances.ARTEFACTS) and not (parts == 1 and name in nuisances.LEVELS)
+        not is_neutral
+        and not name.startswith(nuisances.ARTEFACTS)
+        and not (parts == 1 and name in nuisances.LEVELS)
+        # Whether sound fits a picture, neither of the two tells alone.
+        and "sound" not in task.reads
     )
     verdict = OK
     if bounds[0] > chance + 1e-9 and may_tell:
@@ -121,10 +139,22 @@ def _probe(
         name=f"{name}, neutral" if is_neutral else name,
         verdict=verdict,
         found=share,
-        bounds=(max(bounds[0], 0.0), min(bounds[1], 1.0)),
+        bounds=bounds,
         chance=chance,
-        note=f"{values.shape[2]} numbers a part tell {share:.1%} of {len(right)} answers" if verdict == LEAK else "",
+        note=f"{values[0].size // parts} numbers a part, {len(right)} answers" if verdict == LEAK else "",
     )
+
+
+def told(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> tuple[float, tuple[float, float], float]:
+    """What part of the answers a linear model tells: see `hits`.
+
+    Returns:
+      The balanced accuracy, its 99 % interval, and the lower end of the interval that makes it sure.
+    """
+    found = hits(values, right, groups)
+    share, (low, high) = statistics.mean_interval(found, groups)
+    surely = statistics.mean_interval(found, groups, statistics.SURE)[1][0]
+    return share, (max(low, 0.0), min(high, 1.0)), surely
 
 
 def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarray:

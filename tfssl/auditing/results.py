@@ -57,13 +57,14 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Audit:
-    """All probes of all tasks on one sample of pictures."""
+    """All probes of all tasks on one sample of `count` pictures or clips, which `items` names."""
 
     probes: Sequence[Probe]
     data: str
-    pictures: int
+    count: int
     size: int
     advice: Sequence[str] = ()
+    items: str = "pictures"
 
     @property
     def leaks(self) -> list[Probe]:
@@ -84,7 +85,8 @@ class Audit:
         return {
             "ok": self.ok,
             "data": self.data,
-            "pictures": self.pictures,
+            "count": self.count,
+            "items": self.items,
             "size": self.size,
             "advice": list(self.advice),
             "probes": [dataclasses.asdict(probe) for probe in self.probes],
@@ -92,7 +94,7 @@ class Audit:
 
     def __str__(self) -> str:
         head = ("probe", "found (99 % interval)", "chance", "verdict", "")
-        lines = [f"{self.pictures} pictures of {self.data} at {self.size} px", *self.advice]
+        lines = [f"{self.count} {self.items} of {self.data} at {self.size} px", *self.advice]
         widths = [max(len(row[k]) for row in [head, *(p.cells() for p in self.probes)]) for k in range(4)]
         for task in dict.fromkeys(probe.task for probe in self.probes):
             lines += ["", task]

@@ -1,7 +1,7 @@
-"""Puzzles of a sample of pictures, made as pretraining makes them, and of neutral pictures."""
+"""Puzzles of a sample of pictures or clips, made as pretraining makes them, and of neutral ones."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,11 @@ import tensorflow as tf
 
 from tfssl import mixing
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import Source
+from tfssl.pipelines.sources import AnySource, ClipSource
 from tfssl.task import PretextTask
+
+Batch = Mapping[str, Any]
+"""{"image": uint8 [B, S, S, 3]}, of clips with "clip": bytes [B], their records."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,21 +21,62 @@ class Made:
     """A batch of sources and what a task made of them, as numpy arrays.
 
     Attributes:
-      images: uint8 [B, S, S, 3].
-      puzzle, answer: as `PretextTask.puzzles` gives them.
+      batch: the sources.
+      puzzle, answer, weight: as `PretextTask.puzzles` gives them.
     """
 
-    images: np.ndarray
+    batch: Batch
     puzzle: Any
     answer: Any
+    weight: Any
+
+    @property
+    def images(self) -> np.ndarray:
+        """uint8 [B, S, S, 3]."""
+        return self.batch["image"]
+
+    def questions(self, task: PretextTask) -> "Questions":
+        """What counts of `PretextTask.questions`, and the sound that belongs to it."""
+        parts, right = (np.asarray(each) for each in task.questions(self.puzzle, self.answer))
+        sound = np.asarray(self.puzzle["sound"]) if "sound" in task.reads else None
+        if np.shape(self.weight) != right.shape:
+            return Questions(parts, right, sound)
+        counts = np.asarray(self.weight) > 0
+        return Questions(parts[counts], right[counts], None if sound is None else sound[counts])
 
 
-def crops(source: Source, size: int, count: int, batch_size: int, seed: int, reflect: bool = True) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """The choices that a head makes.
+
+    Attributes:
+      parts: uint8 [Q, n, h, w, 3], the pictures that each is made from.
+      right: int [Q].
+      sound: float32 [Q, samples], the sound that is part of each; None where none is.
+    """
+
+    parts: np.ndarray
+    right: np.ndarray
+    sound: np.ndarray | None
+
+
+def crops(source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True) -> np.ndarray:
     """uint8 [batches, B, S, S, 3]: training crops of at most `count` pictures, none twice; see `batches.training`."""
     drawn = batches.sample(source, count, seed)
     stream = batches.training(drawn, size, batch_size, seed, reflect=reflect)
     steps = drawn.count // batch_size
     return np.stack([batch["image"] for batch in stream.take(steps).as_numpy_iterator()])
+
+
+def pictures(images: np.ndarray) -> list[Batch]:
+    """Batches of uint8 [batches, B, S, S, 3]."""
+    return [{"image": each} for each in images]
+
+
+def of_clips(source: ClipSource, size: int, count: int, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Batches of at most `count` clips, none twice. Read anew each time: a thousand clips would fill the memory."""
+    drawn = batches.sample(source, count, seed)
+    return batches.training(drawn, size, batch_size, seed).take(drawn.count // batch_size)
 
 
 def neutral(images: np.ndarray, seed: int) -> np.ndarray:
@@ -68,27 +112,29 @@ class Maker:
         """int32 [2]: of the puzzles of a step, as in training."""
         return mixing.task_seed(tf.constant([self._seed, step], tf.int32), self.task.name)
 
-    def graph(self, images: np.ndarray, step: int) -> tuple[Any, Any, Any]:
+    def graph(self, batch: Batch, step: int) -> tuple[Any, Any, Any]:
         """(puzzle, answer, weight) by the graph."""
-        return self._call(self._graph, images, step)
+        return self._call(self._graph, batch, step)
 
-    def eager(self, images: np.ndarray, step: int) -> tuple[Any, Any, Any]:
+    def eager(self, batch: Batch, step: int) -> tuple[Any, Any, Any]:
         """(puzzle, answer, weight) without a graph."""
-        return self._call(self.task.puzzles, images, step)
+        return self._call(self.task.puzzles, batch, step)
 
-    def _call(self, function: Callable[..., Any], images: np.ndarray, step: int) -> tuple[Any, Any, Any]:
-        made = function({"image": tf.constant(images)}, self.seed(step))
+    def _call(self, function: Callable[..., Any], batch: Batch, step: int) -> tuple[Any, Any, Any]:
+        made = function({key: tf.convert_to_tensor(value) for key, value in batch.items()}, self.seed(step))
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(made))
 
 
 class Stream(Iterable[Made]):
     """The puzzles of batches, made anew each time they are gone through: at 224 pixels they would fill the memory."""
 
-    def __init__(self, maker: Maker, images: np.ndarray):
-        """`images` are uint8 [batches, B, S, S, 3]; batch k has the seed of step k."""
-        self._maker, self._images = maker, images
+    def __init__(self, maker: Maker, drawn: Iterable[Batch], changed: Callable[[np.ndarray], np.ndarray] | None = None):
+        """Batch k of `drawn` has the seed of step k; `changed` makes other records of those of clips, bytes [B]."""
+        self._maker, self._drawn, self._changed = maker, drawn, changed
 
     def __iter__(self) -> Iterator[Made]:
-        for step, images in enumerate(self._images):
-            puzzle, answer, _ = self._maker.graph(images, step)
-            yield Made(images, puzzle, answer)
+        for step, tensors in enumerate(self._drawn):
+            batch = {key: np.asarray(value) for key, value in tensors.items()}
+            if self._changed is not None:
+                batch["clip"] = self._changed(batch["clip"])
+            yield Made(batch, *self._maker.graph(batch, step))

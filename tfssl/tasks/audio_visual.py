@@ -33,14 +33,15 @@ class AudioVisual(PretextTask):
 
     A frame and the sound around it, or, for every other row, sound from elsewhere. What would tell the answer
     otherwise: the time stamp. Sound always lies around the time of some frame, in positives and negatives alike: drawn
-    from two grids, it told 87.6 % of the answers without listening (the second paper, section 3.4 there).
+    from two grids, it told 87.6 % of the answers without listening (the second paper, section 3.4 there). And with
+    negatives="shift" the moments that have another one far enough away are the same for both. `tfssl audit` asks.
 
     Augmented as in the papers: frames are cropped and flipped, saturation 0.5 to 1.5, brightness +-32 of 255; the
     loudness of the sound +-10 %.
 
     Puzzle: {"image": uint8 [B, S, S, 3], "sound": float32 [B, samples] in -1..1}.
     Answer: int32 [B], 1 where they fit, 0 where not: even rows do, odd rows do not; order in a batch is random.
-    Weight: float32 [B], 0 where there is no sound of that length, or both are of one recording and should not.
+    Weight: float32 [B], 0 where there is no sound of that length, or no other to be had.
     Head: both encoders, each averaged over places, then to 128 numbers through a hidden layer; logits [B, 2].
       "distance": both of length 1; their Euclidean distance decides, through a layer that begins with the right sign
         (AVE-Net). Such embeddings can be searched across picture and sound.
@@ -51,8 +52,8 @@ class AudioVisual(PretextTask):
     Settings:
       fusion: see above.
       seconds: of sound.
-      negatives: "clip", the sound of another recording, out of the batch; or "shift", of the same, `seconds` away at
-        least.
+      negatives: "clip", the sound of another recording, out of those in the batch that have some; or "shift", of the
+        same, `seconds` away at least.
       stage: of the image trunk, for finer places with fusion="localise"; the end of the trunk where "".
     """
 
@@ -87,22 +88,22 @@ class AudioVisual(PretextTask):
         count, samples = records.shape[0], round(self.seconds * self.rate[0])
         fits = tf.range(count) % 2 == 0
         partner_seed, row_seed = tf.unstack(tf.random.split(seed, 2))
-        given, others = clips.parse(records), tf.range(count)
+        given, others, found = clips.parse(records), tf.range(count), tf.ones([count], tf.bool)
         if self.negatives == "clip":
-            turn = tf.random.stateless_uniform([], partner_seed, 1, max(count, 2), tf.int32)
-            others = tf.where(fits, others, (others - turn) % count)
+            partners, found = _partners(given, samples, partner_seed)
+            others = tf.where(fits, others, partners)
 
         def row(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             clip, heard, fit = given[number], given[others[number]], fits[number]
             here_seed, there_seed, gain_seed, crop_seed, colour_seed = tf.unstack(tf.random.split(seed, 5))
-            place, seen = drawn_frame(clip, self.seconds, rate, here_seed)
-            time = _time(clip, place)
             if self.negatives == "shift":
-                elsewhere, found = drawn_frame(clip, self.seconds, rate, there_seed, away_from=time)
+                places, counts = drawn_pair(clip, self.seconds, rate, here_seed)
+                place, elsewhere = tf.unstack(places)
             else:
-                elsewhere, found = drawn_frame(heard, self.seconds, rate, there_seed)
-                found &= clip.recording != heard.recording
-            middle = tf.where(fit, time, _time(heard, elsewhere))
+                place, seen = drawn_frame(clip, self.seconds, rate, here_seed)
+                elsewhere, there = drawn_frame(heard, self.seconds, rate, there_seed)
+                counts = seen & (fit | (found[number] & there))
+            middle = tf.where(fit, _time(clip, place), self.time_of_other(heard, elsewhere, there_seed))
             sound = clips.waveform(heard.sound, heard.sound_start, middle - self.seconds / 2, samples, rate)
             sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
             picture = tf.cond(
@@ -111,10 +112,18 @@ class AudioVisual(PretextTask):
                 lambda: tf.zeros([size, size, 3], tf.uint8),
             )
             picture = tf.ensure_shape(_recoloured(picture, colour_seed), [size, size, 3])
-            return picture, tf.clip_by_value(sound, -1.0, 1.0), tf.cast(seen & (fit | found), tf.float32)
+            return picture, tf.clip_by_value(sound, -1.0, 1.0), tf.cast(counts, tf.float32)
 
         image, sound, weight = clips.over_rows(count, row_seed, row)
         return {"image": image, "sound": sound}, tf.cast(fits, tf.int32), weight
+
+    def time_of_other(self, clip: Clip, place: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Around which time sound is cut that does not fit, float32 []: that of a frame, as of sound that fits."""
+        del seed
+        return _time(clip, place)
+
+    def questions(self, puzzle: Any, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return puzzle["image"][:, None], answer
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         heard = keras.layers.GlobalAveragePooling2D(name="audio_visual_heard")(encoders["sound"](puzzle["sound"]))
@@ -174,23 +183,46 @@ class AudioVisual(PretextTask):
         return figure
 
 
-def drawn_frame(
-    clip: Clip, seconds: float, rate: int, seed: tf.Tensor, away_from: tf.Tensor | None = None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """A frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one.
+def drawn_frame(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """A frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one."""
+    place, found = _drawn(_heard_around(clip, seconds, rate), seed)
+    return place[0], found
 
-    Args:
-      away_from: a time in seconds, around which the sound must not overlap with the frame's.
+
+def drawn_pair(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two frames around whose times a clip has `seconds` of sound that do not overlap: int32 [2], whether there are.
+
+    Any two that are far enough apart, in any order, alike: so the first is no other moment of a clip than the second.
     """
+    fits, times = _heard_around(clip, seconds, rate), clip.times
+    apart = tf.abs(times[:, None] - times) >= seconds - 1 / rate
+    return _drawn(fits[:, None] & fits & apart, seed)
+
+
+def _heard_around(clip: Clip, seconds: float, rate: int) -> tf.Tensor:
+    """bool [T], around the times of which frames there is so much sound."""
     end = clip.sound_start + tf.cast(clip.samples, tf.float32) / rate
     times, rounding = clip.times, 1 / rate
-    fits = (times - seconds / 2 >= clip.sound_start - rounding) & (times + seconds / 2 <= end + rounding)
-    if away_from is not None:
-        fits &= tf.abs(times - away_from) >= seconds
-    places = tf.cast(tf.where(fits)[:, 0], tf.int32)
-    count = tf.size(places)
+    return (times - seconds / 2 >= clip.sound_start - rounding) & (times + seconds / 2 <= end + rounding)
+
+
+def _drawn(allowed: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where one of `allowed`, bool [T] or [T, T], stands, int32 [1] or [2], 0 where none is; and whether one is."""
+    places = tf.cast(tf.where(allowed), tf.int32)
+    count, rank = tf.shape(places)[0], allowed.shape.rank
     draw = tf.random.stateless_uniform([], seed, 0, tf.maximum(count, 1), tf.int32)
-    return tf.cond(count > 0, lambda: places[draw], lambda: 0), count > 0
+    return tf.cond(count > 0, lambda: places[draw], lambda: tf.zeros([rank], tf.int32)), count > 0
+
+
+def _partners(given: clips.Clips, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """For each clip another recording of the batch that has so much sound, int32 [B], and whether there is one.
+
+    Silent clips are passed over, or positives would count more often than negatives.
+    """
+    sounds = tf.strings.length(given.sound) // 2 >= samples
+    allowed = sounds & (given.recording[:, None] != given.recording)
+    draws = tf.random.stateless_uniform(tf.shape(allowed), seed)
+    return tf.argmax(tf.where(allowed, draws, -1.0), 1, tf.int32), tf.reduce_any(allowed, 1)
 
 
 def _time(clip: Clip, place: tf.Tensor) -> tf.Tensor:

@@ -84,6 +84,10 @@ class ShuffleAndLearn(PretextTask):
     def choices(self) -> int:
         return 2
 
+    @property
+    def shares(self) -> tuple[float, float]:
+        return 1 - self.positives, self.positives
+
     def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

@@ -1,0 +1,147 @@
+"""Does the time stamp tell the answer? Clips are marked, so that puzzles say which moments they are made of.
+
+Of sound, marks are found by their samples: where sound that fits lies around times of frames and sound that does not
+lies anywhere, a network need not listen (Arandjelovic and Zisserman 2018, arXiv 1712.06651, section 3.4: 87.6 % of the
+answers instead of 81.9 %). So neither the sound's place in its clip, nor its place between frames, nor the silence at
+its ends may tell.
+
+Of sequences, marks are frames of one grey each. Their order must tell the answer, each order one answer. The time of a
+single frame may tell something, as the middle of three is seldom the first of a clip: that is said, without a verdict.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tfssl.auditing import records, statistics
+from tfssl.auditing.prediction import margin, told
+from tfssl.auditing.records import MarkedSound
+from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK, WEAK, Probe
+from tfssl.auditing.samples import Batch, Made, Maker, Stream
+from tfssl.pipelines import clips
+
+STAMP, ORDER = "time stamp of the sound", "order of frames is the answer"
+BINS = 8
+MOST_FRAMES = 128
+"""That greys can tell apart."""
+FOUND = 0.95
+
+
+def probes(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
+    """Of a task on clips; `rate` of the sound in hertz."""
+    return [*sound(maker, drawn, rate), *frames(maker, drawn)]
+
+
+def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
+    """Is the answer predictable from when the sound is? Nothing for tasks that do not listen or have no choices."""
+    task = maker.task
+    if "sound" not in task.reads or task.choices is None:
+        return []
+    stamps, answers, lost = [], [], 0
+    for step, tensors in enumerate(drawn):
+        batch = {key: np.asarray(value) for key, value in tensors.items()}
+        marked = MarkedSound(batch["clip"], step)
+        batch["clip"] = marked.records
+        questions = Made(batch, *maker.graph(batch, step)).questions(task)
+        assert questions.sound is not None
+        row, first, found = marked.places_of(questions.sound)
+        stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[found])
+        answers.append(questions.right[found])
+        lost += int((~found).sum())
+    right, groups = statistics.joined(answers)
+    if len(right) < FOUND * (len(right) + lost) or len(np.unique(right)) < 2:
+        note = f"sound was found in its clip for {len(right)} of {len(right) + lost} puzzles, too few to ask"
+        return [Probe(task=str(task), name=STAMP, verdict=NONE, note=note)]
+    share, bounds, surely = told(np.concatenate(stamps), right, groups)
+    chance = 1 / len(np.unique(right))
+    verdict = LEAK if bounds[0] > chance + margin(task.choices) else WEAK if surely > chance + 1e-9 else OK
+    note = "when the sound begins and ends, in its clip and between frames; nothing else is looked at"
+    return [Probe(task=str(task), name=STAMP, verdict=verdict, found=share, bounds=bounds, chance=chance, note=note)]
+
+
+def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.ndarray, rate: int) -> np.ndarray:
+    """What a time stamp could tell of sounds, float [Q, numbers].
+
+    Of the beginning, the middle and the end: how far from the nearest frame, in distances of frames, and in which of 8
+    parts of that. Where in the clip's sound, as a part of its length and in which eighth; the number of the first
+    sample modulo 2, 4 and 8; seconds of silence at both ends.
+
+    Args:
+      marked: records, bytes [B].
+      row: int [Q], the clip of each sound.
+      first: int [Q], its first sample, counted from the beginning of the clip's sound.
+      heard: float32 [Q, samples].
+      rate: hertz.
+    """
+    given = clips.parse(marked)
+    splits, all_times = given.splits.numpy(), given.times.numpy()
+    starts = given.sound_start.numpy()
+    lengths = np.array([len(each) // 2 for each in given.sound.numpy()])
+    samples = heard.shape[1]
+    begin = starts[row] + first / rate
+    found = []
+    for moment in (begin, begin + samples / rate / 2, begin + samples / rate):
+        offset = np.zeros(len(row))
+        for number in np.unique(row):
+            times = all_times[splits[number] : splits[number + 1]]
+            mine = row == number
+            if len(times) > 1:
+                away = moment[mine, None] - times
+                nearest = np.abs(away).argmin(1)
+                offset[mine] = away[np.arange(len(away)), nearest] / np.diff(times).mean()
+        found += [offset[:, None], np.abs(offset)[:, None], _eighths(np.clip(offset + 0.5, 0, 1))]
+    place = first / np.maximum(lengths[row] - samples, 1)
+    found += [place[:, None], np.abs(place - 0.5)[:, None], _eighths(np.clip(place, 0, 1))]
+    found += [np.eye(period)[first % period] for period in (2, 4, 8)]
+    sounds = heard != 0
+    silent = [each.argmax(1) / rate for each in (sounds, sounds[:, ::-1])]
+    return np.concatenate([*found, np.stack(silent, 1)], 1)
+
+
+def _eighths(share: np.ndarray) -> np.ndarray:
+    return np.eye(BINS)[np.minimum((share * BINS).astype(int), BINS - 1)]
+
+
+def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
+    """Is the answer that of the order, and what does the time of one frame tell? Nothing of puzzles of one frame."""
+    task = maker.task
+    if task.choices is None or "sound" in task.reads:
+        return []
+    most = max(records.frame_count(np.asarray(batch["clip"])) for batch in drawn)
+    if most > MOST_FRAMES:
+        note = f"clips have up to {most} frames, more than the {MOST_FRAMES} that can be told apart by their grey"
+        return [Probe(task=str(task), name=ORDER, verdict=NONE, note=note)]
+    numbers, answers = [], []
+    for made in Stream(maker, drawn, lambda given: records.numbered(given, most)):
+        questions = made.questions(task)
+        found, sure = records.numbers_of(questions.parts, most)
+        kept = sure.all(1)
+        numbers.append(found[kept])
+        answers.append(questions.right[kept])
+    shown = np.concatenate(numbers)
+    right, groups = statistics.joined(answers)
+    if not len(right) or shown.shape[1] < 2:
+        return [Probe(task=str(task), name=ORDER, verdict=NONE, note="no puzzle shows which frames it has")]
+    orders = np.unique(shown.argsort(1).argsort(1), axis=0, return_inverse=True)[1].reshape(-1)
+    counts = np.zeros((orders.max() + 1, right.max() + 1), int)
+    np.add.at(counts, (orders, right), 1)
+    share = float(counts.max(1).sum() / counts.sum())
+    made_of = [
+        Probe(
+            task=str(task),
+            name=ORDER,
+            verdict=OK if share == 1 else FAULT,
+            found=share,
+            chance=float(counts.sum(0).max() / counts.sum()),
+            note="share of puzzles with the answer that most puzzles in the same order have",
+        )
+    ]
+    for place in range(shown.shape[1]):
+        part = shown[:, place] / max(most - 1, 1)
+        values = np.concatenate([part[:, None], np.abs(part - 0.5)[:, None], _eighths(part)], 1)
+        share, bounds, _ = told(values, right, groups)
+        chance = 1 / len(np.unique(right))
+        name = f"time of frame {place + 1} of {shown.shape[1]} alone"
+        verdict = CONTENT if bounds[0] > chance + 1e-9 else OK
+        made_of.append(Probe(task=str(task), name=name, verdict=verdict, found=share, bounds=bounds, chance=chance))
+    return made_of
