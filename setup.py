@@ -31,6 +31,8 @@ EXTRAS = {
         "ai-edge-litert>=2.0",  # runs TFLite files for `check` and `bench devices`; tf.lite.Interpreter is deprecated
     ],
     "serving": [
+        "aiohttp>=3.11",  # tfssl serve's REST: limits what it reads, and ends without cutting requests off
+        "grpcio>=1.70",  # tfssl serve's gRPC; TensorFlow has it too
         "tenacity>=9.0",  # the client's retries: exponential back-off with jitter and an end
         "urllib3>=2.0",  # the client's REST: connections that threads share
     ],
@@ -42,6 +44,7 @@ EXTRAS = {
         "apache-beam>=2.77",  # ingest --beam and embed --beam, on more machines than one
     ],
     "dev": [
+        "aiohttp>=3.11",  # the tests of tfssl serve
         "apache-beam>=2.77",  # the tests of --beam, with its local runner
         "ai-edge-litert>=2.0",  # the tests of TFLite files
         "av>=14",  # the tests of films and clips

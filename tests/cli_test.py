@@ -56,6 +56,8 @@ def shelf(toy_run, toy_export, tmp_path_factory):
     for name in ("result.json", "encoder.keras", "random.keras", "checkpoints"):
         path = folder / "unbegun" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / "broken_model" / "1").mkdir(parents=True)
+    (folder / "broken_model" / "1" / "saved_model.pb").write_bytes(b"no model")
     (folder / "half").mkdir()
     (folder / "half" / "run.json").write_text('{"settings": {')
     (folder / "run").symlink_to(toy_run.folder)
@@ -181,6 +183,20 @@ WRONG = {
     # check
     "check: missing": (["check", "nowhere"], "is no export (it does not exist)"),
     "check: no export": (["check", "{shelf}/notes"], "is no export (it holds no SavedModel)"),
+    # serve
+    "serve: no folder": (["serve"], "Missing argument 'DIR'"),
+    "serve: missing": (["serve", "nowhere"], "nowhere does not exist"),
+    "serve: no export": (["serve", "{shelf}/notes"], "cannot be served (it holds no complete version)"),
+    "serve: one version": (["serve", "{shelf}/models/1"], "is one version of an export"),
+    "serve: a broken version": (["serve", "{shelf}/broken_model"], "cannot be served (version 1: "),
+    "serve: a wrong name": (["serve", "{shelf}/models", "--name", "a/b"], "expected a name without /"),
+    "serve: a wrong port": (["serve", "{shelf}/models", "--rest-port", "70000"], "--rest-port"),
+    "serve: no thread": (["serve", "{shelf}/models", "--threads", "0"], "--threads"),
+    "serve: no time": (["serve", "{shelf}/models", "--timeout", "0"], "--timeout"),
+    "serve: not our address": (
+        ["serve", "{shelf}/models", "--host", "192.0.2.1", "--rest-port", "0"],
+        "cannot listen on 192.0.2.1",
+    ),
     # embed
     "embed: neither run nor export": (["embed", "{shelf}/notes", TOY, "--to", "a.npz"], "is no run and no export"),
     "embed: missing model": (["embed", "nowhere", TOY, "--to", "a.npz"], "nowhere"),

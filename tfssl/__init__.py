@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tfssl.evaluation import evaluate, evaluate_sound, pretext, retrieve
     from tfssl.export.check import check
     from tfssl.export.saved_model import export
+    from tfssl.export.server.serving import serve
     from tfssl.filling import inpaint
     from tfssl.gallery import show
     from tfssl.ingesting import ingest
@@ -62,6 +63,7 @@ _HOMES = {
     "pretrain": "tfssl.training",
     "puzzles": "tfssl.mixing",
     "search": "tfssl.embedding",
+    "serve": "tfssl.export.server.serving",
     "show": "tfssl.gallery",
     "sweep": "tfssl.studies",
     "track": "tfssl.tracking",
@@ -84,8 +86,9 @@ __all__ = [
     "index",
     "ingest",
     "inpaint",
+    "load_run",
 ]
-__all__ += ["load_run", "localise", "pretext", "pretrain", "puzzles", "retrieve", "search", "show", "sweep", "track"]
+__all__ += ["localise", "pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:

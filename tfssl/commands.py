@@ -11,6 +11,8 @@ import click
 import tfssl
 
 COUNT = click.IntRange(min=1)
+PORT = click.IntRange(0, 65535)
+MORE = click.FloatRange(0, min_open=True)
 SEED = click.IntRange(0, 2**31 - 1)  # goes into int32 tensors
 SHARE = click.FloatRange(0, 1)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, nothing else.")
@@ -186,6 +188,28 @@ def export(as_json: bool, **arguments: Any) -> None:
 def check(as_json: bool, **arguments: Any) -> None:
     """Replay the golden vectors of an export: is what is served what was measured?"""
     _run(as_json, lambda: tfssl.check(**arguments))
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--name", help="Of the model; that of DIR where not given.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--rest-port", type=PORT, default=8501, show_default=True, help="0 for any that is free.")
+@click.option("--grpc-port", type=PORT, default=8500, show_default=True, help="0 for any that is free.")
+@click.option("--no-grpc", is_flag=True, help="REST alone.")
+@click.option("--poll", type=MORE, default=1.0, show_default=True, help="Seconds between looks for new versions.")
+@click.option("--threads", type=COUNT, help="Requests computed at once; as many as there are cores.")
+@click.option("--max-request", type=COUNT, default=64, show_default=True, help="MiB of a request.")
+@click.option("--max-waiting", type=COUNT, default=256, show_default=True, help="Requests that may wait at once.")
+@click.option("--timeout", type=MORE, default=30.0, show_default=True, help="Seconds in which one must have been sent.")
+@JSON
+def serve(as_json: bool, grpc_port: int, no_grpc: bool, **arguments: Any) -> None:
+    """Serve an export on this machine by TensorFlow Serving's REST and gRPC, until Ctrl-C.
+
+    New versions in DIR are switched to without a lost request. For trying out; production belongs on TensorFlow
+    Serving. Needs the extra 'serving'.
+    """
+    _run(as_json, lambda: tfssl.serve(grpc_port=None if no_grpc else grpc_port, **arguments))
 
 
 @cli.command()

@@ -1,0 +1,136 @@
+"""One version of an export, loaded as TensorFlow Serving loads it: a graph in a session, not Python objects.
+
+Where a whole version is loaded beside one that is answering, this takes a third of the time, and its memory comes back.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+
+from tfssl.export.server.errors import RequestError, from_tensorflow, invalid
+
+DEFAULT = "serving_default"
+METHOD = "tensorflow/serving/predict"
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What an input must be: its dtype, and its shape with None where any number of it will do."""
+
+    name: str
+    dtype: tf.DType
+    shape: tuple[int | None, ...] | None
+
+    def check(self, dtype: tf.DType, shape: Sequence[int]) -> None:
+        """Raises RequestError where a tensor does not fit."""
+        if dtype != self.dtype:
+            raise invalid(f"input {self.name} is {dtype.name}, expected {self.dtype.name}")
+        if self.shape is not None and not (
+            len(shape) == len(self.shape)
+            and all(want is None or have == want for have, want in zip(shape, self.shape, strict=True))
+        ):
+            given, expected = (str(list(of)).replace("None", "any") for of in (shape, self.shape))
+            raise invalid(f"input {self.name} has the shape {given}, expected {expected}")
+
+
+class Model:
+    """A loaded version. May be called by several threads at once.
+
+    Attributes:
+      number: of the version.
+      signature_def: name -> SignatureDef, as the export has them.
+      inputs: name of a signature -> name of an input -> `Spec`.
+    """
+
+    def __init__(self, folder: Path, number: int):
+        """Loads `folder`. Raises OSError, ValueError, RuntimeError or tf.errors.OpError where it cannot."""
+        self.number = number
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default(), _without_warnings():
+                loaded = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(folder))
+            graph.finalize()
+            self.signature_def = dict(loaded.signature_def)
+            self.inputs: dict[str, dict[str, Spec]] = {}
+            self._calls: dict[str, Any] = {}
+            for name, signature in self.signature_def.items():
+                if signature.method_name == METHOD:
+                    self.inputs[name] = {key: _spec(key, info) for key, info in signature.inputs.items()}
+                    self._calls[name] = self._session.make_callable(
+                        {key: info.name for key, info in signature.outputs.items()},
+                        [graph.get_tensor_by_name(info.name) for info in signature.inputs.values()],
+                    )
+        except BaseException:
+            self._session.close()
+            raise
+
+    def specs(self, signature: str) -> dict[str, Spec]:
+        """The inputs of a signature; raises RequestError where there is none of this name."""
+        if signature not in self.inputs:
+            known = ", ".join(sorted(self.inputs))
+            message = f'Serving signature key "{signature}" not found. Signatures are: {known}'
+            raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
+        return self.inputs[signature]
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Calls a signature.
+
+        Args:
+          signature: its name.
+          inputs: as its `specs` ask for; strings are arrays of objects.
+
+        Returns:
+          All its outputs by name.
+
+        Raises:
+          RequestError: the inputs do not fit, or the graph refuses them.
+        """
+        specs = self.specs(signature)
+        check_names(specs, inputs)
+        try:
+            return dict(self._calls[signature](*(inputs[name] for name in specs)))
+        except tf.errors.OpError as problem:
+            raise from_tensorflow(problem.error_code, problem.message) from problem
+
+    def close(self) -> None:
+        """Gives the memory back. Nobody may call it then or later."""
+        self._calls.clear()
+        self._session.close()
+        del self._session
+        gc.collect()  # a graph's objects point at each other
+
+
+def check_names(specs: Mapping[str, Spec], given: Mapping[str, Any]) -> None:
+    """Raises RequestError unless exactly the inputs of a signature are given."""
+    if set(specs) != set(given):
+        extra, missing = (", ".join(sorted(each)) for each in (set(given) - set(specs), set(specs) - set(given)))
+        told = f"Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."
+        raise invalid(f"inputs do not match the signature. {told}")
+
+
+def _spec(name: str, info: Any) -> Spec:
+    shape = None
+    if not info.tensor_shape.unknown_rank:
+        shape = tuple(None if each.size < 0 else int(each.size) for each in info.tensor_shape.dim)
+    return Spec(name, tf.as_dtype(info.dtype), shape)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without TensorFlow's line that sessions are deprecated: its own server runs them."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
