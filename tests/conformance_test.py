@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfssl
 from tfssl import mixing
 from tfssl.encoders import Plans, sound_plan
-from tfssl.model import balanced, compile_model, initial_losses, make_model, make_optimizer
+from tfssl.model import compile_model, make_model, make_optimizer
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import open_source
 from tfssl.tasks import TASKS, parse_task
@@ -186,18 +186,6 @@ def test_an_opponent_learns_beside_the_head(replicas, source, prepared):
     inside = {variable.path for variable in model.trainable_variables}
     assert not inside & {variable.path for variable in contest.opponent.trainable_variables}
     assert len(model.extra_variables()) > len(contest.opponent.variables)
-
-
-def test_losses_are_balanced_and_their_sum_stays(source, prepared):
-    tasks = [prepared("rotation"), prepared("inpainting")]
-    dataset = mixing.stream(source, tasks, SIZE, BATCH, seed=0)
-    model = make_model(tasks, encoders_of(tasks, source), dataset.element_spec)
-    losses = initial_losses(model, tasks, dataset, 2)
-    scales = balanced(losses)
-    scaled = [losses[name] / scales[name] for name in losses]
-    assert scaled[0] == pytest.approx(scaled[1])
-    assert sum(scaled) == pytest.approx(sum(losses.values()))
-    assert balanced({"a": 0.01, "b": 1.0}) == pytest.approx({"a": 0.01 / 0.505, "b": 1.0 / 0.505})
 
 
 @pytest.mark.slow

@@ -101,7 +101,10 @@ def ingest(as_json: bool, **arguments: Any) -> None:
 )
 @click.option("--mixing", default="joint", show_default=True, help="joint, or alternate: one update a task.")
 @click.option(
-    "--balance", default="initial", show_default=True, help="initial: losses of equal size at the start; or none."
+    "--balance",
+    default="initial",
+    show_default=True,
+    help="initial: losses of equal size at the start; gradient: their gradients on the trunk; or none.",
 )
 @click.option("--init", help="A run whose weights to begin with; it may have had other tasks.")
 @click.option("--keep-every", type=COUNT, help="Epochs between copies of the trunk that are kept.")

@@ -1,7 +1,7 @@
 """One Keras model: every task's head on the shared encoders, and its training step."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,6 @@ import tensorflow as tf
 from tfssl.task import Encoders, PretextTask
 
 MIXINGS = ("joint", "alternate")
-BALANCES = ("initial", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +156,7 @@ def compile_model(
 
     Args:
       mixing: "joint" or "alternate".
-      scales: what each task's loss is divided by, see `balanced`; 1 where not given.
+      scales: what each task's loss is divided by, see `tfssl.balancing`; 1 where not given.
     """
     loss_weights = {task.name: task.weight / (scales or {}).get(task.name, 1.0) for task in tasks}
     model.compile(
@@ -189,32 +188,6 @@ def _as_precise(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optim
     if keras.config.dtype_policy().name == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
-
-
-def initial_losses(
-    model: keras.Model, tasks: Sequence[PretextTask], dataset: Iterable[Any], steps: int
-) -> dict[str, float]:
-    """What each task's loss is before training, mean of `steps` batches, each normalised by its own statistics.
-
-    The moving statistics of the model's batch norm are changed: give it a model that is used for nothing else.
-    """
-    sums = dict.fromkeys([task.name for task in tasks], 0.0)
-    for puzzles, answers, weights in tf.data.Dataset.take(dataset, steps):
-        predictions = model(puzzles, training=True)
-        for task in tasks:
-            name = task.name
-            sums[name] += float(task.make_loss()(answers[name], predictions[name], weights[name])) / steps
-    return sums
-
-
-def balanced(losses: Mapping[str, float]) -> dict[str, float]:
-    """What losses are divided by so that none drowns another: their sum before training stays, shared equally.
-
-    Args:
-      losses: of each task before training. One that is 0 (no row counts) is left as it is.
-    """
-    mean = sum(losses.values()) / len(losses)
-    return {name: loss / mean if loss > 0 else 1.0 for name, loss in losses.items()}
 
 
 def build_metrics(model: keras.Model, element_spec: Any) -> None:

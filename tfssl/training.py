@@ -10,22 +10,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl import callbacks, runs, schedules, solvers
+from tfssl import balancing, callbacks, runs, schedules, solvers
 from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.encoders import Plans, save_trained, save_weights, sound_plan
 from tfssl.errors import UserError
 from tfssl.mixing import check_fits, stream
-from tfssl.model import (
-    BALANCES,
-    MIXINGS,
-    balanced,
-    build_metrics,
-    compile_model,
-    initial_losses,
-    make_model,
-    make_optimizer,
-)
+from tfssl.model import MIXINGS, build_metrics, compile_model, make_model, make_optimizer
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import AnySource, open_source, too_many_broken
 from tfssl.runs import Run, load_run
@@ -36,7 +27,6 @@ from tfssl.warm_start import take_over
 
 BATCH = 64  # the batch, in source images, that --learning-rate is given for
 PRECISIONS = {None: "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-SCALE_STEPS = 4
 NO_METRICS = ("step", "epoch", "epoch_end", "images/s", "images_per_second", "learning_rate")
 
 
@@ -99,7 +89,9 @@ def pretrain(
       checkpoint_every: steps between checkpoints; there is one at the end of each epoch too.
       mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task.
       balance: with "initial", the losses of several tasks are divided so that before training all are of the same
-        size, and their sum is what it was; a task's `weight` comes on top. "none" leaves them as they are.
+        size, and their sum is what it was. With "gradient", so that the gradients that they send into the shared
+        encoders are of the same size, and what losses count is 1 in the mean. A task's `weight` comes on top. "none"
+        leaves them as they are.
       init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
         that both have, where they fit; what is not taken over is said.
       keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
@@ -119,7 +111,7 @@ def pretrain(
     check_counts(counts)
     shares = {"warm_up": warm_up, "momentum": momentum, "max_broken": max_broken}
     choices = {"schedule": (schedule, schedules.SCHEDULES), "mixed_precision": (mixed_precision, tuple(PRECISIONS))}
-    choices |= {"mixing": (mixing, MIXINGS), "balance": (balance, BALANCES)}
+    choices |= {"mixing": (mixing, MIXINGS), "balance": (balance, balancing.BALANCES)}
     check_rates(learning_rate, weight_decay, seed, shares, choices)
     parsed = parse_tasks(tasks)
     if deterministic:
@@ -164,7 +156,7 @@ def pretrain(
         return {
             "learned": {task.name: task.learned() for task in tasks},
             "sound": plans.sound,
-            "scales": _scales(tasks, plans, source, settings) if balance == "initial" and len(tasks) > 1 else {},
+            "scales": _scales(tasks, plans, source, settings),
         }
 
     data_facts = {"name": name, "count": source.count, "fingerprint": source.fingerprint}
@@ -303,10 +295,14 @@ def _save_trained(run: Run, plans: Plans, encoders: Encoders, source: AnySource,
 def _scales(
     tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: dict[str, Any]
 ) -> dict[str, float]:
-    """What the tasks' losses are divided by, found on a network that is thrown away."""
+    """What the tasks' losses are divided by, found on a network that is thrown away; {} where nothing is divided."""
+    if settings["balance"] == "none" or len(tasks) < 2:
+        return {}
     dataset = stream(source, tasks, plans.size, settings["batch_size"], settings["seed"])
-    model = make_model(tasks, plans.make(), dataset.element_spec)
-    return balanced(initial_losses(model, tasks, dataset, SCALE_STEPS))
+    encoders = plans.make()
+    return balancing.scales(
+        settings["balance"], make_model(tasks, encoders, dataset.element_spec), encoders, tasks, dataset
+    )
 
 
 def _finish(
