@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.tasks import TASKS, parse_task, parse_tasks
-from tfssl.tasks.rotation import Rotation, _sampled
+from tfssl.tasks.rotation import TILT, Rotation, _tilted
 
 SEED = tf.constant([1, 2])
 
@@ -43,12 +43,13 @@ def test_eager_equals_graph_and_seed_decides(images, rotations):
     assert any((other != eager[0]).any() for other in others)
 
 
-def test_eight_rotations_turn_by_45_degrees_and_show_no_corner():
+def test_eight_rotations_turn_in_steps_of_45_degrees_and_show_no_corner():
     size = 64
     y = np.mgrid[:size, :size][0] - (size - 1) / 2
     across = np.abs(y) < 4  # a bar through the middle, from left to right
     images = np.where(across[None, :, :, None], 255, 60).astype(np.uint8).repeat(3, 3)
     puzzle, answer, _ = make(Rotation(rotations=8), images)
+    np.testing.assert_array_equal(np.sort(np.mod(Rotation(rotations=8).angles, 360)), 22.5 + 45 * np.arange(8))
     side = puzzle.shape[1]
     assert side <= size / np.sqrt(2)
     assert puzzle.min() >= 60  # a corner from outside of the picture would be black or a mirror image; none is darker
@@ -60,19 +61,20 @@ def test_eight_rotations_turn_by_45_degrees_and_show_no_corner():
         assert turned[distance > 6].max() < 100
 
 
-def test_45_degrees_stay_inside_the_picture():
+def test_tilted_pictures_stay_inside_of_the_picture():
     outside = np.zeros((1, 33, 33, 3), np.uint8)
     y, x = np.mgrid[:33, :33] - 16
     outside[0][np.hypot(y, x) > 16.5] = 255  # only what a square of S / sqrt(2) cannot reach
-    for degrees in (0.0, 45.0):
-        assert _sampled(tf.constant(outside), degrees).numpy().max() == 0
+    for degrees in (-TILT, TILT):
+        assert _tilted(tf.constant(outside), degrees).numpy().max() == 0
 
 
-def test_both_halves_of_eight_are_as_sharp():
+def test_both_halves_of_eight_are_resampled_alike():
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
-    upright, turned = (np.float32(_sampled(tf.constant(images), degrees)) for degrees in (0.0, 45.0))
-    # Noise loses variance by interpolation: to 1/4 halfway between four pixels, to 4/9 on the average of all places.
-    assert 0.4 < upright.var() / turned.var() < 1.0
+    one, other = (np.float32(_tilted(tf.constant(images), degrees)) for degrees in (-TILT, TILT))
+    mirrored = np.float32(_tilted(tf.constant(images[:, :, ::-1]), TILT))[:, :, ::-1]
+    assert np.abs(one - mirrored).max() <= 1  # of the mirror image it is the mirror image, but for rounding
+    assert one.var() == pytest.approx(other.var(), rel=0.01)
 
 
 def test_settings_are_read_and_written():
