@@ -172,10 +172,15 @@ def sample(source: AnySource, count: int, seed: int) -> AnySource:
     return source.subset(numbers, f"a sample of {source.name}")
 
 
-def plain(source: AnySource, size: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
-    """One ordered pass over whole pictures, as evaluation and serving see them; of a clip, the frame in its middle.
+def plain(source: AnySource, size: int, batch_size: int, start: int = 0, at: float = 0.5) -> tf.data.Dataset:
+    """One ordered pass over whole pictures, as evaluation and serving see them; of a clip, one frame.
 
-    It begins with picture `start`.
+    Args:
+      source: what to read.
+      size: side of the squares, pixels.
+      batch_size: pictures or clips at once.
+      start: the one to begin with.
+      at: which frame of a clip, from 0 (the first) to below 1; the one in the middle.
 
     Returns:
       {"image": uint8 [b, S, S, 3], "valid": bool [b], "index": int64 [b]}; the last batch may be short; rows that are
@@ -186,7 +191,7 @@ def plain(source: AnySource, size: int, batch_size: int, start: int = 0) -> tf.d
         images, valid = read(index)
         return {"image": images, "valid": valid, "index": index}
 
-    read = _middle_frames(source, size) if isinstance(source, ClipSource) else _whole(source, size)
+    read = _frames_at(source, size, at) if isinstance(source, ClipSource) else _whole(source, size)
     return _in_order(start, source.count, batch_size, batch)
 
 
@@ -200,17 +205,18 @@ def _whole(source: Source, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, 
     return read
 
 
-def _middle_frames(source: ClipSource, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def _frames_at(source: ClipSource, size: int, at: float) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     reader = source.reader()
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         given = clips.parse(reader.records(index))
 
-        def middle(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def frame(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             del seed
-            return _decoded(given[number], given[number].count // 2, size, None)
+            place = tf.cast(at * tf.cast(given[number].count, tf.float32), tf.int32)
+            return _decoded(given[number], place, size, None)
 
-        return clips.over_rows(clips.rows(index), tf.constant([0, 0]), middle)
+        return clips.over_rows(clips.rows(index), tf.constant([0, 0]), frame)
 
     return read
 

@@ -63,6 +63,7 @@ COMMANDS = {
     "pretext": f"pretext run {TOY_TEST} --draws 1",
     "evaluate-sound": "evaluate-sound heard sounds --neighbours 2",
     "retrieve": "retrieve paired toy:clips(count=16,size=32,seconds=1.2,seed=1)",
+    "neighbours": "neighbours paired toy:clips(count=16,size=32,seconds=1.2,seed=1) --to alike.png --count 2",
     "localise": "localise heard films/film.mkv --to heat.png",
     "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --to painted",
@@ -70,7 +71,7 @@ COMMANDS = {
     "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
     " --batch-size 8 --out swept",
     "bench": f"bench pipeline {TOY} --tasks rotation --size 32 --batch-size 8 --passes 1 --seconds 0.02",
-    "audit": "audit toy:images(count=48,size=32) --tasks rotation --size 32",
+    "audit": "audit toy:clips(count=48,size=32,seconds=1.2) --tasks rotation,audio_visual(seconds=0.5) --size 32",
 }
 # What tfssl says on purpose, to standard error: Keras's bar, its own progress, and advice on tasks.
 PROGRESS = re.compile(

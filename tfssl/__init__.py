@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tfssl.device_bench import bench_devices
     from tfssl.embedding import embed, index, search
     from tfssl.errors import UserError
-    from tfssl.evaluation import evaluate, evaluate_sound, pretext, retrieve
+    from tfssl.evaluation import evaluate, evaluate_sound, neighbours, pretext, retrieve
     from tfssl.export.check import check
     from tfssl.export.saved_model import export
     from tfssl.export.server.serving import serve
@@ -58,6 +58,7 @@ _HOMES = {
     "inpaint": "tfssl.filling",
     "load_run": "tfssl.runs",
     "localise": "tfssl.localising",
+    "neighbours": "tfssl.evaluation",
     "pretext": "tfssl.evaluation",
     "retrieve": "tfssl.evaluation",
     "pretrain": "tfssl.training",
@@ -87,8 +88,10 @@ __all__ = [
     "ingest",
     "inpaint",
     "load_run",
+    "localise",
+    "neighbours",
 ]
-__all__ += ["localise", "pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
+__all__ += ["pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:

@@ -127,6 +127,7 @@ def pretrain(as_json: bool, **arguments: Any) -> None:
 @click.option("--protocols", default="linear,knn", show_default=True, help="linear, knn, or both.")
 @click.option("--numbers", default=9216, show_default=True, help="Largest count of pooled features of a stage.")
 @click.option("--grid", type=int, help="Pool every stage to GRID x GRID instead.")
+@click.option("--frames", default=1, show_default=True, help="Of a clip, whose features are averaged.")
 @click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
 @JSON
 def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
@@ -169,6 +170,25 @@ def pretext(as_json: bool, **arguments: Any) -> None:
 def retrieve(as_json: bool, **arguments: Any) -> None:
     """Search labelled clips by picture and by sound, each by the other: nDCG and recall, beside chance."""
     _run(as_json, lambda: tfssl.retrieve(**arguments))
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("data")
+@click.option("--to", required=True, help="Picture file: png, svg, pdf or jpg.")
+@click.option("--count", default=6, show_default=True, help="Frames or pictures to find the like of.")
+@click.option("--nearest", default=5, show_default=True, help="Answers for each.")
+@click.option("--frames", default=5, show_default=True, help="Of a clip, spread evenly over it, to choose from.")
+@click.option("--limit", default=2000, show_default=True, help="Largest count of clips or pictures to look through.")
+@click.option("--layer", help="Stage of the run; the last where not given.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Other seeds ask for others.")
+@JSON
+def neighbours(as_json: bool, **arguments: Any) -> None:
+    """Draw frames of clips, or pictures, with what is nearest in features, beside random weights.
+
+    Answers are of other recordings than the question.
+    """
+    _run(as_json, lambda: tfssl.neighbours(**arguments))
 
 
 @cli.command()

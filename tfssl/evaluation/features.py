@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources import AnySource
 
 Extractor = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]
 
@@ -110,13 +112,42 @@ def make_extractor(model: keras.Model, grids: Mapping[str, int] | None, pooled: 
     return tf.function(features_of, input_signature=signature).get_concrete_function()
 
 
-def extract(extractor: Extractor, batches: Iterable[Mapping[str, tf.Tensor]], count: int) -> Features:
-    """Run an extractor over `batches`, once. No variable of its model changes.
+def extract_source(extractor: Extractor, source: AnySource, size: int, batch_size: int, frames: int = 1) -> Features:
+    """Run an extractor over a source in its order.
+
+    Args:
+      extractor: of `make_extractor`.
+      source: pictures, or clips.
+      size: side of the squares that the extractor takes, pixels.
+      batch_size: pictures or clips at once.
+      frames: of each clip, spread evenly over it, over which features are averaged; 1 for the one in its middle.
+
+    Raises:
+        UserError: a feature is no finite number.
+    """
+    found = [
+        extract(extractor, batches.plain(source, size, batch_size, at=(number + 0.5) / frames), source.count)
+        for number in range(frames)
+    ]
+    if frames == 1:
+        return found[0]
+
+    def mean(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {
+            name: np.stack([part[name] for part in parts]).mean(0, np.float32).astype(np.float16) for name in parts[0]
+        }
+
+    maps, pooled = mean([each.maps for each in found]), mean([each.pooled for each in found])
+    return found[0]._replace(maps=maps, pooled=pooled)
+
+
+def extract(extractor: Extractor, rows_of: Iterable[Mapping[str, tf.Tensor]], count: int) -> Features:
+    """Run an extractor over batches of rows, once. No variable of its model changes.
 
     Args:
         extractor: of `make_extractor`.
-        batches: dicts of "image" uint8 [b, S, S, 3], "valid" bool [b] and "index" int64 [b].
-        count: how many rows `batches` has at most (memory is taken once).
+        rows_of: dicts of "image" uint8 [b, S, S, 3], "valid" bool [b] and "index" int64 [b].
+        count: how many rows there are at most (memory is taken once).
 
     Raises:
         UserError: a feature is no finite number.
@@ -124,7 +155,7 @@ def extract(extractor: Extractor, batches: Iterable[Mapping[str, tf.Tensor]], co
     stores: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
     index = np.zeros(count, np.int64)
     done = broken = 0
-    for batch in batches:
+    for batch in rows_of:
         valid = np.asarray(batch["valid"])
         rows = int(valid.sum())
         broken += len(valid) - rows

@@ -40,6 +40,7 @@ def evaluate(
     random: bool | Evaluation = True,
     epoch: int | None = None,
     report: bool = True,
+    frames: int = 1,
 ) -> Evaluation:
     """Measure the features of every stage of a run, beside the same trunk with random weights.
 
@@ -66,6 +67,7 @@ def evaluate(
             weights, made with the same arguments: its figures of the random weights are taken over.
         epoch: measure the trunk as it was after this epoch, of those that the run kept; at the end where None.
         report: write the run's report.html anew.
+        frames: of each clip, spread evenly over it, whose features are averaged; 1 for the one in its middle.
 
     Raises:
         UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or with other
@@ -74,17 +76,21 @@ def evaluate(
     began = time.monotonic()
     run = runs.load_run(run)
     wanted = check_protocols(protocols)
+    if frames < 1:
+        raise UserError(f"--frames {frames} is given, expected at least 1")
     seed = int(run.settings["seed"]) if seed is None else seed
     size = int(run.settings["size"])
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
     train, held_out, note = sources.open_splits(data, test=test, seed=seed, max_broken=max_broken)
     check_labels(train, held_out)
+    if frames > 1 and not isinstance(train, sources.ClipSource):
+        raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
 
     def measure(model: keras.Model) -> tuple[dict[str, dict[str, Score]], np.ndarray, Features, Features]:
         grids = features.grids_of(model, numbers, grid) if "linear" in wanted else None
         extractor = features.make_extractor(model, grids, pooled="knn" in wanted)
         seen, unseen = (
-            features.extract(extractor, batches.plain(part, size, batch_size), part.count) for part in (train, held_out)
+            features.extract_source(extractor, part, size, batch_size, frames) for part in (train, held_out)
         )
         check_broken(train, seen.broken, max_broken)
         check_broken(held_out, unseen.broken, max_broken)
@@ -137,6 +143,7 @@ def evaluate(
             "neighbours": neighbours,
             "epochs": epochs,
             "rate": rate,
+            "frames": frames,
             "seconds": round(time.monotonic() - began, 1),
         },
     )
