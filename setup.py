@@ -15,7 +15,7 @@ DEPENDENCIES = [
     "numpy>=2.0",  # the toy world, embeddings on disk
     "scikit-learn>=1.5",  # average precision and the classifiers of the evaluation
     "matplotlib>=3.9",  # puzzles, learning curves and bars of the report
-    "jinja2>=3.1",  # the report's page
+    "jinja2>=3.1",  # the report's page, files for servers
     # Stubs of TensorFlow Serving's protocols, for warm-up records and gRPC: 250 KB that need nothing but TensorFlow.
     "tensorflow-serving-api>=2.21,<2.22",
     "tensorboard>=2.20",  # without it, TensorFlow 2.21 cannot write the scalars of tensorboard/
@@ -53,6 +53,7 @@ EXTRAS = {
         "mypy>=1.13",  # make types
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding
         "pyarrow>=18",  # the tests of Parquet
+        "pyyaml>=6.0",  # the tests of compose.yaml and kubernetes.yaml
         "pre-commit>=4.0",  # .pre-commit-config.yaml
         "pytest>=8.0",  # make test
         "pytest-xdist>=3.6",  # make test in two processes: tracing graphs keeps one core busy
@@ -77,7 +78,7 @@ setup(
         for package in [name, *(f"{name}.{inner}" for inner in find_packages(folder))]
     ],
     package_dir=FOLDERS,
-    package_data={"tfssl": ["py.typed"], "tfssl.report": ["*.html*"]},
+    package_data={"tfssl": ["py.typed"], "tfssl.report": ["*.html*"], "tfssl.export.deployment": ["*.jinja"]},
     install_requires=DEPENDENCIES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["tfssl = tfssl.cli:main"]},

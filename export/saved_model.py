@@ -5,6 +5,8 @@ DIR/<version>/encoder.keras                the encoder as a Keras model of stock
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
 DIR/<version>/tflite/                      files for devices, where asked for: see `export.tflite`
 DIR/<version>/assets.extra/encoder.json    size, layer, trunk, dimensions, versions
+DIR/<version>/assets.extra/tf_serving_warmup_requests    see `export.deployment.warm_up`
+DIR/models.config, batching.config, compose.yaml, kubernetes.yaml    where missing: see `export.deployment.files`
 """
 
 import contextlib
@@ -20,6 +22,8 @@ import keras
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.export.deployment.files import model_name, write_deployment
+from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.golden import make_golden, own_source
 from tfssl.export.signatures import Signature, encoder_signatures
 from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
@@ -40,12 +44,14 @@ class Exported:
       signatures: their names.
       embedding_size: numbers in an embedding.
       tflite: names of the TFLite files.
+      deployment: names of the files beside the versions that were missing and are there now.
     """
 
     saved_model: str
     signatures: tuple[str, ...]
     embedding_size: int
     tflite: tuple[str, ...] = ()
+    deployment: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints."""
@@ -55,7 +61,8 @@ class Exported:
         signatures = ", ".join(self.signatures)
         files = f"; TFLite {', '.join(self.tflite)}" if self.tflite else ""
         size = f"embeddings of {self.embedding_size} numbers"
-        return f"SavedModel {self.saved_model}: {size}; signatures {signatures}{files}"
+        beside = f"\nbeside it {', '.join(self.deployment)}" if self.deployment else ""
+        return f"SavedModel {self.saved_model}: {size}; signatures {signatures}{files}{beside}"
 
 
 def export(
@@ -112,8 +119,12 @@ def export(
             facts = {key: description[key] for key in ("trunk", "layer", "size", "sound")}
             encoders = {"pixels": encoder} | ({} if sound is None else {"waveform": sound})
             write_tflite(building, encoders, precisions, source, facts)
+        write_warm_up(building, model_name(folder))
         files = tuple(tflite_files(building))
-    return Exported(str(final[0]), tuple(each.name for each in signatures), dimensions, files)
+    with _writing(folder):
+        deployment = write_deployment(folder, final[0])
+    names = tuple(each.name for each in signatures)
+    return Exported(str(final[0]), names, dimensions, files, deployment)
 
 
 def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:

@@ -297,6 +297,7 @@ def test_json_of_export_and_check(tfssl, toy_run):
         "signatures": ["serving_default", "pixels"],
         "embedding_size": 16,
         "tflite": [],
+        "deployment": ["models.config", "batching.config", "compose.yaml", "kubernetes.yaml"],
     }
     assert result(tfssl("check", "models", "--json"))["ok"] is True
 

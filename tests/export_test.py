@@ -20,6 +20,7 @@ import tfssl
 from tfssl.errors import UserError
 from tfssl.export import saved_model
 from tfssl.export.check import check
+from tfssl.export.deployment.files import FILES
 from tfssl.export.golden import NO_PICTURE, Golden, as_objects, make_golden, own_source, read_golden
 from tfssl.export.saved_model import export
 from tfssl.export.signatures import encoder_signatures
@@ -86,6 +87,8 @@ def hollow(monkeypatch):
         (folder / "saved_model.pb").write_bytes(b"hollow")
 
     monkeypatch.setattr(saved_model, "write_saved_model", write)
+    monkeypatch.setattr(saved_model, "write_warm_up", lambda folder, name: None)
+    monkeypatch.setattr(saved_model, "write_deployment", lambda folder, version: ())
 
 
 def files(folder):
@@ -101,8 +104,9 @@ def test_what_is_written(run, exported):
         "signatures": ("serving_default", "pixels"),
         "embedding_size": 64,
         "tflite": (),
+        "deployment": FILES,
     }
-    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == sorted(["1", *FILES])
     assert {"saved_model.pb", "variables", "encoder.keras", "assets.extra"} <= {path.name for path in folder.iterdir()}
     description = json.loads((folder / "assets.extra" / "encoder.json").read_text())
     assert (
@@ -230,7 +234,7 @@ def test_another_layer_and_nothing_is_printed(run, tmp_path, capfd):
     assert description["dimensions"] == 16
     with pytest.raises(UserError, match="no layer 'stage9'; its stages are"):
         export(run, tmp_path, layer="stage9")
-    assert os.listdir(tmp_path) == ["1"]
+    assert sorted(os.listdir(tmp_path)) == sorted(["1", *FILES])
 
 
 @pytest.mark.smoke

@@ -1,0 +1,73 @@
+"""Files beside the versions of an export, for whoever serves it: written once, and the user's from then on.
+
+DIR/models.config      what is served, and which versions
+DIR/batching.config    how requests are merged, with what was measured
+DIR/compose.yaml       Docker Compose
+DIR/kubernetes.yaml    a Deployment with its Service and autoscaler, as an example
+"""
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfssl.export.bounds import MAX_ROWS
+from tfssl.export.deployment.examples import PICTURE
+from tfssl.export.deployment.measuring import Speed, measure
+
+FILES = ("models.config", "batching.config", "compose.yaml", "kubernetes.yaml")
+WORTH = 0.95
+"""Of the best throughput: the fewest rows that reach it are merged."""
+
+
+def model_name(folder: str | Path) -> str:
+    """The name of the model in DIR: that of the folder, as Kubernetes takes it (RFC 1035, room for an ending)."""
+    name = re.sub(r"[^a-z0-9]+", "-", Path(folder).resolve().name.lower())[:40].strip("-")
+    return name if name[:1].isalpha() else f"encoder-{name}".strip("-")
+
+
+def write_deployment(folder: Path, version: Path) -> tuple[str, ...]:
+    """Writes those of FILES that are not there; their names. One that is there is the user's, and stays as it is.
+
+    Args:
+      folder: DIR.
+      version: folder of the version that is measured for batching.config.
+    """
+    from tfssl import runs
+
+    missing = [name for name in FILES if not os.path.lexists(folder / name)]
+    speeds = measure(version) if "batching.config" in missing else []
+    for name in missing:
+        with runs.replacing(folder / name) as temporary:
+            temporary.write_text(_rendered(name, model_name(folder), version.name, speeds))
+    return tuple(missing)
+
+
+def _rendered(file: str, name: str, version: str, speeds: Sequence[Speed]) -> str:
+    import jinja2
+
+    loader = jinja2.PackageLoader("tfssl.export.deployment", ".")
+    settings = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    settings.trim_blocks = settings.lstrip_blocks = True
+    facts = _batching(speeds) if speeds else {}
+    return settings.get_template(f"{file}.jinja").render(name=name, version=version, **facts)
+
+
+def _batching(speeds: Sequence[Speed]) -> dict[str, Any]:
+    best = max(speed.per_second for speed in speeds)
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    cores = os.cpu_count() or 1
+    return {
+        "speeds": speeds,
+        "picture": PICTURE,
+        "machine": f"{platform.machine()}, {cores} cores, {gpus} GPUs, TensorFlow {tf.__version__}",
+        "most": MAX_ROWS,
+        "merged": next(speed.rows for speed in speeds if speed.per_second >= WORTH * best),
+        # Long enough for others to come, and little beside what the work itself takes.
+        "wait": round(min(max(1000 * speeds[0].milliseconds / 10, 200), 5000)),
+        "threads": 1 if gpus else cores,
+    }
