@@ -86,13 +86,20 @@ class Check:
         return "\n".join(lines + [str(replay) for replay in self.replays])
 
 
-def check(folder: str | Path) -> Check:
+def check(folder: str | Path, server: str | None = None, model_name: str | None = None) -> Check:
     """Replays the golden vectors of the newest version in a folder, or of the version that the folder is.
 
     Through every signature of the SavedModel, and through each TFLite file that lies there.
 
+    Args:
+      folder: an export.
+      server: address of a server that is to be replayed too: `host:8500` for gRPC, `http://host:8501` for REST. It is
+        asked for the version of the same number.
+      model_name: by which the server knows the model; that of the folder where None.
+
     Raises:
-      UserError: the folder is no export, or one that cannot be loaded; it has TFLite files and LiteRT is missing.
+      UserError: the folder is no export, or one that cannot be loaded; it has TFLite files and LiteRT is missing; the
+        server is down, or has another model.
     """
     version = newest_version(folder)
     path = version / "assets.extra" / "golden.npz"
@@ -111,6 +118,12 @@ def check(folder: str | Path) -> Check:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise UserError(f"{version} cannot be replayed ({reason}); export the run again") from problem
     replays += [_check_file(version, name, facts, golden) for name, facts in tflite_files(version).items()]
+    if server is not None:
+        from tfssl.export.serving.replaying import client_of, replay_on_server
+
+        with client_of(version, server, model_name) as client:
+            found = replay_on_server(client, server, version, golden)
+        replays += [dataclasses.replace(one, name=f"{one.name}, server") for one in found]
     return Check(str(version), tuple(replays))
 
 

@@ -197,7 +197,13 @@ WRONG = {
         ["serve", "{shelf}/models", "--host", "192.0.2.1", "--rest-port", "0"],
         "cannot listen on 192.0.2.1",
     ),
+    "check: no address": (["check", "{shelf}/models", "--server", "host"], "expected host:port or grpc://host:port"),
     # embed
+    "embed: no address": (
+        ["embed", "{shelf}/models", TOY, "--to", "a.npz", "--server", "ftp://host:1"],
+        "expected host:port or grpc://host:port",
+    ),
+    "embed: a run on a server": ([*EMBED, TOY, "--to", "a.npz", "--server", "host:1"], "and a run is given"),
     "embed: neither run nor export": (["embed", "{shelf}/notes", TOY, "--to", "a.npz"], "is no run and no export"),
     "embed: missing model": (["embed", "nowhere", TOY, "--to", "a.npz"], "nowhere"),
     "embed: a run that has not ended": (["embed", "{shelf}/unended", TOY, "--to", "a.npz"], "has not ended"),
@@ -334,7 +340,7 @@ def test_help_and_version(tfssl):
 
 
 def test_an_error_of_ours_shows_all_that_is_known(tfssl, monkeypatch):
-    monkeypatch.setattr("tfssl.check", lambda folder: 1 / 0, raising=False)
+    monkeypatch.setattr("tfssl.check", lambda **arguments: 1 / 0, raising=False)
     status, output, errors = tfssl("check", "models")
     assert (status, output) == (1, "")
     assert errors.startswith("Traceback")

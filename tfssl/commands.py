@@ -15,6 +15,8 @@ PORT = click.IntRange(0, 65535)
 MORE = click.FloatRange(0, min_open=True)
 SEED = click.IntRange(0, 2**31 - 1)  # goes into int32 tensors
 SHARE = click.FloatRange(0, 1)
+SERVER = click.option("--server", metavar="ADDRESS", help="host:8500 for gRPC, http://host:8501 for REST.")
+MODEL_NAME = click.option("--model-name", metavar="NAME", help="Of the model on the server; that of DIR.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, nothing else.")
 
 
@@ -207,9 +209,14 @@ def export(as_json: bool, **arguments: Any) -> None:
 
 @cli.command()
 @click.argument("folder", metavar="DIR")
+@SERVER
+@MODEL_NAME
 @JSON
 def check(as_json: bool, **arguments: Any) -> None:
-    """Replay the golden vectors of an export: is what is served what was measured?"""
+    """Replay the golden vectors of an export: is what is served what was measured?
+
+    With --server, also those of a server: it must serve the newest version in DIR.
+    """
     _run(as_json, lambda: tfssl.check(**arguments))
 
 
@@ -244,9 +251,14 @@ def serve(as_json: bool, grpc_port: int, no_grpc: bool, **arguments: Any) -> Non
 @click.option("--batch-size", default=64, show_default=True, help="Pictures at once.")
 @click.option("--max-broken", type=SHARE, default=1.0, show_default=True, help="Largest part of unreadable pictures.")
 @click.option("--beam", help="Runner of Apache Beam to hand it to; for an export and pictures.")
+@SERVER
+@MODEL_NAME
 @JSON
 def embed(as_json: bool, **arguments: Any) -> None:
-    """Embed every picture, clip or sound of a collection. Killed and started again, it goes on."""
+    """Embed every picture, clip or sound of a collection. Killed and started again, it goes on.
+
+    With --server, a server computes that serves the export; the golden vectors of the export tell that it does.
+    """
     _run(as_json, lambda: tfssl.embed(**arguments))
 
 

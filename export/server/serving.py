@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.errors import UserError
+from tfssl.export.deployment.files import model_name
 from tfssl.export.server.rpc import open_grpc
 from tfssl.export.server.versions import Versions, check_folder
 from tfssl.export.server.work import Limits, Work
@@ -147,7 +148,7 @@ def running(folder: str | Path, settings: Settings) -> Iterator[tuple[Addresses,
     rest_service = _rest_service()
     folder = Path(folder)
     check_folder(folder)
-    name = settings.name or folder.resolve().name
+    name = settings.name or model_name(folder)
     threads = settings.threads or os.cpu_count() or 1
     limits = Limits(threads, settings.max_request * 2**20, settings.max_waiting, settings.timeout)
     versions = Versions(folder, name)

@@ -151,7 +151,7 @@ class Client:
 
         Args:
           signature: its name.
-          inputs: by name: arrays, or lists of bytes where the signature takes strings.
+          inputs: by name: arrays, or bytes in a list or an array of objects where the signature takes strings.
 
         Returns:
           The outputs by name; strings as arrays of bytes.

@@ -83,7 +83,7 @@ def _words(data: bytes) -> str:
 
 
 def _to_json(rows: Any) -> Any:
-    if isinstance(rows, np.ndarray):
+    if isinstance(rows, np.ndarray) and rows.dtype != object:
         return rows.tolist()
     return [{"b64": base64.b64encode(row).decode()} for row in rows]
 

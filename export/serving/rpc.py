@@ -55,9 +55,10 @@ class Rpc:
         request = predict_pb2.PredictRequest()
         request.model_spec.signature_name = signature
         for name, rows in inputs.items():
+            numbers = isinstance(rows, np.ndarray) and rows.dtype != object
             # Lists of bytes with their type said: NumPy would cut zeros off their ends.
-            dtype = None if isinstance(rows, np.ndarray) else tf.string
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(rows, dtype, shape=None if len(rows) else [0]))
+            tensor = tf.make_tensor_proto(rows) if numbers else tf.make_tensor_proto(list(rows), tf.string, [len(rows)])
+            request.inputs[name].CopyFrom(tensor)
         found = self._ask(self._prediction.Predict, request, version, seconds)
         return {name: tf.make_ndarray(tensor) for name, tensor in found.outputs.items()}
 

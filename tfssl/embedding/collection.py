@@ -1,9 +1,11 @@
 """`embed`: the embeddings of a whole collection, from a run or from an exported model."""
 
+import contextlib
 import dataclasses
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from tfssl import beam as beams
 from tfssl import runs
 from tfssl.embedding import files
-from tfssl.embedding.encoders import Encoder, load_encoder
+from tfssl.embedding.encoders import Encoder, load_encoder, on_server
 from tfssl.embedding.files import Embeddings, Parts
 from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
 from tfssl.errors import UserError
@@ -64,6 +66,8 @@ def embed(
     batch_size: int = 64,
     max_broken: float = 1.0,
     beam: str | None = None,
+    server: str | None = None,
+    model_name: str | None = None,
     verbose: int = 1,
 ) -> Embedded:
     """Embeds every picture, clip or sound of a collection, in its order.
@@ -84,11 +88,15 @@ def embed(
       max_broken: largest part that may be unreadable; what is broken is listed and left out.
       beam: a runner of Apache Beam, with its options after it, that makes the embeddings by RunInference, on more
         machines; for pictures and an export. Its workers must see pictures, export and FILE.parts under these paths.
+      server: address of a server that computes, of `tfssl serve` or TensorFlow Serving: `host:8500` for gRPC,
+        `http://host:8501` for REST. `model` is the export that it serves: its golden vectors are replayed first.
+        Pictures are decoded and cut here, and sent as pixels.
+      model_name: by which the server knows the model; that of the export's folder where None.
       verbose: 1 a progress bar with pictures a second and the time left, 0 nothing.
 
     Raises:
       UserError: no such run, export, layer or data; too much that is broken; a file that cannot be written, or that
-        holds embeddings of other data or of another encoder.
+        holds embeddings of other data or of another encoder; a server that is down or serves another model.
     """
     to = Path(to)
     if to.suffix not in files.ENDINGS:
@@ -106,9 +114,10 @@ def embed(
     }
     if to.exists():
         return _finished(to, record, inputs, verbose)
-    options = None if beam is None else _options(beam, model, inputs)
+    options = None if beam is None else _options(beam, model, inputs, server)
     parts = Parts(to, PART_BATCHES * batch_size, len(inputs.paths))
-    with runs.writing(to):
+    with _computing(encoder, model, server, model_name) as (encoder, about), runs.writing(to):
+        record |= about
         parts.claim(record)
         if options is None:
             _make_parts(encoder, inputs, parts, batch_size, verbose)
@@ -126,9 +135,31 @@ def embed(
     return Embedded(str(to), int(valid.sum()), encoder.dimensions, broken)
 
 
-def _options(beam: str, model: Any, inputs: Inputs) -> Any:
+@contextlib.contextmanager
+def _computing(
+    encoder: Encoder, model: Any, server: str | None, model_name: str | None
+) -> Iterator[tuple[Encoder, dict[str, Any]]]:
+    """The encoder that computes, be it here or on a server, and what the record says of that."""
+    if server is None:
+        yield encoder, {}
+        return
+    if _is_run(model):
+        raise UserError(
+            f"--server {server} serves an export, and a run is given; give the folder that `tfssl export RUN DIR` wrote"
+        )
+    with on_server(encoder, server, model_name) as (served, about):
+        yield served, {"server": about}
+
+
+def _is_run(model: Any) -> bool:
+    return isinstance(model, Run) or (Path(model) / "run.json").exists()
+
+
+def _options(beam: str, model: Any, inputs: Inputs, server: str | None) -> Any:
     options = beams.options(beam)
-    if isinstance(model, Run) or (Path(model) / "run.json").exists():
+    if server is not None:
+        raise UserError("--beam and --server are given, and only one can compute; leave one out")
+    if _is_run(model):
         raise UserError(
             "--beam works on an export, and a run is given; give the folder that `tfssl export RUN DIR` wrote"
         )

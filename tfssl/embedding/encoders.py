@@ -1,9 +1,10 @@
 """The encoder of a run or of an export, with what tells whether it is the one that made some embeddings."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from tfssl.errors import UserError
 from tfssl.export import limits
 from tfssl.export.versions import newest_version
 from tfssl.runs import Run, load_run
+
+SIGNATURES = {"image": "pixels", "sound": "waveform"}
+"""Of an export, by the kind of encoder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _of_run(run: Run, layer: str | None, kind: str) -> Encoder:
 
 def _of_export(folder: Path, kind: str) -> Encoder:
     loaded = tf.saved_model.load(str(folder))
-    name = {"image": "pixels", "sound": "waveform"}[kind]
+    name = SIGNATURES[kind]
     if name not in loaded.signatures:
         raise UserError(f"{folder} has no signature {name}; its signatures are: {', '.join(loaded.signatures)}")
     signature = loaded.signatures[name]
@@ -118,6 +122,43 @@ def _of_export(folder: Path, kind: str) -> Encoder:
         fingerprint=_fingerprint(signature.variables),
         function=function,
     )
+
+
+@contextlib.contextmanager
+def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator[tuple[Encoder, dict[str, Any]]]:
+    """The encoder of an export, computed by a server; the golden vectors of the export tell that it serves that.
+
+    The server is asked for this version by its number, so that all rows are of it.
+
+    Args:
+      server: address, `host:8500` or `http://host:8501`.
+      model_name: by which the server knows the model; that of the export's folder where None.
+
+    Yields:
+      The encoder, and what is recorded of the server: address and version.
+
+    Raises:
+      UserError: the server is down, or has another model; an export without golden vectors.
+    """
+    from tfssl.export.golden import read_golden
+    from tfssl.export.serving.replaying import client_of, replay_on_server
+
+    version = Path(encoder.model)
+    try:
+        golden = read_golden(version / "assets.extra" / "golden.npz")
+    except (OSError, ValueError, KeyError) as problem:
+        raise UserError(
+            f"{version} has no golden vectors, which tell whether a server serves it; leave --server out"
+        ) from problem
+    with client_of(version, server, model_name) as client:
+        (found,) = replay_on_server(client, server, version, golden, [SIGNATURES[encoder.kind]])
+        if not found.ok:
+            raise UserError(
+                f"{server} does not serve {version}: its embeddings of the golden vectors differ by"
+                f" {found.difference:.1e} (allowed {found.tolerance:.1e}); give the export that it serves"
+            )
+        about = {"address": server, "version": client.model().version}
+        yield dataclasses.replace(encoder, function=lambda rows: tf.constant(client.embed(np.asarray(rows)))), about
 
 
 def _fingerprint(variables: Sequence[Any]) -> str:
