@@ -36,6 +36,11 @@ EXTRAS = {
         "tenacity>=9.0",  # the client's retries: exponential back-off with jitter and an end
         "urllib3>=2.0",  # the client's REST: connections that threads share
     ],
+    "onnx": [
+        "onnx>=1.17",  # what tf2onnx writes
+        "onnxruntime>=1.20",  # replays ONNX files for `check`
+        "tf2onnx>=1.17",  # export --onnx; tried with TensorFlow 2.21, Keras 3.15 and protobuf 6.33
+    ],
     "search": [
         "faiss-cpu>=1.9",  # tfssl index and search
         "pyarrow>=18",  # embeddings as Parquet
@@ -51,6 +56,9 @@ EXTRAS = {
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "faiss-cpu>=1.9",  # the tests of index and search
         "mypy>=1.13",  # make types
+        "onnx>=1.17",  # the tests of ONNX files, with the next two
+        "onnxruntime>=1.20",
+        "tf2onnx>=1.17",
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding
         "pyarrow>=18",  # the tests of Parquet
         "pyyaml>=6.0",  # the tests of compose.yaml and kubernetes.yaml

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from tfssl.errors import UserError
 from tfssl.export.golden import Golden, read_golden
+from tfssl.export.onnx import FOLDER as ONNX_FOLDER
+from tfssl.export.onnx import OnnxEncoder, onnx_files
 from tfssl.export.tflite import FOLDER, TFLiteEncoder, tflite_files
 from tfssl.export.versions import newest_version
 
@@ -18,6 +20,7 @@ TOLERANCE = 1e-5
 LEVELS = 1.0
 """Grey levels by which a coloured picture may differ: a number near the middle of two is rounded up or down."""
 TFLITE = {"float32": 1e-3, "float16": 3e-2}
+ONNX = 1e-4
 LEAST_COSINE = 0.95
 """Of a TFLite file of int8, whose single numbers may be off by more."""
 Call = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -89,7 +92,7 @@ class Check:
 def check(folder: str | Path, server: str | None = None, model_name: str | None = None) -> Check:
     """Replays the golden vectors of the newest version in a folder, or of the version that the folder is.
 
-    Through every signature of the SavedModel, and through each TFLite file that lies there.
+    Through every signature of the SavedModel, and through each TFLite and ONNX file that lies there.
 
     Args:
       folder: an export.
@@ -98,8 +101,8 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
       model_name: by which the server knows the model; that of the folder where None.
 
     Raises:
-      UserError: the folder is no export, or one that cannot be loaded; it has TFLite files and LiteRT is missing; the
-        server is down, or has another model.
+      UserError: the folder is no export, or one that cannot be loaded; it has TFLite files and LiteRT is missing, or
+        ONNX files and onnxruntime; the server is down, or has another model.
     """
     version = newest_version(folder)
     path = version / "assets.extra" / "golden.npz"
@@ -118,6 +121,9 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise UserError(f"{version} cannot be replayed ({reason}); export the run again") from problem
     replays += [_check_file(version, name, facts, golden) for name, facts in tflite_files(version).items()]
+    for name in onnx_files(version):
+        encoder = OnnxEncoder(version / ONNX_FOLDER / name)
+        replays.append(_compare_embedding(name, encoder, name.removesuffix(".onnx"), golden, ONNX))
     if server is not None:
         from tfssl.export.serving.replaying import client_of, replay_on_server
 
@@ -173,10 +179,14 @@ def _check_file(version: Path, name: str, facts: dict[str, Any], golden: Golden)
     path = version / FOLDER / name
     if not path.is_file():
         raise UserError(f"{path} is missing; export the run again")
-    kind = facts["signature"]
-    found = TFLiteEncoder(path)(golden.inputs[kind])
+    return _compare_embedding(name, TFLiteEncoder(path), facts["signature"], golden, TFLITE.get(facts["precision"]))
+
+
+def _compare_embedding(
+    name: str, encoder: Callable[[np.ndarray], np.ndarray], kind: str, golden: Golden, allowed: float | None
+) -> Replay:
     expected = {"embedding": golden.answers[kind]["embedding"]}
-    return compare(name, expected, {"embedding": found}, TFLITE.get(facts["precision"]))
+    return compare(name, expected, {"embedding": encoder(golden.inputs[kind])}, allowed)
 
 
 def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -4,11 +4,13 @@ A row that cannot be answered gives `valid` false and zeros, and leaves its neig
 the requests of strangers. A request that is too long is an error of its own.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfssl.export.bounds import MAX_BYTES, MAX_ROWS
-from tfssl.pipelines import pixels
-from tfssl.pipelines.headers import JPEG, TOO_LARGE, Header, read_headers
+from tfssl.pipelines import pixels, whole
+from tfssl.pipelines.headers import JPEG, TOO_LARGE, UNKNOWN, Header, read_headers
 
 MAX_PIXELS = 2**24
 """Pixels of a picture: 4096 x 4096. Decoding a PNG with alpha takes some 40 bytes a pixel.
@@ -58,18 +60,29 @@ def pictures(data: tf.Tensor, size: int) -> pixels.Decoded:
     Returns:
       uint8 [N, size, size, 3] and bool [N]; a row that is no picture, or too large a one, gives zeros and False.
     """
-    short = tf.strings.length(data) <= MAX_BYTES
-    shown = tf.cond(tf.reduce_all(short), lambda: data, lambda: tf.where(short, data, ""))
-    header = _limited(read_headers(shown))
+    shown, header = _shown(data, JPEG)
     area = tf.where(header.problem == 0, header.height * header.width, 0)  # at most 2**26: no overflow
     parallel = tf.where(tf.reduce_any(area > FEW_PIXELS), tf.constant(1, tf.int64), PARALLEL)
     return pixels.centre_crops(lambda one: one, shown, header, size, parallel)
 
 
-def _limited(header: Header) -> Header:
+def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """`whole.over_pictures` within these limits; JPEG too may have MAX_PIXELS, as it is decoded at its own size."""
+    return whole.over_pictures(*_shown(data, UNKNOWN), function)
+
+
+def _shown(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
+    """The pictures, empty where they are too long, and headers, which have a problem where these are too large.
+
+    Args:
+      unlimited: the format that may have more than MAX_PIXELS.
+    """
+    short = tf.strings.length(data) <= MAX_BYTES
+    shown = tf.cond(tf.reduce_all(short), lambda: data, lambda: tf.where(short, data, ""))
+    header = read_headers(shown)
     area = tf.where(header.problem == 0, header.height * header.width, 0)
-    large = (area > MAX_PIXELS) & (header.format != JPEG)
-    return header._replace(problem=tf.where(large, TOO_LARGE, header.problem))
+    large = (area > MAX_PIXELS) & (header.format != unlimited)
+    return shown, header._replace(problem=tf.where(large, TOO_LARGE, header.problem))
 
 
 def waveforms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

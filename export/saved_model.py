@@ -1,9 +1,9 @@
 """`export`: an encoder as a SavedModel that decodes, crops and scales by itself, for TensorFlow Serving or anybody.
 
-DIR/<version>/saved_model.pb, variables/   signatures `serving_default` (encoded pictures), `pixels` and `waveform`
+DIR/<version>/saved_model.pb, variables/   see `export.signatures` and `export.heads` for what it answers
 DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
-DIR/<version>/tflite/                      files for devices, where asked for: see `export.tflite`
+DIR/<version>/tflite/, onnx/               files for devices and other runtimes, where asked for: see there
 DIR/<version>/assets.extra/encoder.json    size, layer, trunk, dimensions, versions
 DIR/<version>/assets.extra/tf_serving_warmup_requests    see `export.deployment.warm_up`
 DIR/models.config, batching.config, compose.yaml, kubernetes.yaml    where missing: see `export.deployment.files`
@@ -25,6 +25,9 @@ from tfssl.errors import UserError
 from tfssl.export.deployment.files import model_name, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.golden import make_golden, own_source
+from tfssl.export.heads import head_signatures
+from tfssl.export.onnx import onnx_files, require_onnx, write_onnx
+from tfssl.export.projection import SAMPLE, check_dimensions, projected, sample
 from tfssl.export.signatures import Signature, encoder_signatures
 from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.versions import check_version, new_version, newest_version
@@ -43,7 +46,7 @@ class Exported:
       saved_model: folder of the new version.
       signatures: their names.
       embedding_size: numbers in an embedding.
-      tflite: names of the TFLite files.
+      tflite, onnx: names of the TFLite and ONNX files.
       deployment: names of the files beside the versions that were missing and are there now.
     """
 
@@ -51,6 +54,7 @@ class Exported:
     signatures: tuple[str, ...]
     embedding_size: int
     tflite: tuple[str, ...] = ()
+    onnx: tuple[str, ...] = ()
     deployment: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -60,6 +64,7 @@ class Exported:
     def __str__(self) -> str:
         signatures = ", ".join(self.signatures)
         files = f"; TFLite {', '.join(self.tflite)}" if self.tflite else ""
+        files += f"; ONNX {', '.join(self.onnx)}" if self.onnx else ""
         size = f"embeddings of {self.embedding_size} numbers"
         beside = f"\nbeside it {', '.join(self.deployment)}" if self.deployment else ""
         return f"SavedModel {self.saved_model}: {size}; signatures {signatures}{files}{beside}"
@@ -71,6 +76,9 @@ def export(
     layer: str | None = None,
     version: int | None = None,
     tflite: str | Sequence[str] = (),
+    onnx: bool = False,
+    dimensions: int | None = None,
+    l2_normalise: bool = False,
 ) -> Exported:
     """Writes the encoder of a run to `folder/<version>`, whole or not at all.
 
@@ -78,9 +86,10 @@ def export(
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
     [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
     `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound and `valid`, false
-    where a number is not finite or far too large. Only ops of TensorFlow itself. What may be sent is in `limits`; an
-    empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen windows of sound, of
-    the run's own data: they travel with the model.
+    where a number is not finite or far too large. Where the run has these tasks, `predict_rotation`, `colorize` and
+    `localise`: see `export.heads`. Only ops of TensorFlow itself. What may be sent is in `limits`; an empty request
+    gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen windows of sound, of the run's own
+    data: they travel with the model.
 
     Args:
       run: a run, or its folder.
@@ -88,9 +97,14 @@ def export(
       layer: a stage, such as "stage3"; the last one where None.
       version: number of the version; one more than the largest there where None.
       tflite: precisions of TFLite files, some of "float32", "float16", "int8": see `export.tflite.write_tflite`.
+      onnx: whether to write ONNX files: see `export.onnx`.
+      dimensions: of the embeddings, by principal components of the run's own data (a sample of 2,048), of picture and
+        of sound; all where None. In every file and signature alike.
+      l2_normalise: whether embeddings have length 1, after that.
 
     Raises:
-      UserError: a run that has not ended, an unknown layer, a version that exists, a folder that cannot be written.
+      UserError: a run that has not ended, an unknown layer, more dimensions than there are, a version that exists, an
+        extra that is missing, ops that a format has not, a folder that cannot be written.
     """
     if isinstance(run, (str, Path)):
         from tfssl.runs import load_run
@@ -98,13 +112,23 @@ def export(
         run = load_run(run)
     folder, precisions = Path(folder), check_precisions(tflite)
     check_version(folder, version)  # before minutes of work
-    size = int(run.settings["size"])
-    encoder = run.encoder(layer)
-    sound = run.sound_encoder() if run.sound else None
+    if onnx:
+        require_onnx()
+    encoders = {"pixels": run.encoder(layer)} | ({"waveform": run.sound_encoder()} if run.sound else {})
     source = own_source(run.data)
-    signatures = encoder_signatures(encoder, size, sound)
+    check_dimensions(dimensions, [int(encoder.output_shape[-1]) for encoder in encoders.values()], source)
+    if dimensions is not None or l2_normalise:
+        encoders = {
+            kind: projected(encoder, dimensions, l2_normalise, sample(kind, source, int(encoder.input_shape[1])))
+            for kind, encoder in encoders.items()
+        }
+    encoder, sound = encoders["pixels"], encoders.get("waveform")
+    signatures = encoder_signatures(encoder, int(run.settings["size"]), sound) + head_signatures(run)
     golden = make_golden(signatures, source)
-    dimensions = int(encoder.output_shape[-1])
+    description = _description(run, layer, int(encoder.output_shape[-1])) | {
+        "principal_components": None if dimensions is None else {"of": run.data["name"], "sample": SAMPLE},
+        "l2_normalise": l2_normalise,
+    }
     with _writing(folder), new_version(folder, version) as (building, final):
         write_saved_model(signatures, building)
         encoder.save(building / "encoder.keras")
@@ -113,18 +137,18 @@ def export(
         extra = building / "assets.extra"
         extra.mkdir()
         golden.write(extra / "golden.npz")
-        description = _description(run, layer, dimensions)
         (extra / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
         if precisions:
             facts = {key: description[key] for key in ("trunk", "layer", "size", "sound")}
-            encoders = {"pixels": encoder} | ({} if sound is None else {"waveform": sound})
             write_tflite(building, encoders, precisions, source, facts)
+        if onnx:
+            write_onnx(building, encoders)
         write_warm_up(building, model_name(folder))
-        files = tuple(tflite_files(building))
+        files = tuple(tflite_files(building)), tuple(onnx_files(building))
     with _writing(folder):
         deployment = write_deployment(folder, final[0])
     names = tuple(each.name for each in signatures)
-    return Exported(str(final[0]), names, dimensions, files, deployment)
+    return Exported(str(final[0]), names, description["dimensions"], *files, deployment)
 
 
 def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:

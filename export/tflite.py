@@ -5,9 +5,7 @@ DIR/<version>/tflite/waveform_int8.tflite     float32 [N, samples] -> embedding
 DIR/<version>/tflite/files.json               of each: input, its shape, type and range, layer, size in bytes
 """
 
-import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.export.quietly import quietly
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import AnySource, open_source
 
@@ -103,7 +102,7 @@ class TFLiteEncoder:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as problem:
             raise UserError("TFLite files are run by LiteRT; pip install 'tfssl[devices]'") from problem
-        with _quiet():  # it tells which delegate it made
+        with quietly():  # it tells which delegate it made
             self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()
@@ -112,7 +111,7 @@ class TFLiteEncoder:
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         if len(rows) != self._rows:  # memory is laid out anew for another count of rows
             self._interpreter.resize_tensor_input(self._input["index"], rows.shape)
-            with _quiet():
+            with quietly():
                 self._interpreter.allocate_tensors()
             self._rows = len(rows)
         self._interpreter.set_tensor(self._input["index"], rows)
@@ -126,7 +125,7 @@ def _converted(encoder: keras.Model, kind: str, precision: str, examples: Exampl
     archive.track(encoder)
     archive.add_endpoint(kind, lambda rows: {"embedding": encoder(rows, training=False)}, input_signature=[spec])
     try:
-        with _quiet(), tempfile.TemporaryDirectory() as plain:
+        with quietly(), tempfile.TemporaryDirectory() as plain:
             archive.write_out(plain, verbose=False)
             converter = tf.lite.TFLiteConverter.from_saved_model(plain, signature_keys=[kind])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -156,33 +155,3 @@ def _examples(source: AnySource | None, shape: Sequence[int | None]) -> Examples
                 yield {"pixels": batch["image"].numpy()}
 
     return some
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the converter prints from C++ and Python, which no Python setting stops."""
-    import logging
-    import sys
-    import warnings
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    logger = logging.getLogger("absl")
-    level = logger.level
-    try:
-        for number in (1, 2):
-            os.dup2(nowhere, number)
-        logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        logger.setLevel(level)
-        for number, place in zip((1, 2), kept, strict=True):
-            os.dup2(place, number)
-            os.close(place)
-        os.close(nowhere)

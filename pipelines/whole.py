@@ -73,41 +73,66 @@ def decode(data: bytes) -> np.ndarray:
     Raises:
       ValueError: no picture, a broken or an enormous one. The message goes on from the file's name: "is no picture".
     """
-    kind, height, width, orientation, problem = _header_reader()(data).numpy()
-    if problem:
-        raise ValueError(headers.PROBLEMS[problem])
+    header = _header_reader()(data)
+    if header.problem:
+        raise ValueError(headers.PROBLEMS[int(header.problem)])
     try:
-        stored = _decoder()(data, kind, [0, 0, height, width]).numpy()
+        return _decoder()(data, header).numpy()
     except tf.errors.OpError as error:
         raise ValueError("cannot be decoded to its end") from error
-    return upright(stored, int(orientation))
 
 
-def upright(stored: np.ndarray, orientation: int) -> np.ndarray:
-    """A picture [h, w, ...] as stored -> as its EXIF orientation, 1 to 8, says that it is meant to be seen."""
-    turned = stored.swapaxes(0, 1) if orientation >= 5 else stored
-    turned = turned[::-1] if orientation in (3, 4, 7, 8) else turned
-    turned = turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
-    return np.ascontiguousarray(turned)
+def decode_in_graph(data: tf.Tensor, header: headers.Header) -> tf.Tensor:
+    """`decode`, in the graph, where it raises: string scalar and its header, int32 scalars -> uint8 [height, width, 3].
+
+    One whose header has a problem is not decoded.
+    """
+    kind = tf.where(header.problem == 0, header.format, headers.UNKNOWN)
+    # The accurate transform, as in `decoding`: the pixels that Pillow gives too.
+    stored = tf.cond(
+        kind == headers.JPEG,
+        lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: decoding.decode_other(data, kind, tf.stack([0, 0, header.height, header.width]), _NEVER_SHRUNK),
+    )
+    return upright(stored, header.orientation)
+
+
+def upright(stored: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """A picture uint8 [h, w, 3] as stored -> as its EXIF orientation, 1 to 8, says that it is meant to be seen."""
+    turned = tf.cond(orientation >= 5, lambda: tf.transpose(stored, [1, 0, 2]), lambda: stored)
+    down, right = (tf.reduce_any(orientation == which) for which in ([3, 4, 7, 8], [2, 3, 6, 7]))
+    turned = tf.cond(down, lambda: turned[::-1], lambda: turned)
+    return tf.cond(right, lambda: turned[:, ::-1], lambda: turned)
+
+
+def over_pictures(data: tf.Tensor, header: headers.Header, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Maps a function over whole pictures, in the graph, one after another; one that is broken leaves the rest alone.
+
+    Args:
+      data: string [N].
+      header: of these, int32 [N] each.
+      function: uint8 [height, width, 3] -> string scalar.
+
+    Returns:
+      string [N], empty for what cannot be decoded.
+    """
+
+    def one(row: tuple[tf.Tensor, headers.Header]) -> tf.Tensor:
+        decoded = tf.data.Dataset.from_tensors(row).map(lambda *row: (decode_in_graph(*row), True)).ignore_errors()
+        blank = tf.data.Dataset.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
+        image, valid = decoded.concatenate(blank).take(1).get_single_element()
+        return tf.cond(valid, lambda: function(tf.ensure_shape(image, [None, None, 3])), lambda: "")
+
+    return tf.map_fn(one, (data, header), parallel_iterations=1, fn_output_signature=tf.TensorSpec([], tf.string))
 
 
 @functools.cache
-def _header_reader() -> Callable[..., tf.Tensor]:
-    def read(data: tf.Tensor) -> tf.Tensor:
-        return tf.stack(headers.read_header(data))
-
-    return tf.function(read, input_signature=[tf.TensorSpec([], tf.string)])
+def _header_reader() -> Callable[..., headers.Header]:
+    return tf.function(lambda data: headers.read_header(data), input_signature=[tf.TensorSpec([], tf.string)])
 
 
 @functools.cache
 def _decoder() -> Callable[..., tf.Tensor]:
-    def read(data: tf.Tensor, kind: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-        # The accurate transform, as in `decoding`: the pixels that Pillow gives too.
-        return tf.cond(
-            kind == headers.JPEG,
-            lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-            lambda: decoding.decode_other(data, kind, window, _NEVER_SHRUNK),
-        )
-
-    specs = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32), tf.TensorSpec([4], tf.int32)]
-    return tf.function(read, input_signature=specs)
+    number = tf.TensorSpec([], tf.int32)
+    specs = [tf.TensorSpec([], tf.string), headers.Header(*[number] * 5)]
+    return tf.function(decode_in_graph, input_signature=specs, autograph=False)

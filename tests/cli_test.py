@@ -300,9 +300,10 @@ def test_json_of_export_and_check(tfssl, toy_run):
     found = result(tfssl("export", toy_run.folder, "models", "--layer", "stage3", "--json"))
     assert found == {
         "saved_model": "models/1",
-        "signatures": ["serving_default", "pixels"],
+        "signatures": ["serving_default", "pixels", "predict_rotation"],
         "embedding_size": 16,
         "tflite": [],
+        "onnx": [],
         "deployment": ["models.config", "batching.config", "compose.yaml", "kubernetes.yaml"],
     }
     assert result(tfssl("check", "models", "--json"))["ok"] is True

@@ -10,22 +10,19 @@ from PIL import Image
 
 import tfssl
 from tfssl import cli
-from tfssl.colorizing import Colourer, _stretched, seen_sides
+from tfssl.colouring import Colourer, _stretched, seen_sides
 from tfssl.errors import UserError
 from tfssl.pipelines import colour, films
 
-KINDS = ["colorization", "colorization(diverse=3)"]
 SETTINGS = {"size": 32, "epochs": 1, "batch_size": 8, "report": False, "verbose": 0}
 TOY = "toy:images(count=48, size=32)"
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    return {
-        kind: tfssl.pretrain(TOY, tasks=kind, trunk="resnet10(width=4)", out=folder / str(number), **SETTINGS)
-        for number, kind in enumerate(KINDS)
-    }
+def runs(colour_run, tmp_path_factory):
+    diverse, out = "colorization(diverse=3)", tmp_path_factory.mktemp("diverse") / "run"
+    diverse_run = tfssl.pretrain(TOY, tasks=diverse, trunk="resnet10(width=4)", out=out, **SETTINGS)
+    return {"colorization": colour_run, diverse: diverse_run}
 
 
 @pytest.fixture
@@ -89,10 +86,9 @@ def test_colours_of_the_source_are_not_looked_at(runs):
 def test_large_pictures_are_coloured_in_bands(runs, monkeypatch):
     run = runs["colorization"]
     source = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    painter = Colourer(run, run.tasks()[0])
-    whole = painter(source)
-    monkeypatch.setattr("tfssl.colorizing.BAND", 900)
-    np.testing.assert_array_equal(painter(source), whole)
+    whole = Colourer(run, run.tasks()[0])(source)
+    monkeypatch.setattr("tfssl.colouring.BAND", 900)
+    np.testing.assert_array_equal(Colourer(run, run.tasks()[0])(source), whole)
 
 
 def test_several_draws(runs, pictures, tmp_path):
@@ -190,14 +186,15 @@ def test_trunk_of_a_fixed_size(tmp_path):
     ("shape", "sides"), [((480, 640), (64, 96)), ((20, 24), (64, 64)), ((64, 64000), (32, 8096)), ((70, 64), (64, 64))]
 )
 def test_seen_sides(shape, sides):
-    assert seen_sides(*shape, 64) == sides
+    assert tuple(seen_sides(*shape, 64).numpy()) == sides
 
 
 def test_stretched_is_bilinear():
     values = np.random.default_rng(0).normal(size=(5, 7, 2)).astype(np.float32)
     expected = tf.image.resize(values, [23, 40]).numpy()
-    wide = _stretched(values, 40, 1)
-    np.testing.assert_allclose(_stretched(wide, 23, 0), expected, atol=1e-5)
+    wide = tf.image.resize(values, [5, 40])
+    np.testing.assert_allclose(_stretched(wide, 23, tf.range(23)), expected, atol=1e-5)
+    np.testing.assert_allclose(_stretched(wide, 23, tf.range(7, 11)), expected[7:11], atol=1e-5)
     np.testing.assert_allclose(_stretched(wide, 23, 0, range(5, 9)), expected[5:9], atol=1e-5)
 
 

@@ -58,6 +58,43 @@ def audio_visual_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def colour_run(tmp_path_factory):
+    """A tiny run of colorization that has ended. For reading only."""
+    import tfssl
+
+    return tfssl.pretrain(
+        "toy:images(count=48, size=32)",
+        "colorization",
+        trunk="resnet10(width=4)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=tmp_path_factory.mktemp("colour") / "run",
+        report=False,
+        verbose=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def localising_run(tmp_path_factory):
+    """A tiny run that has ended, which tells where in a picture a sound (0.5 s) comes from. For reading only."""
+    import tfssl
+
+    return tfssl.pretrain(
+        "toy:clips(count=16, size=32, seconds=1.2)",
+        "audio_visual(fusion='localise', seconds=0.5, stage='stage2')",
+        trunk="resnet10(width=4)",
+        sound_trunk="l3(width=2)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=tmp_path_factory.mktemp("localising") / "run",
+        report=False,
+        verbose=0,
+    )
+
+
+@pytest.fixture(scope="session")
 def toy_export(toy_run, tmp_path_factory) -> Path:
     """A folder with version 1 of `toy_run`. For reading only."""
     import tfssl

@@ -46,6 +46,9 @@ class SmallRun:
     def encoder(self, layer=None, pooled=True):
         return make_encoder(self.trunk, SIZE, layer, pooled)
 
+    def tasks(self):
+        return []
+
 
 @pytest.fixture(scope="module")
 def run():
@@ -104,6 +107,7 @@ def test_what_is_written(run, exported):
         "signatures": ("serving_default", "pixels"),
         "embedding_size": 64,
         "tflite": (),
+        "onnx": (),
         "deployment": FILES,
     }
     assert sorted(path.name for path in folder.parent.iterdir()) == sorted(["1", *FILES])

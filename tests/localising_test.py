@@ -13,20 +13,9 @@ from tfssl.localising import Localiser, heat
 av = pytest.importorskip("av")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return tfssl.pretrain(
-        "toy:clips(count=16, size=32, seconds=1.2)",
-        "audio_visual(fusion='localise', seconds=0.5, stage='stage2')",
-        trunk="resnet10(width=4)",
-        sound_trunk="l3(width=2)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=tmp_path_factory.mktemp("heard") / "run",
-        report=False,
-        verbose=0,
-    )
+@pytest.fixture
+def run(localising_run):
+    return localising_run
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,6 @@ def test_wrong_input_is_told_and_nothing_is_written(audio_visual_run, toy_run, t
         export(audio_visual_run, tmp_path / "model", tflite="int8,int4")
     assert not (tmp_path / "model").exists()
     export(toy_run, tmp_path / "plain")
-    assert [one.name for one in check(tmp_path / "plain").replays] == ["serving_default", "pixels"]
+    assert [one.name for one in check(tmp_path / "plain").replays] == ["serving_default", "pixels", "predict_rotation"]
     with pytest.raises(UserError, match="has no TFLite files"):
         tfssl.bench_devices(tmp_path / "plain", "toy:images(count=20)")

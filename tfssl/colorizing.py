@@ -14,19 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import runs
+from tfssl.colouring import Colourer
 from tfssl.errors import UserError
-from tfssl.pipelines import colour, films, whole
+from tfssl.pipelines import films, whole
 from tfssl.pipelines.sources import ENDINGS
 from tfssl.runs import Run, load_run
 from tfssl.tasks.colorization import Colorization
-
-STEP = 32
-"""Pixels. Sides of what the network sees are multiples of it, so that every trunk's map fits exactly."""
-
-LARGEST = 16
-"""How many times the area of the run's own crops the network sees at most: pictures of 1 : 16 and longer shrink."""
-
-BAND = 2**20  # pixels that are coloured at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,69 +96,6 @@ def colorize(
         name, reason = next(iter(broken.items()))
         raise UserError(f"none of {len(listed)} pictures can be coloured; the first: {name} {reason}")
     return Colorized(files, broken)
-
-
-class Colourer:
-    """The network of a run on pictures of any size."""
-
-    def __init__(self, run: Run, task: Colorization):
-        self._task = task
-        self._size = int(run.settings["size"])
-        side = run.random_trunk().body.inputs[0].shape[1]  # of a model of one's own that has a size
-        self._is_fixed = side is not None
-        spec = task.draws(tf.zeros([1, self._size, self._size, 1], tf.uint8), 0)
-        if isinstance(spec, dict):
-            inputs = {key: self._input(key, part) for key, part in spec.items()}
-        else:
-            inputs = self._input("colorization", spec)
-        solver = run.solver("colorization", inputs)
-        self._predict = tf.function(lambda puzzle: solver(puzzle, training=False), reduce_retracing=True)
-
-    def _input(self, name: str, tensor: tf.Tensor) -> keras.KerasTensor:
-        shape = tuple(tensor.shape[1:])
-        if len(shape) == 3 and not self._is_fixed:
-            shape = (None, None, shape[2])
-        return keras.Input(shape, dtype=tensor.dtype.name, name=name)
-
-    def __call__(self, image: np.ndarray, draw: int = 0) -> np.ndarray:
-        """uint8 [H, W, 3] -> coloured; the lightness of each pixel stays as far as 8 bits can tell it."""
-        height, width = image.shape[:2]
-        sides = (self._size, self._size) if self._is_fixed else seen_sides(height, width, self._size)
-        lightness = np.concatenate([colour.rgb_to_lab(band)[..., :1].numpy() for band in _bands(image)])
-        seen = tf.image.resize(lightness, sides, antialias=True)
-        seen = tf.cast(tf.clip_by_value(seen * 2.55, 0, 255) + 0.5, tf.uint8)[None]
-        ab = self._task.ab(self._predict(self._task.draws(seen, draw)))[0]
-        ab = _stretched(ab, width, 1)
-        rows = max(1, BAND // width)
-        bands = []
-        for start in range(0, height, rows):
-            part = lightness[start : start + rows]
-            large = _stretched(ab, height, 0, range(start, start + len(part)))
-            bands.append(colour.lab_to_rgb(np.concatenate([part, large], -1)).numpy())
-        return np.concatenate(bands)
-
-
-def seen_sides(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width, multiples of 32 pixels, at which a network of crops of `size` sees a picture."""
-    scale = size / min(height, width)
-    scale = min(scale, math.sqrt(LARGEST * size * size / (height * width)))
-    return tuple(max(STEP, STEP * round(side * scale / STEP)) for side in (height, width))  # type: ignore[return-value]
-
-
-def _bands(image: np.ndarray) -> list[np.ndarray]:
-    rows = max(1, BAND // image.shape[1])
-    return [image[start : start + rows] for start in range(0, len(image), rows)]
-
-
-def _stretched(values: np.ndarray, length: int, axis: int, places: range | None = None) -> np.ndarray:
-    """Bilinear: float32 [h, w, C] with `length` places along an axis, or those of them that are given."""
-    source = values.shape[axis]
-    wanted = np.arange(length) if places is None else np.asarray(places)
-    place = np.clip((wanted + 0.5) * source / length - 0.5, 0, source - 1)
-    low = np.minimum(place.astype(int), max(source - 2, 0))
-    share = (place - low).astype(np.float32).reshape([-1, 1, 1] if axis == 0 else [1, -1, 1])
-    high = np.minimum(low + 1, source - 1)
-    return values.take(low, axis) * (1 - share) + values.take(high, axis) * share
 
 
 def _task(run: Run, draws: int, temperature: float | None) -> Colorization:

@@ -199,6 +199,9 @@ def neighbours(as_json: bool, **arguments: Any) -> None:
 @click.option("--layer", help="Stage to export, as 'stage3'; the last where not given.")
 @click.option("--version", type=int, help="Number of the version; the next free one where not given.")
 @click.option("--tflite", default="", metavar="PRECISIONS", help="TFLite files too: float32,float16,int8 or some.")
+@click.option("--onnx", is_flag=True, help="ONNX files too. Needs the extra 'onnx'.")
+@click.option("--dimensions", type=int, help="Smaller embeddings, by principal components of the run's own data.")
+@click.option("--l2-normalise", is_flag=True, help="Embeddings of length 1.")
 @JSON
 def export(as_json: bool, **arguments: Any) -> None:
     """Write a SavedModel for TensorFlow Serving, and encoder.keras beside it."""

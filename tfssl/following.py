@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.colorizing import seen_sides
+from tfssl.colouring import seen_sides
 from tfssl.errors import UserError
 from tfssl.pipelines import colour
 from tfssl.runs import Run

@@ -13,7 +13,7 @@ from tfssl import runs
 from tfssl.errors import UserError
 from tfssl.pipelines import clips, films, recordings
 from tfssl.runs import Run, load_run
-from tfssl.tasks.audio_visual import SIMILARITY, AudioVisual
+from tfssl.tasks.audio_visual import AudioVisual, similarity_of
 
 if TYPE_CHECKING:
     from tfssl.evaluation.pointing import Pointing
@@ -60,8 +60,7 @@ class Localiser:
         task = localising_task(run)
         self.seconds, self.size = task.seconds, int(run.settings["size"])
         self.samples, self.rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
-        solver = solver or run.solver(task.name)
-        inner = keras.Model(solver.input, solver.get_layer(SIMILARITY).output)
+        inner = similarity_of(solver or run.solver(task.name))
         self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
 
     def __call__(self, images: np.ndarray, sounds: np.ndarray) -> np.ndarray:

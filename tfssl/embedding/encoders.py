@@ -31,7 +31,8 @@ class Encoder:
       size: side of pictures, pixels; samples of a window of sound.
       rate: of sound, hertz; 0 for pictures.
       dimensions: D.
-      fingerprint: hash of the weights; that of a run and of its export are the same.
+      fingerprint: hash of the weights; that of a run and of its export are the same, if the export has all dimensions
+        and lengths as they are.
       function: uint8 [N, size, size, 3] or float32 [N, size] -> float32 [N, D].
     """
 
@@ -111,7 +112,8 @@ def _of_export(folder: Path, kind: str) -> Encoder:
 
     function.keep = loaded  # type: ignore[attr-defined]  # signatures do not keep their model alive
     description = folder / "assets.extra" / "encoder.json"
-    sound = json.loads(description.read_text()).get("sound") if description.is_file() else None
+    about = json.loads(description.read_text()) if description.is_file() else {}
+    sound = about.get("sound")
     return Encoder(
         model=str(folder.resolve()),
         kind=kind,
@@ -119,7 +121,7 @@ def _of_export(folder: Path, kind: str) -> Encoder:
         size=int(spec.shape[1]),
         rate=sound["rate"] if kind == "sound" and sound else 0,
         dimensions=int(signature.structured_outputs["embedding"].shape[-1]),
-        fingerprint=_fingerprint(signature.variables),
+        fingerprint=_fingerprint(signature.variables, "length 1" if about.get("l2_normalise") else ""),
         function=function,
     )
 
@@ -161,7 +163,7 @@ def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator
         yield dataclasses.replace(encoder, function=lambda rows: tf.constant(client.embed(np.asarray(rows)))), about
 
 
-def _fingerprint(variables: Sequence[Any]) -> str:
-    """Hash of the values: in no order, as a SavedModel has another one than Keras."""
+def _fingerprint(variables: Sequence[Any], also: str = "") -> str:
+    """Hash of the values, in no order, as a SavedModel has another one than Keras; and of what they do not tell."""
     each = sorted(hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest() for value in variables)
-    return hashlib.sha256("".join(each).encode()).hexdigest()
+    return hashlib.sha256("".join([*each, also]).encode()).hexdigest()

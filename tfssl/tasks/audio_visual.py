@@ -183,6 +183,11 @@ class AudioVisual(PretextTask):
         return figure
 
 
+def similarity_of(solver: keras.Model) -> keras.Model:
+    """Of the network of audio_visual(fusion="localise") the part whose output is the map, float32 [B, h, w, 1]."""
+    return keras.Model(solver.input, solver.get_layer(SIMILARITY).output)
+
+
 def drawn_frame(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one."""
     place, found = _drawn(_heard_around(clip, seconds, rate), seed)

@@ -138,7 +138,8 @@ class Colorization(PretextTask):
         lightness = tf.convert_to_tensor(_lightness(puzzle))
         if not self.diverse:
             return lightness
-        count, height, width = lightness.shape[:3]
+        known, found = lightness.shape[:3], tf.unstack(tf.shape(lightness)[:3])
+        count, height, width = (one if side is None else side for side, one in zip(known, found, strict=True))
         # One code for all rows: the frames of a film then go together.
         noise = tf.random.stateless_normal([1, self.diverse], [seed, 0])
         return {

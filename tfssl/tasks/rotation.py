@@ -82,6 +82,16 @@ class Rotation(PretextTask):
             features = keras.layers.Dropout(self.dropout, name="rotation_dropout")(features)
         return keras.layers.Dense(self.rotations, dtype="float32", name="rotation_logits")(features)
 
+    def seen(self, images: tf.Tensor) -> tuple[tf.Tensor, tuple[int, ...]]:
+        """Whole pictures as they are, uint8 [N, S, S, 3] -> what the head is asked about, and what its classes mean.
+
+        These are degrees counter-clockwise by which a picture stands turned. With rotations=8 it is tilted first, as no
+        class is upright.
+        """
+        tilt = TILT if self.rotations == 8 else 0.0
+        meant = tuple(round(angle - tilt) % 360 for angle in self.angles)
+        return (_tilted(images, tilt) if tilt else images), meant
+
     @property
     def choices(self) -> int:
         return self.rotations

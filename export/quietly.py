@@ -1,0 +1,34 @@
+"""Converters print a lot, from C++ too."""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without what the converter prints from C++ and Python, which no Python setting stops."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    logger = logging.getLogger("absl")
+    level = logger.level
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logger.setLevel(level)
+        for number, place in zip((1, 2), kept, strict=True):
+            os.dup2(place, number)
+            os.close(place)
+        os.close(nowhere)
