@@ -160,3 +160,62 @@ def test_pieces_are_kept_as_files(tmp_path):
     np.testing.assert_array_equal(again.thumbnails, small)
     Piece([], small[:0], np.zeros(0, "f4"), np.array([5], np.int16), 0.0).write(tmp_path / "b")
     assert Piece.read(tmp_path / "b").frames == []
+
+
+def test_a_film_that_a_phone_took_on_its_side_is_turned_upright(tmp_path):
+    path = tmp_path / "phone.mp4"
+    with av.open(str(path), "w") as container:
+        film = container.add_stream("mpeg4", rate=10)
+        film.width, film.height, film.pix_fmt, film.bit_rate = 48, 32, "yuv420p", 4_000_000
+        stored = np.zeros((32, 48, 3), np.uint8)
+        stored[:, :24] = 220  # as stored, light on the left
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(film.encode(frame))
+        container.mux(film.encode(None))
+    data = bytearray(path.read_bytes())
+    # What a phone writes for "show it turned by 90 degrees clockwise": the matrix in the header of the track.
+    place = data.index(b"tkhd") + 4 + 40
+    turned = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
+    data[place : place + 36] = np.array(turned, ">i4").tobytes()
+    path.write_bytes(data)
+    found = recordings.decode(path, 32, 10, RATE)
+    import io
+
+    picture = np.asarray(Image.open(io.BytesIO(found.frames[0]))).mean(-1)
+    assert picture.shape == (48, 32)
+    assert picture[:20].mean() > 180  # the left side is on top now
+    assert picture[-20:].mean() < 40
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_flash_and_click_of_a_film_stay_together(tmp_path, ending):
+    """From a file to the graph: picture and sound of one moment, to within one window of sound (10 ms)."""
+    import tensorflow as tf
+
+    import tfssl
+    from tfssl.pipelines import clips
+    from tfssl.pipelines.sources import open_source
+
+    (tmp_path / "films").mkdir()
+    for name, moment in (("a", 0.8), ("b", 0.4)):
+        sound = np.zeros(round(1.6 * RATE), np.float32)
+        click = round(moment * RATE)
+        sound[click : click + 160] = 0.9 * np.sin(2 * np.pi * 2000 * np.arange(160) / RATE)
+        write(
+            tmp_path / "films" / f"{name}.{ending}",
+            np.arange(40) / 25,
+            sounds=[sound],
+            level=lambda time, moment=moment: 240 if abs(time - moment) < 0.01 else 10,
+        )
+    tfssl.ingest(tmp_path / "films", to=tmp_path / "clips", size=32, rate=25, test=0.0, processes=1)
+    source = open_source(tmp_path / "clips")
+    assert source.count == 2
+    for record in source.reader().records(tf.range(2, dtype=tf.int64)):
+        clip = clips.parse(record[None])[0]
+        light = [clips.decode_frames(clip.frames(tf.constant([k])), 16, None).numpy().mean() for k in range(40)]
+        flash = float(clip.times[int(np.argmax(light))])
+        heard = clips.waveform(clip.sound, clip.sound_start, flash - 0.1, round(0.2 * RATE), RATE).numpy()
+        energy = np.convolve(heard**2, np.ones(160), "valid")
+        assert abs(energy.argmax() / RATE - 0.1) < 0.01
