@@ -225,3 +225,19 @@ def test_a_run_without_tracking(toy_run, tmp_path):
         tfssl.track(toy_run, "film.mp4", "0,0,1,1", tmp_path / "out.mp4")
     with pytest.raises(UserError, match="has no tracking"):
         follow_toy(toy_run)
+
+
+def test_track_measures_on_the_toy_world(run):
+
+    found = tfssl.track(run, "toy:clips(count=6, seconds=1.2, seed=3)")
+    assert found == follow_toy(run, clips=6, seconds=1.2, seed=3)
+    with pytest.raises(UserError, match="leave out --mask and --to"):
+        tfssl.track(run, "toy:clips(count=6)", mask="0,0,8,8", to="out.mp4")
+    with pytest.raises(UserError, match="unknown toy source 'images'"):
+        tfssl.track(run, "toy:images(count=6)")
+
+
+@pytest.mark.parametrize(("given", "missing"), [({"to": "out"}, "mask"), ({"mask": "0,0,8,8"}, "to")])
+def test_a_film_needs_a_mask_and_a_place(run, given, missing):
+    with pytest.raises(UserError, match=f"--{missing} is missing; expected with a film"):
+        tfssl.track(run, "film.mp4", **given)

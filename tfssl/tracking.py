@@ -6,17 +6,20 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfssl import runs
+from tfssl import runs, settings
 from tfssl.errors import UserError
 from tfssl.following import Follower, Following, embeddings_of
 from tfssl.pipelines import films, recordings, whole
 from tfssl.pipelines.windows import Box
 from tfssl.runs import Run, load_run
+
+if TYPE_CHECKING:
+    from tfssl.evaluation.following import FollowScores
 
 COLOUR = np.array([255, 60, 20])
 STRENGTH = 0.5
@@ -57,15 +60,15 @@ class Tracked:
 def track(
     run: str | Path | Run,
     clip: str | Path,
-    mask: str | Path,
-    to: str | Path,
+    mask: str | Path | None = None,
+    to: str | Path | None = None,
     *,
     recent: int = Following.recent,
     most: int = Following.most,
     temperature: float = Following.temperature,
     reach: int = Following.reach,
     verbose: int = 1,
-) -> Tracked:
+) -> "Tracked | FollowScores":
     """Follows what a mask shows in the first frame of a film through all frames, by the embeddings of `tracking`.
 
     Each place takes its part of the mask from the places of the first frame and of a few recent ones that look most
@@ -73,7 +76,8 @@ def track(
 
     Args:
       run: a run that was trained on tracking.
-      clip: a film, of any kind that FFmpeg reads.
+      clip: a film, of any kind that FFmpeg reads; or 'toy:clips(count=100, seed=1)', without mask and `to`, to measure
+        how well the main object of such clips is followed, beside random weights and a mask that stays.
       mask: of the first frame: a picture, white where it is to be followed, or "TOP,LEFT,HEIGHT,WIDTH" in pixels.
       to: out.mp4 for the film with the mask drawn over it, its sound kept; any other name for a folder, which gets
         frame-00000.png, that, and mask-00000.png, white where it is, of each frame.
@@ -84,9 +88,18 @@ def track(
       UserError: no such run, or one without tracking; no film; a mask that is missing, empty, of another size or
         reaches outside; a file that cannot be written; PyAV is missing.
     """
-    clip, to = Path(clip), Path(to)
     how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
     run = load_run(run)
+    if str(clip).startswith("toy:"):
+        from tfssl.evaluation.following import follow_toy
+
+        if (mask, to) != (None, None):
+            raise UserError(f"{clip} is measured, not drawn; leave out --mask and --to, or give a film")
+        return follow_toy(run, how=how, **toy_settings(str(clip)))
+    for name, value in {"mask": mask, "to": to}.items():
+        if value is None:
+            raise UserError(f"--{name} is missing; expected with a film")
+    clip, to = Path(clip), Path(str(to))
     follower = Follower(embeddings_of(run), int(run.settings["size"]), how)
     films.require()
     if not clip.is_file():
@@ -105,6 +118,19 @@ def track(
     else:
         _write_frames(clip, to, drawing, verbose)
     return Tracked(str(to), len(drawing.shares), drawing.shares)
+
+
+def toy_settings(text: str) -> dict[str, Any]:
+    """What `follow_toy` is to be given for 'toy:clips(count=50, seconds=2.0, seed=1)'. UserError for other settings."""
+    from tfssl.evaluation.following import SEED
+
+    known = {"count": 50, "seconds": 2.0, "seed": SEED}
+    kind, given = settings.parse_call(text.removeprefix("toy:"))
+    if kind != "clips":
+        raise settings.unknown("toy source", kind, ("clips",))
+    settings.check_settings("toy:clips", given, known)
+    values = known | given
+    return {"clips": values["count"], "seconds": values["seconds"], "seed": values["seed"]}
 
 
 def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
