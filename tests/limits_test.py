@@ -138,3 +138,38 @@ def test_thousands_of_tiny_extensions_do_not_hide_the_frame(signatures):
     found = signatures["serving_default"](image_bytes=tf.constant([plain, plain[:at] + comments + plain[at:]]))
     assert found["valid"].numpy().tolist() == [True, True]
     np.testing.assert_array_equal(found["embedding"][0], found["embedding"][1])
+
+
+@pytest.mark.parametrize("size", [1, 7, 254])
+def test_a_gif_of_tiny_blocks_is_the_same_picture(signatures, size):
+    """Over many windows of what is walked at once."""
+    plain = picture("GIF", 120)
+    start = plain.index(b"\x2c", 13 + 3 * 2 ** ((plain[10] & 7) + 1)) + 11
+    data, position = b"", start
+    while plain[position]:
+        data += plain[position + 1 : position + 1 + plain[position]]
+        position += 1 + plain[position]
+    blocks = [data[at : at + size] for at in range(0, len(data), size)]
+    again = plain[:start] + b"".join(bytes([len(block)]) + block for block in blocks) + plain[position:]
+    comment = b"\x21\xfe" + b"\x01x" * 3000 + b"\x00"
+    commented = again[: start - 11] + comment * 2 + again[start - 11 :]
+    endless = again[: start - 11] + comment[:-1]
+    found = signatures["serving_default"](image_bytes=tf.constant([plain, again, commented, endless]))
+    assert found["valid"].numpy().tolist() == [True, True, True, False]
+    np.testing.assert_array_equal(found["embedding"][1:3], np.repeat(found["embedding"][:1], 2, 0))
+
+
+def test_scans_of_a_progressive_jpeg_are_limited(signatures):
+    """Each goes over all pixels: 200 empty ones of 8000 x 8000 took 10 s."""
+
+    def scans(side: int, count: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (side, side), (200, 40, 90)).save(file, "JPEG", progressive=True)
+        data = file.getvalue()
+        last = data[data.rindex(b"\xff\xda") : -2]
+        return data[:-2] + last * (count - data.count(b"\xff\xda")) + b"\xff\xd9"
+
+    most = limits.MAX_SCANNED // 2000**2
+    rows = [scans(40, 10), scans(40, limits.MAX_SCANS), scans(40, limits.MAX_SCANS + 1), scans(2000, most + 1)]
+    found = signatures["serving_default"](image_bytes=tf.constant(rows))
+    assert found["valid"].numpy().tolist() == [True, True, False, False]
