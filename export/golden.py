@@ -63,7 +63,7 @@ def read_golden(path: Any) -> Golden:
             kind, *names = key.split("/")
             if kind == "inputs":
                 golden.inputs[names[0]] = rows
-            else:
+            elif kind == "answers":
                 golden.answers.setdefault(names[0], {})[names[1]] = rows
     if not golden.answers:
         raise ValueError("it is of another version of tfssl")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -234,7 +235,7 @@ def check(as_json: bool, **arguments: Any) -> None:
 @click.option("--threads", type=COUNT, help="Requests computed at once; as many as there are cores.")
 @click.option("--max-request", type=COUNT, default=64, show_default=True, help="MiB of a request.")
 @click.option("--max-waiting", type=COUNT, default=256, show_default=True, help="Requests that may wait at once.")
-@click.option("--timeout", type=MORE, default=30.0, show_default=True, help="Seconds in which one must have been sent.")
+@click.option("--timeout", type=MORE, default=30.0, show_default=True, help="Seconds to send one, and to answer it.")
 @JSON
 def serve(as_json: bool, grpc_port: int, no_grpc: bool, **arguments: Any) -> None:
     """Serve an export on this machine by TensorFlow Serving's REST and gRPC, until Ctrl-C.
@@ -242,6 +243,10 @@ def serve(as_json: bool, grpc_port: int, no_grpc: bool, **arguments: Any) -> Non
     New versions in DIR are switched to without a lost request. For trying out; production belongs on TensorFlow
     Serving. Needs the extra 'serving'.
     """
+    # libjpeg writes a line for each broken picture; kept for a report of a crash, they would fill the disk.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     _run(as_json, lambda: tfssl.serve(grpc_port=None if no_grpc else grpc_port, **arguments))
 
 

@@ -61,13 +61,13 @@ class Model:
             graph.finalize()
             self.signature_def = dict(loaded.signature_def)
             self.inputs: dict[str, dict[str, Spec]] = {}
-            self._calls: dict[str, Any] = {}
+            self._graph_names: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
             for name, signature in self.signature_def.items():
                 if signature.method_name == METHOD:
                     self.inputs[name] = {key: _spec(key, info) for key, info in signature.inputs.items()}
-                    self._calls[name] = self._session.make_callable(
+                    self._graph_names[name] = (
+                        {key: info.name for key, info in signature.inputs.items()},
                         {key: info.name for key, info in signature.outputs.items()},
-                        [graph.get_tensor_by_name(info.name) for info in signature.inputs.values()],
                     )
         except BaseException:
             self._session.close()
@@ -81,29 +81,36 @@ class Model:
             raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
         return self.inputs[signature]
 
-    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], seconds: float | None = None
+    ) -> dict[str, np.ndarray]:
         """Calls a signature.
 
         Args:
           signature: its name.
           inputs: as its `specs` ask for; strings are arrays of objects.
+          seconds: after which it is given up, at the next op; None for never.
 
         Returns:
           All its outputs by name.
 
         Raises:
-          RequestError: the inputs do not fit, or the graph refuses them.
+          RequestError: the inputs do not fit, the graph refuses them, or the time is over.
         """
         specs = self.specs(signature)
         check_names(specs, inputs)
+        given, wanted = self._graph_names[signature]
+        options = tf.compat.v1.RunOptions(timeout_in_ms=0 if seconds is None else max(1, round(1000 * seconds)))
         try:
-            return dict(self._calls[signature](*(inputs[name] for name in specs)))
+            return self._session.run(wanted, {given[name]: inputs[name] for name in specs}, options)
+        except tf.errors.DeadlineExceededError:
+            message = f"the answer took longer than {seconds:.3g} s; send fewer rows"
+            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from None
         except tf.errors.OpError as problem:
             raise from_tensorflow(problem.error_code, problem.message) from problem
 
     def close(self) -> None:
         """Gives the memory back. Nobody may call it then or later."""
-        self._calls.clear()
         self._session.close()
         del self._session
         gc.collect()  # a graph's objects point at each other

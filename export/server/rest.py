@@ -49,6 +49,7 @@ class Rest:
             logger=quiet,
             keepalive_timeout=IDLE,
             auto_decompress=False,  # a bomb of zeros; refused below
+            lingering_time=2.0,  # for a client that still sends what was refused
             shutdown_timeout=1.0,
         )
         await self._runner.setup()
@@ -105,7 +106,7 @@ class Rest:
         except web.RequestPayloadError as problem:
             raise invalid(f"the request breaks off: {problem}") from None
 
-    def _job(self, method: str, path: str, body: bytes) -> Callable[[], bytes]:
+    def _job(self, method: str, path: str, body: bytes) -> Callable[[float], bytes]:
         """What a thread is to do for a request; raises RequestError for a path that is none of the API's."""
         work = self._work
         asked, called = _ASKED.fullmatch(path), _CALLED.fullmatch(path)
@@ -144,19 +145,19 @@ def _filled(request: Any, found: re.Match[str]) -> Any:
     return request
 
 
-def _predict(work: Work, found: re.Match[str], body: bytes) -> bytes:
+def _predict(work: Work, found: re.Match[str], body: bytes, seconds: float) -> bytes:
     spec = _filled(get_model_status_pb2.GetModelStatusRequest(), found).model_spec
     with work.versions.use(rpc.version_of(work, spec)) as model:
         signature, inputs, rows = read_request(body, model)
-        return write_answer(model.predict(signature, inputs), rows)
+        return write_answer(model.predict(signature, inputs, seconds), rows)
 
 
-def _status(work: Work, found: re.Match[str]) -> bytes:
+def _status(work: Work, found: re.Match[str], _: float) -> bytes:
     request = _filled(get_model_status_pb2.GetModelStatusRequest(), found)
     return MessageToJson(rpc.status(work, request), indent=1, **_printed()).encode()
 
 
-def _metadata(work: Work, found: re.Match[str]) -> bytes:
+def _metadata(work: Work, found: re.Match[str], _: float) -> bytes:
     request = _filled(get_model_metadata_pb2.GetModelMetadataRequest(), found)
     request.metadata_field.append(rpc.SIGNATURES)
     answer = rpc.metadata(work, request)

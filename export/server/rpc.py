@@ -5,6 +5,7 @@ has its time limit, and no thread waits for it. They are parsed in the threads t
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -58,11 +59,11 @@ async def open_grpc(work: Work, host: str, port: int) -> tuple[grpc.aio.Server, 
     return server, bound
 
 
-def predict(work: Work, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+def predict(work: Work, request: predict_pb2.PredictRequest, seconds: float) -> predict_pb2.PredictResponse:
     """Predict. Raises RequestError."""
     with work.versions.use(version_of(work, request.model_spec)) as model:
         signature = request.model_spec.signature_name or DEFAULT
-        outputs = model.predict(signature, request_arrays(model, request, work.limits.request_bytes))
+        outputs = model.predict(signature, request_arrays(model, request, work.limits.request_bytes), seconds)
         wanted = request.output_filter or outputs
         answer = predict_pb2.PredictResponse(outputs={name: to_proto(outputs[name]) for name in wanted})
         answer.model_spec.name, answer.model_spec.signature_name = work.versions.name, signature
@@ -71,7 +72,7 @@ def predict(work: Work, request: predict_pb2.PredictRequest) -> predict_pb2.Pred
 
 
 def metadata(
-    work: Work, request: get_model_metadata_pb2.GetModelMetadataRequest
+    work: Work, request: get_model_metadata_pb2.GetModelMetadataRequest, _: float = 0.0
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
     """GetModelMetadata. Raises RequestError."""
     if not request.metadata_field:
@@ -87,7 +88,7 @@ def metadata(
 
 
 def status(
-    work: Work, request: get_model_status_pb2.GetModelStatusRequest
+    work: Work, request: get_model_status_pb2.GetModelStatusRequest, _: float = 0.0
 ) -> get_model_status_pb2.GetModelStatusResponse:
     """GetModelStatus. Raises RequestError."""
     number = version_of(work, request.model_spec)
@@ -116,28 +117,28 @@ def version_of(work: Work, spec: model_pb2.ModelSpec) -> int | None:
     return number
 
 
-def _unimplemented(name: str) -> Callable[[Work, Any], NoReturn]:
-    def refuse(work: Work, request: Any) -> NoReturn:
+def _unimplemented(name: str) -> Callable[[Work, Any, float], NoReturn]:
+    def refuse(work: Work, request: Any, seconds: float) -> NoReturn:
         raise RequestError(grpc.StatusCode.UNIMPLEMENTED, f"{name} is not there; encoders have Predict")
 
     return refuse
 
 
-def _handler(work: Work, kind: type, function: Callable[[Work, Any], Any]) -> grpc.RpcMethodHandler:
-    def answered(data: bytes) -> bytes:
+def _handler(work: Work, kind: type, function: Callable[[Work, Any, float], Any]) -> grpc.RpcMethodHandler:
+    def answered(data: bytes, seconds: float) -> bytes:
         try:
             request = kind.FromString(data)  # type: ignore[attr-defined]
         except DecodeError:
             raise invalid(f"the request is no {kind.__name__}") from None
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
-        return function(work, request).SerializeToString()
+        return function(work, request, seconds).SerializeToString()
 
     async def call(_: Any, context: grpc.aio.ServicerContext) -> bytes:
         try:
             with work.counted():
                 data = await _one_message(context, work.limits.timeout)
-                return await work.run(len(data), lambda: answered(data))
+                return await work.run(len(data), functools.partial(answered, data), context.time_remaining())
         except RequestError as problem:
             await context.abort(problem.code, problem.message)
             raise  # not reached: abort raises

@@ -119,7 +119,7 @@ def serve(
       threads: requests that are computed at once; as many as there are cores where None.
       max_request: MiB of a request.
       max_waiting: requests that wait at once; more are told to try again later.
-      timeout: seconds in which a request must have been sent.
+      timeout: seconds in which a request must have been sent, and again in which it must have been answered.
 
     Raises:
       UserError: no export, one that cannot be loaded, an address that cannot be listened on.

@@ -5,6 +5,8 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -24,7 +26,7 @@ class Limits:
       threads: requests that are computed at once.
       request_bytes: largest request.
       waiting: requests that are read, wait or are computed at once; more are told to come later.
-      timeout: seconds in which a request must have been sent whole.
+      timeout: seconds in which a request must have been sent whole, and again in which it must have been answered.
     """
 
     threads: int
@@ -69,13 +71,27 @@ class Work:
         finally:
             self._requests -= 1
 
-    async def run(self, size: int, function: Callable[[], T]) -> T:
-        """Calls `function` in a thread, for a request of `size` bytes. Raises RequestError, and nothing else."""
+    async def run(self, size: int, function: Callable[[float], T], seconds: float | None = None) -> T:
+        """Calls `function` in a thread. Raises RequestError, and nothing else.
+
+        Args:
+          size: bytes of the request.
+          function: of the seconds that are left for it.
+          seconds: that whoever asks will wait, None for any number.
+        """
+        end = time.monotonic() + min(self.limits.timeout, math.inf if seconds is None else seconds)
+
+        def called() -> T:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the request waited too long; try again later")
+            return function(left)
+
         if self._bytes + size > self.limits.bytes_waiting:
             raise RequestError(grpc.StatusCode.UNAVAILABLE, "too many large requests wait already; try again later")
         self._bytes += size
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, called)
         except (RequestError, asyncio.CancelledError):
             raise
         except MemoryError:
