@@ -5,9 +5,10 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.trunks import TRUNKS, make_encoder, make_trunk
+from tfssl.trunks import TRUNKS, layers, make_encoder, make_trunk
 
 
 def convolution(before, after, kernel):
@@ -225,3 +226,20 @@ def test_models_of_another_shape_are_refused():
 def test_an_unknown_layer_is_refused_with_the_stages():
     with pytest.raises(UserError, match="no layer 'stage9'; its stages are: stage1, stage2, stage3, stage4"):
         make_encoder(make_trunk("nin(width=12)", 32), 32, "stage9")
+
+
+@pytest.mark.parametrize("size", [7, 48])
+def test_strided_1x1_convolution_is_one_and_survives_its_gradient(size):
+    """oneDNN crashed in this gradient: 8 channels, 48 pixels and more."""
+    inputs = keras.Input((None, None, 8))
+    model = keras.Model(inputs, layers.convolution(inputs, 16, 1, 2))
+    images = tf.constant(np.random.default_rng(0).normal(size=(32, size, size, 8)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        made = model(images, training=True)
+        loss = tf.reduce_sum(made**2)
+    kernel = model.get_weights()[0]
+    gradient = tape.gradient(loss, images)
+    np.testing.assert_allclose(made, np.asarray(images)[:, ::2, ::2] @ kernel[0, 0], atol=1e-4)
+    np.testing.assert_allclose(gradient[:, ::2, ::2], 2 * np.asarray(made) @ kernel[0, 0].T, atol=1e-3)
+    assert not np.asarray(gradient)[:, 1::2].any()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.pipelines import batches, colour, geometry
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle, learned_field
-from tfssl.tasks import colour_bins, colour_head, colour_scores
+from tfssl.tasks import colour_bins, colour_head, colour_scores, regression
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -160,8 +160,10 @@ class Colorization(PretextTask):
         if self.diverse:
             x, numbers = colour_head.with_code(x, puzzle, self.diverse)
         x = colour_head.upsampled(x, lightness, trunk)
-        outputs = len(colour.gamut_bins()) if self.bins else 2
-        x = keras.layers.Conv2D(outputs, 1, dtype="float32", name="colorization_colours")(x)
+        name = "colorization_colours"
+        if self.bins:
+            return keras.layers.Conv2D(len(colour.gamut_bins()), 1, dtype="float32", name=name)(x)
+        x = regression.numbers(x, 2, 1, name)
         return (
             colour_head.BesideEachPlace(dtype="float32", name="colorization_all")([x, numbers]) if self.diverse else x
         )

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.pipelines import geometry, holes
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks import regression
 from tfssl.trunks import Trunk
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Inpainting(PretextTask):
                 x = _activated_convolution(x, filters, 1, "inpainting_narrow")
             # The first sees far: what lies on the other side of a hole is several places of the trunk's map away.
             x = _activated_convolution(x, filters, 3 if level else 5, f"inpainting_{level}")
-        colours = keras.layers.Conv2D(3, 3, padding="same", dtype="float32", name="inpainting_colours")(x)
+        colours = regression.numbers(x, 3, 3, "inpainting_colours")
         return ResizedLike(dtype="float32", name="inpainting_picture")([colours, puzzle])
 
     def make_loss(self) -> keras.losses.Loss:
