@@ -1,5 +1,6 @@
 """Tasks on clips are clean on the toy world, and every leak that is put back is found by the probe that is for it."""
 
+import dataclasses
 import json
 
 import leaky_tasks
@@ -110,6 +111,11 @@ def test_frozen_clips_do_not_move_and_numbered_ones_say_which_frame_it_is():
     numbers, sure = records.numbers_of(pictures[None], 7)
     assert sure.all()
     assert numbers.tolist() == [list(range(7))]
+    many = np.array([record([frames[0]] * 256)], object)
+    jpegs = clips.parse(tf.constant(records.numbered(many, 256))).jpegs.numpy()
+    numbers, sure = records.numbers_of(np.stack([tf.io.decode_jpeg(frame).numpy() for frame in jpegs])[None], 256)
+    assert sure.all()
+    assert numbers.tolist() == [list(range(256))]
     pictures[2] += 9
     assert not records.numbers_of(pictures[None], 7)[1][0, 2]
 
@@ -145,3 +151,16 @@ def test_what_the_source_lacks_is_told():
         tfssl.audit("toy:images(count=48, size=32)", "frame_order", size=32)
     with pytest.raises(UserError, match="has 12 clips; an audit needs at least 40"):
         tfssl.audit("toy:clips(count=12, size=32, seconds=1.2)", "frame_order", size=32)
+
+
+def test_batches_in_which_nothing_counts_are_passed_over(source):
+    quiet = [record([jpeg(np.zeros((16, 16, 3), np.uint8))] * 20, recording=str(number)) for number in range(40)]
+    sounding = open_source("toy:clips(count=20, size=32, seconds=1.6)")
+    mixed = dataclasses.replace(source.subset(np.arange(60), "mixed"), encoded=[*quiet, *sounding.encoded], labels=None)
+    audit = found(mixed, "audio_visual(seconds=0.5)", 60)
+    asked = {probe.name: probe.verdict for probe in audit.probes}
+    assert asked["time stamp of the sound"] == OK
+    assert audit.ok, str(audit)
+    silent = dataclasses.replace(mixed, encoded=[*quiet, *quiet[:20]])
+    audit = found(silent, "audio_visual(seconds=0.5)", 60)
+    assert {audit.verdict(name) for name in ("answers balanced", "time stamp of the sound", "prediction")} == {NONE}

@@ -41,9 +41,13 @@ def measured(task: PretextTask, made: Iterable[Made]) -> tuple[dict[str, np.ndar
     answers, found = [], []
     for batch in made:
         questions = batch.questions(task)
+        if not len(questions.right):  # a batch of clips none of which counts
+            continue
         answers.append(questions.right)
         of_sound = {} if questions.sound is None else nuisances.of_sound(questions.sound)
         found.append(nuisances.features(questions.parts) | of_sound)
+    if not answers:
+        return {}, np.zeros(0, int), np.zeros(0, int)
     right, groups = statistics.joined(answers)
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}, right, groups
 
@@ -173,6 +177,8 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
     halves = groups % 2
     for half in (0, 1):
         train, test = halves != half, halves == half
+        if len(np.unique(right[train])) < 2 or not test.any():
+            continue  # of so few questions nothing can be learned
         centre, scale = values[train].mean(0), values[train].std(0)
         scaled = np.clip((values - centre) / np.where(scale > 1e-4, scale, np.inf), -5, 5)
         # Threads that wait for each other on busy cores take several times as long as one for products this small.

@@ -29,7 +29,7 @@ def numbered(records: np.ndarray, count: int) -> np.ndarray:
     """The same clips, bytes [B], whose frames are of one grey each: see `numbers_of`.
 
     Args:
-      count: at least `frame_count`, at most 128.
+      count: at least `frame_count`, at most 256.
     """
     greys = _levels(count)
 
