@@ -55,7 +55,8 @@ def _rotation(run: "Run", task: Rotation) -> Signature:
 def _colorize(run: "Run", task: Colorization) -> Signature:
     """What colours had each picture? As the command `colorize`: upright, at its own size, its lightness kept.
 
-    -> "png" string [N], empty where a row is no picture, and "valid" bool [N].
+    -> "png_bytes" string [N], empty where a row is no picture, and "valid" bool [N]. By the ending of that name
+    TensorFlow Serving's REST knows that it is to be sent as base64.
     """
     colourer = Colourer(run, task)
 
@@ -63,7 +64,7 @@ def _colorize(run: "Run", task: Colorization) -> Signature:
         count = limits.count_rows(encoded)
         rows = limits.at_least_one(encoded, count)
         png = limits.whole_pictures(rows, lambda image: tf.io.encode_png(colourer.painted(image)))[:count]
-        return {"png": png, "valid": tf.strings.length(png) > 0}
+        return {"png_bytes": png, "valid": tf.strings.length(png) > 0}
 
     return Signature("colorize", (image_bytes(),), function, (colourer.solver,))
 

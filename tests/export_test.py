@@ -366,12 +366,12 @@ assert not any(name.split(".")[0] == "tfssl" for name in sys.modules)
 
 def test_golden_vectors_survive_bytes_that_end_in_zeros():
     rows, vectors = as_objects([b"a\0\0", b"", b"\0b"]), np.eye(3, dtype="f4")
-    answers = {"serving_default": {"embedding": vectors}, "colorize": {"png": rows[:2]}}
+    answers = {"serving_default": {"embedding": vectors}, "colorize": {"png_bytes": rows[:2]}}
     buffer = io.BytesIO()
     Golden({"image_bytes": rows}, answers).write(buffer)
     buffer.seek(0)
     found = read_golden(buffer)
     assert found.inputs["image_bytes"].tolist() == rows.tolist()
-    assert found.answers["colorize"]["png"].tolist() == [b"a\0\0", b""]
+    assert found.answers["colorize"]["png_bytes"].tolist() == [b"a\0\0", b""]
     np.testing.assert_array_equal(found.answers["serving_default"]["embedding"], vectors)
     assert found.arguments("colorize")["image_bytes"].tolist() == [b"a\0\0", b""]

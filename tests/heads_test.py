@@ -79,7 +79,7 @@ def test_colorize_gives_the_files_of_the_command(colour_run, colours, pictures, 
     rows = [pictures[0], b"", png_bomb(5000), *pictures[1:], pictures[0][:300]]
     found = colours.signatures["colorize"](image_bytes=tf.constant(rows))
     np.testing.assert_array_equal(found["valid"], [True, False, False, True, True, True, False])
-    png = [data for data in found["png"].numpy() if data]
+    png = [data for data in found["png_bytes"].numpy() if data]
     assert len(png) == 4
     for number, data in enumerate(png):
         made, command = (
@@ -146,7 +146,7 @@ def test_other_colours_are_found_out():
 
     def png(*rows):
         made = [tf.io.encode_png(np.uint8(row)).numpy() if row is not None else b"" for row in rows]
-        return {"png": as_objects(made)}
+        return {"png_bytes": as_objects(made)}
 
     grey = np.full((4, 5, 3), 100)
     expected = png(grey, grey, None)

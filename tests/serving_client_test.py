@@ -220,6 +220,17 @@ def test_a_server_that_is_down(scheme, monkeypatch):
             client.embed(PICTURES)
 
 
+def test_the_other_protocol_is_told():
+    with rest(Fake()) as address, serving.Client(address.removeprefix("http://")) as client:
+        said = r"refuses \(UNIMPLEMENTED: what answers there speaks no gRPC; for REST, give http://host:port\)"
+        with pytest.raises(serving.ServingError, match=said):
+            client.embed(PICTURES)
+    with rpc(Fake()) as address, serving.Client(f"http://{address}") as client:
+        said = "speaks no REST; for gRPC, give host:port without http://"
+        with pytest.raises(serving.ServingError, match=said):
+            client.embed(PICTURES)
+
+
 def test_a_server_that_starts_is_waited_for():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

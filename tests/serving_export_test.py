@@ -77,7 +77,7 @@ def test_the_client_gives_what_the_saved_model_gives(served):
         assert client.embed(pixels[:0]).shape == (0, expected.shape[1])
         with pytest.raises(UserError, match="row 0 is 5 x 5 x 3, and version"):
             client.embed(pixels[:, :5, :5])
-        with pytest.raises(UserError, match="has no signature waveform; its signatures are: pixels, serving_default"):
+        with pytest.raises(UserError, match="has no signature waveform; its signatures are: pixels, "):
             client.embed(np.zeros((1, 8000)))
 
 
@@ -143,7 +143,7 @@ def test_another_model_under_the_same_name_is_told(target):  # noqa: F811
     for name, outputs, says in (
         ("pixels", {"embedding": answers["embedding"][:, :5]}, r"embedding of pixels has \d+ numbers, not 5"),
         ("pixels", answers | {"label": answers["embedding"]}, "pixels returns embedding, no label"),
-        ("colorize", answers, "no signature colorize; its signatures are: pixels, serving_default"),
+        ("colorize", answers, "no signature colorize; its signatures are: pixels, "),
     ):
         another = dataclasses.replace(golden, answers={name: outputs})
         with client_of(version, address, NAME) as client, pytest.raises(UserError, match=f"serves another.*: {says}"):
@@ -230,3 +230,22 @@ def test_a_client_loses_nothing_when_versions_come_and_go(toy_export, tmp_path):
         until(2)
         (folder / "2").rename(folder / "withdrawn-2")
         until(1)
+
+
+@pytest.mark.slow
+def test_sound_is_served_too(audio_visual_run, tmp_path):
+    from tfssl.export.saved_model import export
+    from tfssl.export.server.serving import Settings, running
+
+    export(audio_visual_run, tmp_path / "models")
+    data = "toy:clips(count=3, size=32, seconds=1.2)"
+    here = embed(tmp_path / "models", data, tmp_path / "here.npz", sound=True, verbose=0)
+    with running(tmp_path / "models", Settings()) as (addresses, _):
+        for number, address in enumerate((addresses.grpc, f"http://{addresses.rest}")):
+            found = check(tmp_path / "models", address)
+            assert found.ok, str(found)
+            rows = {one.name: one.rows for one in found.replays}
+            assert rows["waveform, server"] == rows["waveform"] > 2
+            assert {f"{name}, server" for name in rows if "server" not in name} <= set(rows)
+            there = embed(tmp_path / "models", data, tmp_path / f"{number}.npz", sound=True, server=address, verbose=0)
+            np.testing.assert_allclose(there.read().embedding, here.read().embedding, atol=1e-5)

@@ -7,9 +7,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-PICTURE = (480, 640)
-"""Pixels of a made up JPEG, height and width."""
-
 
 def input_specs(folder: Path) -> dict[str, dict[str, tf.TensorSpec]]:
     """The inputs of each signature in a folder with a saved_model.pb: signature -> input -> type and shape."""
@@ -24,19 +21,20 @@ def input_specs(folder: Path) -> dict[str, dict[str, tf.TensorSpec]]:
     }
 
 
-def example(specs: dict[str, tf.TensorSpec], rows: int) -> dict[str, Any]:
+def example(specs: dict[str, tf.TensorSpec], rows: int, picture: tuple[int, int]) -> dict[str, Any]:
     """A request for one signature: JPEGs where it takes strings, arrays [rows, ...] of noise else.
 
     Args:
       specs: of its inputs.
       rows: how many.
+      picture: height and width of a JPEG in pixels.
     """
     made: dict[str, Any] = {}
     for name, spec in specs.items():
         shape = [rows, *spec.shape[1:]]
         noise = np.random.default_rng(0)
         if spec.dtype == tf.string:
-            made[name] = [_jpeg(number) for number in range(rows)]
+            made[name] = [_jpeg(number, picture) for number in range(rows)]
         elif spec.dtype == tf.uint8:
             made[name] = noise.integers(0, 256, shape, np.uint8)
         else:
@@ -44,6 +42,6 @@ def example(specs: dict[str, tf.TensorSpec], rows: int) -> dict[str, Any]:
     return made
 
 
-def _jpeg(number: int) -> bytes:
+def _jpeg(number: int, picture: tuple[int, int]) -> bytes:
     coarse = np.random.default_rng(number).integers(0, 256, (6, 8, 3))
-    return tf.io.encode_jpeg(tf.cast(tf.image.resize(coarse, PICTURE), tf.uint8), quality=90).numpy()
+    return tf.io.encode_jpeg(tf.cast(tf.image.resize(coarse, picture), tf.uint8), quality=90).numpy()

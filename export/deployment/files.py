@@ -16,8 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.export.bounds import MAX_ROWS
-from tfssl.export.deployment.examples import PICTURE
-from tfssl.export.deployment.measuring import Speed, measure
+from tfssl.export.deployment.measuring import PICTURE, Speed, measure
 
 FILES = ("models.config", "batching.config", "compose.yaml", "kubernetes.yaml")
 WORTH = 0.95

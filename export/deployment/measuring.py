@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from tfssl.export.deployment.examples import example, input_specs
 
+PICTURE = (480, 640)
+"""Pixels of the pictures in requests."""
+
 ROWS = (1, 4, 16, 64)
 CALLS = 5
 SLOW = 1.0
@@ -41,7 +44,7 @@ def measure(folder: Path) -> list[Speed]:
 
     requests: dict[int, dict[str, tf.Tensor]] = {}
     for rows in ROWS:
-        requests[rows] = {name: tf.constant(value) for name, value in example(specs, rows).items()}
+        requests[rows] = {name: tf.constant(value) for name, value in example(specs, rows, PICTURE).items()}
         seconds(requests[rows])  # what is done once is done
         if seconds(requests[rows]) > SLOW:
             break

@@ -13,6 +13,9 @@ FILE = "tf_serving_warmup_requests"
 ROWS = (1, 4, 16)
 """Rows of the requests for each signature."""
 
+PICTURE = (120, 160)
+"""Pixels of their pictures: few, as some signatures work at a picture's own size, and loading waits for them all."""
+
 
 def write_warm_up(folder: Path, name: str) -> None:
     """Writes `assets.extra/tf_serving_warmup_requests` of a version: PredictionLog protos, one a request.
@@ -30,6 +33,6 @@ def write_warm_up(folder: Path, name: str) -> None:
                 request = log.predict_log.request
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
-                for key, value in example(specs, rows).items():
+                for key, value in example(specs, rows, PICTURE).items():
                     request.inputs[key].CopyFrom(tf.make_tensor_proto(value, specs[key].dtype))
                 writer.write(log.SerializeToString())

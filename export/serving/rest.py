@@ -64,7 +64,12 @@ class Rest:
             raise UserError(f"{url} is given, expected an address as http://host:8501") from problem
         except self._errors.ReadTimeoutError as problem:
             raise ServingError(f"no answer after {seconds:.3g} s", "DEADLINE_EXCEEDED") from problem
-        except self._errors.HTTPError as problem:  # refused, reset, cut off, nobody at that address
+        except self._errors.ProtocolError as problem:
+            if "BadStatusLine" in str(problem):
+                told = "what answers there speaks no REST; for gRPC, give host:port without http://"
+                raise ServingError(told, "UNIMPLEMENTED") from problem
+            raise ServingError(one_line(str(problem)), "UNAVAILABLE") from problem  # hung up
+        except self._errors.HTTPError as problem:  # refused, nobody at that address
             raise ServingError(one_line(str(problem).rpartition(": ")[2]), "UNAVAILABLE") from problem
         if answer.status != 200:
             raise ServingError(_words(answer.data), STATUS.get(answer.status, f"HTTP {answer.status}"))

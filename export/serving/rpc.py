@@ -75,4 +75,6 @@ class Rpc:
             status, words = problem.code().name, problem.details() or ""
             if status == "RESOURCE_EXHAUSTED" and "larger than max" in words:
                 status = "INVALID_ARGUMENT"  # the request is too long, and will be the next time
+            if "Failed parsing HTTP/2" in words:
+                status, words = "UNIMPLEMENTED", "what answers there speaks no gRPC; for REST, give http://host:port"
             raise ServingError(one_line(words), status) from problem
