@@ -210,38 +210,3 @@ def test_a_run_of_all_tasks_keeps_its_solvers_and_hands_on_its_weights(tmp_path,
         assert np.isfinite(made).all()
     with pytest.raises(tfssl.UserError, match="whose weights do not fit"):
         tfssl.pretrain(TOY, init=first.folder, out=tmp_path / "wrong", **settings | {"trunk": "resnet10(width=8)"})
-
-
-# Task -> (settings, steps, least accuracy by its lower 99 % bound). Few classes: halfway from chance to 100 %; many:
-# three times chance. `resnet10(width=8)`, batches of 64, on unseen scenes.
-LEARNED = {
-    "rotation": ("rotation", 32, 200, (1 + 1 / 4) / 2),
-    "jigsaw": ("jigsaw", 48, 600, 3 / 100),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LEARNED)
-def test_it_learns_the_toy_world(name, tmp_path):
-    text, size, steps, least = LEARNED[name]
-    run = tfssl.pretrain(
-        "toy:images(count=1000, size=64)",
-        text,
-        trunk="resnet10(width=8)",
-        size=size,
-        epochs=1,
-        steps_per_epoch=steps,
-        learning_rate=0.05,
-        out=tmp_path / "run",
-        report=False,
-        verbose=0,
-    )
-    (task,) = run.tasks()
-    unseen = mixing.stream(open_source("toy:images(count=192, size=64, start=5000)"), [task], size, 64, seed=9)
-    right = []
-    for puzzle, answer, _ in unseen.take(3):
-        guess = np.argmax(run.solver(name)(puzzle[name], training=False), -1)
-        right.append(guess == answer[name].numpy())
-    right = np.concatenate(right)
-    share = right.mean()
-    assert share - 2.58 * np.sqrt(share * (1 - share) / right.size) > least, share
