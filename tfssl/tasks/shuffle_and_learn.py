@@ -32,8 +32,8 @@ class ShuffleAndLearn(PretextTask):
     The paper draws the distance from a range of 15 to 60 frames; here it is fixed, and smaller in short clips. Its
     last layer reads the features of the three with nothing in between; here there is one more hidden layer.
 
-    In clips hardly longer than the five frames, a and e are always near an end, and when the middle frame was taken tells
-    the answer: of clips of 2 s, 92 % of it (`tfssl audit`). Give longer clips or a smaller gap.
+    In clips hardly longer than the five frames, a and e are always near an end, and when the middle frame was taken
+    tells the answer: 92 % of them in clips of 2 s (`tfssl audit`). Give longer clips or a smaller gap.
 
     Puzzle: uint8 [B, 3, S, S, 3]. Answer: int32 [B], 1 in order, 0 not. Weight: float32 [B].
     Head: a hidden layer for each frame, the three side by side, another hidden layer, logits [B, 2].
