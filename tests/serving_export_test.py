@@ -233,19 +233,23 @@ def test_a_client_loses_nothing_when_versions_come_and_go(toy_export, tmp_path):
 
 
 @pytest.mark.slow
-def test_sound_is_served_too(audio_visual_run, tmp_path):
+def test_sound_and_heads_are_served_too(colour_run, localising_run, tmp_path):
     from tfssl.export.saved_model import export
     from tfssl.export.server.serving import Settings, running
 
-    export(audio_visual_run, tmp_path / "models")
     data = "toy:clips(count=3, size=32, seconds=1.2)"
-    here = embed(tmp_path / "models", data, tmp_path / "here.npz", sound=True, verbose=0)
-    with running(tmp_path / "models", Settings()) as (addresses, _):
-        for number, address in enumerate((addresses.grpc, f"http://{addresses.rest}")):
-            found = check(tmp_path / "models", address)
-            assert found.ok, str(found)
-            rows = {one.name: one.rows for one in found.replays}
-            assert rows["waveform, server"] == rows["waveform"] > 2
-            assert {f"{name}, server" for name in rows if "server" not in name} <= set(rows)
-            there = embed(tmp_path / "models", data, tmp_path / f"{number}.npz", sound=True, server=address, verbose=0)
-            np.testing.assert_allclose(there.read().embedding, here.read().embedding, atol=1e-5)
+    for run, names in ((colour_run, {"colorize"}), (localising_run, {"waveform", "localise"})):
+        folder = tmp_path / str(len(names))
+        export(run, folder)
+        with running(folder, Settings(name=NAME)) as (addresses, _):
+            for address in (addresses.grpc, f"http://{addresses.rest}"):
+                found = check(folder, address, NAME)
+                assert found.ok, str(found)
+                rows = {one.name: one.rows for one in found.replays}
+                assert names | {"serving_default", "pixels"} == {name for name in rows if "server" not in name}
+                assert all(rows[f"{name}, server"] == count > 2 for name, count in rows.items() if "server" not in name)
+            if "waveform" in names:
+                settings = {"sound": True, "server": addresses.grpc, "model_name": NAME}
+                here = embed(folder, data, tmp_path / "here.npz", sound=True, verbose=0).read()
+                there = embed(folder, data, tmp_path / "there.npz", verbose=0, **settings).read()
+                np.testing.assert_allclose(there.embedding, here.embedding, atol=1e-5)
