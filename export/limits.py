@@ -22,13 +22,13 @@ frame alone is decoded, and animated WebP is refused, so no number of frames cou
 FEW_PIXELS = 2**22
 """Where a picture of a request has more pixels than this, its pictures are decoded one after another."""
 
-MAX_SCANNED = 2**30
+MAX_SCANNED = 2**29
 """Pixels of a JPEG times its scans: progressive ones have some ten, and each goes over all pixels at 0.8 ns.
 
 A file of 400 KB with 200 empty scans took 10 s.
 """
 
-MAX_SCANS = 1000
+MAX_SCANS = 100
 
 LOUDEST = 8.0
 """Largest amplitude of a waveform, which ought to be in -1..1: filters overshoot, but integers are a mistake."""

@@ -84,7 +84,8 @@ def fuzz(
             with lock:
                 report.add(request.kind, code, words, time.perf_counter() - start)
                 if number % 500 == 0:
-                    print(f"{target}: {number}, {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+                    report.seconds, report.peak = round(time.perf_counter() - begun, 1), _memory(process, "VmHWM")
+                    print(json.dumps(vars(report)), file=sys.stderr, flush=True)
             if number % EVERY == 0:
                 good()
                 with lock:
