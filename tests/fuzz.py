@@ -128,9 +128,8 @@ def serving(folder: Path) -> Iterator[tuple[int, str, str]]:
     """`tfssl serve` as a process of its own: its number, and its addresses over REST and gRPC."""
     command = [sys.executable, "-c", "from tfssl.cli import main; main()", "serve", str(folder), "--name", "encoder"]
     environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])}
-    process = subprocess.Popen(
-        [*command, "--rest-port", "0", "--grpc-port", "0"], env=environment, stdout=subprocess.PIPE, text=True
-    )
+    command += ["--rest-port", "0", "--grpc-port", "0", "--timeout", "300"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         lines = [process.stdout.readline() for _ in range(4)]
         rest, rpc = (re.search(r"127\.0\.0\.1:\d+", line)[0] for line in lines[1:3])
@@ -145,7 +144,7 @@ def rest(folder: Path, count: int, seed: int) -> Report:
     """Against REST."""
     import urllib3
 
-    pool = urllib3.PoolManager(maxsize=THREADS, retries=False, timeout=120.0)
+    pool = urllib3.PoolManager(maxsize=THREADS, retries=False, timeout=300.0)
     with serving(folder) as (process, address, _), pool:
         url = f"http://{address}/v1/models/encoder:predict"
 

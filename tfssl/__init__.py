@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tfssl.localising import localise
     from tfssl.mixing import puzzles
     from tfssl.runs import load_run
+    from tfssl.serving_bench import bench_serving
     from tfssl.studies import compare, sweep
     from tfssl.task import PretextTask
     from tfssl.tasks import TASKS
@@ -47,6 +48,7 @@ _HOMES = {
     "audit": "tfssl.auditing",
     "bench_devices": "tfssl.device_bench",
     "bench_pipeline": "tfssl.bench",
+    "bench_serving": "tfssl.serving_bench",
     "check": "tfssl.export.check",
     "colorize": "tfssl.colorizing",
     "compare": "tfssl.studies",
@@ -77,6 +79,7 @@ __all__ = [
     "audit",
     "bench_devices",
     "bench_pipeline",
+    "bench_serving",
     "check",
     "colorize",
     "compare",

@@ -438,6 +438,19 @@ def devices(as_json: bool, **arguments: Any) -> None:
     _run(as_json, lambda: tfssl.bench_devices(**arguments))
 
 
+@bench.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--seconds", type=MORE, default=300.0, show_default=True, help="Of the mixed load.")
+@click.option("--clients", type=COUNT, default=16, show_default=True, help="That ask at once.")
+@click.option("--batch", type=COUNT, default=32, show_default=True, help="Rows of the larger requests of pixels.")
+@click.option("--passes", type=COUNT, default=5, show_default=True, help="Of the throughput; medians count.")
+@click.option("--requests", type=COUNT, default=8, show_default=True, help="Of a pass.")
+@JSON
+def serving(as_json: bool, **arguments: Any) -> None:
+    """`tfssl serve` under load, while versions change: latencies, throughput, requests that are lost."""
+    _run(as_json, lambda: tfssl.bench_serving(**arguments))
+
+
 @cli.command()
 @click.argument("data")
 @click.option("--tasks", default="rotation", show_default=True, help="Pretext tasks, commas between them.")
