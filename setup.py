@@ -29,6 +29,7 @@ EXTRAS = {
     ],
     "devices": [
         "ai-edge-litert>=2.0",  # runs TFLite files for `check` and `bench devices`; tf.lite.Interpreter is deprecated
+        "ai-edge-quantizer>=0.10",  # int8: unlike TensorFlow's converter, layer by layer (sound, hard swish)
     ],
     "serving": [
         "aiohttp>=3.11",  # tfssl serve's REST: limits what it reads, and ends without cutting requests off
@@ -51,7 +52,8 @@ EXTRAS = {
     "dev": [
         "aiohttp>=3.11",  # the tests of tfssl serve
         "apache-beam>=2.77",  # the tests of --beam, with its local runner
-        "ai-edge-litert>=2.0",  # the tests of TFLite files
+        "ai-edge-litert>=2.0",  # the tests of TFLite files, with the next one
+        "ai-edge-quantizer>=0.10",
         "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "faiss-cpu>=1.9",  # the tests of index and search

@@ -1,14 +1,13 @@
 """Smaller embeddings, and of length 1: two more layers of an encoder, so that every file of an export has them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfssl.errors import UserError
-from tfssl.pipelines import batches
-from tfssl.pipelines.sources import AnySource, ClipSource
+from tfssl.pipelines.sources import AnySource
 
 SAMPLE = 2048
 """Pictures, or clips, of the run's own source on which principal components are fitted."""
@@ -63,21 +62,3 @@ def projected(encoder: keras.Model, dimensions: int | None, l2_normalise: bool, 
     if l2_normalise:
         outputs = keras.layers.UnitNormalization(dtype="float32", name="length_1")(outputs)
     return keras.Model(encoder.inputs[0], outputs, name=encoder.name)
-
-
-def sample(kind: str, source: AnySource | None, length: int) -> Iterator[np.ndarray]:
-    """Batches of what an encoder takes, at most `SAMPLE` rows, drawn from a source by seed 0.
-
-    Args:
-      kind: "pixels", uint8 [n, length, length, 3] of whole pictures, or "waveform", float32 [n, length] of clips.
-      source: nothing comes of None.
-    """
-    if source is None:
-        return
-    chosen = batches.sample(source, SAMPLE, 0)
-    if kind == "pixels":
-        for batch in batches.plain(chosen, length, BATCH):
-            yield batch["image"].numpy()[batch["valid"].numpy()]
-    elif isinstance(chosen, ClipSource):
-        for batch in batches.plain_sound(chosen, length, BATCH):
-            yield batch["sound"].numpy()

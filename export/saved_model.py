@@ -27,7 +27,8 @@ from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.golden import make_golden, own_source
 from tfssl.export.heads import head_signatures
 from tfssl.export.onnx import onnx_files, require_onnx, write_onnx
-from tfssl.export.projection import SAMPLE, check_dimensions, projected, sample
+from tfssl.export.projection import BATCH, SAMPLE, check_dimensions, projected
+from tfssl.export.samples import sample
 from tfssl.export.signatures import Signature, encoder_signatures
 from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.versions import check_version, new_version, newest_version
@@ -118,10 +119,9 @@ def export(
     source = own_source(run.data)
     check_dimensions(dimensions, [int(encoder.output_shape[-1]) for encoder in encoders.values()], source)
     if dimensions is not None or l2_normalise:
-        encoders = {
-            kind: projected(encoder, dimensions, l2_normalise, sample(kind, source, int(encoder.input_shape[1])))
-            for kind, encoder in encoders.items()
-        }
+        for kind, encoder in encoders.items():
+            rows = sample(kind, source, int(encoder.input_shape[1]), SAMPLE, BATCH) if source is not None else ()
+            encoders[kind] = projected(encoder, dimensions, l2_normalise, rows)
     encoder, sound = encoders["pixels"], encoders.get("waveform")
     signatures = encoder_signatures(encoder, int(run.settings["size"]), sound) + head_signatures(run)
     golden = make_golden(signatures, source)

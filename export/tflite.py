@@ -7,7 +7,7 @@ DIR/<version>/tflite/files.json               of each: input, its shape, type an
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,32 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.export.quantising import quantised, require_quantizer
 from tfssl.export.quietly import quietly
-from tfssl.pipelines import batches
+from tfssl.export.samples import sample
 from tfssl.pipelines.sources import AnySource, open_source
 
 PRECISIONS = ("float32", "float16", "int8")
 FOLDER, INDEX = "tflite", "files.json"
 REPRESENTATIVE = 128
-"""Pictures of the run's own source from which int8 learns the ranges of its layers."""
-Examples = Callable[[], Iterator[dict[str, np.ndarray]]]
+"""Pictures, or windows of sound, of the run's own source from which int8 learns the ranges of its layers."""
+BATCH = 8
+"""Of these at a time, as all that the layers give is held in memory."""
 
 
 def check_precisions(given: str | Sequence[str]) -> tuple[str, ...]:
-    """'float32, int8' or a sequence -> the precisions, in order. Raises UserError for an unknown one."""
+    """'float32, int8' or a sequence -> the precisions, in order.
+
+    Raises:
+      UserError: an unknown one, or int8 without the extra that makes it.
+    """
     names = [each.strip() for each in given.split(",")] if isinstance(given, str) else list(given)
     names = [name for name in names if name]
     for name in names:
         if name not in PRECISIONS:
             raise UserError(f"--tflite {name} is given, expected some of {','.join(PRECISIONS)}")
+    if "int8" in names:
+        require_quantizer()
     return tuple(dict.fromkeys(names))
 
 
@@ -46,27 +54,28 @@ def write_tflite(
 ) -> None:
     """Converts encoders to files in `folder`/tflite, without the limits of requests that a SavedModel has.
 
-    float32 computes as TensorFlow does. float16 has weights of half the size. int8 computes with whole numbers where
-    TFLite has kernels for that: per channel weights, ranges of activations from the run's own data (Jacob et al. 2018,
-    arXiv 1712.05877); input and output stay uint8 and float32. Of sound, only weights are int8: the power of a spectrum
-    spans more than eight bits can, and with such activations nothing was left of the embedding (cosine 0.26).
+    float32 computes as TensorFlow does. float16 has weights of half the size. int8 computes with whole numbers, its
+    ranges learned from the run's own data, but for some layers: see `export.quantising`.
 
     Args:
       folder: of one version.
       encoders: "pixels" and, where there is one, "waveform".
       precisions: some of `PRECISIONS`.
-      source: of the pictures from which int8 learns; the toy world where None.
+      source: of the pictures and sounds from which int8 learns; the toy world where None.
       facts: kept in files.json with each file.
 
     Raises:
-      UserError: ops that TFLite has not built in.
+      UserError: ops that TFLite has not built in; int8 without its extra.
     """
     to, index = folder / FOLDER, {}
     to.mkdir()
     for kind, encoder in encoders.items():
         for precision in precisions:
             name = f"{kind}_{precision}.tflite"
-            made = _converted(encoder, kind, precision, _examples(source, encoder.input_shape))
+            if precision == "int8":
+                made = quantised(_converted(encoder, kind, "float32"), kind, _examples(kind, source, encoder))
+            else:
+                made = _converted(encoder, kind, precision)
             (to / name).write_bytes(made)
             index[name] = {
                 "signature": kind,
@@ -119,7 +128,7 @@ class TFLiteEncoder:
         return self._interpreter.get_tensor(self._output["index"])
 
 
-def _converted(encoder: keras.Model, kind: str, precision: str, examples: Examples) -> bytes:
+def _converted(encoder: keras.Model, kind: str, precision: str) -> bytes:
     spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=kind)
     archive = keras.export.ExportArchive()
     archive.track(encoder)
@@ -129,12 +138,9 @@ def _converted(encoder: keras.Model, kind: str, precision: str, examples: Exampl
             archive.write_out(plain, verbose=False)
             converter = tf.lite.TFLiteConverter.from_saved_model(plain, signature_keys=[kind])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-            if precision != "float32":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if precision == "float16":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.target_spec.supported_types = [tf.float16]
-            if precision == "int8" and kind == "pixels":
-                converter.representative_dataset = examples
             return converter.convert()
     except Exception as problem:  # the converter raises several kinds, bare Exception among them
         if isinstance(problem, UserError):
@@ -147,11 +153,9 @@ def _converted(encoder: keras.Model, kind: str, precision: str, examples: Exampl
         ) from problem
 
 
-def _examples(source: AnySource | None, shape: Sequence[int | None]) -> Examples:
-    def some() -> Iterator[dict[str, np.ndarray]]:
-        some_of = batches.sample(source or open_source(f"toy:images(count={REPRESENTATIVE})"), REPRESENTATIVE, 0)
-        for batch in batches.plain(some_of, int(shape[1] or 0), 1):
-            if batch["valid"][0]:
-                yield {"pixels": batch["image"].numpy()}
-
-    return some
+def _examples(kind: str, source: AnySource | None, encoder: keras.Model) -> Iterator[np.ndarray]:
+    """Small batches of what an encoder takes, for the ranges of int8."""
+    if source is None:
+        toy = "toy:images(count={})" if kind == "pixels" else "toy:clips(count={}, size=16)"
+        source = open_source(toy.format(REPRESENTATIVE))
+    return sample(kind, source, int(encoder.input_shape[1]), REPRESENTATIVE, BATCH)

@@ -18,6 +18,7 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.sources import open_source
 
 pytest.importorskip("ai_edge_litert")
+pytest.importorskip("ai_edge_quantizer")
 pytest.importorskip("tf2onnx")
 
 DIMENSIONS = 5
