@@ -71,8 +71,13 @@ def pictures(data: tf.Tensor, size: int) -> pixels.Decoded:
     shown, header = _shown(data, JPEG)
     area = tf.where(header.problem == 0, header.height * header.width, 0)  # at most 2**26: no overflow
     parallel = tf.where(tf.reduce_any(area > FEW_PIXELS), tf.constant(1, tf.int64), PARALLEL)
-    scans = tf.where(header.format == JPEG, tf.minimum(MAX_SCANNED // tf.maximum(area, 1), MAX_SCANS), -1)
-    return pixels.centre_crops(_with_few_scans, (shown, scans), header, size, parallel)
+    return pixels.centre_crops(_with_few_scans, (shown, _most_scans(header)), header, size, parallel)
+
+
+def _most_scans(header: Header) -> tf.Tensor:
+    """int32 [N]: scans that a picture may have, -1 for any number."""
+    area = tf.where(header.problem == 0, header.height * header.width, 0)
+    return tf.where(header.format == JPEG, tf.minimum(MAX_SCANNED // tf.maximum(area, 1), MAX_SCANS), -1)
 
 
 def _with_few_scans(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -86,7 +91,10 @@ def _with_few_scans(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
 
 def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """`whole.over_pictures` within these limits; JPEG too may have MAX_PIXELS, as it is decoded at its own size."""
-    return whole.over_pictures(*_shown(data, UNKNOWN), function)
+    shown, header = _shown(data, UNKNOWN)
+    rows, spec = (shown, _most_scans(header)), tf.TensorSpec([], tf.string)
+    few = tf.map_fn(_with_few_scans, rows, parallel_iterations=1, fn_output_signature=spec)
+    return whole.over_pictures(few, header, function)
 
 
 def _shown(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
