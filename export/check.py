@@ -125,7 +125,7 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
         encoder = OnnxEncoder(version / ONNX_FOLDER / name)
         replays.append(_compare_embedding(name, encoder, name.removesuffix(".onnx"), golden, ONNX))
     if server is not None:
-        from tfssl.export.serving.replaying import client_of, replay_on_server
+        from tfssl.export.client.replaying import client_of, replay_on_server
 
         with client_of(version, server, model_name) as client:
             found = replay_on_server(client, server, version, golden)

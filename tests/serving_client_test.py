@@ -13,8 +13,8 @@ from tests.fake_server import Fake, rest, rpc
 from tfssl import serving
 from tfssl.errors import UserError
 from tfssl.export import bounds
-from tfssl.export.serving import client as clients
-from tfssl.export.serving import rows
+from tfssl.export.client import client as clients
+from tfssl.export.client import rows
 
 tenacity = pytest.importorskip("tenacity")
 

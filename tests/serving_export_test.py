@@ -23,9 +23,9 @@ from tfssl.embedding import collection, embed
 from tfssl.embedding.files import Parts, read_record
 from tfssl.errors import UserError
 from tfssl.export.check import check
+from tfssl.export.client import client as clients
+from tfssl.export.client.replaying import client_of, replay_on_server
 from tfssl.export.golden import read_golden
-from tfssl.export.serving import client as clients
-from tfssl.export.serving.replaying import client_of, replay_on_server
 
 PICTURES = [picture(), picture("JPEG", 50), b"no picture", picture("GIF", 30)]
 DATA = "toy:images(count=40, size=32)"

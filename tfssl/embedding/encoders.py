@@ -142,8 +142,8 @@ def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator
     Raises:
       UserError: the server is down, or has another model; an export without golden vectors.
     """
+    from tfssl.export.client.replaying import client_of, replay_on_server
     from tfssl.export.golden import read_golden
-    from tfssl.export.serving.replaying import client_of, replay_on_server
 
     version = Path(encoder.model)
     try:

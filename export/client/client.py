@@ -17,8 +17,8 @@ import numpy as np
 
 from tfssl.errors import UserError
 from tfssl.export.bounds import MAX_ROWS
-from tfssl.export.serving.answers import Model, ServingError, Transport, listed, with_retries
-from tfssl.export.serving.rows import INVALID, Row, by, divided, read_rows, told
+from tfssl.export.client.answers import Model, ServingError, Transport, listed, with_retries
+from tfssl.export.client.rows import INVALID, Row, by, divided, read_rows, told
 
 PATIENCE = 5.0
 """Seconds for which a server may be out of reach at first: it may be starting."""
@@ -277,13 +277,13 @@ def _transport(address: str, name: str, connections: int) -> Transport:
         ) from problem
     scheme, divider, host = address.rpartition("://")
     if scheme in ("http", "https") and host:
-        from tfssl.export.serving.rest import Rest
+        from tfssl.export.client.rest import Rest
 
         return Rest(address, name, connections)
     if scheme not in ("", "grpc") or (divider and not scheme) or not host.rpartition(":")[2].isdecimal():
         raise UserError(
             f"address {address} is given, expected host:port or grpc://host:port for gRPC, or http://host:port for REST"
         )
-    from tfssl.export.serving.rpc import Rpc
+    from tfssl.export.client.rpc import Rpc
 
     return Rpc(host, name)

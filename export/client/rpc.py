@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.export.serving.answers import Model, ServingError, one_line, read_model
+from tfssl.export.client.answers import Model, ServingError, one_line, read_model
 
 
 class Rpc:

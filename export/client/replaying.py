@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tfssl.errors import UserError
 from tfssl.export.check import Replay, replay
+from tfssl.export.client.answers import listed
+from tfssl.export.client.client import Client
+from tfssl.export.client.rows import by
 from tfssl.export.deployment.files import model_name
 from tfssl.export.golden import Golden
-from tfssl.export.serving.answers import listed
-from tfssl.export.serving.client import Client
-from tfssl.export.serving.rows import by
 
 
 def client_of(version: Path, server: str, name: str | None = None) -> Client:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.errors import UserError
-from tfssl.export.serving.answers import Model, ServingError, Spec, one_line, read_model
+from tfssl.export.client.answers import Model, ServingError, Spec, one_line, read_model
 
 STATUS = {
     400: "INVALID_ARGUMENT",

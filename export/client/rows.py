@@ -9,7 +9,7 @@ import numpy as np
 
 from tfssl.errors import UserError
 from tfssl.export.bounds import MAX_BYTES
-from tfssl.export.serving.answers import listed
+from tfssl.export.client.answers import listed
 
 Row = str | Path | bytes | np.ndarray
 
