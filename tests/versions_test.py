@@ -141,12 +141,13 @@ def test_warm_up_records_are_replayed(made, folder, versions, good):
 
 def test_no_request_is_lost_when_versions_change(made, folder, versions):
     """Four threads ask without a pause while two versions come, and one goes."""
-    asking, seen, problems = threading.Event(), [], []
+    asking, back, seen, after, problems = threading.Event(), threading.Event(), [], [], []
 
     def ask() -> None:
         while not asking.is_set():
+            begun_after = back.is_set()
             try:
-                seen.append(answering(versions))
+                (after if begun_after else seen).append(answering(versions))
             except Exception as problem:
                 problems.append(problem)
 
@@ -159,13 +160,14 @@ def test_no_request_is_lost_when_versions_change(made, folder, versions):
         versions.poll()
     shutil.rmtree(folder / "3")
     versions.poll()
+    back.set()
     time.sleep(0.1)
     asking.set()
     for thread in threads:
         thread.join()
     assert problems == []
     assert set(seen) == {1, 2, 3}
-    assert seen[-1] == 2
+    assert [*after, answering(versions)] == [2] * (len(after) + 1)
     assert states(versions) == {3: State.END, 2: State.AVAILABLE, 1: State.END}
 
 
