@@ -1,4 +1,4 @@
-"""Converters print a lot, from C++ too."""
+"""Without what TensorFlow and converters say that is nothing to a user."""
 
 import contextlib
 import logging
@@ -6,6 +6,20 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def only_errors_logged() -> Iterator[None]:
+    """Without TensorFlow's lines of where assets are written and that sessions, which its own server runs, are old."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ DIR/models.config, batching.config, compose.yaml, kubernetes.yaml    where missi
 import contextlib
 import dataclasses
 import json
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from tfssl.export.golden import make_golden, own_source
 from tfssl.export.heads import head_signatures
 from tfssl.export.onnx import onnx_files, require_onnx, write_onnx
 from tfssl.export.projection import BATCH, SAMPLE, check_dimensions, projected
+from tfssl.export.quietly import only_errors_logged
 from tfssl.export.samples import sample
 from tfssl.export.signatures import Signature, encoder_signatures
 from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
@@ -158,7 +158,7 @@ def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:
         archive.track(model)
     for signature in signatures:
         archive.add_endpoint(signature.name, signature.function, input_signature=list(signature.inputs))
-    with _quiet():
+    with only_errors_logged():
         archive.write_out(str(folder), verbose=False)
 
 
@@ -175,18 +175,6 @@ def _description(run: "Run", layer: str | None, dimensions: int) -> dict[str, An
         "sound": run.sound,
         "versions": versions(),
     }
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the line of TensorFlow's that tells where the assets are."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ TRUNK = "resnet10(width=4)"
 SCENES = "toy:images(count=48, size=48)"
 SOUND_TRUNK = "l3(width=4)"
 SEED = tf.constant([3, 5])
+# Of a step that is compared: with a higher rate, rounding grows through batch norm over so few rows to per cents.
+STEP = {"rate": 1e-4, "batch_size": 24}
 # Draws of dropout inside of a head cannot be keyed by row, so it is off where replicas are compared.
 QUIET = {"jigsaw": "jigsaw(grid=2, dropout=0.0)", "relative_position": "relative_position(grid=2)"}
 VARIANTS = [
@@ -128,11 +130,25 @@ def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH
     return model, {name: values[0] for name, values in history.items()}, change
 
 
-def compare_replicas(tasks, source, replicas, loss_tolerance, **settings):
-    """One step: with more, rounding grows through batch norm over so few rows, in float32, to per cents."""
-    settings = {"rate": 1e-4, "batch_size": 24} | settings
-    _, losses, change = train(tf.distribute.get_strategy(), tasks, source, **settings)
-    _, losses_of_two, change_of_two = train(replicas, tasks, source, **settings)
+@pytest.fixture(scope="module")
+def alone(source, prepared):
+    """Name of a task -> its step on one replica, made once, and what it was made of."""
+    known = {}
+
+    def step(name):
+        if name not in known:
+            # Whole scenes for tasks on pictures: the smooth frames of clips leave more of rounding than of content.
+            data = open_source(SCENES) if TASKS[name].reads == ("image",) else source
+            made_of = [prepared(QUIET.get(name, name))], data
+            known[name] = train(tf.distribute.get_strategy(), *made_of, **STEP)[1:], made_of
+        return known[name]
+
+    return step
+
+
+def compare(one, two, loss_tolerance):
+    """Losses and changes of weights of a step on one replica and on two."""
+    (losses, change), (losses_of_two, change_of_two) = one, two
     assert set(losses) == set(losses_of_two)
     for name in losses:
         if name.endswith("loss"):
@@ -145,11 +161,11 @@ def compare_replicas(tasks, source, replicas, loss_tolerance, **settings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_two_replicas_are_one_with_the_joint_batch(name, replicas, source, prepared):
-    # Whole scenes for tasks on pictures: the smooth frames of clips leave more of rounding than of content.
-    data = open_source(SCENES) if TASKS[name].reads == ("image",) else source
+def test_two_replicas_are_one_with_the_joint_batch(name, replicas, alone):
+    one, made_of = alone(name)
+    two = train(replicas, *made_of, **STEP)[1:]
     # Tracking's softmax over all places makes rounding of the embeddings larger: 1e-6 to 1.4e-5, gradients 1e-4 apart.
-    compare_replicas([prepared(QUIET.get(name, name))], data, replicas, 1e-4 if name == "tracking" else 1e-5)
+    compare(one, two, 1e-4 if name == "tracking" else 1e-5)
 
 
 @pytest.mark.slow
@@ -157,7 +173,9 @@ def test_two_replicas_are_one_with_the_joint_batch(name, replicas, source, prepa
 def test_two_replicas_are_one_with_all_tasks_together(mixing_name, rate, replicas, source, prepared):
     """In turn, the rounding of an update goes through batch norm into the losses of all that follow: smaller steps."""
     tasks = [prepared(QUIET.get(name, name)) for name in TASKS]
-    compare_replicas(tasks, source, replicas, 1e-4, mixing=mixing_name, rate=rate)
+    settings = STEP | {"mixing": mixing_name, "rate": rate}
+    one, two = (train(strategy, tasks, source, **settings)[1:] for strategy in (tf.distribute.get_strategy(), replicas))
+    compare(one, two, 1e-4)
 
 
 @pytest.mark.slow
@@ -169,10 +187,10 @@ def test_mixed_precision_gives_finite_losses(policy, source, prepared):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_jit_compile(name, source, prepared):
-    _, plain, _ = train(tf.distribute.get_strategy(), [prepared(QUIET.get(name, name))], source)
-    _, compiled, _ = train(tf.distribute.get_strategy(), [prepared(QUIET.get(name, name))], source, jit_compile=True)
-    assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-3)
+def test_jit_compile(name, alone):
+    (losses, _), made_of = alone(name)
+    _, compiled, _ = train(tf.distribute.get_strategy(), *made_of, **STEP, jit_compile=True)
+    assert compiled["loss"] == pytest.approx(losses["loss"], rel=1e-3)
 
 
 @pytest.mark.slow
