@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import tfssl as package
+from tests import study_rows
 from tfssl.cli import main
 from tfssl.errors import UserError
 from tfssl.evaluation import probing
-from tfssl.pipelines.sources import open_source
 from tfssl.runs import load_run
-from tfssl.studies import claims, compare, figures, progress, samples, statistics, sweep, table, trials, variants
+from tfssl.studies import compare, figures, statistics, sweep, table, trials
 
 DATA, LABELLED = "toy:images(count=48, size=32)", "toy:images(count=120, size=32, seed=1)"
 TINY = {"trunk": "resnet10(width=4)", "size": 32, "steps": 4, "batch_size": 8, "limit": 60, "test_limit": 20}
@@ -46,176 +46,6 @@ def comparison(tmp_path_factory):
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "sweep"
     return sweep(DATA, "rotation(rotations={2})", folder, every=2, **TINY)
-
-
-# Statistics
-
-
-@pytest.mark.smoke
-def test_interval_is_students():
-    from scipy import stats
-
-    for degrees in (1, 2, 4, 30):
-        assert statistics.student(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), abs=1e-6)
-    values = [0.31, 0.352, 0.334]
-    found = statistics.over_seeds(values, 1000)
-    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(values), low, high), abs=1e-9)
-    assert found.half == pytest.approx((high - low) / 2)
-
-
-def test_one_share_has_the_interval_of_its_test_pictures():
-    found = statistics.over_seeds([0.75], 100)
-    assert (round(found.low, 4), round(found.high, 4)) == (0.6570, 0.8245)  # R: prop.test(75, 100, correct = FALSE)
-    assert statistics.over_seeds([0.75, 0.75], 100) == statistics.Estimate(0.75, found.low, found.high, (0.75, 0.75))
-    assert statistics.over_seeds([0.75]).half is None
-
-
-def test_differences_are_paired():
-    from scipy import stats
-
-    one, other = {0: 0.41, 1: 0.45, 2: 0.44, 7: 0.9}, {2: 0.41, 1: 0.44, 0: 0.39}
-    found = statistics.difference(one, other, 1000)
-    expected = stats.ttest_rel([0.41, 0.45, 0.44], [0.39, 0.44, 0.41]).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
-    assert found.mean == pytest.approx(0.02)
-    single = statistics.difference({0: 0.5}, {0: 0.4}, 400)
-    assert single.half == pytest.approx(1.959964 * np.sqrt(0.25 / 400 + 0.24 / 400), rel=1e-6)
-    same = statistics.difference({0: 0.5, 1: 0.6}, {0: 0.4, 1: 0.5}, 400)
-    assert same.half == pytest.approx(1.959964 * np.sqrt((0.55 * 0.45 + 0.45 * 0.55) / 400), rel=1e-6)
-    assert statistics.difference({0: 0.5}, {1: 0.5}, 400) is None
-
-
-# Claims
-
-
-def row(tasks: str, tops: dict[int, float], count: int = 1000) -> table.Row:
-    found = table.Downstream(statistics.over_seeds(list(tops.values()), count), tops, ("stage2",) * len(tops))
-    return table.Row(tasks, tuple(tops), {"linear": found, "knn": found}, {}, {}, None)
-
-
-def verdicts(*rows: table.Row) -> list[tuple[str, str, str]]:
-    found = claims.check_claims(rows, 1000)
-    return [(claim.rival, claim.verdict, claim.sentence) for claim in found if claim.protocol == "linear"]
-
-
-ROTATION = row("rotation", {0: 0.40, 1: 0.42, 2: 0.41})
-INPAINTING = row("inpainting", {0: 0.35, 1: 0.36, 2: 0.37})
-
-
-@pytest.mark.smoke
-def test_a_claim_holds_where_every_interval_is_above_0():
-    joint = row("rotation, inpainting(weight=0.5)", {0: 0.45, 1: 0.465, 2: 0.46})
-    ((rival, verdict, sentence),) = verdicts(ROTATION, INPAINTING, joint)
-    assert (rival, verdict) == ("rotation", "holds")
-    assert "linear probe 4.8 points ahead of rotation, the best of its tasks alone (95 % interval" in sentence
-    assert sentence.endswith("over 3 seeds, paired): the claim holds.")
-
-
-def test_a_claim_is_not_shown_or_wrong():
-    near = row("rotation, inpainting", {0: 0.42, 1: 0.42, 2: 0.415})
-    assert verdicts(ROTATION, INPAINTING, near)[0][1:] == (
-        "not shown",
-        "rotation, inpainting: linear probe 0.8 points ahead of rotation, the best of its tasks alone (95 % interval "
-        "-1.8 to +3.4 points, over 3 seeds, paired): the claim is NOT shown.",
-    )
-    behind = row("rotation, inpainting", {0: 0.36, 1: 0.381, 2: 0.37})
-    assert verdicts(ROTATION, INPAINTING, behind)[0][1] == "does not hold"
-    assert "NOT hold, it is behind" in verdicts(ROTATION, INPAINTING, behind)[0][2]
-    # Ahead of the best one, but of a worse one that is all over the place not surely.
-    wild = row("inpainting", {0: 0.20, 1: 0.52, 2: 0.30})
-    joint = row("rotation, inpainting", {0: 0.45, 1: 0.465, 2: 0.46})
-    assert verdicts(ROTATION, wild, joint)[0][:2] == ("rotation", "not shown")
-    assert "NOT shown against every one of its tasks" in verdicts(ROTATION, wild, joint)[0][2]
-
-
-def test_what_cannot_be_claimed_is_not():
-    joint = row("rotation, inpainting", {0: 0.45, 1: 0.465, 2: 0.46})
-    assert verdicts(ROTATION, joint) == []
-    assert verdicts(ROTATION, INPAINTING, row("rotation, inpainting", {5: 0.45})) == []
-    assert verdicts(ROTATION, row("inpainting(hole='centre')", {0: 0.3}), joint) == []
-
-
-def test_against_random_weights():
-    random = row("random weights", {0: 0.3, 1: 0.32, 2: 0.30})
-    assert verdicts(ROTATION, random)[0][:2] == ("random weights", "holds")
-    assert verdicts(ROTATION, random)[0][2].endswith("it is ahead.")
-    single = verdicts(row("rotation", {0: 0.31}), row("random weights", {0: 0.3}))[0]
-    assert single[1] == "not shown"
-    assert "over the draw of test pictures only" in single[2]
-
-
-# Variants, names, samples
-
-
-@pytest.mark.smoke
-def test_braces():
-    assert variants.expand_braces("jigsaw(classes={4,16, 64}), rotation") == [
-        "jigsaw(classes=4), rotation",
-        "jigsaw(classes=16), rotation",
-        "jigsaw(classes=64), rotation",
-    ]
-    assert variants.expand_braces("a(x={1,2}, y={3,4})") == [f"a(x={x}, y={y})" for x in (1, 2) for y in (3, 4)]
-    assert variants.expand_braces("{a(x=1, y=(2, 3)),b}") == ["a(x=1, y=(2, 3))", "b"]
-    assert variants.expand_braces("rotation") == ["rotation"]
-    for wrong, says in (
-        ("a(x={1,2)", "not closed"),
-        ("a}", "not opened"),
-        ("{a,{b}}", "in each other"),
-        ("{a,}", "is empty"),
-    ):
-        with pytest.raises(UserError, match=says):
-            variants.expand_braces(wrong)
-
-
-def test_what_tells_variants_apart():
-    assert variants.label_variants(["rotation(rotations=2)", "rotation"]) == ["rotations=2", "rotations=4"]
-    assert variants.label_variants(["rotation(rotations=2, dropout=0.5)", "rotation"]) == [
-        "rotations=2, dropout=0.5",
-        "rotations=4, dropout=0.0",
-    ]
-    assert variants.label_variants(["rotation", "rotation, inpainting"]) == ["rotation", "rotation, inpainting"]
-    assert variants.label_variants(["rotation(rotations=2)"]) == ["rotation(rotations=2)"]
-    assert variants.watched_task(["inpainting, rotation(rotations=2)", "inpainting, rotation"]) == "rotation"
-    assert variants.watched_task(["rotation, inpainting", "inpainting"]) == "inpainting"
-    with pytest.raises(UserError, match="none in common"):
-        variants.watched_task(["rotation", "inpainting"])
-
-
-def test_names_of_folders():
-    assert (
-        trials.slug("rotation(rotations=8, dropout=0.5), inpainting") == "rotation_rotations=8_dropout=0.5+inpainting"
-    )
-    long = [trials.slug(f"rotation(rotations={'1' * 200}{end})") for end in (1, 2)]
-    assert len(set(long)) == 2
-    assert max(map(len, long)) <= 100
-
-
-def test_a_sample_is_balanced_where_classes_are_large_enough():
-    source = open_source("toy:images(count=200, size=32)")
-    odd = source.subset(np.flatnonzero((source.labels > 1) | (np.arange(200) < 30)), "odd")
-    counts = np.bincount(odd.labels)
-    assert counts[:2].max() < 6 < counts[2:].min()
-    found = samples.limited(odd, 60, balanced=True)
-    assert found.count == 60
-    taken = np.bincount(found.labels)
-    np.testing.assert_array_equal(taken[:2], counts[:2])
-    assert taken[2:].max() - taken[2:].min() <= 1
-    assert len(set(found.paths)) == 60
-    assert samples.limited(odd, 60, balanced=True).fingerprint == found.fingerprint
-    assert "class-balanced sample of 60 of the" in found.name
-    assert samples.limited(odd, 1000, balanced=True) is odd
-    assert samples.limited(odd, 50, balanced=False).count == 50
-
-
-def test_epochs_are_of_equal_length():
-    for steps in (1, 7, 40, 100, 2000, 2001, 1999):
-        assert steps % trials.epochs_of(steps) == 0
-    assert [trials.epochs_of(steps) for steps in (4, 100, 2000, 2001, 1999)] == [1, 5, 10, 3, 1]
-
-
-def test_durations():
-    assert [progress.duration(seconds) for seconds in (0.2, 25, 700, 11_100)] == ["1 s", "25 s", "12 min", "3 h 05 min"]
 
 
 # A comparison
@@ -375,7 +205,7 @@ def test_the_curves_of_variants():
         return f"rotations={rotations}", 4, table.Row("", (0,), {"linear": linear}, pretext, chance, None)
 
     points = [variant(2, 0.8, 0.3), variant(4, 0.7, 0.4), variant(8, 0.4, 0.35)]
-    left, right, other = figures.sweep_curves(points, row("random weights", {0: 0.25}), "rotation_accuracy", False).axes
+    left, right, other = figures.sweep_curves(points, study_rows.row("random weights", {0: 0.25}), "rotation_accuracy", False).axes
     assert list(left.lines[0].get_xdata()) == [80, 70, 40]
     assert list(left.lines[0].get_ydata()) == list(right.lines[0].get_ydata()) == [30, 40, 35]
     assert list(other.lines[0].get_ydata()) == [80, 70, 40]
