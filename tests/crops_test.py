@@ -1,6 +1,5 @@
 """Which part of a picture is cut, and what a batch of pictures of all kinds becomes."""
 
-
 import numpy as np
 import pytest
 import tensorflow as tf

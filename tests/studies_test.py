@@ -205,7 +205,8 @@ def test_the_curves_of_variants():
         return f"rotations={rotations}", 4, table.Row("", (0,), {"linear": linear}, pretext, chance, None)
 
     points = [variant(2, 0.8, 0.3), variant(4, 0.7, 0.4), variant(8, 0.4, 0.35)]
-    left, right, other = figures.sweep_curves(points, study_rows.row("random weights", {0: 0.25}), "rotation_accuracy", False).axes
+    random = study_rows.row("random weights", {0: 0.25})
+    left, right, other = figures.sweep_curves(points, random, "rotation_accuracy", False).axes
     assert list(left.lines[0].get_xdata()) == [80, 70, 40]
     assert list(left.lines[0].get_ydata()) == list(right.lines[0].get_ydata()) == [30, 40, 35]
     assert list(other.lines[0].get_ydata()) == [80, 70, 40]
