@@ -22,7 +22,12 @@ LEVELS = 1.0
 TFLITE = {"float32": 1e-3, "float16": 3e-2}
 ONNX = 1e-4
 LEAST_COSINE = 0.95
-"""Of a TFLite file of int8, whose single numbers may be off by more."""
+"""Of a TFLite file of int8, whose single numbers may be off by more.
+
+The black square that stands for what is no picture is left out there: ranges are learned from pictures, and an input
+unlike all of them is cut off at their ends (0.86 with MobileNetV3-Small; with black among the pictures 0.9998, and
+real ones lose: 0.967 in place of 0.990).
+"""
 Call = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
@@ -185,8 +190,11 @@ def _check_file(version: Path, name: str, facts: dict[str, Any], golden: Golden)
 def _compare_embedding(
     name: str, encoder: Callable[[np.ndarray], np.ndarray], kind: str, golden: Golden, allowed: float | None
 ) -> Replay:
-    expected = {"embedding": golden.answers[kind]["embedding"]}
-    return compare(name, expected, {"embedding": encoder(golden.inputs[kind])}, allowed)
+    inputs, expected = golden.inputs[kind], golden.answers[kind]["embedding"]
+    if allowed is None and kind == "pixels":
+        pictures = golden.answers["serving_default"]["valid"]
+        inputs, expected = inputs[pictures], expected[pictures]
+    return compare(name, {"embedding": expected}, {"embedding": encoder(inputs)}, allowed)
 
 
 def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:

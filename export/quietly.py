@@ -35,7 +35,13 @@ def quietly() -> Iterator[None]:
         for number in (1, 2):
             os.dup2(nowhere, number)
         logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        # Progress bars are Python's, and `tfssl` itself has another file for Python's standard error than 2.
+        with (
+            warnings.catch_warnings(),
+            open(os.devnull, "w") as bars,
+            contextlib.redirect_stderr(bars),
+            contextlib.redirect_stdout(bars),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

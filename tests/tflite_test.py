@@ -1,6 +1,7 @@
 """TFLite files: the same embeddings as TensorFlow, for picture and sound, and what they cost."""
 
 import json
+import os
 import sys
 
 import keras
@@ -13,6 +14,7 @@ from tfssl.errors import UserError
 from tfssl.export import tflite
 from tfssl.export.check import check, cosines
 from tfssl.export.golden import read_golden
+from tfssl.export.quietly import quietly
 from tfssl.export.saved_model import export
 
 pytest.importorskip("ai_edge_litert")
@@ -63,6 +65,7 @@ def test_check_replays_every_file_and_finds_a_wrong_one(exported):
     signatures = {"serving_default", "pixels", "waveform"}
     assert set(replays) == signatures | set(tflite.tflite_files(folder / "model" / "1"))
     assert replays["pixels_int8.tflite"].tolerance is None
+    assert (replays["pixels_float32.tflite"].rows, replays["pixels_int8.tflite"].rows) == (12, 11)  # one is no picture
     json.dumps(found.as_json())
     path = folder / "model" / "1" / "assets.extra" / "golden.npz"
     kept, golden = path.read_bytes(), read_golden(path)
@@ -140,3 +143,12 @@ def test_wrong_input_is_told_and_nothing_is_written(audio_visual_run, toy_run, t
     assert [one.name for one in check(tmp_path / "plain").replays] == ["serving_default", "pixels", "predict_rotation"]
     with pytest.raises(UserError, match="has no TFLite files"):
         tfssl.bench_devices(tmp_path / "plain", "toy:images(count=20)")
+
+
+def test_converters_are_heard_neither_from_native_code_nor_from_python(capfd):
+    with quietly():
+        os.write(2, b"native code\n")
+        print("a progress bar", file=sys.stderr)
+        print("a line")
+    print("afterwards", file=sys.stderr)
+    assert capfd.readouterr() == ("", "afterwards\n")

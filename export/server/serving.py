@@ -16,6 +16,7 @@ from typing import Any
 
 from tfssl.errors import UserError
 from tfssl.export.deployment.files import model_name
+from tfssl.export.server.memory import give_back
 from tfssl.export.server.rpc import open_grpc
 from tfssl.export.server.versions import Versions, check_folder
 from tfssl.export.server.work import Limits, Work
@@ -177,7 +178,7 @@ def _rest_service() -> Callable[[Work], Any]:
 
 
 class _Server:
-    """Two threads: an event loop for both services, and one that looks for versions."""
+    """Two threads: an event loop for both services, and one that looks for versions and tidies up in between."""
 
     def __init__(self, work: Work, poll: float, rest_service: Callable[[Work], Any]):
         self.work = work
@@ -232,7 +233,12 @@ class _Server:
         await asyncio.gather(*services)
 
     def _follow(self) -> None:
+        tidied = 0
         while not self._ended.wait(self._poll):
+            ended = self.work.answered + self.work.refused
+            if ended != tidied and not self.work.busy:
+                tidied = ended
+                give_back()
             try:
                 self.work.versions.poll()
             except Exception:  # the version that is served must go on

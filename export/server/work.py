@@ -103,6 +103,11 @@ class Work:
         finally:
             self._bytes -= size
 
+    @property
+    def busy(self) -> bool:
+        """Whether any request is under way; may be asked by any thread."""
+        return self._requests > 0
+
     async def idle(self, seconds: float) -> None:
         """Waits until no request is under way, or so many seconds."""
         clock = asyncio.get_running_loop().time
