@@ -30,6 +30,9 @@ A file of 400 KB with 200 empty scans took 10 s.
 
 MAX_SCANS = 100
 
+MAX_PAINTED = 2**26
+"""Pixels of all pictures of a request whose answers have their own size: 256 of 512 x 512, or 4 of 4096 x 4096."""
+
 LOUDEST = 8.0
 """Largest amplitude of a waveform, which ought to be in -1..1: filters overshoot, but integers are a mistake."""
 
@@ -90,8 +93,15 @@ def _with_few_scans(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
 
 
 def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """`whole.over_pictures` within these limits; JPEG too may have MAX_PIXELS, as it is decoded at its own size."""
+    """`whole.over_pictures` within these limits; JPEG too may have MAX_PIXELS, as it is decoded at its own size.
+
+    Raises InvalidArgumentError in the graph where all of them together have more than MAX_PAINTED.
+    """
     shown, header = _shown(data, UNKNOWN)
+    total = tf.reduce_sum(tf.where(header.problem == 0, tf.cast(header.height * header.width, tf.int64), 0))
+    told = [f"the pictures of a request may have {MAX_PAINTED} pixels together; send several. Pixels given:", total]
+    with tf.control_dependencies([tf.debugging.Assert(total <= MAX_PAINTED, told)]):
+        shown = tf.identity(shown)
     rows, spec = (shown, _most_scans(header)), tf.TensorSpec([], tf.string)
     few = tf.map_fn(_with_few_scans, rows, parallel_iterations=1, fn_output_signature=spec)
     return whole.over_pictures(few, header, function)

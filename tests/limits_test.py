@@ -173,3 +173,14 @@ def test_scans_of_a_progressive_jpeg_are_limited(signatures):
     rows = [scans(40, 10), scans(40, limits.MAX_SCANS), scans(40, limits.MAX_SCANS + 1), scans(2000, most + 1)]
     found = signatures["serving_default"](image_bytes=tf.constant(rows))
     assert found["valid"].numpy().tolist() == [True, True, False, False]
+
+
+def test_pictures_painted_at_their_own_size_are_limited_together():
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def sizes(data):
+        return limits.whole_pictures(data, lambda image: tf.strings.as_string(tf.size(image)))
+
+    assert sizes([picture(size=40), b"", picture("JPEG", 24)]).numpy().tolist() == [b"4800", b"", b"1728"]
+    large = png_bomb(4096)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="pixels together"):
+        sizes([large] * 4 + [picture()])  # one pixel too many would do: 4 x 4096 x 4096 is the limit
