@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfssl import settings
 from tfssl.errors import UserError
+from tfssl.pipelines import clips, pixels
 from tfssl.pipelines.recordings import THUMBNAIL
 from tfssl.pipelines.records import index_records, read_record
 
@@ -102,15 +103,18 @@ class ClipReader:
                 self._files, self._places = tf.constant(source.files), tf.constant(source.places)
 
     def records(self, index: tf.Tensor) -> tf.Tensor:
-        """index int64 [B] -> records string [B]. Raises in the graph where a file cannot be read."""
+        """index int64 [B], one or more -> records string [B]. Raises in the graph where a file cannot be read."""
         if self._in_memory:
             return tf.gather(self._records, index)
-
-        def read(number: tf.Tensor) -> tf.Tensor:
-            file, first, length = tf.unstack(self._places[number])
-            return read_record(self._files[file], first, length)
-
-        return tf.map_fn(read, index, fn_output_signature=tf.TensorSpec([], tf.string), parallel_iterations=8)
+        places = tf.gather(self._places, index)
+        rows = tf.data.Dataset.from_tensor_slices((tf.gather(self._files, places[:, 0]), places))
+        # Not by map_fn: it copies each record, of a megabyte, once more, and reads half as many.
+        records = rows.map(
+            lambda file, place: read_record(file, place[1], place[2]),
+            num_parallel_calls=clips.PARALLEL,
+            deterministic=True,
+        ).batch(tf.size(index, tf.int64))
+        return tf.ensure_shape(pixels.made_for_a_batch(records).get_single_element(), index.shape)
 
 
 def is_ingested(folder: Path) -> bool:

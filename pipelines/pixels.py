@@ -174,17 +174,21 @@ def decode_rows(function: Callable[[Any], tf.Tensor], rows: Any, size: int, para
     # One more row, so that a batch exists even if every row failed; it also is what failed rows show.
     blank = tf.data.Dataset.from_tensors((count, tf.zeros([size, size, 3], tf.uint8)))
     batch = decoded.concatenate(blank).batch(tf.cast(count, tf.int64) + 1)
-    options = tf.data.Options()
-    # This dataset is made anew for each batch: rewriting its graph costs more than it gains.
-    options.experimental_optimization.apply_default_optimizations = False
-    options.autotune.enabled = False
-    numbers, images = batch.with_options(options).get_single_element()
+    numbers, images = made_for_a_batch(batch).get_single_element()
     last = tf.shape(numbers)[0] - 1
     place = tf.tensor_scatter_nd_update(tf.fill([count + 1], last), numbers[:, None], tf.range(last + 1))[:-1]
     # Nearly always no row failed: then nothing need be moved.
     images = tf.cond(tf.equal(last, count), lambda: images[:-1], lambda: tf.gather(images, place))
     images = tf.ensure_shape(images, [first.shape[0], size, size, 3])
     return images, tf.ensure_shape(place < last, [first.shape[0]])
+
+
+def made_for_a_batch(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset that is made anew for each batch: rewriting its graph would cost more than it gains."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def is_large(header: Header, size: int) -> tf.Tensor:
