@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import keras
@@ -101,6 +102,30 @@ def test_the_table_has_size_speed_and_accuracy(exported):
     assert rows["pixels_int8.tflite"].milliseconds.keys() == {1, 2}
     assert rows["pixels_int8.tflite"].bytes < rows["pixels_float32.tflite"].bytes
     assert "pixels_int8.tflite" in str(table)
+
+
+def test_files_of_sound_are_probed_on_sounds(exported, audio_visual_run, tmp_path):
+    from tests.recordings_test import tone, write
+
+    for number in range(10):
+        place = tmp_path / "sounds" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        write(place / f"{number}.wav", sounds=[tone(1.1, 200 + 150 * number)])
+    folder, _ = exported
+    table = tfssl.bench_devices(folder / "model", tmp_path / "sounds", passes=1)
+    run = shutil.copytree(audio_visual_run.folder, tmp_path / "run")
+    measured = tfssl.evaluate_sound(run, tmp_path / "sounds", verbose=0).trained
+    served, *files = table.files
+    knn, linear = ([*measured[protocol].values()][-1].mean for protocol in ("knn", "linear"))
+    assert (served.knn, served.linear) == (knn, linear)
+    assert (table.train, table.folds) == (10, 5)
+    assert "10 sounds over 5 folds" in str(table)
+    for file in files:
+        heard = file.name.startswith("waveform")
+        assert (file.linear is not None) == (file.knn is not None) == heard
+        assert file.cosine > 0.9
+    with pytest.raises(UserError, match="is no folder of sounds"):
+        tfssl.bench_devices(folder / "model", "toy:images(count=20)", folds="^(.)")
 
 
 class Exponential(keras.layers.Layer):

@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.evaluation import hearing
 from tfssl.evaluation.knn import nearest_neighbours
 from tfssl.evaluation.linear import linear_probe
 from tfssl.evaluation.probing import check_labels
@@ -19,12 +20,15 @@ from tfssl.export.golden import read_golden
 from tfssl.export.tflite import FOLDER, TFLiteEncoder, tflite_files
 from tfssl.export.versions import newest_version
 from tfssl.pipelines import batches
+from tfssl.pipelines.sounds import is_folder_of_sounds, read_sounds, windows
 from tfssl.pipelines.sources import AnySource, open_splits
 
 BATCH = 64
 WARM_UP = 5
 THREADS = (1, 2)
 SERVED = "SavedModel"
+NEIGHBOURS = 10
+"""Of sounds, as in `evaluate_sound`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +40,8 @@ class DeviceFile:
       bytes: its size; 0 of the SavedModel.
       milliseconds: for one row, median, by count of threads; of the SavedModel none.
       cosine: mean cosine of its embeddings to those of the SavedModel.
-      knn, linear: share of test pictures named right by 20 nearest neighbours and by a linear probe, on its own
-        embeddings; None of sound.
+      knn, linear: share of what is tested named right by nearest neighbours and by a linear probe, on its own
+        embeddings; None where the labelled data is of the other kind.
     """
 
     name: str
@@ -54,7 +58,8 @@ class DeviceTable:
 
     Attributes:
       export, data: folder of the version and name of the labelled data.
-      train, test: pictures that the probes learned from and were tested on.
+      train, test: pictures that the probes learned from and were tested on; of sounds, all are both, by folds.
+      folds: of sounds; 0 of pictures.
       files: the SavedModel first.
     """
 
@@ -62,6 +67,7 @@ class DeviceTable:
     data: str
     train: int
     test: int
+    folds: int
     files: tuple[DeviceFile, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -70,8 +76,11 @@ class DeviceTable:
 
     def __str__(self) -> str:
         whole = {file.name.split("_")[0]: file.bytes for file in self.files if file.name.endswith("_float32.tflite")}
+        probed = f"{self.train:,} + {self.test:,} pictures"
+        if self.folds:
+            probed = f"{self.train:,} sounds over {self.folds} folds"
         lines = [
-            f"{self.export} on {self.data}: probes on {self.train:,} + {self.test:,} pictures; one row at a time",
+            f"{self.export} on {self.data}: probes on {probed}; one row at a time",
             f"{'file':26}{'KiB':>8}{'of float32':>11}{'ms, 1 thread':>13}{'2 threads':>10}{'cosine':>9}{'k-NN':>7}"
             f"{'linear':>8}",
         ]
@@ -89,19 +98,44 @@ class DeviceTable:
         return "\n".join(lines)
 
 
-def bench_devices(folder: str | Path, data: Any, limit: int = 2000, passes: int = 30) -> DeviceTable:
+@dataclasses.dataclass(frozen=True)
+class _Labelled:
+    """What embeddings are judged by.
+
+    Attributes:
+      kind: the signature that embeds `rows`.
+      name, train, test, folds: as in `DeviceTable`.
+      rows: pictures uint8 [N, S, S, 3], or windows of sound float32 [N, samples].
+      judge: embeddings float32 [N, D] -> shares named right, by nearest neighbours and by a linear probe.
+    """
+
+    kind: str
+    name: str
+    train: int
+    test: int
+    folds: int
+    rows: np.ndarray
+    judge: Callable[[np.ndarray], tuple[float, float]]
+
+
+def bench_devices(
+    folder: str | Path, data: Any, limit: int = 2000, passes: int = 30, folds: str | None = None
+) -> DeviceTable:
     """Measures the TFLite files of the newest version of an export, on this machine.
 
-    Files take turns, so that what else the machine does meets all of them.
+    Files take turns, so that what else the machine does meets all of them. Files of pictures are probed on pictures
+    (20 nearest neighbours, linear probe), files of sound on sounds, as `evaluate_sound` does.
 
     Args:
       folder: an export made with `tflite`.
-      data: labelled pictures, as `evaluate` takes them.
-      limit: most pictures of either half, a sample drawn with seed 0.
+      data: labelled pictures, as `evaluate` takes them, or a folder of sounds, one sub-folder a class.
+      limit: most pictures of either half, a sample drawn with seed 0; most sounds.
       passes: how often latency is measured; the median counts.
+      folds: of sounds, as `evaluate_sound` takes it.
 
     Raises:
-      UserError: no export, or one without TFLite files; data without labels; LiteRT is missing.
+      UserError: no export, or one without TFLite files, or without one of sound where sounds are given; data without
+        labels; LiteRT is missing.
     """
     version = newest_version(folder)
     files = tflite_files(version)
@@ -109,36 +143,75 @@ def bench_devices(folder: str | Path, data: Any, limit: int = 2000, passes: int 
         raise UserError(f"{version} has no TFLite files; export with --tflite float32,float16,int8")
     if limit < 2 or passes < 1:
         raise UserError(f"--limit {limit} and --passes {passes} are given, expected at least 2 and 1")
+    golden = read_golden(version / "assets.extra" / "golden.npz")
+    if is_folder_of_sounds(data):
+        labelled = _sounds(data, next(iter(files.values()))["sound"], limit, folds)
+    elif folds is not None:
+        raise UserError(f"--folds {folds!r} is given, but {data} is no folder of sounds; leave it out")
+    else:
+        labelled = _pictures(data, golden.inputs["pixels"].shape[1], limit)
+    encoders = {name: {n: TFLiteEncoder(version / FOLDER / name, n) for n in THREADS} for name in files}
+    latency = _latencies(encoders, files, {kind: rows[:1] for kind, rows in golden.inputs.items()}, passes)
+    signature = tf.saved_model.load(str(version)).signatures[labelled.kind]
+
+    def served(rows: np.ndarray) -> np.ndarray:
+        return signature(**{labelled.kind: tf.constant(rows)})["embedding"].numpy()
+
+    reference = _embedded(served, labelled.rows)
+    found = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
+    for name, facts in files.items():
+        encoder, kind = encoders[name][THREADS[-1]], facts["signature"]
+        if kind == labelled.kind:
+            own = _embedded(encoder, labelled.rows)
+            cosine, shares = float(cosines(own, reference).mean()), labelled.judge(own)
+            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
+        else:
+            cosine = float(cosines(encoder(golden.inputs[kind]), golden.answers[kind]["embedding"]).mean())
+            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
+    return DeviceTable(str(version), labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
+
+
+def _pictures(data: Any, size: int, limit: int) -> _Labelled:
     train, test, _ = open_splits(data)
     check_labels(train, test)
     train, test = (batches.sample(half, limit, 0) if half.count > limit else half for half in (train, test))
-    golden = read_golden(version / "assets.extra" / "golden.npz")
-    size, waves = golden.inputs["pixels"].shape[1], golden.inputs.get("waveform", np.zeros((0, 0), np.float32))
     (images, labels), (test_images, answers) = (_read(half, size) for half in (train, test))
-    encoders = {name: {n: TFLiteEncoder(version / FOLDER / name, n) for n in THREADS} for name in files}
-    latency = _latencies(encoders, files, {"pixels": test_images[:1], "waveform": waves}, passes)
-    signature = tf.saved_model.load(str(version)).signatures["pixels"]
 
-    def row(name: str, encoder: Any, reference: Sequence[np.ndarray] | None) -> tuple[DeviceFile, list[np.ndarray]]:
-        own = [_embedded(encoder, some) for some in (images, test_images)]
+    def judge(embeddings: np.ndarray) -> tuple[float, float]:
+        known, asked = embeddings[: len(labels)], embeddings[len(labels) :]
         guesses = (
-            nearest_neighbours(own[0], labels, own[1], len(train.classes)),
-            linear_probe(own[0], labels, own[1], len(train.classes)),
+            nearest_neighbours(known, labels, asked, len(train.classes)),
+            linear_probe(known, labels, asked, len(train.classes)),
         )
         knn, linear = (float((guess.argmax(1) == answers).mean()) for guess in guesses)
-        cosine = float(cosines(np.concatenate(own), np.concatenate(reference or own)).mean())
-        return DeviceFile(name, files.get(name, {}).get("bytes", 0), latency.get(name, {}), cosine, knn, linear), own
+        return knn, linear
 
-    served, reference = row(SERVED, lambda rows: signature(pixels=tf.constant(rows))["embedding"].numpy(), None)
-    found = [served]
-    for name, facts in files.items():
-        encoder = encoders[name][THREADS[-1]]
-        if facts["signature"] == "pixels":
-            found.append(row(name, encoder, reference)[0])
-        else:
-            cosine = float(cosines(encoder(waves), golden.answers["waveform"]["embedding"]).mean())
-            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
-    return DeviceTable(str(version), train.name, len(images), len(test_images), tuple(found))
+    return _Labelled("pixels", train.name, len(labels), len(answers), 0, np.concatenate([images, test_images]), judge)
+
+
+def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | None) -> _Labelled:
+    if plan is None:
+        raise UserError(f"{data} is a folder of sounds, and the export has no encoder of sound; give labelled pictures")
+    sounds = read_sounds(data, plan["rate"])
+    chosen = sorted(np.random.default_rng(0).permutation(len(sounds.names))[:limit])
+    sounds = dataclasses.replace(
+        sounds,
+        names=[sounds.names[number] for number in chosen],
+        waves=[sounds.waves[number] for number in chosen],
+        labels=sounds.labels[chosen],
+    )
+    fold_of = hearing.folds_of(sounds, folds, 0)
+    cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
+    starts = np.cumsum([0, *map(len, cut)])[:-1]
+
+    def judge(embeddings: np.ndarray) -> tuple[float, float]:
+        means = np.add.reduceat(embeddings, starts) / np.array([[len(each)] for each in cut])
+        scores = (hearing.over_folds(protocol, means, sounds, fold_of, NEIGHBOURS) for protocol in ("knn", "linear"))
+        knn, linear = (score.mean for score in scores)
+        return knn, linear
+
+    count = len(sounds.names)
+    return _Labelled("waveform", str(data), count, count, len(np.unique(fold_of)), np.concatenate(cut), judge)
 
 
 def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -120,7 +120,7 @@ def evaluate_sound(
     if neighbours < 1:
         raise UserError(f"--neighbours {neighbours} is given, expected at least 1")
     sounds = read_sounds(data, plan["rate"])
-    fold_of = _folds(sounds, folds, seed)
+    fold_of = folds_of(sounds, folds, seed)
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
     trained = _features(trunk, cut, verbose)
     untrained = run.random_trunk("sound")
@@ -132,7 +132,7 @@ def evaluate_sound(
     def scored(features: dict[str, np.ndarray]) -> dict[str, dict[str, FoldScore]]:
         return {
             protocol: {
-                stage: _over_folds(protocol, rows, sounds, fold_of, neighbours) for stage, rows in features.items()
+                stage: over_folds(protocol, rows, sounds, fold_of, neighbours) for stage, rows in features.items()
             }
             for protocol in PROTOCOLS
         }
@@ -153,8 +153,8 @@ def evaluate_sound(
     return evaluation
 
 
-def _folds(sounds: Sounds, expression: str | None, seed: int) -> np.ndarray:
-    """int [N], which fold each sound is in."""
+def folds_of(sounds: Sounds, expression: str | None, seed: int) -> np.ndarray:
+    """int [N], which fold each sound is in; see `evaluate_sound`."""
     if expression is None:
         fold_of, rng = np.zeros(len(sounds.names), int), np.random.default_rng(seed)
         for label in range(len(sounds.classes)):
@@ -198,7 +198,8 @@ def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np
     return {name: np.stack(values) for name, values in rows.items()}
 
 
-def _over_folds(protocol: str, rows: np.ndarray, sounds: Sounds, fold_of: np.ndarray, neighbours: int) -> FoldScore:
+def over_folds(protocol: str, rows: np.ndarray, sounds: Sounds, fold_of: np.ndarray, neighbours: int) -> FoldScore:
+    """Each fold named by what was learned from the others, on features float32 [N, D] of the sounds."""
     shares = []
     for fold in np.unique(fold_of):
         test = fold_of == fold
