@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests.clips_test import RATE, jpeg, parsed, record
 from tfssl.errors import UserError
 from tfssl.tasks import parse_task
-from tfssl.tasks.audio_visual import drawn_pair
+from tfssl.tasks.audio_visual import drawn_pair, recoloured
 
 SIZE = 16
 
@@ -176,6 +176,16 @@ def test_without_sound_it_does_not_count():
     silent = record(numbered(30), recording="s")
     _, _, weight = audio_visual("audio_visual(seconds=0.5)", [silent, sounding(1), silent, sounding(2)])
     assert weight.reshape(-1, 4)[:, [0, 2]].max() == 0
+
+
+def test_colours_are_changed_about_grey():
+    picture = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    for number in range(5):
+        first, second = tf.random.stateless_uniform([2], [number, 7]).numpy()
+        grey = picture.mean(-1, keepdims=True)
+        expected = grey + (0.5 + first) * (picture - grey) + 64 * (second - 0.5)
+        found = recoloured(tf.constant(picture), tf.constant([number, 7])).numpy()
+        assert np.abs(found - np.clip(expected, 0, 255)).max() <= 0.501
 
 
 def test_a_clip_source_is_needed(tmp_path):
