@@ -3,6 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,80 +19,41 @@ with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these 
     )
 
 TOY = "toy:images(count=72, size=32)"
+TOY_CLIPS = "toy:clips(count=16, size=32, seconds=1.2)"
+
+
+def tiny_run(factory: pytest.TempPathFactory, name: str, data: str, tasks: str, **settings: Any) -> Any:
+    """A run that has ended, of one epoch where not told otherwise."""
+    import tfssl
+
+    settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 1, "batch_size": 8} | settings
+    return tfssl.pretrain(data, tasks, out=factory.mktemp(name) / "run", report=False, verbose=0, **settings)
 
 
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory):
     """A run of two epochs of nine steps that has ended. For reading only: copy its folder to change anything."""
-    import tfssl
-
-    return tfssl.pretrain(
-        TOY,
-        trunk="resnet10(width=4)",
-        size=32,
-        epochs=2,
-        batch_size=8,
-        log_every=1,
-        out=tmp_path_factory.mktemp("toy") / "run",
-        report=False,
-        verbose=0,
-    )
+    return tiny_run(tmp_path_factory, "toy", TOY, "rotation", epochs=2, log_every=1)
 
 
 @pytest.fixture(scope="session")
 def audio_visual_run(tmp_path_factory):
     """A tiny run that has ended, with encoders of picture and of sound (0.5 s). For reading only."""
-    import tfssl
-
-    return tfssl.pretrain(
-        "toy:clips(count=16, size=32, seconds=1.2)",
-        "audio_visual(seconds=0.5)",
-        trunk="resnet10(width=4)",
-        sound_trunk="l3(width=2)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=tmp_path_factory.mktemp("audio_visual") / "run",
-        report=False,
-        verbose=0,
-    )
+    tasks = "audio_visual(seconds=0.5)"
+    return tiny_run(tmp_path_factory, "audio_visual", TOY_CLIPS, tasks, sound_trunk="l3(width=2)")
 
 
 @pytest.fixture(scope="session")
 def colour_run(tmp_path_factory):
     """A tiny run of colorization that has ended. For reading only."""
-    import tfssl
-
-    return tfssl.pretrain(
-        "toy:images(count=48, size=32)",
-        "colorization",
-        trunk="resnet10(width=4)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=tmp_path_factory.mktemp("colour") / "run",
-        report=False,
-        verbose=0,
-    )
+    return tiny_run(tmp_path_factory, "colour", "toy:images(count=48, size=32)", "colorization")
 
 
 @pytest.fixture(scope="session")
 def localising_run(tmp_path_factory):
     """A tiny run that has ended, which tells where in a picture a sound (0.5 s) comes from. For reading only."""
-    import tfssl
-
-    return tfssl.pretrain(
-        "toy:clips(count=16, size=32, seconds=1.2)",
-        "audio_visual(fusion='localise', seconds=0.5, stage='stage2')",
-        trunk="resnet10(width=4)",
-        sound_trunk="l3(width=2)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=tmp_path_factory.mktemp("localising") / "run",
-        report=False,
-        verbose=0,
-    )
+    tasks = "audio_visual(fusion='localise', seconds=0.5, stage='stage2')"
+    return tiny_run(tmp_path_factory, "localising", TOY_CLIPS, tasks, sound_trunk="l3(width=2)")
 
 
 @pytest.fixture(scope="session")
