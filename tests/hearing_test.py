@@ -71,6 +71,14 @@ def test_wrong_input_is_told(run, folder, changes, line):
         tfssl.evaluate_sound(run, **{"data": folder, "verbose": 0, **changes})
 
 
+def test_too_few_sounds_are_told(run, tmp_path):
+    for kind, hertz in (("low", 200), ("high", 900)):
+        (tmp_path / kind).mkdir()
+        write(tmp_path / kind / "one.wav", sounds=[tone(0.6, hertz)])
+    with pytest.raises(UserError, match="2 sounds are too few"):
+        tfssl.evaluate_sound(run, tmp_path, verbose=0)
+
+
 def test_a_run_without_sound_is_told(toy_run, folder):
     with pytest.raises(UserError, match="has no sound encoder"):
         tfssl.evaluate_sound(toy_run, folder)

@@ -155,6 +155,15 @@ def evaluate_sound(
 
 def folds_of(sounds: Sounds, expression: str | None, seed: int) -> np.ndarray:
     """int [N], which fold each sound is in; see `evaluate_sound`."""
+    fold_of = _divided(sounds, expression, seed)
+    if any(len(np.unique(sounds.labels[fold_of != fold])) < 2 for fold in np.unique(fold_of)):
+        raise UserError(
+            f"{len(fold_of)} sounds are too few to learn from: beside each fold there must be two classes or more"
+        )
+    return fold_of
+
+
+def _divided(sounds: Sounds, expression: str | None, seed: int) -> np.ndarray:
     if expression is None:
         fold_of, rng = np.zeros(len(sounds.names), int), np.random.default_rng(seed)
         for label in range(len(sounds.classes)):
