@@ -10,6 +10,7 @@ import tensorflow as tf
 import tfssl
 from tests.recordings_test import RATE, tone, write
 from tfssl import ingesting
+from tfssl.cli import main
 from tfssl.errors import UserError
 from tfssl.pipelines import clips
 from tfssl.pipelines.clip_source import FORMAT
@@ -35,6 +36,19 @@ def folder(tmp_path_factory):
 def ingested(folder, tmp_path_factory):
     to = tmp_path_factory.mktemp("ingested") / "set"
     return to, tfssl.ingest(folder, to, groups=r"film[01]", seconds=1.0, **SETTINGS)
+
+
+def test_a_damaged_record_is_told_in_a_line(ingested, tmp_path, capfd):
+    copy = shutil.copytree(ingested[0], tmp_path / "set")
+    for path in copy.rglob("*.tfrecord-*"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(data)
+    with pytest.raises(SystemExit) as end:
+        main(["show", str(copy), "--tasks", "frame_order(frames=3)", "--size", "32", "--to", str(tmp_path / "x.png")])
+    assert end.value.code == 2
+    assert "a record of the data is damaged" in capfd.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_counts_and_what_was_left_out(ingested):
