@@ -52,7 +52,7 @@ def _status(arguments: list[str] | None, chatter: str) -> int:
     except Exception as problem:
         # Raised by TensorFlow from any command that reads records; it is not imported here to ask for the class.
         if type(problem).__name__ == "DataLossError":
-            told = "a record of the data is damaged, its checksum is wrong; run `tfssl ingest` again into another folder"
+            told = "a record of the data is damaged (wrong checksum); run `tfssl ingest` again into another folder"
             print(f"tfssl: {told}", file=sys.stderr)
             return 2
         import traceback
