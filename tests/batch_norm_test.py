@@ -42,6 +42,88 @@ def randomised(model):
     return model
 
 
+def trained(layer, inputs, replicas=1):
+    """Outputs, gradients of the inputs and of the weights, and moving statistics of one step of training, in float32.
+
+    Of two replicas, each gets half of the inputs; gradients of the weights are added up.
+    """
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(replicas)]) if replicas > 1 else None
+    parts = np.split(inputs, replicas)
+
+    def one(part):
+        with tf.GradientTape() as tape:
+            tape.watch(part)
+            outputs = layer(part, training=True)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) ** 3)
+        return outputs, *tape.gradient(loss, [part, *layer.trainable_variables])
+
+    if strategy is None:
+        made = [tf.function(one)(tf.constant(inputs))]
+    else:
+        with strategy.scope():
+            layer.build(inputs.shape)
+        distributed = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
+        run = tf.function(lambda value: strategy.run(one, [value]))
+        made = zip(*(strategy.experimental_local_results(value) for value in run(distributed)), strict=True)
+    outputs, gradient, gamma, beta = (
+        [np.asarray(each, np.float32) for each in values] for values in zip(*made, strict=True)
+    )
+    statistics = [variable.numpy() for variable in (layer.moving_mean, layer.moving_variance)]
+    return [np.concatenate(outputs), np.concatenate(gradient), sum(gamma), sum(beta), *statistics]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (1, 1, 1, 3), (8, 3)])
+def test_a_step_on_one_replica_is_that_of_keras(shape):
+    inputs = np.random.default_rng(0).normal(2, 3, shape).astype("float32")
+    settings = {"momentum": 0.8, "gamma_initializer": "random_normal", "beta_initializer": "random_normal"}
+    keras.utils.set_random_seed(0)
+    mine = trained(batch_norm.BatchNormalization(**settings), inputs)
+    keras.utils.set_random_seed(0)
+    theirs = trained(keras.layers.BatchNormalization(**settings), inputs)
+    for value, right in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-4, atol=1e-4)
+    axes = tuple(range(len(shape) - 1))
+    np.testing.assert_allclose(mine[-1], 0.8 + 0.2 * inputs.astype(np.float64).var(axes), rtol=1e-5)  # no n - 1
+
+
+def test_a_step_in_bfloat16_is_that_of_keras_up_to_its_eight_bits():
+    inputs = tf.cast(np.random.default_rng(0).normal(2, 3, (6, 5, 4, 3)), tf.bfloat16).numpy()
+    layers = [kind(dtype="mixed_bfloat16") for kind in (batch_norm.BatchNormalization, keras.layers.BatchNormalization)]
+    for layer in layers:
+        assert layer(tf.constant(inputs), training=True).dtype == tf.bfloat16
+        layer.moving_mean.assign(tf.zeros(3))
+        layer.moving_variance.assign(tf.ones(3))
+    for value, right in zip(*(trained(layer, inputs) for layer in layers), strict=True):
+        np.testing.assert_allclose(value, right, rtol=2**-6, atol=0.05 * np.abs(right).max())
+
+
+def test_two_replicas_share_their_statistics():
+    inputs = np.random.default_rng(0).normal(2, 3, (6, 5, 4, 3)).astype("float32")
+    inputs[:3] += 5  # statistics of one half alone would be far off
+    one, two = (trained(batch_norm.BatchNormalization(), inputs, replicas) for replicas in (1, 2))
+    for value, right in zip(two, one, strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-4, atol=1e-4)
+
+
+def test_a_frozen_layer_keeps_to_its_moving_statistics():
+    layer = batch_norm.BatchNormalization(trainable=False)
+    inputs = tf.random.stateless_normal([4, 3, 3, 2], [0, 0]) * 3
+    np.testing.assert_allclose(layer(inputs, training=True), inputs / np.sqrt(1 + EPSILON), rtol=1e-5)
+
+
+def test_a_file_names_the_layer_of_keras(tmp_path):
+    inputs = keras.Input((3, 3, 2))
+    model = keras.Model(inputs, batch_norm.BatchNormalization(momentum=0.7)(inputs))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras").layers[1]
+    assert type(again) is keras.layers.BatchNormalization
+    assert again.get_config() == model.layers[1].get_config()
+    assert again.synchronized
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("rows", [(16, 16, 16), (16, 16, 5)])
 @pytest.mark.parametrize("frozen", [False, True])

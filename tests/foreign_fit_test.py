@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfssl
 from tfssl import toy_world
+from tfssl.batch_norm import BatchNormalization
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,10 @@ def test_puzzles_in_a_plain_fit():
     # 800 puzzles: chance is 0.25, with a standard deviation of 0.015.
     assert accuracy > 0.4
     assert isinstance(other, tf.data.Dataset)
+
+
+def test_the_batch_norm_of_a_run_is_the_fast_one_and_that_of_an_export_is_stock(toy_run, toy_export):
+    found = {}
+    for kind, make in encoders(toy_run, toy_export).items():
+        found[kind] = {type(layer) for layer in make()._flatten_layers() if "norm" in layer.name}
+    assert found == {"run": {BatchNormalization}, "encoder.keras": {keras.layers.BatchNormalization}}

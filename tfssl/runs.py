@@ -191,6 +191,7 @@ class Run:
     def _load(self, path: Path, kind: str) -> "Trunk":
         import keras
 
+        from tfssl.batch_norm import BatchNormalization
         from tfssl.trunks import Trunk, stages_of
 
         if kind == "sound" and self.sound is None:
@@ -199,7 +200,8 @@ class Run:
             raise UserError(
                 f"the run in {self.folder} has not ended and has no encoder; go on with it by the command that began it"
             )
-        _, pixels, body, _ = keras.models.load_model(path, compile=False).layers
+        faster = {"BatchNormalization": BatchNormalization}
+        _, pixels, body, _ = keras.models.load_model(path, faster, compile=False).layers
         return Trunk(pixels, body, tuple(self.settings["stages"]) if kind == "image" else stages_of(body))
 
     def as_json(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.batch_norm import BatchNormalization
 from tfssl.errors import UserError
 from tfssl.pipelines import clips
 from tfssl.pipelines.clips import Clip
@@ -247,7 +248,7 @@ def recoloured(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 def _projected(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
     """[..., C] -> [..., 128] through a hidden layer."""
     hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"audio_visual_{kind}_hidden")(features)
-    hidden = keras.layers.BatchNormalization(synchronized=True, name=f"audio_visual_{kind}_norm")(hidden)
+    hidden = BatchNormalization(name=f"audio_visual_{kind}_norm")(hidden)
     hidden = keras.layers.ReLU(name=f"audio_visual_{kind}_relu")(hidden)
     return keras.layers.Dense(WIDTH, name=NUMBERS.format(kind))(hidden)
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfssl.batch_norm import BatchNormalization
 from tfssl.pipelines import colour
 from tfssl.tasks.colour_scores import SCALE
 from tfssl.trunks import Trunk
@@ -71,7 +72,7 @@ def with_code(features: Any, puzzle: dict[str, Any], codes: int) -> tuple[Any, A
 def activated_convolution(inputs: Any, filters: int, name: str, stride: int = 1) -> Any:
     """3 x 3, batch norm with statistics over all replicas, ReLU."""
     x = keras.layers.Conv2D(filters, 3, stride, "same", use_bias=False, name=f"{name}_convolution")(inputs)
-    x = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
+    x = BatchNormalization(name=f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_activation")(x)
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.batch_norm import BatchNormalization
 from tfssl.errors import UserError
 from tfssl.pipelines.motion import Window, changed
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle
@@ -146,7 +147,7 @@ def _error(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
 def _decoded(x: Any, channels: int, doublings: int) -> Any:
     """Two maps side by side -> one whose sides were doubled so often, as the decoder of `Inpainting` does it."""
     x = keras.layers.Conv2D(channels, 1, use_bias=False, name="frame_filling_narrow_convolution")(x)
-    x = keras.layers.BatchNormalization(synchronized=True, name="frame_filling_narrow_norm")(x)
+    x = BatchNormalization(name="frame_filling_narrow_norm")(x)
     x = keras.layers.ReLU(name="frame_filling_narrow_activation")(x)
     for level in range(doublings + 1):
         if level:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.batch_norm import BatchNormalization
 from tfssl.pipelines import clips, motion
 from tfssl.task import Batch
 from tfssl.trunks import Trunk
@@ -72,7 +73,7 @@ def features_of_frames(trunk: Trunk, frames: Any, width: int, name: str) -> kera
 def dense(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     """Fully connected, batch norm over all replicas, ReLU."""
     x = keras.layers.Dense(width, use_bias=False, name=name)(x)
-    x = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
+    x = BatchNormalization(name=f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.batch_norm import BatchNormalization
 from tfssl.errors import UserError
 from tfssl.pipelines import geometry, holes
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
@@ -142,7 +143,7 @@ class Inpainting(PretextTask):
             name = f"inpainting_opponent_{level}"
             x = keras.layers.Conv2D(channels * 2**level, 4, 2, "same", name=f"{name}_convolution")(x)
             if level:
-                x = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
+                x = BatchNormalization(name=f"{name}_norm")(x)
             x = keras.layers.LeakyReLU(0.2, name=f"{name}_activation")(x)
         x = keras.layers.GlobalAveragePooling2D(name="inpainting_opponent_pool")(x)
         logits = keras.layers.Dense(1, dtype="float32", name="inpainting_opponent_logits")(x)
@@ -219,7 +220,7 @@ def _stride(trunk: Trunk) -> float:
 def _activated_convolution(inputs: Any, filters: int, kernel: int, name: str) -> Any:
     """A convolution, batch norm with statistics over all replicas, ReLU."""
     x = keras.layers.Conv2D(filters, kernel, padding="same", use_bias=False, name=f"{name}_convolution")(inputs)
-    x = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
+    x = BatchNormalization(name=f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_activation")(x)
 
 

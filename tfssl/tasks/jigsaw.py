@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.batch_norm import BatchNormalization
 from tfssl.errors import UserError
 from tfssl.permutations import permutation_set, quality
 from tfssl.pipelines import tiles
@@ -256,7 +257,7 @@ def _shifted(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
 
 def _layer(inputs: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     x = keras.layers.Dense(width, use_bias=False, name=name)(inputs)
-    x = keras.layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
+    x = BatchNormalization(name=f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 

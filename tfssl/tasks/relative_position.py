@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.batch_norm import BatchNormalization
 from tfssl.errors import UserError
 from tfssl.pipelines import tiles
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
@@ -123,7 +124,7 @@ class RelativePosition(PretextTask):
         x = keras.ops.concatenate([keras.ops.take(features, each, axis=1) for each in (anchors, queries)], axis=-1)
         for layer in ("first", "second"):
             x = keras.layers.Dense(self.hidden, use_bias=False, name=f"relative_position_{layer}")(x)
-            norm = keras.layers.BatchNormalization(synchronized=True, name=f"relative_position_{layer}_norm")
+            norm = BatchNormalization(name=f"relative_position_{layer}_norm")
             x = keras.layers.ReLU(name=f"relative_position_{layer}_relu")(norm(x))
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="relative_position_dropout")(x)

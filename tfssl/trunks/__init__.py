@@ -93,7 +93,7 @@ def make_pixels() -> keras.Model:
 
 
 def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool = True) -> keras.Model:
-    """A trunk as one plain model, which shares the trunk's weights and is made of Keras's own layers only.
+    """A trunk as one plain model, which shares the trunk's weights and is saved as Keras's own layers only.
 
     Args:
       trunk: what to cut.

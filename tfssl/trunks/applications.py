@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from tfssl.batch_norm import BatchNormalization
+
 LEAST_SIZE = 32
 """Pixels. Both quarter the resolution in the stem and halve it three times more."""
 
@@ -47,7 +49,7 @@ def application(build: Callable[..., keras.Model], ends: tuple[str, ...], **sett
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         settings = layer.get_config() | {"name": names.get(layer.name, layer.name)}
         if isinstance(layer, keras.layers.BatchNormalization):
-            settings["synchronized"] = True
+            return BatchNormalization.from_config(settings | {"synchronized": True})
         return type(layer).from_config(settings)
 
     cloned = keras.models.clone_model(model, clone_function=clone)

@@ -2,6 +2,8 @@
 
 import keras
 
+from tfssl.batch_norm import BatchNormalization
+
 
 def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: int = 1) -> keras.KerasTensor:
     """A convolution with padding 'same' and no bias, for batch norm to follow: [N, H, W, C] -> [N, H', W', filters]."""
@@ -14,7 +16,7 @@ def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: in
 
 def batch_norm(inputs: keras.KerasTensor) -> keras.KerasTensor:
     """Batch norm with statistics over all replicas: the same shape and dtype."""
-    return keras.layers.BatchNormalization(synchronized=True)(inputs)
+    return BatchNormalization()(inputs)
 
 
 def activated(inputs: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:

@@ -49,7 +49,7 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
 
 
 def make_sound_encoder(trunk: Trunk, samples: int, layer: str | None = None, pooled: bool = True) -> keras.Model:
-    """A sound trunk as one plain model of stock layers, which shares its weights.
+    """A sound trunk as one plain model, which shares its weights and is saved as Keras's own layers only.
 
     Args:
       trunk: what to cut.
