@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfssl.pipelines import geometry
+from tfssl.pipelines import decoding, geometry
 from tfssl.pipelines.recordings import THUMBNAIL
 
 PARALLEL = 8
@@ -168,10 +168,10 @@ def decode_frames(frames: tf.Tensor, size: int, seed: tf.Tensor | None) -> tf.Te
     # Antialiasing only where it shrinks by half and more, as it costs more than the decoding.
     resized = tf.cond(
         side >= 2 * size,
-        lambda: tf.image.resize(squares, [size, size], antialias=True),
-        lambda: tf.image.resize(squares, [size, size]),
+        lambda: tf.cast(tf.image.resize(squares, [size, size], antialias=True) + 0.5, tf.uint8),
+        lambda: decoding.resize(squares, size),
     )
-    made = tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), [frames.shape[0], size, size, 3])
+    made = tf.ensure_shape(resized, [frames.shape[0], size, size, 3])
     return made if seed is None else tf.cond(draws[3] < 0.5, lambda: geometry.mirrored(made), lambda: made)
 
 

@@ -101,10 +101,13 @@ def shrink_and_resize(pixels: tf.Tensor, branch: tf.Tensor, size: int) -> tf.Ten
 
 
 def resize(pixels: tf.Tensor, size: int) -> tf.Tensor:
-    """uint8 [h, w, 3] -> [size, size, 3], bilinear."""
-    # The op itself: tf.image.resize adds a dozen of small ones.
-    resized = tf.raw_ops.ResizeBilinear(images=pixels[None], size=[size, size], half_pixel_centers=True)
-    return tf.cast(resized[0] + 0.5, tf.uint8)
+    """uint8 [h, w, 3], or [N, h, w, 3] -> the same with h = w = size, bilinear, rounded."""
+    each = pixels if pixels.shape.rank == 4 else pixels[None]
+    # The op itself: tf.image.resize adds a dozen of small ones. It has a fast way for floats only: with the cast before
+    # it a picture of 224 px takes 0.16 ms, and by the op's own cast of each pixel that it reads 0.28.
+    wide = tf.cast(each, tf.float32)
+    resized = tf.raw_ops.ResizeBilinear(images=wide, size=[size, size], half_pixel_centers=True)
+    return tf.cast((resized if pixels.shape.rank == 4 else resized[0]) + 0.5, tf.uint8)
 
 
 @apart

@@ -27,10 +27,11 @@ def test_quarter_turns_turn_as_numpy_does(images, mode, turns):
             np.testing.assert_array_equal(turned[row, place], np.rot90(image, turn))
 
 
-def test_mirrored_and_half_turned(images):
+def test_mirrored_all_and_some(images):
     oblong = images[:, :4]
     np.testing.assert_array_equal(geometry.mirrored(tf.constant(oblong)), oblong[:, :, ::-1])
-    np.testing.assert_array_equal(geometry.half_turned(tf.constant(oblong)), oblong[:, ::-1, ::-1])
+    found = geometry.mirrored_where(tf.constant([True, False, True]), tf.constant(oblong))
+    np.testing.assert_array_equal(found, [oblong[0, :, ::-1], oblong[1], oblong[2, :, ::-1]])
 
 
 def test_gather_follows_a_map_of_each_picture(images):

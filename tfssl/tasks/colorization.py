@@ -221,13 +221,8 @@ def _flipped_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
         images = geometry.flip_some(images, seed)
         return colour.lightness(images), colour.quarter_ab(images)
     flipped = tf.random.stateless_uniform([images.shape[0]], seed) < 0.5
-    return _mirrored(colour.lightness(images), flipped), _mirrored(colour.quarter_ab(images), flipped)
-
-
-@tf.function(jit_compile=True, autograph=False)
-def _mirrored(maps: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
-    """[B, H, W, C], of which the rows `chosen`, bool [B], are mirrored left to right."""
-    return tf.where(chosen[:, None, None, None], tf.reverse(maps, [2]), maps)
+    lightness, ab = colour.lightness(images), colour.quarter_ab(images)
+    return geometry.mirrored_where(flipped, lightness), geometry.mirrored_where(flipped, ab)
 
 
 def _lightness(puzzle: Any) -> Any:
