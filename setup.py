@@ -69,6 +69,7 @@ EXTRAS = {
         "pytest-xdist>=3.6",  # make test in two processes: tracing graphs keeps one core busy
         "ruff>=0.8",  # make lint
         "tenacity>=9.0",  # the tests of the client
+        "trustme>=1.2",  # the tests of encrypted servers: an authority and certificates of the moment
         "urllib3>=2.0",  # the tests of the client
         "setuptools>=77",  # the test builds with what is installed, without network
     ],

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.server
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -183,26 +184,34 @@ def handler(fake):
 
 
 @contextlib.contextmanager
-def rest(fake, port=0) -> Iterator[str]:
-    """The address of a fake that answers REST."""
+def rest(fake, port=0, certificate=None) -> Iterator[str]:
+    """The address of a fake that answers REST; encrypted with a certificate of trustme."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler(fake))
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
 
 
 @contextlib.contextmanager
-def rpc(fake) -> Iterator[str]:
-    """The address of a fake that answers gRPC."""
+def rpc(fake, certificate=None) -> Iterator[str]:
+    """The address of a fake that answers gRPC; encrypted with a certificate of trustme."""
     server = grpc.server(futures.ThreadPoolExecutor(8))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Servicer(fake), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(Servicer(fake), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        key, chain = certificate.private_key_pem.bytes(), b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"{'grpcs://' if certificate else ''}127.0.0.1:{port}"
     finally:
         server.stop(None)

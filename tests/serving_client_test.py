@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import trustme
 
 from tests.fake_server import Fake, rest, rpc
 from tfssl import serving
@@ -218,6 +219,27 @@ def test_a_server_that_is_down(scheme, monkeypatch):
         said = rf"^no server answers for encoder at {address} \(.*refused.*\); start one"
         with serving.Client(address) as client, pytest.raises(serving.ServingError, match=said):
             client.embed(PICTURES)
+
+
+@pytest.mark.parametrize("serve", [rpc, rest])
+def test_an_encrypted_server_is_trusted_by_its_authority_only(serve, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "known.pem")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    with serve(Fake(), certificate=authority.issue_cert("127.0.0.1")) as address:
+        with serving.Client(address, certificates=tmp_path / "known.pem") as client:
+            assert client.embed(PICTURES).shape == (10, 4)
+        for settings in ({}, {"certificates": tmp_path / "other.pem"}):
+            said = rf"at {address} refuses \(UNAUTHENTICATED: encryption cannot begin; give .* as certificates=FILE: .*"
+            with serving.Client(address, **settings) as client, pytest.raises(serving.ServingError, match=said):
+                client.embed(PICTURES)
+
+
+def test_certificates_that_help_nothing_are_told(tmp_path):
+    with pytest.raises(UserError, match="certificates are given for host:1, which is not encrypted; expected grpcs"):
+        serving.Client("host:1", certificates=tmp_path / "known.pem")
+    with pytest.raises(UserError, match=r"known\.pem is no file; expected the authorities' certificates, as PEM"):
+        serving.Client("grpcs://host:1", certificates=tmp_path / "known.pem")
 
 
 def test_the_other_protocol_is_told():

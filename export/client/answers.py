@@ -10,6 +10,8 @@ import numpy as np
 
 from tfssl.errors import UserError
 
+UNTRUSTED = "encryption cannot begin; give the authorities' certificates as certificates=FILE: {}"
+
 RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 """Status codes that another attempt may mend: a server that starts, is too busy, or hangs up."""
 

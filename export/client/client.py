@@ -56,19 +56,23 @@ class Client:
         batch_size: int = 32,
         connections: int = 4,
         timeout: float = 60.0,
+        certificates: str | Path | None = None,
     ):
         """Connects nothing yet.
 
         Args:
-          address: `host:8500` or `grpc://host:8500` for gRPC, `http://host:8501` or `https://...` for REST.
+          address: `host:8500` or `grpc://host:8500` for gRPC, `http://host:8501` for REST; encrypted, as behind a
+            proxy, `grpcs://host:443` or `https://host`.
           model: name by which the server knows it.
           version: number of the version to ask; the newest where None.
           batch_size: largest count of rows in a request, at most 256. Requests of more than 4 MiB are divided too.
           connections: largest count of requests at once.
           timeout: seconds for a request, with all its retries.
+          certificates: PEM file of the authorities, one of which must have signed the certificate of an encrypted
+            server; where None, those that gRPC has and, for REST, the system's.
 
         Raises:
-          UserError: an address of another form, a number out of its range, a library that is missing.
+          UserError: an address of another form, a number out of its range, a file or a library that is missing.
         """
         if not 1 <= batch_size <= MAX_ROWS:
             raise UserError(f"batch_size {batch_size} is given, expected from 1 to {MAX_ROWS}")
@@ -76,7 +80,7 @@ class Client:
             raise UserError(f"connections {connections} and timeout {timeout} are given, expected more than 0")
         self._address, self._name, self._version = address, model, version
         self._batch_size, self._connections, self._timeout = batch_size, connections, timeout
-        self._transport = _transport(address, model, connections)
+        self._transport = _transport(address, model, connections, None if certificates is None else Path(certificates))
         self._seen: tuple[float, Model] | None = None
 
     def __enter__(self) -> "Client":
@@ -267,7 +271,7 @@ class Client:
         return f"{self._address} has no model {self._name}; give the name that the server was started with"
 
 
-def _transport(address: str, name: str, connections: int) -> Transport:
+def _transport(address: str, name: str, connections: int, certificates: Path | None) -> Transport:
     try:
         import tenacity  # noqa: F401
         import urllib3  # noqa: F401
@@ -276,14 +280,21 @@ def _transport(address: str, name: str, connections: int) -> Transport:
             f"the client needs {problem.name}, which is not installed; pip install 'tfssl[serving]'"
         ) from problem
     scheme, divider, host = address.rpartition("://")
+    if certificates is not None:
+        if scheme not in ("https", "grpcs"):
+            raise UserError(
+                f"certificates are given for {address}, which is not encrypted; expected grpcs:// or https://"
+            )
+        if not certificates.is_file():
+            raise UserError(f"certificates {certificates} is no file; expected the authorities' certificates, as PEM")
     if scheme in ("http", "https") and host:
         from tfssl.export.client.rest import Rest
 
-        return Rest(address, name, connections)
-    if scheme not in ("", "grpc") or (divider and not scheme) or not host.rpartition(":")[2].isdecimal():
+        return Rest(address, name, connections, certificates)
+    if scheme not in ("", "grpc", "grpcs") or (divider and not scheme) or not host.rpartition(":")[2].isdecimal():
         raise UserError(
             f"address {address} is given, expected host:port or grpc://host:port for gRPC, or http://host:port for REST"
         )
     from tfssl.export.client.rpc import Rpc
 
-    return Rpc(host, name)
+    return Rpc(host, name, scheme == "grpcs", certificates)

@@ -3,12 +3,13 @@
 import base64
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfssl.errors import UserError
-from tfssl.export.client.answers import Model, ServingError, Spec, one_line, read_model
+from tfssl.export.client.answers import UNTRUSTED, Model, ServingError, Spec, one_line, read_model
 
 STATUS = {
     400: "INVALID_ARGUMENT",
@@ -26,12 +27,13 @@ STATUS = {
 class Rest:
     """The model `name` at `http://host:port`."""
 
-    def __init__(self, address: str, name: str, connections: int):
+    def __init__(self, address: str, name: str, connections: int, certificates: Path | None):
         import urllib3
 
         self._errors, self._timeout = urllib3.exceptions, urllib3.Timeout
         self._base = f"{address.rstrip('/')}/v1/models/{name}"
-        self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
+        known = None if certificates is None else str(certificates)
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ca_certs=known)
 
     def metadata(self, version: int | None, seconds: float) -> Model:
         found = self._ask("GET", version, "/metadata", seconds)
@@ -69,6 +71,8 @@ class Rest:
                 told = "what answers there speaks no REST; for gRPC, give host:port without http://"
                 raise ServingError(told, "UNIMPLEMENTED") from problem
             raise ServingError(one_line(str(problem)), "UNAVAILABLE") from problem  # hung up
+        except self._errors.SSLError as problem:
+            raise ServingError(UNTRUSTED.format(one_line(str(problem))), "UNAUTHENTICATED") from problem
         except self._errors.HTTPError as problem:  # refused, nobody at that address
             raise ServingError(one_line(str(problem).rpartition(": ")[2]), "UNAVAILABLE") from problem
         if answer.status != 200:

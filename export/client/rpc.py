@@ -1,17 +1,18 @@
 """Asks a server over gRPC, by the stubs of tensorflow-serving-api, which import TensorFlow."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfssl.export.client.answers import Model, ServingError, one_line, read_model
+from tfssl.export.client.answers import UNTRUSTED, Model, ServingError, one_line, read_model
 
 
 class Rpc:
     """The model `name` at `host:port`."""
 
-    def __init__(self, address: str, name: str):
+    def __init__(self, address: str, name: str, encrypted: bool, certificates: Path | None):
         import grpc
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
@@ -23,7 +24,11 @@ class Rpc:
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
-        self._channel = grpc.insecure_channel(address, options)
+        if encrypted:
+            known = grpc.ssl_channel_credentials(None if certificates is None else certificates.read_bytes())
+            self._channel = grpc.secure_channel(address, known, options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
         self._error = grpc.RpcError
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
@@ -77,4 +82,6 @@ class Rpc:
                 status = "INVALID_ARGUMENT"  # the request is too long, and will be the next time
             if "Failed parsing HTTP/2" in words:
                 status, words = "UNIMPLEMENTED", "what answers there speaks no gRPC; for REST, give http://host:port"
+            if "CERTIFICATE_VERIFY_FAILED" in words or "handshake" in words.lower():
+                status, words = "UNAUTHENTICATED", UNTRUSTED.format(one_line(words))
             raise ServingError(one_line(words), status) from problem
