@@ -235,6 +235,14 @@ def test_an_encrypted_server_is_trusted_by_its_authority_only(serve, tmp_path):
                 client.embed(PICTURES)
 
 
+@pytest.mark.parametrize(("serve", "scheme"), [(rpc, "grpcs://"), (rest, "https://")])
+def test_a_server_that_does_not_encrypt_is_told(serve, scheme):
+    with serve(Fake()) as address, serving.Client(scheme + address.removeprefix("http://")) as client:
+        said = r"UNAUTHENTICATED: what answers there does not encrypt; give host:port or http://host:port\)"
+        with pytest.raises(serving.ServingError, match=said):
+            client.embed(PICTURES)
+
+
 def test_certificates_that_help_nothing_are_told(tmp_path):
     with pytest.raises(UserError, match="certificates are given for host:1, which is not encrypted; expected grpcs"):
         serving.Client("host:1", certificates=tmp_path / "known.pem")

@@ -10,8 +10,6 @@ import numpy as np
 
 from tfssl.errors import UserError
 
-UNTRUSTED = "encryption cannot begin; give the authorities' certificates as certificates=FILE: {}"
-
 RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 """Status codes that another attempt may mend: a server that starts, is too busy, or hangs up."""
 
@@ -122,6 +120,13 @@ def with_retries(request: Callable[[float], Result], seconds: float, patience: f
             raise
 
     return attempts(attempt)
+
+
+def no_encryption(words: str) -> str:
+    """What to do, from the words of OpenSSL or BoringSSL when no encrypted connection came about."""
+    if "WRONG_VERSION_NUMBER" in words:
+        return "what answers there does not encrypt; give host:port or http://host:port"
+    return one_line(f"encryption cannot begin; give the authorities' certificates as certificates=FILE: {words}")
 
 
 def one_line(text: str, longest: int = 300) -> str:

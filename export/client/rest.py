@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.errors import UserError
-from tfssl.export.client.answers import UNTRUSTED, Model, ServingError, Spec, one_line, read_model
+from tfssl.export.client.answers import Model, ServingError, Spec, no_encryption, one_line, read_model
 
 STATUS = {
     400: "INVALID_ARGUMENT",
@@ -72,7 +72,7 @@ class Rest:
                 raise ServingError(told, "UNIMPLEMENTED") from problem
             raise ServingError(one_line(str(problem)), "UNAVAILABLE") from problem  # hung up
         except self._errors.SSLError as problem:
-            raise ServingError(UNTRUSTED.format(one_line(str(problem))), "UNAUTHENTICATED") from problem
+            raise ServingError(no_encryption(str(problem)), "UNAUTHENTICATED") from problem
         except self._errors.HTTPError as problem:  # refused, nobody at that address
             raise ServingError(one_line(str(problem).rpartition(": ")[2]), "UNAVAILABLE") from problem
         if answer.status != 200:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.export.client.answers import UNTRUSTED, Model, ServingError, one_line, read_model
+from tfssl.export.client.answers import Model, ServingError, no_encryption, one_line, read_model
 
 
 class Rpc:
@@ -83,5 +83,5 @@ class Rpc:
             if "Failed parsing HTTP/2" in words:
                 status, words = "UNIMPLEMENTED", "what answers there speaks no gRPC; for REST, give http://host:port"
             if "CERTIFICATE_VERIFY_FAILED" in words or "handshake" in words.lower():
-                status, words = "UNAUTHENTICATED", UNTRUSTED.format(one_line(words))
+                status, words = "UNAUTHENTICATED", no_encryption(words)
             raise ServingError(one_line(words), status) from problem
