@@ -246,8 +246,10 @@ def test_a_server_that_does_not_encrypt_is_told(serve, scheme):
 def test_certificates_that_help_nothing_are_told(tmp_path):
     with pytest.raises(UserError, match="certificates are given for host:1, which is not encrypted; expected grpcs"):
         serving.Client("host:1", certificates=tmp_path / "known.pem")
-    with pytest.raises(UserError, match=r"known\.pem is no file; expected the authorities' certificates, as PEM"):
-        serving.Client("grpcs://host:1", certificates=tmp_path / "known.pem")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    for name, problem in {"known.pem": "No such file", "picture.png": ".*NO_CERTIFICATE"}.items():
+        with pytest.raises(UserError, match=rf"{name} cannot be used \({problem}.*expected the authorities', as PEM"):
+            serving.Client("grpcs://host:1", certificates=tmp_path / name)
 
 
 def test_the_other_protocol_is_told():

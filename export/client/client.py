@@ -8,6 +8,7 @@ Over REST (`http://localhost:8501`) it does without TensorFlow; the stubs of gRP
 
 import concurrent.futures
 import math
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -285,8 +286,12 @@ def _transport(address: str, name: str, connections: int, certificates: Path | N
             raise UserError(
                 f"certificates are given for {address}, which is not encrypted; expected grpcs:// or https://"
             )
-        if not certificates.is_file():
-            raise UserError(f"certificates {certificates} is no file; expected the authorities' certificates, as PEM")
+        try:
+            ssl.create_default_context(cafile=certificates)
+        except OSError as problem:
+            raise UserError(
+                f"certificates {certificates} cannot be used ({problem.strerror}); expected the authorities', as PEM"
+            ) from problem
     if scheme in ("http", "https") and host:
         from tfssl.export.client.rest import Rest
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfssl.tasks import colour_bins
+from tfssl.tasks.picture_mean import PictureMean
 
 SCALE = 25.0
 """What a and b are divided by where a network predicts them themselves: about their deviation in photos, so that losses
@@ -55,18 +56,6 @@ def divergence(prediction: tf.Tensor) -> tf.Tensor:
     """Of the codes in a prediction [B, h, w, 2 + 2 K] from the standard normal distribution, in nats: float32 [B]."""
     mean, log_variance = tf.split(tf.cast(prediction[:, 0, 0, 2:], tf.float32), 2, -1)
     return tf.reduce_sum(tf.square(mean) + tf.exp(log_variance) - 1 - log_variance, -1) / 2
-
-
-class PictureMean(keras.metrics.Mean):
-    """The mean over pictures of a figure that each has: sums and counts only. Pictures of weight 0 do not count."""
-
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
-        weight = None if sample_weight is None else tf.reshape(sample_weight, [-1])
-        super().update_state(self.values(y_true, y_pred), weight)
-
-    def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """float32 [B]."""
-        raise NotImplementedError
 
 
 class BinAccuracy(PictureMean):

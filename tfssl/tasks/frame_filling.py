@@ -15,6 +15,7 @@ from tfssl.task import Batch, Encoders, PretextTask, Puzzle
 from tfssl.tasks import frames
 from tfssl.tasks.colour_head import activated_convolution
 from tfssl.tasks.inpainting import ResizedLike
+from tfssl.tasks.picture_mean import PictureMean
 from tfssl.trunks import Trunk
 
 if TYPE_CHECKING:
@@ -205,46 +206,35 @@ class FrameError(keras.losses.Loss):
         return tf.reduce_mean(tf.square(tf.cast(y_pred, tf.float32) - _colours(y_true[..., :3])), [1, 2, 3])
 
 
-class FrameMetric(keras.metrics.Mean):
-    """The mean over pictures of a figure that each has: sums and counts only."""
-
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
-        super().update_state(self.values(y_true, y_pred), sample_weight)
-
-    def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """float32 [B]. Predictions beyond -1 and 1 count as these, as a picture shows them."""
-        raise NotImplementedError
-
-
-class FrameL1(FrameMetric):
+class FrameL1(PictureMean):
     """Mean absolute error, per cent of the range of colours."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return 100 * _mean_error(*_painted(y_true, y_pred), 1)
 
 
-class FrameL2(FrameMetric):
+class FrameL2(PictureMean):
     """Mean squared error, per cent of the squared range of colours."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return 100 * _mean_error(*_painted(y_true, y_pred), 2)
 
 
-class FramePSNR(FrameMetric):
+class FramePSNR(PictureMean):
     """Peak signal-to-noise ratio of each picture, dB."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return psnr(*_painted(y_true, y_pred))
 
 
-class CopiedPSNR(FrameMetric):
+class CopiedPSNR(PictureMean):
     """The same of the mean of the neighbours, in place of what was painted."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return psnr(*_copied(y_true))
 
 
-class Gain(FrameMetric):
+class Gain(PictureMean):
     """By how many dB what was painted is better than the mean of the neighbours."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

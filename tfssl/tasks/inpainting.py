@@ -13,6 +13,7 @@ from tfssl.errors import UserError
 from tfssl.pipelines import geometry, holes
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
 from tfssl.tasks import regression
+from tfssl.tasks.picture_mean import PictureMean
 from tfssl.trunks import Trunk
 
 if TYPE_CHECKING:
@@ -249,15 +250,11 @@ class HoleError(keras.losses.Loss):
         return tf.math.divide_no_nan(tf.reduce_sum(errors * counts, [1, 2]), tf.reduce_sum(counts, [1, 2]))
 
 
-class HoleMetric(keras.metrics.Mean):
-    """The mean over pictures of a figure that each picture's hole has (the overlap left out): sums and counts only."""
+class HoleMetric(PictureMean):
+    """The mean over pictures of a figure that each picture's hole has, the overlap left out.
 
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
-        super().update_state(self.values(y_true, y_pred), sample_weight)
-
-    def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """float32 [B]. Predictions beyond -1 and 1 count as these, as a picture shows them."""
-        raise NotImplementedError
+    Predictions beyond -1 and 1 count as these, as a picture shows them.
+    """
 
     def _mean(self, y_true: tf.Tensor, y_pred: tf.Tensor, power: int) -> tf.Tensor:
         """float32 [B]: mean of |error| to a power over colours and hidden pixels, where the range of colours is 1."""
