@@ -101,12 +101,14 @@ def test_another_call_makes_nothing_again_and_a_run_that_was_stopped_goes_on(com
     assert "from step 4 of 4" in capsys.readouterr().err
 
 
-def test_a_study_grows_and_measures_random_weights_once(comparison, monkeypatch):
+def test_a_study_grows_and_measures_random_weights_once(comparison, monkeypatch, capsys):
     before = times(comparison.folder / "runs")
     monkeypatch.setattr("tfssl.evaluation.probing.estimate_batch_norm", lambda *arguments: 1 / 0)
     grown = compare(DATA, ["rotation(rotations=2)"], comparison.folder, seeds="0", **TINY)
     assert [row.tasks for row in grown.rows] == ["rotation", "rotation(rotations=2)", "random weights"]
     assert [row.seeds for row in grown.rows] == [(0, 1), (0,), (0, 1)]
+    # What was there comes first, so that the table never loses it.
+    assert "[3 of 3] rotation(rotations=2), seed 0: pretraining" in capsys.readouterr().err
     after = times(comparison.folder / "runs")
     assert {path: after[path] for path in before} == before
     first, second = (

@@ -174,8 +174,10 @@ class Study:
         progress = Progress(len(wanted))
         made: dict[tuple[str, int], Trial] = {}
         failed: list[str] = []
-        # Seed by seed: a study that is stopped has compared all tasks on the seeds that it has.
-        for tasks, seed in sorted(wanted, key=lambda trial: (trial[1], names.index(trial[0]))):
+        there = {trial for trial in wanted if probing.read(self._run_folder(*trial)) is not None}
+        # First what is there, or the table would lack it until the end. Then seed by seed: a study that is stopped has
+        # compared all tasks on the seeds that it has.
+        for tasks, seed in sorted(wanted, key=lambda trial: (trial not in there, trial[1], names.index(trial[0]))):
             baseline = next((t.evaluation for (_, other), t in made.items() if other == seed), None)
 
             def say(what: str, tasks: str = tasks, seed: int = seed) -> None:
