@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
-from tfssl import mixing
+from tfssl import mixing, training
 from tfssl.model import compile_model, make_model, make_optimizer
 from tfssl.pipelines.sources import open_source
 from tfssl.tasks.rotation import Rotation
@@ -55,6 +55,16 @@ def test_two_replicas_are_one_with_the_joint_batch(replicas):
         moved = np.abs(one - start).max()
         assert moved > 0
         np.testing.assert_allclose(two - start, one - start, rtol=0, atol=1e-9 * moved)
+
+
+def test_all_runs_of_a_process_have_one_strategy_over_all_gpus(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * 2)
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: object())
+    training._strategy_of_all_gpus.cache_clear()
+    try:
+        assert training.default_strategy() is training.default_strategy()
+    finally:
+        training._strategy_of_all_gpus.cache_clear()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`pretrain`: from a source to an encoder, in a folder that can be gone on with."""
 
+import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -273,6 +274,12 @@ def default_strategy() -> tf.distribute.Strategy:
     """`MirroredStrategy` where there are several GPUs, else the strategy that is in force."""
     if tf.distribute.has_strategy() or len(tf.config.list_physical_devices("GPU")) < 2:
         return tf.distribute.get_strategy()
+    return _strategy_of_all_gpus()
+
+
+@functools.cache
+def _strategy_of_all_gpus() -> tf.distribute.Strategy:
+    """One for all runs of a process: those of two strategies give their collective operations the same keys."""
     return tf.distribute.MirroredStrategy()
 
 
