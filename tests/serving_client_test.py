@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pytest
-import trustme
 
 from tests.fake_server import Fake, rest, rpc
 from tfssl import serving
@@ -18,6 +17,7 @@ from tfssl.export.client import client as clients
 from tfssl.export.client import rows
 
 tenacity = pytest.importorskip("tenacity")
+trustme = pytest.importorskip("trustme")
 
 
 @pytest.fixture(params=[rpc, rest])
