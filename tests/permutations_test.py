@@ -40,6 +40,7 @@ def test_hundred_of_nine_as_promised():
         "100 permutations, Hamming distance at least 6, mean 8.080, 0 pairs at 2 or less, "
         "a tile stands 11 to 12 times at a position"
     )
+    assert str(quality(permutation_set(4, 16))).endswith(", a tile stands 4 times at a position")
 
 
 @pytest.mark.parametrize(

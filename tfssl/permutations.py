@@ -44,9 +44,10 @@ class Quality(NamedTuple):
     most: int
 
     def __str__(self) -> str:
+        often = f"{self.fewest} to {self.most}" if self.fewest < self.most else str(self.most)
         return (
             f"{self.classes} permutations, Hamming distance at least {self.least}, mean {self.mean:.3f}, "
-            f"{self.close} pairs at 2 or less, a tile stands {self.fewest} to {self.most} times at a position"
+            f"{self.close} pairs at 2 or less, a tile stands {often} times at a position"
         )
 
 
