@@ -308,6 +308,22 @@ def test_settings_that_a_study_does_not_pass_on(tmp_path):
         compare(DATA, ["rotation"], tmp_path / "study", **TINY | {"trunk": None})
 
 
+def test_options_of_the_command_reach_each_run(tmp_path, monkeypatch, capfd):
+    given = {"learning_rate": 0.3, "mixing": "alternate", "balance": "gradient", "mixed_precision": "bfloat16"}
+
+    @functools.wraps(package.pretrain)
+    def pretrained(source, tasks, **settings):
+        assert settings | given == settings
+        raise UserError("all have arrived")
+
+    monkeypatch.setattr(trials, "pretrain", pretrained)
+    options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    options += ["--size", "32", "--batch-size", "8", "--labelled", LABELLED, "--out", str(tmp_path / "study")]
+    with pytest.raises(SystemExit):
+        main(["compare", DATA, "--tasks", "rotation, jigsaw(grid=2)", *options])
+    assert "all have arrived" in capfd.readouterr().err
+
+
 def test_json_of_the_commands(comparison, swept, capfd):
     common = ["--trunk", "resnet10(width=4)", "--size", "32", "--steps", "4", "--batch-size", "8", "--limit", "60"]
     common += ["--test-limit", "20", "--labelled", LABELLED, "--json"]

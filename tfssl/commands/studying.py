@@ -20,6 +20,7 @@ STUDY_OPTIONS = (
     click.option("--test-limit", type=int, help="Test pictures; all."),
     click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="As of pretrain."),
     click.option("--mixing", type=click.Choice(["joint", "alternate"]), help="As of pretrain."),
+    click.option("--balance", type=click.Choice(["initial", "gradient", "none"]), help="As of pretrain."),
     click.option("--mixed-precision", type=click.Choice(["float16", "bfloat16"]), help="As of pretrain."),
     click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part unreadable."),
     click.option("--out", required=True, help="Folder of the study. One that was stopped is gone on with."),

@@ -99,7 +99,7 @@ def compare(
       test_limit: how many of the test pictures: a sample that leaves shares of classes as they are.
       max_broken: the largest share of unreadable pictures, 0 .. 1.
       verbose: of each run: 1 a progress bar, 2 a line an epoch, 0 nothing; None for 1 on a terminal, else 2.
-      more: what else `pretrain` takes: learning_rate, mixing, mixed_precision.
+      more: what else `pretrain` takes: learning_rate, mixing, balance, mixed_precision.
 
     Raises:
       UserError: whatever the user can mend; a folder that holds another study.
