@@ -10,7 +10,7 @@ demo: .venv/installed
 	@$(PYTHON) -m tfssl.demo
 
 test: .venv/installed
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(PYTHON) -m ruff check .

@@ -22,12 +22,6 @@ TOY = "toy:images(count=72, size=32)"
 TOY_CLIPS = "toy:clips(count=16, size=32, seconds=1.2)"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests go first, so that at the end no process waits for another one's."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 def tiny_run(factory: pytest.TempPathFactory, name: str, data: str, tasks: str, **settings: Any) -> Any:
     """A run that has ended, of one epoch where not told otherwise."""
     import tfssl
