@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def main(self) -> str:
-        """The protocol that decides: linear probe where it was asked for, else k-NN."""
+        """The protocol that decides: the linear probe where it was asked for, else the first that was."""
         return "linear" if "linear" in self.trained else next(iter(self.trained))
 
     @property
