@@ -127,7 +127,7 @@ def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH
         dataset = mixing.stream(source, tasks, SIZE, batch_size, seed=0)
         encoders = Plans(trunk(), SIZE, sound_plan(tasks, source, SIZE, SOUND_TRUNK)).make()
         model = make_model(tasks, encoders, dataset.element_spec)
-        compile_model(model, tasks, encoders, make_optimizer(model, 0.0, 0.0), **settings)
+        compile_model(model, tasks, encoders, make_optimizer(0.0, 0.0), **settings)
         model.optimizer.learning_rate = rate
     before = model.get_weights()
     history = model.fit(dataset, steps_per_epoch=1, epochs=1, shuffle=False, verbose=0).history

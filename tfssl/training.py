@@ -80,7 +80,8 @@ def pretrain(
       schedule: "cosine" or "step": see `tfssl.schedules`.
       warm_up: part of the steps in which the learning rate rises.
       momentum: Nesterov's.
-      weight_decay: on kernels; not on batch norm and biases.
+      weight_decay: L2, part of the gradient as in the papers (Caffe, PyTorch), and not decoupled as Keras has it: see
+        `tfssl.optimizers`. On kernels; not on batch norm and biases.
       mixed_precision: None, "float16" or "bfloat16".
       jit_compile: compile the step with XLA.
       deterministic: turn TensorFlow's op determinism on, for the whole process: the run repeats bit by bit, and a run
@@ -185,7 +186,7 @@ def pretrain(
             each.body.set_weights(untrained[kind].body.get_weights())
         dataset = stream(source, prepared, size, batch_size, seed, 0, broken)
         model = make_model(prepared, encoders, dataset.element_spec)
-        optimizer = make_optimizer(model, momentum, weight_decay)
+        optimizer = make_optimizer(momentum, weight_decay)
         compile_model(model, prepared, encoders, optimizer, jit_compile, mixing, run.prepared["scales"])
         if not tf.distribute.has_strategy():
             build_metrics(model, dataset.element_spec)

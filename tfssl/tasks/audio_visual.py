@@ -12,6 +12,7 @@ from tfssl.errors import UserError
 from tfssl.pipelines import clips
 from tfssl.pipelines.clips import Clip
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle, learned_field
+from tfssl.tasks import classification
 from tfssl.trunks import Trunk
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class AudioVisual(PretextTask):
         if self.fusion == "concat":
             both = keras.layers.Concatenate(name="audio_visual_both")([seen, heard])
             both = keras.layers.Dense(WIDTH, activation="relu", name="audio_visual_fused")(both)
-            return keras.layers.Dense(2, dtype="float32", name="audio_visual_logits")(both)
+            return classification.logits(both, 2, "audio_visual_logits")
         ends = [
             keras.layers.UnitNormalization(dtype="float32", name=f"audio_visual_{kind}_embedding")(each)
             for kind, each in {"image": seen, "sound": heard}.items()

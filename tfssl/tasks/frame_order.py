@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.pipelines.motion import Window, changed
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle
-from tfssl.tasks import frames
+from tfssl.tasks import classification, frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ class FrameOrder(PretextTask):
         pairs = keras.ops.concatenate([keras.ops.take(features, list(each), axis=1) for each in ends], axis=-1)
         x = frames.dense(pairs, self.hidden, "frame_order_pairs")
         x = keras.layers.Flatten(name="frame_order_all")(x)
-        return keras.layers.Dense(len(self.orders), dtype="float32", name="frame_order_logits")(x)
+        return classification.logits(x, len(self.orders), "frame_order_logits")
 
     def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -13,6 +13,7 @@ from tfssl.errors import UserError
 from tfssl.permutations import permutation_set, quality
 from tfssl.pipelines import tiles
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks import classification
 from tfssl.tasks.patches import features_of_tiles, standardised
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Jigsaw(PretextTask):
 
     def _reach(self, tile: int) -> int:
         """Pixels by which a channel is shifted at most, in tiles of `tile` pixels."""
-        return round(self.jitter * tile / tiles.TILE)
+        return max(1, round(self.jitter * tile / tiles.TILE)) if self.jitter else 0
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         reach = self._reach(puzzle["tiles"].shape[2])
@@ -144,7 +145,7 @@ class Jigsaw(PretextTask):
         x = _layer(x, self.hidden or min(8 * channels, LARGEST_HIDDEN), "jigsaw_all")
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="jigsaw_dropout")(x)
-        return keras.layers.Dense(self.choices, dtype="float32", name="jigsaw_logits")(x)
+        return classification.logits(x, self.choices, "jigsaw_logits")
 
     def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -12,6 +12,7 @@ from tfssl.batch_norm import BatchNormalization
 from tfssl.errors import UserError
 from tfssl.pipelines import tiles
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks import classification
 from tfssl.tasks.patches import features_of_tiles, standardised
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class RelativePosition(PretextTask):
             x = keras.layers.ReLU(name=f"relative_position_{layer}_relu")(norm(x))
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="relative_position_dropout")(x)
-        return keras.layers.Dense(len(DIRECTIONS), dtype="float32", name="relative_position_logits")(x)
+        return classification.logits(x, len(DIRECTIONS), "relative_position_logits")
 
     def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

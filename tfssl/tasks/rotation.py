@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.pipelines import geometry
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks import classification
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ class Rotation(PretextTask):
         features = keras.layers.GlobalAveragePooling2D(name="rotation_pool")(encoders["image"](puzzle))
         if self.dropout:
             features = keras.layers.Dropout(self.dropout, name="rotation_dropout")(features)
-        return keras.layers.Dense(self.rotations, dtype="float32", name="rotation_logits")(features)
+        return classification.logits(features, self.rotations, "rotation_logits")
 
     def seen(self, images: tf.Tensor) -> tuple[tf.Tensor, tuple[int, ...]]:
         """Whole pictures as they are, uint8 [N, S, S, 3] -> what the head is asked about, and what its classes mean.

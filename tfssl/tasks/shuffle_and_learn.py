@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.pipelines.motion import Window, changed
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle
-from tfssl.tasks import frames
+from tfssl.tasks import classification, frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ class ShuffleAndLearn(PretextTask):
         features = frames.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)
         x = keras.layers.Flatten(name="shuffle_and_learn_triplet")(features)
         x = frames.dense(x, self.hidden, "shuffle_and_learn_hidden")
-        return keras.layers.Dense(2, dtype="float32", name="shuffle_and_learn_logits")(x)
+        return classification.logits(x, 2, "shuffle_and_learn_logits")
 
     @property
     def choices(self) -> int:
