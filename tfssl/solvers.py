@@ -11,6 +11,7 @@ from tfssl.errors import UserError
 from tfssl.model import make_inputs, make_model
 from tfssl.pipelines.sources import AnySource
 from tfssl.task import Encoders, PretextTask
+from tfssl.tasks import classification
 
 if TYPE_CHECKING:
     from tfssl.runs import Run
@@ -56,6 +57,8 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
     inputs = _inputs(run, task) if inputs is None else inputs
     solver = keras.Model(inputs, task.head(encoders, inputs), name=name)
     solver.set_weights(weights)
+    if run.format < 2:
+        classification.unscale(solver)
     return solver
 
 

@@ -1,6 +1,7 @@
 """Audio-visual correspondence: does this sound fit this picture, and where in it does it come from?"""
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
@@ -25,6 +26,8 @@ NEGATIVES = ("clip", "shift")
 WIDTH = 128
 NUMBERS = "audio_visual_{}_numbers"
 """Names of the layers whose output, of picture and of sound, lies in one space."""
+SLOPE = 3.0
+"""Of the logits by the distance, at the start. They are even at the root of 2: so far apart are unrelated directions."""
 SIMILARITY = "audio_visual_similarity"
 """Name of the layer that gives the similarity of each place: float32 [B, h, w, 1]; with fusion="localise"."""
 
@@ -152,8 +155,8 @@ class AudioVisual(PretextTask):
         distance = keras.ops.sqrt(keras.ops.sum(keras.ops.square(difference), -1, keepdims=True) + 1e-6)
         return keras.layers.Dense(
             2,
-            kernel_initializer=keras.initializers.Constant(np.array([[3.0, -3.0]])),
-            bias_initializer=keras.initializers.Constant(np.array([-3.0, 3.0])),
+            kernel_initializer=keras.initializers.Constant(np.array([[SLOPE, -SLOPE]])),
+            bias_initializer=keras.initializers.Constant(np.array([-SLOPE, SLOPE]) * math.sqrt(2)),
             dtype="float32",
             name="audio_visual_logits",
         )(distance)
