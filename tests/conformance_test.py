@@ -196,7 +196,7 @@ def test_two_replicas_are_one_with_all_tasks_together(mixing_name, rate, replica
 def test_tasks_that_choose_are_never_far_above_chance(width, source, prepared):
     """At the default rate and momentum, with no warm-up, with as many features as ResNets of such widths give.
 
-    Seconds go into tracing one model of all these tasks.
+    Means of five steps: two dozen answers to yes or no scatter by a quarter. Seconds go into tracing so many tasks.
     """
     keras.utils.set_random_seed(0)
     tasks = [task for task in map(prepared, TASKS) if task.choices]
@@ -206,13 +206,15 @@ def test_tasks_that_choose_are_never_far_above_chance(width, source, prepared):
     model = make_model(tasks, encoders, dataset.element_spec)
     compile_model(model, tasks, encoders, make_optimizer(0.9, 5e-4))
     model.optimizer.learning_rate = 0.1
-    largest = dict.fromkeys([task.name for task in tasks], 0.0)
+    losses = {task.name: [] for task in tasks}
     for batch in dataset.take(20):
         model.reset_metrics()
         logs = model.train_on_batch(*batch, return_dict=True)
-        largest = {name: max(loss, float(logs[f"{name}_loss"])) for name, loss in largest.items()}
-    above = {task.name: largest[task.name] / math.log(task.choices) for task in tasks}
-    assert max(above.values()) < 1.1, above
+        for name, found in losses.items():
+            found.append(float(logs[f"{name}_loss"]))
+    for task in tasks:
+        means = np.convolve(losses[task.name], np.full(5, 0.2), "valid")
+        assert max(means) < 1.1 * math.log(task.choices), (task.name, losses[task.name])
 
 
 @pytest.mark.slow

@@ -43,14 +43,15 @@ class Jigsaw(PretextTask):
         (`tfssl.pipelines.tiles`).
       brightness that changes slowly over the picture: each tile minus its mean, over its own deviation.
       chromatic aberration: 30 % of the pictures are grey (later code has up to 66 %). In the others each channel of
-        each tile is shifted by -2 to 2 pixels down and across, of tiles of 64; of smaller tiles in proportion, rounded.
+        each tile is shifted by -2 to 2 pixels down and across, of tiles of 64; of smaller tiles in proportion, rounded,
+        and by a pixel at least.
         Some later code adds -2 to 2 to the channels' levels instead, which standardisation takes out again.
 
     As in the paper, pictures are not mirrored.
 
     Puzzle: {"tiles": uint8 [B, n, t, t, 3], n = grid * grid, shuffled;
       with grey > 0 "grey": int32 [B], 1 for a picture whose colour is taken away;
-      with a jitter of at least one pixel "shift": int32 [B, n, 2, 3], pixels down and across of each channel}.
+      with jitter > 0 "shift": int32 [B, n, 2, 3], pixels down and across of each channel}.
       Colours are changed in the head, where it costs next to nothing beside the trunk.
     Answer: int32 [B], 0 to classes - 1.
     Head: average of the trunk's map, C channels; a layer for each tile, the same for all, of 2 C but at most the
