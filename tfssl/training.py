@@ -89,11 +89,12 @@ def pretrain(
       max_broken: largest part of the pictures that may be unreadable before the run stops.
       log_every: steps between lines of metrics.jsonl.
       checkpoint_every: steps between checkpoints; there is one at the end of each epoch too.
-      mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task.
+      mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task,
+        each at the full learning rate. A step costs about the same either way, but n tasks get n times the updates.
       balance: with "initial", the losses of several tasks are divided so that before training all are of the same
         size, and their sum is what it was. With "gradient", so that the gradients that they send into the shared
-        encoders are of the same size, and what losses count is 1 in the mean. A task's `weight` comes on top. "none"
-        leaves them as they are.
+        encoders are of the same size, and what losses count is 1 in the mean: measured on a network that is trained
+        for 100 steps and thrown away. A task's `weight` comes on top. "none" leaves them as they are.
       init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
         that both have, where they fit; what is not taken over is said.
       keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
@@ -167,6 +168,8 @@ def pretrain(
     for task in prepared:
         for sentence in task.advice(size):
             _say(f"{task.name}: {sentence}")
+    if mixing == "alternate" and len(prepared) > 1:
+        _say(f"mixing alternate: a step makes {len(prepared)} updates at the full learning rate, where joint makes one")
     if run.result:
         _say(f"the run in {run.folder} has ended already; nothing is left to do")
         return run
@@ -306,11 +309,17 @@ def _scales(
     """What the tasks' losses are divided by, found on a network that is thrown away; {} where nothing is divided."""
     if settings["balance"] == "none" or len(tasks) < 2:
         return {}
-    dataset = stream(source, tasks, plans.size, settings["batch_size"], settings["seed"])
+    batch_size = settings["batch_size"]
+    dataset = stream(source, tasks, plans.size, batch_size, settings["seed"])
     encoders = plans.make()
-    return balancing.scales(
-        settings["balance"], make_model(tasks, encoders, dataset.element_spec), encoders, tasks, dataset
-    )
+    model = make_model(tasks, encoders, dataset.element_spec)
+    scales = balancing.of_losses(balancing.initial_losses(model, tasks, dataset))
+    if settings["balance"] == "initial":
+        return scales
+    compile_model(model, tasks, encoders, make_optimizer(settings["momentum"], settings["weight_decay"]), scales=scales)
+    peak = settings["learning_rate"] * batch_size / BATCH
+    balancing.settle(model, dataset, peak)
+    return balancing.of_gradients(balancing.gradients(model, encoders, tasks, dataset.skip(balancing.SETTLING)))
 
 
 def _finish(

@@ -70,7 +70,11 @@ def ingest(as_json: bool, **arguments: Any) -> None:
     "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, help="Nesterov momentum."
 )
 @click.option(
-    "--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True, help="Not on batch norm and biases."
+    "--weight-decay",
+    type=click.FloatRange(0),
+    default=5e-4,
+    show_default=True,
+    help="L2, as in the papers; not on batch norm and biases.",
 )
 @click.option("--mixing", default="joint", show_default=True, help="joint, or alternate: one update a task.")
 @click.option(

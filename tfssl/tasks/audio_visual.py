@@ -27,7 +27,7 @@ WIDTH = 128
 NUMBERS = "audio_visual_{}_numbers"
 """Names of the layers whose output, of picture and of sound, lies in one space."""
 SLOPE = 3.0
-"""Of the logits by the distance, at the start. They are even at the root of 2: so far apart are unrelated directions."""
+"""Of the logits by the distance, at the start. They are even at the root of 2, the distance of unrelated directions."""
 SIMILARITY = "audio_visual_similarity"
 """Name of the layer that gives the similarity of each place: float32 [B, h, w, 1]; with fusion="localise"."""
 

@@ -14,9 +14,9 @@ def logits(inputs: Any, classes: int, name: str) -> Any:
     """A fully connected layer for a softmax that learns at the trunk's rates: [..., n] -> float32 [..., classes].
 
     The loss curves with the weights by up to E|x|^2 / 2, between two answers that are equally likely. Behind batch norm
-    and ReLU the mean square of a feature is 1/2, so n plain features give n / 4. SGD with Nesterov momentum .9 at a rate
-    of .1 is stable up to (2 + 2 * .9) / (1 + 2 * .9) / .1 = 13.6, that is up to 54 features. Trunks have 128 to 2,048:
-    the first steps overshoot, and the trunk is wrecked before it has learned anything.
+    and ReLU the mean square of a feature is 1/2, so n plain features give n / 4. SGD with Nesterov momentum .9 at a
+    rate of .1 is stable up to (2 + 2 * .9) / (1 + 2 * .9) / .1 = 13.6, that is up to 54 features. Trunks have 128 to
+    2,048: the first steps overshoot, and the trunk is wrecked before it has learned anything.
 
     So features are multiplied by `SCALE` / sqrt(n), which makes the curvature SCALE^2 / 4 = 12.25 for every n, and
     weights begin at zero: the first loss is that of guessing, and nothing random is sent into the trunk. Tried at that
