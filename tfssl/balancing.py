@@ -1,7 +1,10 @@
 """What tasks count beside each other: how large each is before training, and what its loss is divided by.
 
-Losses of one size need not pull alike: on CIFAR-10 the gradients of two tasks on the trunk differ by 18 where their
-losses differ by 1.4. So there are two measures: the losses, and the gradients that they send into the shared encoders.
+Losses of one size need not pull alike. So there are two measures: the losses before training, and the gradients that
+they send into the shared encoders. Gradients say nothing before the first steps, as heads that choose begin at zero,
+and little changes later: on Caltech-101 at 64 px (`resnet10(width=16)`) the gradient of colorization on the trunk is
+1.8, 1.7, 2.2, 1.8 and 2.0 times that of relative_position after 60, 100, 150, 300 and 600 steps, where its loss is 2.0
+to 1.8 times as large. So they are measured once, and not anew while training.
 """
 
 from collections.abc import Mapping, Sequence
