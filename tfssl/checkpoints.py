@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl import metric_sums
 from tfssl.errors import UserError
 from tfssl.model import PretextModel
 
@@ -14,7 +15,7 @@ KEPT = 2
 
 
 class Checkpoints:
-    """Weights, batch norm statistics, optimizer, dropout's seeds, the step, and the metrics of the epoch so far.
+    """Weights, batch norm statistics, optimizer, dropout's seeds, the step, and the metrics' sums.
 
     `tf.train.Checkpoint(model=...)` and `.keras` files leave the state of Keras's seed generators out and say nothing
     (Keras 3.15), so variables are listed here one by one.
@@ -37,8 +38,11 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), KEPT, checkpoint_name="step")
         self.saved: int | None = None
 
-    def save(self, step: int) -> None:
+    def save(self, step: int, window: np.ndarray) -> None:
         """Saves the state after `step` steps; does nothing where it is saved already.
+
+        Args:
+          window: the metrics' sums as they were at the last line of the log: see `callbacks.MetricsLog`.
 
         Raises:
           UserError: the folder cannot be written. The checkpoint before is kept.
@@ -46,8 +50,7 @@ class Checkpoints:
         if self.saved == step:
             return
         self._step.assign(step)
-        values = [np.ravel(np.asarray(v)) for v in self._model.metrics_variables]
-        self._metrics.assign(np.concatenate(values).astype(np.float64) if values else np.zeros(0))
+        self._metrics.assign(np.concatenate([metric_sums.read(self._model), window]))
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as problem:
@@ -71,17 +74,8 @@ class Checkpoints:
         return 0
 
     def metrics(self) -> np.ndarray:
-        """float64: the metrics' variables, one after another, as they were saved."""
+        """float64: the metrics' sums as they were saved, of the epoch so far, then of the log's last line."""
         return self._metrics.numpy()
-
-
-def assign_metrics(model: keras.Model, values: np.ndarray) -> None:
-    """Puts values of `Checkpoints.metrics` back into the variables of the model's metrics."""
-    start = 0
-    for variable in model.metrics_variables:
-        size = int(np.prod(variable.shape))
-        variable.assign(values[start : start + size].reshape(variable.shape))
-        start += size
 
 
 def read_weights(model: keras.Model, folder: Path) -> None:

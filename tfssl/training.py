@@ -86,7 +86,8 @@ def pretrain(
       deterministic: turn TensorFlow's op determinism on, for the whole process: the run repeats bit by bit, and a run
         that was killed ends with the weights of one that was not. Slower.
       max_broken: largest part of the pictures that may be unreadable before the run stops.
-      log_every: steps between lines of metrics.jsonl.
+      log_every: steps between lines of metrics.jsonl, which hold means over these steps, and over the whole epoch in
+        the line at the end of each.
       checkpoint_every: steps between checkpoints; there is one at the end of each epoch too.
       mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task.
       balance: with "initial", the losses of several tasks are divided so that before training all are of the same
@@ -202,12 +203,14 @@ def pretrain(
     steps = callbacks.Steps(
         start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size
     )
-    save = callbacks.SaveAndStop(steps, checkpoints, checkpoint_every, steps_per_epoch, total)
+    saved = checkpoints.metrics() if start % steps_per_epoch else None
+    log = callbacks.MetricsLog(run.folder, steps, log_every, saved)
+    save = callbacks.SaveAndStop(steps, log, checkpoints, checkpoint_every, steps_per_epoch, total)
     listeners = [
         steps,
-        *([callbacks.RestoreMetrics(checkpoints.metrics())] if start % steps_per_epoch else []),
+        *([] if saved is None else [callbacks.RestoreMetrics(saved)]),
         callbacks.StopWhenNotFinite(steps, checkpoints),
-        callbacks.MetricsLog(run.folder / "metrics.jsonl", steps, log_every),
+        log,
         BrokenLimit(source, broken, max_broken),
         *([KeepTrunk(run, plans, encoders, source, keep_every)] if keep_every else []),
         keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
