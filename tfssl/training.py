@@ -16,6 +16,7 @@ from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.encoders import Plans, save_trained, save_weights, sound_plan
 from tfssl.errors import UserError
+from tfssl.guessing import AboveGuessing
 from tfssl.mixing import check_fits, stream
 from tfssl.model import MIXINGS, build_metrics, compile_model, make_model, make_optimizer
 from tfssl.pipelines import batches
@@ -211,6 +212,7 @@ def pretrain(
         *([] if saved is None else [callbacks.RestoreMetrics(saved)]),
         callbacks.StopWhenNotFinite(steps, checkpoints),
         log,
+        AboveGuessing(prepared, steps, schedules.warm_up_steps(total, warm_up), _say),
         BrokenLimit(source, broken, max_broken),
         *([KeepTrunk(run, plans, encoders, source, keep_every)] if keep_every else []),
         keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
