@@ -14,22 +14,16 @@ ROWS, WARM_UP = 4, 3
 GUESS = {"rotation": np.log(4), "relative_position": np.log(8)}
 
 
+def logits(loss, choices):
+    """[ROWS, choices]: the first logit is so far from the others, 0, that it has this cross-entropy."""
+    return np.tile([-np.log(np.expm1(loss) / (choices - 1))] + [0.0] * (choices - 1), [ROWS, 1])
+
+
 def said(text, losses, steps_per_epoch=1000, start=0):
     """What is said of tasks whose loss at each step is given: {task: one loss a step}."""
     tasks, lines = parse_tasks(text), []
     inputs = {task.name: keras.Input([task.choices], name=task.name) for task in tasks}
-    # An answer's logit so far below the other ones that the cross-entropy is what it has to be.
-    puzzles = {
-        task.name: np.repeat(
-            [
-                [[-np.log(np.expm1(loss) / (task.choices - 1))] + [0.0] * (task.choices - 1)]
-                for loss in losses[task.name]
-            ],
-            ROWS,
-            1,
-        )
-        for task in tasks
-    }
+    puzzles = {task.name: np.stack([logits(loss, task.choices) for loss in losses[task.name]]) for task in tasks}
     answers = {task.name: np.zeros([len(losses[task.name]), ROWS], np.int32) for task in tasks}
     weights = {task.name: np.ones([len(losses[task.name]), ROWS], np.float32) for task in tasks}
     data = tf.data.Dataset.from_tensor_slices((puzzles, answers, weights))

@@ -10,6 +10,8 @@ import tensorflow as tf
 from tfssl import callbacks, metric_sums
 from tfssl.checkpoints import Checkpoints
 from tfssl.model import PretextModel, build_metrics
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources import open_source
 from tfssl.tasks.colour_scores import SCALE, ColourError, SquaredColour
 
 ROWS, STEPS, EVERY = 4, 7, 3  # an epoch of 7 steps: lines after 3 and 6, and at its end
@@ -103,12 +105,13 @@ def test_lines_are_means_over_the_steps_since_the_line_before(tmp_path):
 def test_a_run_that_goes_on_between_two_lines_writes_the_same(tmp_path):
     """Stopped after step 4, whose line of step 3 is written: that of step 6 is the mean of 4, 5 and 6 nevertheless."""
     before = answering()
-    checkpoints = Checkpoints(before, tmp_path / "checkpoints")
+    broken = batches.BrokenPictures(open_source("toy:images(count=4, size=16)"))
+    checkpoints = Checkpoints(before, tmp_path / "checkpoints", broken)
     fit(before, tmp_path, 0, 4, epoch=0, checkpoints=checkpoints)
     kept = (tmp_path / "metrics.jsonl").read_text().splitlines()
     (tmp_path / "metrics.jsonl").write_text(kept[0] + "\n")  # the second is that of the epoch of four, for the test's
     model = answering()
-    again = Checkpoints(model, tmp_path / "checkpoints")
+    again = Checkpoints(model, tmp_path / "checkpoints", broken)
     assert again.restore(print) == 4
     fit(model, tmp_path, 4, STEPS - 4, epoch=0, saved=again.metrics())
     fit(model, tmp_path, STEPS, STEPS, epoch=1)

@@ -1,5 +1,6 @@
 """Checkpoints that hold all that a bit-identical continuation needs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import metric_sums
+from tfssl import metric_sums, runs
 from tfssl.errors import UserError
 from tfssl.model import PretextModel
+from tfssl.pipelines.batches import BrokenPictures
 
 KEPT = 2
 
@@ -18,11 +20,13 @@ class Checkpoints:
     """Weights, batch norm statistics, optimizer, dropout's seeds, the step, and the metrics' sums.
 
     `tf.train.Checkpoint(model=...)` and `.keras` files leave the state of Keras's seed generators out and say nothing
-    (Keras 3.15), so variables are listed here one by one.
+    (Keras 3.15), so variables are listed here one by one. Beside them, `broken.json` has the numbers of the pictures
+    that turned out broken so far: those that come after a checkpoint are met again when the run goes on from it.
     """
 
-    def __init__(self, model: PretextModel, folder: Path):
+    def __init__(self, model: PretextModel, folder: Path, broken: BrokenPictures):
         self._model = model
+        self._broken, self._broken_path = broken, folder / "broken.json"
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Keras makes the variables of its metrics at the first batch, so their values travel as one vector.
         self._metrics = tf.Variable(np.zeros(0), shape=[None], dtype=tf.float64, trainable=False)
@@ -51,6 +55,8 @@ class Checkpoints:
             return
         self._step.assign(step)
         self._metrics.assign(np.concatenate([metric_sums.read(self._model), window]))
+        if self._broken.numbers():
+            runs.write_json(self._broken_path, self._broken.numbers())
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as problem:
@@ -68,6 +74,8 @@ class Checkpoints:
                 say(f"the checkpoint {Path(path).name} is damaged; the one before it is used")
                 continue
             self.saved = int(self._step.numpy())
+            if self._broken_path.exists():
+                self._broken.restore(json.loads(self._broken_path.read_text()))
             return self.saved
         if self._manager.checkpoints:
             raise UserError(f"no checkpoint in {self._manager.directory} can be read; begin again in a new --out")

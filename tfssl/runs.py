@@ -93,6 +93,11 @@ class Run:
         return json.loads(path.read_text()) if path.exists() else {}
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version, of what the run began with: see `tfssl.versions`."""
+        return json.loads((self.folder / "run.json").read_text()).get("versions", {})
+
+    @property
     def sound(self) -> dict[str, Any] | None:
         """Of the sound encoder: "trunk" (its name), "samples" and "rate" (hertz) of its window; None without one."""
         return self.prepared.get("sound")

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl import balancing, callbacks, runs, schedules, solvers
+from tfssl import balancing, callbacks, runs, schedules, solvers, versions
 from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.encoders import Plans, save_trained, save_weights, sound_plan
@@ -171,6 +171,10 @@ def pretrain(
     if run.result:
         _say(f"the run in {run.folder} has ended already; nothing is left to do")
         return run
+    if others := versions.changes(run.versions):
+        _say(
+            f"the run in {run.folder} began with {others}; that it ends as it would have, bit for bit, is not promised"
+        )
     plans = Plans(trunk, size, run.sound)
     keras.utils.set_random_seed(seed)
     untrained = plans.make() | {"image": initial}
@@ -191,7 +195,7 @@ def pretrain(
         compile_model(model, prepared, encoders, optimizer, jit_compile, mixing, run.prepared["scales"])
         if not tf.distribute.has_strategy():
             build_metrics(model, dataset.element_spec)
-        checkpoints = Checkpoints(model, run.folder / "checkpoints")
+        checkpoints = Checkpoints(model, run.folder / "checkpoints", broken)
     start = checkpoints.restore(_say)
     total = epochs * steps_per_epoch
     if parent is not None and not start:
