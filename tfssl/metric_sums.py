@@ -26,7 +26,8 @@ def assign(model: keras.Model, sums: np.ndarray) -> None:
 
 def values(model: keras.Model, sums: np.ndarray) -> dict[str, float]:
     """What the metrics would say with these sums, by the names that Keras gives them; nothing of the model changes."""
-    found, start = {}, 0
+    found: dict[str, tf.Tensor] = {}
+    start = 0
     for metric in model.metrics:
         parts = []
         for variable in metric.variables:
