@@ -102,6 +102,12 @@ def test_text_and_back_with_what_it_learned(text, prepared):
     assert again.with_learned(task.learned()).learned() == task.learned()
 
 
+@pytest.mark.parametrize("text", VARIANTS)
+def test_metrics_are_means(text, prepared):
+    """Their variables are sums, of which the log takes differences."""
+    assert all(isinstance(metric, keras.metrics.Mean) for metric in prepared(text).metrics())
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_parallelism_does_not_matter(name, source, prepared):
     def first(threads):

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
-from tfssl import callbacks, runs
+from tfssl import callbacks, runs, versions
 from tfssl.errors import UserError
 from tfssl.model import compile_model, make_model, make_optimizer
 from tfssl.tasks.rotation import Rotation
@@ -226,6 +226,40 @@ def test_a_checkpoint_cut_in_half(finished, tmp_path, capsys):
     assert "from step 16 of 18" in said
     assert run.result["steps"] == 18
     assert [line["step"] for line in lines(folder)][-1] == 18
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_knows_its_broken_pictures_and_its_versions(tmp_path, capsys):
+    """Killed after its last step: no step is left in which the picture would be met again."""
+    (tmp_path / "photos").mkdir()
+    for number in range(10):
+        noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        keras.utils.save_img(tmp_path / "photos" / f"{number}.jpg", noise, scale=False)
+    path = tmp_path / "photos" / "3.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    arguments = {"out": tmp_path / "run", "epochs": 1, "max_broken": 0.2} | SETTINGS | {"batch_size": 5}
+    first = tfssl.pretrain(tmp_path / "photos", **arguments)
+    named = (first.folder / "broken.txt").read_text()
+    assert named == f"{path} cannot be decoded to its end\n"
+    assert "began with" not in capsys.readouterr().err
+    for name in ("result.json", "encoder.keras", "broken.txt"):
+        (first.folder / name).unlink()
+    content = json.loads((first.folder / "run.json").read_text())
+    runs.write_json(first.folder / "run.json", content | {"versions": content["versions"] | {"keras": "3.0.1"}})
+    again = tfssl.pretrain(tmp_path / "photos", **arguments)
+    assert again.result["broken_files"] == 1
+    assert (first.folder / "broken.txt").read_text() == named
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "began with" in line]
+    assert f"keras 3.0.1 (now {keras.__version__}); that it ends as it would have, bit for bit, is not promised" in line
+
+
+def test_versions_that_changed():
+    now = versions.versions()
+    assert versions.changes(now) == ""
+    assert versions.changes(now | {"python": "3.0"}) == ""
+    assert versions.changes({}) == ""  # runs of before versions were written down
+    then = now | {"tfssl": "0.0.1", "tensorflow": "2.0.0"}
+    assert versions.changes(then) == f"tfssl 0.0.1 (now {now['tfssl']}), tensorflow 2.0.0 (now {tf.__version__})"
 
 
 @pytest.mark.slow

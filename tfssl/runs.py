@@ -4,8 +4,9 @@ What lies in it:
 
     run.json          settings, versions, fingerprint of the data
     checkpoints/      the newest two; each holds all that a bit-identical continuation needs
-    metrics.jsonl     a line every few steps and one at the end of each epoch
-    tensorboard/      the same for TensorBoard
+    metrics.jsonl     a line every few steps, with means over the steps since the line before it, and one at the end of
+                      each epoch ("epoch_end"), with means over the epoch
+    tensorboard/      the same for TensorBoard, as "steps" and as "train"
     random.keras      the trunk as it was before training
     encoder.keras     the trunk after training, with precise batch norm
     sound_random.keras, sound_encoder.keras    the same of the sound encoder, where a task listens
@@ -94,6 +95,11 @@ class Run:
         """run, epochs, steps, images_per_second, metrics, broken_files; {} as long as the run has not ended."""
         path = self.folder / "result.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version, of what the run began with: see `tfssl.versions`."""
+        return json.loads((self.folder / "run.json").read_text()).get("versions", {})
 
     @property
     def sound(self) -> dict[str, Any] | None:

@@ -106,7 +106,9 @@ class PretextTask(abc.ABC):
 
     @abc.abstractmethod
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Metrics in the field's terms, with short names ("accuracy")."""
+        """Metrics in the field's terms, with short names ("accuracy"); of the kind of `keras.metrics.Mean`, whose
+        variables are sums: the log subtracts them.
+        """
 
     def opponent(self, encoders: Encoders) -> keras.Model | None:
         """A discriminator that is trained against the head: [N, h, w, c] of `contest` -> logit that it is real [N, 1].

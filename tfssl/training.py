@@ -11,11 +11,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl import balancing, callbacks, runs, schedules, solvers
+from tfssl import balancing, callbacks, runs, schedules, solvers, versions
 from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.encoders import Plans, save_trained, save_weights, sound_plan
 from tfssl.errors import UserError
+from tfssl.guessing import AboveGuessing
 from tfssl.mixing import check_fits, stream
 from tfssl.model import MIXINGS, build_metrics, compile_model, make_model, make_optimizer
 from tfssl.pipelines import batches
@@ -87,7 +88,8 @@ def pretrain(
       deterministic: turn TensorFlow's op determinism on, for the whole process: the run repeats bit by bit, and a run
         that was killed ends with the weights of one that was not. Slower.
       max_broken: largest part of the pictures that may be unreadable before the run stops.
-      log_every: steps between lines of metrics.jsonl.
+      log_every: steps between lines of metrics.jsonl, which hold means over these steps, and over the whole epoch in
+        the line at the end of each.
       checkpoint_every: steps between checkpoints; there is one at the end of each epoch too.
       mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task,
         each at the full learning rate. A step costs about the same either way, but n tasks get n times the updates.
@@ -173,6 +175,10 @@ def pretrain(
     if run.result:
         _say(f"the run in {run.folder} has ended already; nothing is left to do")
         return run
+    if others := versions.changes(run.versions):
+        _say(
+            f"the run in {run.folder} began with {others}; that it ends as it would have, bit for bit, is not promised"
+        )
     plans = Plans(trunk, size, run.sound)
     keras.utils.set_random_seed(seed)
     untrained = plans.make() | {"image": initial}
@@ -193,7 +199,7 @@ def pretrain(
         compile_model(model, prepared, encoders, optimizer, jit_compile, mixing, run.prepared["scales"])
         if not tf.distribute.has_strategy():
             build_metrics(model, dataset.element_spec)
-        checkpoints = Checkpoints(model, run.folder / "checkpoints")
+        checkpoints = Checkpoints(model, run.folder / "checkpoints", broken)
     start = checkpoints.restore(_say)
     total = epochs * steps_per_epoch
     if parent is not None and not start:
@@ -206,12 +212,15 @@ def pretrain(
     steps = callbacks.Steps(
         start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size
     )
-    save = callbacks.SaveAndStop(steps, checkpoints, checkpoint_every, steps_per_epoch, total)
+    saved = checkpoints.metrics() if start % steps_per_epoch else None
+    log = callbacks.MetricsLog(run.folder, steps, log_every, saved)
+    save = callbacks.SaveAndStop(steps, log, checkpoints, checkpoint_every, steps_per_epoch, total)
     listeners = [
         steps,
-        *([callbacks.RestoreMetrics(checkpoints.metrics())] if start % steps_per_epoch else []),
+        *([] if saved is None else [callbacks.RestoreMetrics(saved)]),
         callbacks.StopWhenNotFinite(steps, checkpoints),
-        callbacks.MetricsLog(run.folder / "metrics.jsonl", steps, log_every),
+        log,
+        AboveGuessing(prepared, steps, schedules.warm_up_steps(total, warm_up), _say),
         BrokenLimit(source, broken, max_broken),
         *([KeepTrunk(run, plans, encoders, source, keep_every)] if keep_every else []),
         keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),

@@ -89,7 +89,9 @@ def ingest(as_json: bool, **arguments: Any) -> None:
 @click.option("--jit-compile", is_flag=True, help="Compile the step with XLA.")
 @click.option("--deterministic", is_flag=True, help="Bit-identical repeats and resumes; slower.")
 @click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
-@click.option("--log-every", type=COUNT, default=20, show_default=True, help="Steps between lines of metrics.jsonl.")
+@click.option(
+    "--log-every", type=COUNT, default=20, show_default=True, help="Steps that a line of metrics.jsonl is the mean of."
+)
 @click.option("--checkpoint-every", type=COUNT, default=500, show_default=True, help="Steps between checkpoints.")
 @JSON
 def pretrain(as_json: bool, **arguments: Any) -> None:
