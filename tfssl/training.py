@@ -164,7 +164,7 @@ def pretrain(
     run = runs.create_or_match(Path(out), settings, data_facts, prepare)
     prepared = [task.with_learned(run.prepared["learned"][task.name]) for task in parsed]
     for task in prepared:
-        for sentence in task.advice(size):
+        for sentence in task.advice(size, source):
             _say(f"{task.name}: {sentence}")
     if run.result:
         _say(f"the run in {run.folder} has ended already; nothing is left to do")
