@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.pipelines import geometry
+from tfssl.pipelines import clips, geometry
 from tfssl.pipelines.motion import Window, changed
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle
 from tfssl.tasks import frames
@@ -138,14 +138,17 @@ def _jittered(frames: tf.Tensor, reach: int, seed: tf.Tensor) -> tf.Tensor:
     """uint8 [B, n, S + 2 reach, S + 2 reach, 3] -> [B, n, S, S, 3]: of each frame a square at a place of its own."""
     count, number, room = frames.shape[:3]
     size = room - 2 * reach
-    first = tf.random.stateless_uniform([count * number, 2], seed, 0, 2 * reach + 1, tf.int32)
-    rows, columns = first[:, :1] + tf.range(size), first[:, 1:] + tf.range(size)
-    cut = geometry.gather(tf.reshape(frames, [-1, room, room, 3]), rows[:, :, None] * room + columns[:, None])
-    return tf.reshape(cut, [count, number, size, size, 3])
+    flat = tf.reshape(frames, [-1, room, room, 3])
+
+    def square(place: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        top, left = tf.unstack(tf.random.stateless_uniform([2], seed, 0, 2 * reach + 1, tf.int32))
+        return tf.slice(flat[place], [top, left, 0], [size, size, 3])
+
+    return tf.reshape(clips.over_rows(count * number, seed, square), [count, number, size, size, 3])
 
 
 def _one_channel(frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """uint8 [B, n, S, S, 3] -> the same, of which each frame shows one channel in place of all three."""
-    channel = tf.random.stateless_uniform(frames.shape[:2], seed, 0, 3, tf.int32)
-    kept = tf.gather(frames, channel, axis=-1, batch_dims=2)
-    return tf.repeat(kept[..., None], 3, axis=-1)
+    flat = tf.reshape(frames, [-1, *frames.shape[2:]])
+    channel = tf.random.stateless_uniform(flat.shape[:1], seed, 0, 3, tf.int32)
+    return tf.reshape(geometry.one_channel(flat, channel), frames.shape)
