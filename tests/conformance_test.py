@@ -30,14 +30,14 @@ STEP = {"rate": 1e-4, "batch_size": 24}
 QUIET = {"jigsaw": "jigsaw(grid=2, dropout=0.0)", "relative_position": "relative_position(grid=2)"}
 VARIANTS = [
     *TASKS,
-    "rotation(rotations=2, dropout=0.5)",
+    "rotation(rotations=2, dropout=0.5, view='inscribed')",
     "relative_position(grid=2, colour='project')",
     "jigsaw(grid=2, classes=4)",
     "colorization(loss='regression')",
     "colorization(diverse=4)",
     "inpainting(hole='centre')",
     "inpainting(adversarial=True)",
-    "frame_order(frames=3)",
+    "frame_order(frames=3, jitter=0, colour='keep')",
     "audio_visual(fusion='concat', seconds=0.5)",
     "audio_visual(fusion='localise', stage='stage3')",
     "audio_visual(negatives='shift', seconds=0.5)",

@@ -78,9 +78,12 @@ class PretextTask(abc.ABC):
         as_tuples = {name: _tuples(values[name]) for name in settings.learned_fields(type(self)) if name in values}
         return dataclasses.replace(self, **as_tuples)
 
-    def advice(self, size: int) -> list[str]:
-        """What the user should know of this task at crops of `size` pixels: sentences, as 'tiles are 8 px: ...'."""
-        del size
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        """What the user should know of this task at crops of `size` pixels: sentences, as 'tiles are 8 px: ...'.
+
+        With `source`, what is to be known of the task on this data too.
+        """
+        del size, source
         return []
 
     @abc.abstractmethod

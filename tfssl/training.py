@@ -168,7 +168,7 @@ def pretrain(
     run = runs.create_or_match(Path(out), settings, data_facts, prepare)
     prepared = [task.with_learned(run.prepared["learned"][task.name]) for task in parsed]
     for task in prepared:
-        for sentence in task.advice(size):
+        for sentence in task.advice(size, source):
             _say(f"{task.name}: {sentence}")
     if mixing == "alternate" and len(prepared) > 1:
         _say(f"mixing alternate: a step makes {len(prepared)} updates at the full learning rate, where joint makes one")

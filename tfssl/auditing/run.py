@@ -87,7 +87,7 @@ def audit(
     advice = []
     for task in parsed:
         maker = Maker(task.prepared(source), seed)
-        advice += [f"{task.name}: {line}" for line in task.advice(size)]
+        advice += [f"{task.name}: {line}" for line in task.advice(size, source)]
         if task in on_clips:
             probes = _of_clips(maker, samples.of_clips(source, size, count, rows, seed), source.sound_rate)
         else:

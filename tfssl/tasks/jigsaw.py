@@ -109,7 +109,8 @@ class Jigsaw(PretextTask):
         _ = self.permutations  # searched for now, and not while a graph is traced
         return self
 
-    def advice(self, size: int) -> list[str]:
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        del source
         return [*tiles.degenerate(self.name, size, self.grid), f"permutation set: {quality(self.permutations)}"]
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:

@@ -18,6 +18,8 @@ from tfssl.tasks.patches import features_of_tiles, standardised
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tfssl.pipelines.sources import AnySource
+
 DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """(down, right) from anchor to query, by class."""
 
@@ -103,7 +105,8 @@ class RelativePosition(PretextTask):
         places = [(divmod(anchor, self.grid), divmod(query, self.grid)) for anchor, query in self.pairs]
         return tuple(DIRECTIONS.index((b[0] - a[0], b[1] - a[1])) for a, b in places)
 
-    def advice(self, size: int) -> list[str]:
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        del source
         return tiles.degenerate(self.name, size, self.grid)
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
