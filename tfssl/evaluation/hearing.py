@@ -15,14 +15,13 @@ from tfssl.errors import UserError
 from tfssl.evaluation.knn import nearest_neighbours
 from tfssl.evaluation.results import PROTOCOLS
 from tfssl.pipelines.sounds import Sounds, read_sounds, windows
+from tfssl.statistics import student
 from tfssl.trunks import Trunk
 
 FILE_NAME = "sound_evaluation.json"
 BASELINE = "log-mel statistics"
 BATCH = 64
 PRECISE_STEPS = 32
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 10: 2.262}
-"""97.5 % points of Student's t by the count of folds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +38,7 @@ class FoldScore:
     @property
     def half(self) -> float:
         """Half of Student's 95 % interval over folds."""
-        factor = STUDENT.get(len(self.folds), 1.96)
-        return factor * float(np.std(self.folds, ddof=1)) / math.sqrt(len(self.folds))
+        return student(len(self.folds) - 1) * float(np.std(self.folds, ddof=1)) / math.sqrt(len(self.folds))
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.1f} +-{100 * self.half:.1f}"
