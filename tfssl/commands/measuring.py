@@ -28,6 +28,7 @@ def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
 @click.argument("run")
 @click.argument("data")
 @click.option("--folds", help="Regular expression that finds a file's fold in its name, '^(.)' for ESC-10; else five.")
+@click.option("--groups", help="Regular expression: files in whose names it finds the same text are in one fold.")
 @click.option("--neighbours", default=10, show_default=True, help="k of k-NN.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of folds that names do not tell.")
 @JSON

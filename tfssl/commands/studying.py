@@ -81,6 +81,7 @@ def pipeline(as_json: bool, no_cache: bool, **arguments: Any) -> None:
 @click.option("--limit", default=2000, show_default=True, help="Largest count of pictures to probe with, and on.")
 @click.option("--passes", default=30, show_default=True, help="How often latency is measured; the median counts.")
 @click.option("--folds", help="Of sounds: finds a file's fold in its name, '^(.)' for ESC-10; else five.")
+@click.option("--groups", help="Of sounds: files in whose names it finds the same text are in one fold.")
 @JSON
 def devices(as_json: bool, **arguments: Any) -> None:
     """TFLite files of an export: size, latency, and what is left of the accuracy on labelled DATA.

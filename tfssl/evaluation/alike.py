@@ -124,7 +124,7 @@ def neighbours(
         frames = 1
     if source.count > limit:
         source = batches.sample(source, limit, seed)
-    groups = recordings_of(source)
+    groups = source.groups
     recordings = len(np.unique(groups))
     if recordings <= nearest:
         raise UserError(f"{source.name} has {recordings} recordings; expected more than --nearest {nearest}")
@@ -142,13 +142,6 @@ def neighbours(
     if source.labels is not None:
         shares = [share_alike(each, source.labels) for each in found] + [chance_alike(source.labels, groups)]
     return Neighbours(str(to), str(run.folder), source.name, layer, source.count, nearest, *shares)
-
-
-def recordings_of(source: AnySource) -> np.ndarray:
-    """int [N]: which recording each is a piece of; pictures stand alone."""
-    if not isinstance(source, ClipSource):
-        return np.arange(source.count)
-    return np.unique(source.recordings, return_inverse=True)[1]
 
 
 def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:
