@@ -3,6 +3,7 @@
 What lies in it:
 
     run.json          settings, versions, fingerprint of the data
+    seen.npz          hashes of what it was pretrained on
     checkpoints/      the newest two; each holds all that a bit-identical continuation needs
     metrics.jsonl     a line every few steps and one at the end of each epoch
     tensorboard/      the same for TensorBoard
