@@ -18,6 +18,7 @@ STUDY_OPTIONS = (
     click.option("--batch-size", default=64, show_default=True, help="Source images in a step."),
     click.option("--limit", type=int, help="Labelled training pictures of the probes, class-balanced; all."),
     click.option("--test-limit", type=int, help="Test pictures; all."),
+    click.option("--split-seed", type=SEED, default=0, show_default=True, help="Divides what has no test part."),
     click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="As of pretrain."),
     click.option("--mixing", type=click.Choice(["joint", "alternate"]), help="As of pretrain."),
     click.option("--balance", type=click.Choice(["initial", "gradient", "none"]), help="As of pretrain."),
