@@ -50,7 +50,7 @@ def test_without_names_there_are_five_folds_within_classes(run, folder):
     assert again == found
 
 
-def test_pieces_of_one_recording_are_in_one_fold(run, folder):
+def test_pieces_of_one_recording_are_in_one_fold(run, folder, capfd):
     """Of 0-0 to 3-7 the first digit, that of 0 and 4, 1 and 5, ...: each of them in both classes."""
     sounds = read_sounds(folder, 8000)
     fold_of = folds_of(sounds, None, "^(.)-", 0)

@@ -362,11 +362,12 @@ def test_options_of_the_command_reach_each_run(tmp_path, monkeypatch, capfd):
     @functools.wraps(package.pretrain)
     def pretrained(source, tasks, **settings):
         assert settings | given == settings
+        assert source.name == f"{DATA} (80 %, split seed 4)"
         raise UserError("all have arrived")
 
     monkeypatch.setattr(trials, "pretrain", pretrained)
     options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    options += ["--size", "32", "--batch-size", "8", "--labelled", LABELLED, "--out", str(tmp_path / "study")]
+    options += ["--size", "32", "--batch-size", "8", "--split-seed", "4", "--out", str(tmp_path / "study")]
     with pytest.raises(SystemExit):
         main(["compare", DATA, "--tasks", "rotation, jigsaw(grid=2)", *options])
     assert "all have arrived" in capfd.readouterr().err
