@@ -88,7 +88,8 @@ def groups_of_names(names: Sequence[str], expression: str) -> list[str]:
     except re.error as problem:
         raise UserError(f"--groups {expression!r} is no regular expression ({problem})") from problem
     found = [compiled.search(name) for name in names]
-    return [(match and match.group(match.re.groups and 1)) or name for name, match in zip(names, found, strict=True)]
+    texts = [match.group(match.re.groups and 1) if match is not None else None for match in found]
+    return [text or name for text, name in zip(texts, names, strict=True)]
 
 
 def name_of_part(whole: str, training: bool, seed: int) -> str:

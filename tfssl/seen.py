@@ -22,7 +22,7 @@ def keep(run: Run, source: AnySource, parent: Run | None) -> None:
         return
     own = source.contents if source.items not in known else np.concatenate([known[source.items], source.contents])
     with runs.replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **known | {source.items: np.unique(own)})
+        np.savez(file, **known | {source.items: np.unique(own)})  # type: ignore[arg-type]
 
 
 def count(run: Run, source: AnySource, rows: Sequence[int] | np.ndarray) -> int | None:

@@ -90,7 +90,8 @@ def neighbours(
     """Draws frames of clips, or pictures, each with those that are nearest in features, beside random weights.
 
     Features are averages over all places, similarity is the cosine. A question is the frame in the middle of a clip;
-    answers are frames of other recordings, one a clip at most, as neighbours in time are alike whatever was learned.
+    answers are frames of other recordings, one a clip at most, as neighbours in time are alike whatever was learned. Of
+    pictures no copy of the question counts.
 
     Args:
       run: a run, or its folder.
