@@ -91,8 +91,8 @@ class ClipSource:
                 return None
             return values[numbers] if isinstance(values, np.ndarray) else [values[i] for i in numbers]
 
-        each = ("paths", "recordings", "origins", "labels", "frame_counts", "seconds", "has_sound", "contents")
-        each += ("places", "encoded")
+        each = ["paths", "recordings", "origins", "labels", "frame_counts", "seconds", "has_sound", "contents"]
+        each += ["places", "encoded"]
         digest = hashlib.sha256(self.fingerprint.encode() + np.asarray(numbers, np.int64).tobytes()).hexdigest()
         parts = {key: chosen(getattr(self, key)) for key in each}
         return dataclasses.replace(self, name=name, fingerprint=digest, **parts)
