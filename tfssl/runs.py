@@ -3,6 +3,7 @@
 What lies in it:
 
     run.json          settings, versions, fingerprint of the data
+    seen.npz          hashes of what it was pretrained on
     checkpoints/      the newest two; each holds all that a bit-identical continuation needs
     metrics.jsonl     a line every few steps, with means over the steps since the line before it, and one at the end of
                       each epoch ("epoch_end"), with means over the epoch

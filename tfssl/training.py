@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl import balancing, callbacks, runs, schedules, solvers, versions
+from tfssl import balancing, callbacks, runs, schedules, seen, solvers, versions
 from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.encoders import Plans, save_trained, save_weights, sound_plan
@@ -20,7 +20,7 @@ from tfssl.guessing import AboveGuessing
 from tfssl.mixing import check_fits, stream
 from tfssl.model import MIXINGS, build_metrics, compile_model, make_model, make_optimizer
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import AnySource, open_source, too_many_broken
+from tfssl.pipelines.sources import AnySource, absolute_name, open_source, too_many_broken
 from tfssl.runs import Run, load_run
 from tfssl.task import Encoders, PretextTask
 from tfssl.tasks import parse_tasks
@@ -152,7 +152,6 @@ def pretrain(
         "stages": list(initial.stages),
     }
     settings |= {"sound_trunk": sound_trunk} if any("sound" in task.reads for task in parsed) else {}
-    name = str(Path(source.name).resolve()) if Path(source.name).exists() else source.name
 
     def prepare() -> dict[str, Any]:
         tasks = [task.prepared(source) for task in parsed]
@@ -164,8 +163,9 @@ def pretrain(
             "scales": _scales(tasks, plans, source, settings),
         }
 
-    data_facts = {"name": name, "count": source.count, "fingerprint": source.fingerprint}
+    data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
     run = runs.create_or_match(Path(out), settings, data_facts, prepare)
+    seen.keep(run, source, parent)
     prepared = [task.with_learned(run.prepared["learned"][task.name]) for task in parsed]
     for task in prepared:
         for sentence in task.advice(size, source):
