@@ -19,6 +19,8 @@ another); with all in int8 k-NN on Caltech-101 lost 1.4 points, with the three b
 """
 LENGTH_1 = ".*length_1.*"
 """The layer that brings embeddings to length 1: the sum of squares has the same trouble."""
+PLACES = ".*embedding_places.*"
+"""The layer that averages a map to more places than one, as `MEAN` does to one: in float it loses half as much."""
 
 
 def require_quantizer() -> None:
@@ -54,6 +56,7 @@ def quantised(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> b
             (".*", TFLOperationName.MEAN),
             (WEIGHTS_ONLY, TFLOperationName.ALL_SUPPORTED),
             (LENGTH_1, TFLOperationName.ALL_SUPPORTED),
+            (PLACES, TFLOperationName.ALL_SUPPORTED),
         ):
             plan.update_quantization_recipe(layers, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
         for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):

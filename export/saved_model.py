@@ -4,7 +4,7 @@ DIR/<version>/saved_model.pb, variables/   see `export.signatures` and `export.h
 DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
 DIR/<version>/tflite/, onnx/               files for devices and other runtimes, where asked for: see there
-DIR/<version>/assets.extra/encoder.json    size, layer, trunk, dimensions, versions
+DIR/<version>/assets.extra/encoder.json    layer, places, what it was measured at, size, trunk, dimensions, versions
 DIR/<version>/assets.extra/tf_serving_warmup_requests    see `export.deployment.warm_up`
 DIR/models.config, batching.config, compose.yaml, kubernetes.yaml    where missing: see `export.deployment.files`
 """
@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.versions import check_version, new_version, newest_version
 
 if TYPE_CHECKING:
+    from tfssl.evaluation.served import Embedding
     from tfssl.runs import Run
 
 __all__ = ["Exported", "export", "newest_version"]
@@ -47,6 +48,9 @@ class Exported:
       saved_model: folder of the new version.
       signatures: their names.
       embedding_size: numbers in an embedding.
+      layer, pool, measured: which embedding of pictures it is and what `evaluate` found of it: see
+        `tfssl.evaluation.served.Embedding`.
+      embedding: the same in words.
       tflite, onnx: names of the TFLite and ONNX files.
       deployment: names of the files beside the versions that were missing and are there now.
     """
@@ -54,6 +58,10 @@ class Exported:
     saved_model: str
     signatures: tuple[str, ...]
     embedding_size: int
+    layer: str
+    pool: int
+    measured: Mapping[str, Any]
+    embedding: str
     tflite: tuple[str, ...] = ()
     onnx: tuple[str, ...] = ()
     deployment: tuple[str, ...] = ()
@@ -68,7 +76,8 @@ class Exported:
         files += f"; ONNX {', '.join(self.onnx)}" if self.onnx else ""
         size = f"embeddings of {self.embedding_size} numbers"
         beside = f"\nbeside it {', '.join(self.deployment)}" if self.deployment else ""
-        return f"SavedModel {self.saved_model}: {size}; signatures {signatures}{files}{beside}"
+        made = f"SavedModel {self.saved_model}: {size}; signatures {signatures}{files}"
+        return f"{made}\nembedding: {self.embedding}{beside}"
 
 
 def export(
@@ -80,6 +89,7 @@ def export(
     onnx: bool = False,
     dimensions: int | None = None,
     l2_normalise: bool = False,
+    pool: int = 1,
 ) -> Exported:
     """Writes the encoder of a run to `folder/<version>`, whole or not at all.
 
@@ -95,18 +105,23 @@ def export(
     Args:
       run: a run, or its folder.
       folder: DIR; made where it is missing.
-      layer: a stage, such as "stage3"; the last one where None.
+      layer: a stage of pictures, such as "stage3"; where None the one that the run's last evaluation found best as it
+        is exported, or the last one where there is none. Of sound it is the last one.
       version: number of the version; one more than the largest there where None.
       tflite: precisions of TFLite files, some of "float32", "float16", "int8": see `export.tflite.write_tflite`.
       onnx: whether to write ONNX files: see `export.onnx`.
       dimensions: of the embeddings, by principal components of the run's own data (a sample of 2,048), of picture and
         of sound; all where None. In every file and signature alike.
       l2_normalise: whether embeddings have length 1, after that.
+      pool: places a side that the stage's map is averaged to, pool * pool * C numbers; 1 for the mean over all places.
+        Of sound it is the mean.
 
     Raises:
-      UserError: a run that has not ended, an unknown layer, more dimensions than there are, a version that exists, an
-        extra that is missing, ops that a format has not, a folder that cannot be written.
+      UserError: a run that has not ended, an unknown layer, more places or dimensions than there are, a version that
+        exists, an extra that is missing, ops that a format has not, a folder that cannot be written.
     """
+    from tfssl.evaluation.served import embedding_of
+
     if isinstance(run, (str, Path)):
         from tfssl.runs import load_run
 
@@ -115,7 +130,10 @@ def export(
     check_version(folder, version)  # before minutes of work
     if onnx:
         require_onnx()
-    encoders = {"pixels": run.encoder(layer)} | ({"waveform": run.sound_encoder()} if run.sound else {})
+    shorter = (f"--dimensions {dimensions}" if dimensions is not None else "", "--l2-normalise" if l2_normalise else "")
+    embedding = embedding_of(run, layer, pool, [option for option in shorter if option])
+    encoders = {"pixels": run.encoder(embedding.layer, pool=pool)}
+    encoders |= {"waveform": run.sound_encoder()} if run.sound else {}
     source = own_source(run.data)
     check_dimensions(dimensions, [int(encoder.output_shape[-1]) for encoder in encoders.values()], source)
     if dimensions is not None or l2_normalise:
@@ -125,7 +143,7 @@ def export(
     encoder, sound = encoders["pixels"], encoders.get("waveform")
     signatures = encoder_signatures(encoder, int(run.settings["size"]), sound) + head_signatures(run)
     golden = make_golden(signatures, source)
-    description = _description(run, layer, int(encoder.output_shape[-1])) | {
+    description = _description(run, embedding, int(encoder.output_shape[-1])) | {
         "principal_components": None if dimensions is None else {"of": run.data["name"], "sample": SAMPLE},
         "l2_normalise": l2_normalise,
     }
@@ -139,7 +157,7 @@ def export(
         golden.write(extra / "golden.npz")
         (extra / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
         if precisions:
-            facts = {key: description[key] for key in ("trunk", "layer", "size", "sound")}
+            facts = {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound")}
             write_tflite(building, encoders, precisions, source, facts)
         if onnx:
             write_onnx(building, encoders)
@@ -148,7 +166,8 @@ def export(
     with _writing(folder):
         deployment = write_deployment(folder, final[0])
     names = tuple(each.name for each in signatures)
-    return Exported(str(final[0]), names, description["dimensions"], *files, deployment)
+    about = (embedding.layer, embedding.pool, embedding.measured, embedding.line)
+    return Exported(str(final[0]), names, description["dimensions"], *about, *files, deployment)
 
 
 def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:
@@ -162,13 +181,16 @@ def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:
         archive.write_out(str(folder), verbose=False)
 
 
-def _description(run: "Run", layer: str | None, dimensions: int) -> dict[str, Any]:
+def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[str, Any]:
     from tfssl.versions import versions
 
     settings = run.settings
     return {
         "trunk": settings["trunk"],
-        "layer": layer or settings["stages"][-1],
+        "layer": embedding.layer,
+        "pool": embedding.pool,
+        "measured": embedding.measured,
+        "embedding": embedding.line,
         "size": settings["size"],
         "dimensions": dimensions,
         "tasks": settings["tasks"],

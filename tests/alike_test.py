@@ -79,8 +79,8 @@ def test_features_of_several_frames_are_averaged(audio_visual_run):
 
     source = open_source(CLIPS)
     model = features.stage_model(audio_visual_run.trunk(), 32)
-    extractor = features.make_extractor(model, None)
-    mean = features.extract_source(extractor, source, 32, 8, frames=3).pooled["stage2"]
+    extractor = features.make_extractor(model, {"stage2": (1,)})
+    mean = features.extract_source(extractor, source, 32, 8, frames=3).stages["stage2"][1]
     frames = []
     for place in (2, 7, 12):  # of 15
         images = np.concatenate([b["image"] for b in batches.plain(source, 32, 24, at=(place + 0.01) / 15)])

@@ -286,22 +286,25 @@ def test_json_of_evaluate(tfssl, toy_run, tmp_path):
     found = result(tfssl("evaluate", "run", TOY, "--test", "toy:images(count=40,size=32,start=72)", "--json"))
     stages = ["stage1", "stage2", "stage3", "stage4"]
     for part in (found, found["random"]):
-        for protocol in ("linear", "knn"):
+        for protocol in ("linear", "linear_pooled", "linear_pooled_2", "knn"):
             assert list(part[protocol]) == stages
             assert all(list(scores) == ["top1", "map"] for scores in part[protocol].values())
-    assert found["best_layer"] in stages
+    assert {found["best_layer"], found["layer_to_export"]} <= set(stages)
     only = result(tfssl("evaluate", "run", TOY, "--protocols", "knn", "--split-seed", 3, "--json"))
-    assert "linear" not in only
-    assert "linear" not in only["random"]
+    assert not {"linear", "linear_pooled", "linear_pooled_2"} & (set(only) | set(only["random"]))
     assert any("divided 80/20 within each class by split seed 3" in note for note in only["notes"])
 
 
 def test_json_of_export_and_check(tfssl, toy_run):
-    found = result(tfssl("export", toy_run.folder, "models", "--layer", "stage3", "--json"))
+    found = result(tfssl("export", toy_run.folder, "models", "--layer", "stage3", "--pool", "2", "--json"))
     assert found == {
         "saved_model": "models/1",
         "signatures": ["serving_default", "pixels", "predict_rotation"],
-        "embedding_size": 16,
+        "embedding_size": 64,
+        "layer": "stage3",
+        "pool": 2,
+        "measured": {},
+        "embedding": "stage3, 2 x 2 places; was not measured: tfssl evaluate RUN DATA",
         "tflite": [],
         "onnx": [],
         "deployment": ["models.config", "batching.config", "compose.yaml", "kubernetes.yaml"],

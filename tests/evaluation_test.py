@@ -1,3 +1,4 @@
+import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tfssl.errors import UserError
-from tfssl.evaluation import Evaluation, Score, features, metrics, probing
+from tfssl.evaluation import Evaluation, Score, features, measuring, metrics, probing
 from tfssl.evaluation.knn import nearest_neighbours
 from tfssl.evaluation.linear import linear_probe
 from tfssl.pipelines.sources import open_source
+from tfssl.trunks.pooling import embedded
 
 
 def blobs(count, dimension, classes, seed, spread=1.0, centre_seed=0):
@@ -51,7 +53,7 @@ def test_grid_is_the_published_one(side, channels, grid):
     assert features.choose_grid(side, channels) == grid
 
 
-@pytest.mark.parametrize(("side", "grid"), [(8, 4), (7, 2), (14, 3), (5, 5), (16, 12)])
+@pytest.mark.parametrize(("side", "grid"), [(8, 4), (7, 2), (14, 3), (5, 5), (16, 12), (6, 1)])
 def test_pooling_averages_windows_that_cover_the_map(side, grid):
     values = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
     expected = np.zeros((2, grid, grid, 3), np.float32)
@@ -60,7 +62,8 @@ def test_pooling_averages_windows_that_cover_the_map(side, grid):
             top, bottom = int(np.floor(row * side / grid)), int(np.ceil((row + 1) * side / grid))
             left, right = int(np.floor(column * side / grid)), int(np.ceil((column + 1) * side / grid))
             expected[:, row, column] = values[:, top:bottom, left:right].mean((1, 2))
-    found = features.pool_to_grid(tf.constant(values), grid).numpy()
+    maps = keras.Input((side, side, 3))
+    found = keras.Model(maps, embedded(maps, grid))(values).numpy()
     np.testing.assert_allclose(found, expected.reshape(2, -1), atol=1e-6)
 
 
@@ -72,17 +75,16 @@ def test_extraction_drops_broken_rows_and_changes_no_variable():
     valid = np.array([True, False, True, True, True, True, True, False, True, True])
     assert features.grids_of(model, numbers=50) == {"stage1": 3, "stage2": 2}
     assert features.grids_of(model, grid=100) == {"stage1": 8, "stage2": 4}
-    found = features.extract(
-        features.make_extractor(model, features.grids_of(model, numbers=50)), batches_of(images, valid, 4), 10
-    )
+    extractor = features.make_extractor(model, {"stage1": (3,), "stage2": (1, 2)})
+    found = features.extract(extractor, batches_of(images, valid, 4), 10)
     assert found.broken == 2
     np.testing.assert_array_equal(found.rows, np.flatnonzero(valid))
     expected = trunk.body(trunk.pixels(images[valid]), training=False).numpy()
-    np.testing.assert_allclose(found.pooled["stage2"], expected.mean((1, 2)), atol=2e-3)
+    np.testing.assert_allclose(found.stages["stage2"][1], expected.mean((1, 2)), atol=2e-3)
     quarters = expected.reshape(8, 2, 2, 2, 2, 6).mean((2, 4)).reshape(8, -1)
-    np.testing.assert_allclose(found.maps["stage2"], quarters, atol=2e-3)
-    assert found.maps["stage1"].shape == (8, 3 * 3 * 4)
-    assert found.maps["stage1"].dtype == np.float16
+    np.testing.assert_allclose(found.stages["stage2"][2], quarters, atol=2e-3)
+    assert found.stages["stage1"][3].shape == (8, 3 * 3 * 4)
+    assert found.stages["stage1"][3].dtype == np.float16
     for old, new in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
 
@@ -90,7 +92,7 @@ def test_extraction_drops_broken_rows_and_changes_no_variable():
 def test_features_that_are_not_finite_are_refused():
     trunk = small_trunk()
     trunk.body.layers[1].set_weights([np.full(trunk.body.layers[1].get_weights()[0].shape, np.nan, np.float32)])
-    extractor = features.make_extractor(features.stage_model(trunk, 8), None)
+    extractor = features.make_extractor(features.stage_model(trunk, 8), {"stage1": (1,)})
     batches = batches_of(np.ones((2, 8, 8, 3), np.uint8), np.ones(2, bool), 2)
     with pytest.raises(UserError, match="stage1 hold numbers that are not finite"):
         features.extract(extractor, batches, 2)
@@ -184,7 +186,7 @@ def test_sentences_say_what_came_out():
     assert "72.8 % of the 10,000 test images right (95 % interval 71.9 to 73.7 %)" in first
     assert "16.6 points ahead of the best layer" in second
     assert "(stage2, 56.2 %)" in second
-    assert "The last layer, stage4, is worse than stage3 by 2.2 points: export with --layer stage3" in third
+    assert third == "The last layer, stage4, is worse than stage3 by 2.2 points."
     level = evaluation_of([0.5, 0.565], [0.56, 0.5], test_images=1000).sentences()
     assert "0.5 points ahead" in level[1]
     assert "no gain from pretraining is shown" in level[1]
@@ -235,20 +237,20 @@ def test_data_that_cannot_be_probed(train, test, message):
 
 
 def test_protocols():
-    assert probing.check_protocols("knn, linear") == ("linear", "knn")
+    assert probing.check_protocols("knn, linear_pooled, linear") == ("linear", "linear_pooled", "knn")
     assert probing.check_protocols(("knn",)) == ("knn",)
     for wrong in ("svm", "", ()):
-        with pytest.raises(UserError, match="protocols are: linear, knn"):
+        with pytest.raises(UserError, match="protocols are: linear, linear_pooled, linear_pooled_2, knn"):
             probing.check_protocols(wrong)
 
 
 def test_too_many_broken():
     source = source_of([0, 1] * 50, "ab")
-    probing.check_broken(source, 1, 0.01)
+    measuring.check_broken(source, 1, 0.01)
     with pytest.raises(UserError, match="2 of 100 pictures in data"):
-        probing.check_broken(source, 2, 0.01)
+        measuring.check_broken(source, 2, 0.01)
     with pytest.raises(UserError, match="100 of 100"):
-        probing.check_broken(source, 100, 1.0)
+        measuring.check_broken(source, 100, 1.0)
 
 
 def test_nothing_is_read_where_nothing_was_evaluated(tmp_path: Path):
@@ -279,10 +281,11 @@ def test_evaluate_a_run(run, monkeypatch):
     trunk = run.trunk()
     before = [variable.numpy() for variable in trunk.body.variables]
     monkeypatch.setattr(type(run), "trunk", lambda self: trunk)
+    monkeypatch.setattr(measuring, "linear_probe", functools.partial(linear_probe, least_steps=30))
     found = tfssl.evaluate(folder, "toy:images(count=100, size=32, seed=1)", batch_size=32)
     for old, variable in zip(before, trunk.body.variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())
-    assert list(found.trained) == list(found.random) == ["linear", "knn"]
+    assert list(found.trained) == list(found.random) == ["linear", "linear_pooled", "linear_pooled_2", "knn"]
     assert list(found.trained["knn"]) == list(found.random["linear"]) == ["stage1", "stage2", "stage3", "stage4"]
     assert (found.train_images, found.test_images, len(found.classes), found.broken_files) == (80, 20, 10, 0)
     assert found.largest_class == 0.1

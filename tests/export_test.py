@@ -42,9 +42,10 @@ class SmallRun:
     settings: dict[str, Any]
     data: dict[str, Any]
     sound: None = None
+    evaluation: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def encoder(self, layer=None, pooled=True):
-        return make_encoder(self.trunk, SIZE, layer, pooled)
+    def encoder(self, layer=None, pooled=True, pool=1):
+        return make_encoder(self.trunk, SIZE, layer, pooled, pool)
 
     def tasks(self):
         return []
@@ -106,6 +107,10 @@ def test_what_is_written(run, exported):
         "saved_model": str(folder),
         "signatures": ("serving_default", "pixels"),
         "embedding_size": 64,
+        "layer": "stage4",
+        "pool": 1,
+        "measured": {},
+        "embedding": "stage4, mean over all places; was not measured: tfssl evaluate RUN DATA",
         "tflite": (),
         "onnx": (),
         "deployment": FILES,
@@ -238,6 +243,9 @@ def test_another_layer_and_nothing_is_printed(run, tmp_path, capfd):
     assert description["dimensions"] == 16
     with pytest.raises(UserError, match="no layer 'stage9'; its stages are"):
         export(run, tmp_path, layer="stage9")
+    for pool in (0, 4, True):
+        with pytest.raises(UserError, match=f"--pool {pool} is given, expected 1 to 3: the map of stage4 has 3 x 3"):
+            export(run, tmp_path, pool=pool)
     assert sorted(os.listdir(tmp_path)) == sorted(["1", *FILES])
 
 

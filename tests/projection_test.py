@@ -27,7 +27,7 @@ DIMENSIONS = 5
 @pytest.fixture(scope="module")
 def exported(toy_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("projected") / "models"
-    settings = {"tflite": "float32,int8", "onnx": True, "dimensions": DIMENSIONS, "l2_normalise": True}
+    settings = {"tflite": "float32,int8", "onnx": True, "dimensions": DIMENSIONS, "l2_normalise": True, "pool": 3}
     done = export(toy_run, folder, **settings)
     assert (done.embedding_size, done.onnx) == (DIMENSIONS, ("pixels.onnx",))
     return folder
@@ -40,11 +40,22 @@ def pictures(toy_run):
     return batch["image"].numpy()
 
 
+def three_by_three(encoder):
+    """What `pool=3` gives of an encoder that is not pooled, whose map has 4 x 4 places, by NumPy."""
+    windows = [slice(0, 2), slice(1, 3), slice(2, 4)]
+
+    def embed(rows):
+        maps = encoder(rows).numpy()
+        return np.concatenate([maps[:, row, column].mean((1, 2)) for row in windows for column in windows], 1)
+
+    return embed
+
+
 def by_hand(encoder, pictures, rows):
     """Principal components by NumPy's singular values: of `rows`, fitted on `pictures`."""
-    embedding = encoder(pictures).numpy().astype(np.float64)
+    embedding = np.asarray(encoder(pictures), np.float64)
     mean = embedding.mean(0)
-    return (encoder(rows).numpy() - mean) @ np.linalg.svd(embedding - mean)[2][:DIMENSIONS].T
+    return (np.asarray(encoder(rows)) - mean) @ np.linalg.svd(embedding - mean)[2][:DIMENSIONS].T
 
 
 def same_signs(found, expected):
@@ -54,7 +65,7 @@ def same_signs(found, expected):
 
 def test_every_file_has_the_components_that_numpy_finds(toy_run, exported, pictures):
     rows = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
-    expected = by_hand(toy_run.encoder(), pictures, rows)
+    expected = by_hand(three_by_three(toy_run.encoder(pooled=False)), pictures, rows)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     version = exported / "1"
     signature = tf.saved_model.load(str(version)).signatures["pixels"]
@@ -85,7 +96,7 @@ def test_check_replays_all_of_it_and_the_description_says_so(exported):
     names = ["serving_default", "pixels", "predict_rotation", "pixels_float32.tflite", "pixels_int8.tflite"]
     assert [one.name for one in found.replays] == [*names, "pixels.onnx"]
     about = json.loads((exported / "1" / "assets.extra" / "encoder.json").read_text())
-    assert about["dimensions"] == DIMENSIONS
+    assert (about["dimensions"], about["pool"]) == (DIMENSIONS, 3)
     assert about["l2_normalise"] is True
     assert about["principal_components"] == {"of": "toy:images(count=72, size=32)", "sample": 2048}
 

@@ -14,13 +14,17 @@ from tfssl.report.page import read_metrics
 from tfssl.runs import load_run, write_json
 
 EVALUATION = Evaluation(
-    trained={"linear": {"stage1": Score(0.65, 0.6), "stage2": Score(0.728, 0.7), "stage3": Score(0.7, 0.6)}},
+    trained={
+        "linear": {"stage1": Score(0.65, 0.6), "stage2": Score(0.728, 0.7), "stage3": Score(0.7, 0.6)},
+        "linear_pooled": {"stage1": Score(0.45, 0.4), "stage2": Score(0.55, 0.5), "stage3": Score(0.605, 0.6)},
+    },
     random={"linear": {"stage1": Score(0.54, 0.5), "stage2": Score(0.56, 0.5), "stage3": Score(0.5, 0.4)}},
     train_images=50_000,
     test_images=10_000,
     classes=tuple("abcdefghij"),
     largest_class=0.1,
     notes=("Names may hold <b>markup</b>.",),
+    details={"random_batch_norm": {"linear": {"stage1": "own", "stage2": "precise"}}},
 )
 
 
@@ -76,8 +80,11 @@ def test_report_before_and_after_evaluation(run):
     assert "LABELLED_DATA" not in after.text
     assert "72.8\u00a0% of the 10,000 test images right (95\u00a0% interval 71.9 to 73.7\u00a0%)" in after.text
     assert "The last layer, stage3, is worse than stage2 by 2.8 points" in after.text
+    assert "60.5\u00a0%pooled linear probe on stage3as export gives it" in after.text.replace(" pooled", "pooled")
+    assert "the mean over all places of stage3: pooled linear probe 60.5\u00a0%." in after.text
+    assert "linear (stage1 own, stage2 precise)" in after.text
     assert "Names may hold <b>markup</b>." in after.text  # shown as text, thus escaped in the file
-    assert len(after.links) == 4
+    assert len(after.links) == 5
     assert all(link.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for link in after.links)
     assert [path.name for path in Path(run.folder).glob(".*")] == []
 

@@ -12,7 +12,7 @@ import tfssl as package
 from tests import study_rows
 from tfssl.cli import main
 from tfssl.errors import UserError
-from tfssl.evaluation import probing
+from tfssl.evaluation import measuring, probing
 from tfssl.pipelines.sources import open_source
 from tfssl.runs import load_run
 from tfssl.studies import compare, figures, statistics, sweep, table, trials
@@ -33,7 +33,7 @@ def quick_probes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probing, "PRECISE_STEPS", 2)
         patch.setattr("tfssl.encoders.PRECISE_STEPS", 2)
-        patch.setattr(probing, "linear_probe", functools.partial(probing.linear_probe, least_steps=30))
+        patch.setattr(measuring, "linear_probe", functools.partial(measuring.linear_probe, least_steps=30))
         yield
 
 
@@ -58,7 +58,7 @@ def test_the_table_has_the_numbers_of_the_runs(comparison):
     folders = [comparison.folder / "runs" / "rotation" / f"seed{seed}" for seed in (0, 1)]
     evaluations = [json.loads((folder / "evaluation.json").read_text()) for folder in folders]
     results = [json.loads((folder / "result.json").read_text()) for folder in folders]
-    for protocol in ("linear", "knn"):
+    for protocol in ("linear", "linear_pooled", "knn"):
         for row, parts in ((rotation, evaluations), (random, [e["random"] for e in evaluations])):
             best = [max(score["top1"] for score in part[protocol].values()) for part in parts]
             found = row.downstream[protocol]
@@ -75,7 +75,8 @@ def test_the_table_has_the_numbers_of_the_runs(comparison):
     line = next(line for line in str(comparison).splitlines() if line.startswith("rotation "))
     assert f"{100 * np.mean(accuracies):.1f}" in line
     assert "chance 25.0 %" in line
-    assert f"{100 * rotation.downstream['linear'].estimate.mean:.1f} +-" in line
+    for protocol in ("linear", "linear_pooled", "knn"):
+        assert f"{100 * rotation.downstream[protocol].estimate.mean:.1f} +-" in line
 
 
 def test_the_files_of_a_comparison(comparison):
@@ -206,7 +207,7 @@ def test_what_is_pretrained_on(monkeypatch, tmp_path):
 
 def test_the_bars_are_the_rows(comparison):
     axes = figures.comparison_bars(comparison.rows, 0.1).axes
-    for one, protocol in zip(axes, ("linear", "knn"), strict=True):
+    for one, protocol in zip(axes, ("linear", "linear_pooled", "knn"), strict=True):
         widths = [bar.get_width() for bar in one.patches]
         assert widths == pytest.approx([100 * row.downstream[protocol].estimate.mean for row in comparison.rows])
 

@@ -5,4 +5,4 @@ from tfssl.studies import statistics, table
 
 def row(tasks: str, tops: dict[int, float], count: int = 1000) -> table.Row:
     found = table.Downstream(statistics.over_seeds(list(tops.values()), count), tops, ("stage2",) * len(tops))
-    return table.Row(tasks, tuple(tops), {"linear": found, "knn": found}, {}, {}, None)
+    return table.Row(tasks, tuple(tops), dict.fromkeys(("linear", "linear_pooled", "knn"), found), {}, {}, None)

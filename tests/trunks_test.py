@@ -147,15 +147,22 @@ def test_the_encoder_is_the_mean_of_the_map_and_shares_weights():
     assert features.shape == (3, 8, 8, 12)
     np.testing.assert_allclose(embedding, np.mean(features, (1, 2)), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(features, trunk(images))
+    quarters = np.reshape(features, (3, 2, 4, 2, 4, 12)).mean((2, 4))
+    np.testing.assert_allclose(make_encoder(trunk, 32, pool=2)(images), quarters.reshape(3, -1), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="--pool 9 is given, expected 1 to 8: the map of stage3 has 8 x 8 places"):
+        make_encoder(trunk, 32, pool=9)
     assert make_encoder(trunk, 32, "stage1")(images).shape == (3, 6)
     encoder = make_encoder(trunk, 32)
     trunk.body.set_weights([2 * w for w in trunk.body.get_weights()])
     assert not np.allclose(encoder(images), embedding)
 
 
-@pytest.mark.parametrize("name", ["resnet10(width=4)", "nin(width=12)", "alexnet(width=4)", "mobilenet_v3_small"])
-def test_a_saved_encoder_opens_without_this_package(name, tmp_path):
-    encoder = make_encoder(make_trunk(name, 48), 48, "stage3")
+@pytest.mark.parametrize(
+    ("name", "pool"),
+    [("resnet10(width=4)", 5), ("nin(width=12)", 2), ("alexnet(width=4)", 1), ("mobilenet_v3_small", 1)],
+)
+def test_a_saved_encoder_opens_without_this_package(name, pool, tmp_path):
+    encoder = make_encoder(make_trunk(name, 48), 48, "stage3", pool=pool)
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), "uint8")
     np.savez(tmp_path / "images.npz", images=images)
     encoder.save(tmp_path / "encoder.keras")

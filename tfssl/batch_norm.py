@@ -46,7 +46,7 @@ BatchNormalization.__module__ = "keras.layers"
 """So a saved model names Keras's own layer, whose function, weights and settings are the same, and loads anywhere."""
 
 
-def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> None:
+def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> bool:
     """Sets the moving mean and variance of every batch norm of a model to those of its inputs on the given batches.
 
     Training on tiles, grey pictures and patches leaves moving statistics that are wrong for whole photos. After Wu and
@@ -64,12 +64,15 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> None:
       batches: inputs of the model; tensors [n, ...] each, or nested structures of these.
       steps: how many batches to take; all of them where there are fewer.
 
+    Returns:
+      Whether the model has a batch norm.
+
     Raises:
       ValueError: there is no batch.
     """
     norms = _batch_norms(model)
     if not norms:
-        return
+        return False
     statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
     states = [variable for variable in model.non_trainable_variables if not any(variable is s for s in statistics)]
     before = [(variable, variable.numpy()) for variable in states + statistics]
@@ -105,6 +108,7 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> None:
         mean = sums[k] / rows
         statistics[k].assign(mean)
         statistics[k + 1].assign(np.maximum(sums[k + 1] / rows - mean**2, 0.0))
+    return True
 
 
 def _compiled(model: keras.Model, images: Any) -> Callable[[Any], Any]:

@@ -42,6 +42,7 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
     print(evaluation)
     say("exporting, and checking the export against its golden vectors")
     exported = tfssl.export(run, folder / "model")
+    print(exported)
     print(tfssl.check(exported.saved_model))
     shown = tfssl.show(test, to=folder / "puzzles.png", run=run)
     report = write_report(run)

@@ -41,7 +41,7 @@ class DeviceFile:
       milliseconds: for one row, median, by count of threads; of the SavedModel none.
       cosine: mean cosine of its embeddings to those of the SavedModel.
       knn, linear: share of what is tested named right by nearest neighbours and by a linear probe, on its own
-        embeddings; None where the labelled data is of the other kind.
+        embeddings (what `evaluate` calls pooled); None where the labelled data is of the other kind.
     """
 
     name: str

@@ -170,19 +170,23 @@ class Run:
         """All trunks as they were before training, by kind."""
         return {kind: self.random_trunk(kind) for kind in ("image", *(("sound",) if self.sound else ()))}
 
-    def encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
+    def encoder(self, layer: str | None = None, pooled: bool = True, pool: int = 1) -> "keras.Model":
         """The encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
 
         Args:
           layer: a stage, such as "stage3"; the last one where it is not given.
-          pooled: the embedding, float32 [N, D]; otherwise the feature map, float32 [N, h, w, D].
+          pooled: the embedding, float32 [N, D]; otherwise the feature map, float32 [N, h, w, C].
+          pool: places a side that the map is averaged to, D = pool * pool * C; 1 for the mean over all places.
 
         Returns:
           A model that takes uint8 [N, S, S, 3], S the run's size.
+
+        Raises:
+          UserError: an unknown layer, more places than its map has; the run has not ended.
         """
         from tfssl.trunks import make_encoder
 
-        return make_encoder(self.trunk(), self.settings["size"], layer, pooled)
+        return make_encoder(self.trunk(), self.settings["size"], layer, pooled, pool)
 
     def sound_encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
         """The sound encoder as a plain Keras model of stock layers: waveform float32 [N, samples] -> embedding [N, D].

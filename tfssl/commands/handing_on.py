@@ -12,7 +12,8 @@ from tfssl.commands.base import COUNT, JSON, MODEL_NAME, MORE, PORT, SERVER, SHA
 @cli.command()
 @click.argument("run")
 @click.argument("folder", metavar="DIR")
-@click.option("--layer", help="Stage to export, as 'stage3'; the last where not given.")
+@click.option("--layer", help="Stage to export, as 'stage3'; the best by the run's evaluation, else the last.")
+@click.option("--pool", default=1, show_default=True, help="Average its map to POOL x POOL places, not all to one.")
 @click.option("--version", type=int, help="Number of the version; the next free one where not given.")
 @click.option("--tflite", default="", metavar="PRECISIONS", help="TFLite files too: float32,float16,int8 or some.")
 @click.option("--onnx", is_flag=True, help="ONNX files too. Needs the extra 'onnx'.")
@@ -20,7 +21,10 @@ from tfssl.commands.base import COUNT, JSON, MODEL_NAME, MORE, PORT, SERVER, SHA
 @click.option("--l2-normalise", is_flag=True, help="Embeddings of length 1.")
 @JSON
 def export(as_json: bool, **arguments: Any) -> None:
-    """Write a SavedModel for TensorFlow Serving, and encoder.keras beside it."""
+    """Write a SavedModel for TensorFlow Serving, and encoder.keras beside it.
+
+    Says which embedding it is, and what evaluate measured exactly that at.
+    """
     from tfssl.export.saved_model import export as export_run
 
     run(as_json, lambda: export_run(**arguments))

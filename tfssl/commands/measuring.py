@@ -12,7 +12,9 @@ from tfssl.commands.base import COUNT, JSON, SEED, SHARE, cli, run
 @click.argument("run")
 @click.argument("data")
 @click.option("--test", help="Test data, where DATA has no train/ and test/ (or val/).")
-@click.option("--protocols", default="linear,knn", show_default=True, help="linear, knn, or both.")
+@click.option(
+    "--protocols", default="linear,linear_pooled,linear_pooled_2,knn", show_default=True, help="All of these, or some."
+)
 @click.option("--numbers", default=9216, show_default=True, help="Largest count of pooled features of a stage.")
 @click.option("--grid", type=int, help="Pool every stage to GRID x GRID instead.")
 @click.option("--frames", default=1, show_default=True, help="Of a clip, whose features are averaged.")

@@ -183,7 +183,7 @@ def chance_alike(labels: np.ndarray, groups: np.ndarray) -> float | None:
 
 def _embedded(model: Any, source: AnySource, size: int, layer: str, frames: int) -> np.ndarray:
     """float32 [N, F, D]. Raises UserError where a picture cannot be decoded."""
-    extractor = features.make_extractor(model, None)
+    extractor = features.make_extractor(model, {layer: (1,)})
     found = []
     for number in range(frames):
         stream = batches.plain(source, size, BATCH, at=(number + 0.5) / frames)
@@ -191,7 +191,7 @@ def _embedded(model: Any, source: AnySource, size: int, layer: str, frames: int)
         if kept.broken:
             lost = sorted(set(range(source.count)) - set(kept.rows.tolist()))
             raise UserError(f"{source.paths[lost[0]]} cannot be decoded to its end; mend or remove it")
-        found.append(kept.pooled[layer].astype(np.float32))
+        found.append(kept.stages[layer][1].astype(np.float32))
     return np.stack(found, 1)
 
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import AnySource
+from tfssl.trunks.pooling import embedded
 
-Extractor = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]
+Extractor = Callable[[tf.Tensor], dict[str, dict[int, tf.Tensor]]]
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -20,8 +21,7 @@ LARGEST = float(np.finfo(np.float16).max)
 class Features(NamedTuple):
     """What a frozen trunk makes of N pictures. Rows of broken pictures are left out."""
 
-    maps: dict[str, np.ndarray]  # stage -> float16 [N, grid * grid * channels], for the linear probe
-    pooled: dict[str, np.ndarray]  # stage -> float16 [N, channels], global average, for k-NN
+    stages: dict[str, dict[int, np.ndarray]]  # stage -> places a side -> float16 [N, places * places * channels]
     rows: np.ndarray  # int64 [N]: which row of the source each is
     broken: int  # how many pictures could not be decoded
 
@@ -33,32 +33,6 @@ def choose_grid(side: int, channels: int, numbers: int = 9216) -> int:
     for 64, 256, 512, 1024 and 2048 channels, thus 9216, 9216, 8192, 9216 and 8192 numbers.
     """
     return max(1, min(side, math.isqrt(numbers // channels)))
-
-
-def pooling_matrix(side: int, grid: int) -> np.ndarray:
-    """float32 [grid, side]: row i averages the positions floor(i side / grid) to ceil((i + 1) side / grid) - 1.
-
-    Windows of equal size without overlap where `grid` divides `side`; else neighbours share a position.
-    """
-    matrix = np.zeros((grid, side), np.float32)
-    for row in range(grid):
-        first, end = row * side // grid, -(-(row + 1) * side // grid)
-        matrix[row, first:end] = 1.0 / (end - first)
-    return matrix
-
-
-def pool_to_grid(features: tf.Tensor, grid: int) -> tf.Tensor:
-    """Average a map, float32 [N, H, W, C] with static H, W and C, to float32 [N, grid * grid * C]."""
-    height, width, channels = features.shape[1:]
-    if (height, width) != (grid, grid):
-        if height % grid == 0 and width % grid == 0:
-            window = (height // grid, width // grid)
-            features = tf.nn.avg_pool2d(features, window, window, "VALID")
-        else:
-            rows, columns = pooling_matrix(height, grid), pooling_matrix(width, grid)
-            features = tf.einsum("gh,nhwc->ngwc", rows, features)
-            features = tf.einsum("kw,ngwc->ngkc", columns, features)
-    return tf.reshape(features, [-1, grid * grid * channels])
 
 
 def stage_model(trunk: Any, size: int) -> keras.Model:
@@ -85,27 +59,27 @@ def grids_of(model: keras.Model, numbers: int = 9216, grid: int | None = None) -
     }
 
 
-def make_extractor(model: keras.Model, grids: Mapping[str, int] | None, pooled: bool = True) -> Extractor:
+def make_extractor(model: keras.Model, places: Mapping[str, Iterable[int]]) -> Extractor:
     """What `extract` runs: the `stage_model` in test mode and the pooling, traced once for batches of any size.
+
+    A stage averaged to some places is what `trunks.make_encoder` gives of it, by the same layers.
 
     Args:
         model: of `stage_model`.
-        grids: the grid of each stage, or None for no maps.
-        pooled: whether to give the global averages.
+        places: stage -> how many places a side its map is averaged to, once for each: see `trunks.pooling.embedded`.
 
     Returns:
-        uint8 [n, S, S, 3] -> (maps, averages), both {stage: float16 [n, D]}. Values beyond the range of float16 are
-        cut to it.
+        uint8 [n, S, S, 3] -> {stage: {places: float16 [n, places * places * channels]}}. Values beyond the range of
+        float16 are cut to it.
     """
+    outputs = {name: {side: embedded(model.output[name], side) for side in sides} for name, sides in places.items()}
+    pooling = keras.Model(model.inputs, outputs)
 
-    def small(part: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {name: tf.cast(tf.clip_by_value(value, -LARGEST, LARGEST), tf.float16) for name, value in part.items()}
-
-    def features_of(images: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        maps = {name: tf.cast(value, tf.float32) for name, value in model(images, training=False).items()}
-        flat = {name: pool_to_grid(maps[name], grid) for name, grid in (grids or {}).items()}
-        mean = {name: tf.reduce_mean(value, [1, 2]) for name, value in maps.items()} if pooled else {}
-        return small(flat), small(mean)
+    def features_of(images: tf.Tensor) -> dict[str, dict[int, tf.Tensor]]:
+        return tf.nest.map_structure(
+            lambda value: tf.cast(tf.clip_by_value(value, -LARGEST, LARGEST), tf.float16),
+            pooling(images, training=False),
+        )
 
     # A concrete function, or TensorFlow warns of retracing after a few small evaluations in one process.
     signature = [tf.TensorSpec(model.input.shape, tf.uint8)]
@@ -132,13 +106,14 @@ def extract_source(extractor: Extractor, source: AnySource, size: int, batch_siz
     if frames == 1:
         return found[0]
 
-    def mean(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        return {
-            name: np.stack([part[name] for part in parts]).mean(0, np.float32).astype(np.float16) for name in parts[0]
+    stages = {
+        name: {
+            side: np.stack([each.stages[name][side] for each in found]).mean(0, np.float32).astype(np.float16)
+            for side in sides
         }
-
-    maps, pooled = mean([each.maps for each in found]), mean([each.pooled for each in found])
-    return found[0]._replace(maps=maps, pooled=pooled)
+        for name, sides in found[0].stages.items()
+    }
+    return found[0]._replace(stages=stages)
 
 
 def extract(extractor: Extractor, rows_of: Iterable[Mapping[str, tf.Tensor]], count: int) -> Features:
@@ -152,20 +127,21 @@ def extract(extractor: Extractor, rows_of: Iterable[Mapping[str, tf.Tensor]], co
     Raises:
         UserError: a feature is no finite number.
     """
-    stores: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
+    stores: dict[str, dict[int, np.ndarray]] = {}
     index = np.zeros(count, np.int64)
     done = broken = 0
     for batch in rows_of:
         valid = np.asarray(batch["valid"])
         rows = int(valid.sum())
         broken += len(valid) - rows
-        for store, part in zip(stores, extractor(batch["image"]), strict=True):
-            for name, value in part.items():
+        for name, sides in extractor(batch["image"]).items():
+            store = stores.setdefault(name, {})
+            for side, value in sides.items():
                 kept = value.numpy()[valid]
                 if not np.isfinite(kept).all():
                     raise UserError(f"the features of {name} hold numbers that are not finite; did training diverge?")
-                store.setdefault(name, np.empty((count, kept.shape[1]), np.float16))[done : done + rows] = kept
+                store.setdefault(side, np.empty((count, kept.shape[1]), np.float16))[done : done + rows] = kept
         index[done : done + rows] = np.asarray(batch["index"])[valid]
         done += rows
-    maps, means = ({name: values[:done] for name, values in store.items()} for store in stores)
-    return Features(maps, means, index[:done], broken)
+    stages = {name: {side: kept[:done] for side, kept in store.items()} for name, store in stores.items()}
+    return Features(stages, index[:done], broken)

@@ -13,13 +13,15 @@ import tensorflow as tf
 from tfssl import batch_norm, runs
 from tfssl.errors import UserError
 from tfssl.evaluation.knn import nearest_neighbours
-from tfssl.evaluation.results import PROTOCOLS
+from tfssl.evaluation.results import PROTOCOLS as SPOKEN
+from tfssl.evaluation.results import better_of
 from tfssl.pipelines import dividing
 from tfssl.pipelines.sounds import Sounds, read_sounds, windows
 from tfssl.statistics import student
 from tfssl.trunks import Trunk
 
 FILE_NAME = "sound_evaluation.json"
+PROTOCOLS = ("linear", "knn")
 BASELINE = "log-mel statistics"
 BATCH = 64
 PRECISE_STEPS = 32
@@ -51,11 +53,12 @@ class SoundEvaluation:
     """Trained features beside random weights and beside statistics of the log-mel spectrogram.
 
     Attributes:
-      trained, random: protocol ("linear", "knn") -> stage -> score.
+      trained, random: protocol ("linear", "knn") -> stage -> score; of random weights the better of two.
       baseline: protocol -> score of `BASELINE`.
       sounds, classes, folds: how many.
       largest_class: share of the commonest class.
       broken: sounds that were left out.
+      random_batch_norm: protocol -> stage -> which batch norm of random weights was better, "own" or "precise".
     """
 
     trained: dict[str, dict[str, FoldScore]]
@@ -66,6 +69,7 @@ class SoundEvaluation:
     folds: int
     largest_class: float
     broken: dict[str, str]
+    random_batch_norm: dict[str, dict[str, str]]
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: the fields."""
@@ -80,8 +84,8 @@ class SoundEvaluation:
         for protocol, stages in self.trained.items():
             for stage, score in stages.items():
                 rival = self.random[protocol][stage]
-                lines.append(f"{PROTOCOLS[protocol]:14}{stage:20}{score!s:>16}{rival!s:>16}")
-            lines.append(f"{PROTOCOLS[protocol]:14}{BASELINE:20}{self.baseline[protocol]!s:>16}")
+                lines.append(f"{SPOKEN[protocol]:14}{stage:20}{score!s:>16}{rival!s:>16}")
+            lines.append(f"{SPOKEN[protocol]:14}{BASELINE:20}{self.baseline[protocol]!s:>16}")
         lines += [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())]
         return "\n".join(lines)
 
@@ -100,8 +104,9 @@ def evaluate_sound(
 
     A sound is cut into windows of the encoder's length, overlapping by half; each stage is averaged over all places and
     windows. Linear probe: logistic regression on standardised features. k-NN: see `knn.nearest_neighbours`. Beside it:
-    the same encoder with random weights, whose batch norm statistics are taken from these sounds, and the mean and
-    deviation over time of each band of its log-mel front end. Writes `sound_evaluation.json` into the run's folder.
+    the same encoder with random weights, each of whose figures is the better of two, with the batch norm that it began
+    with and with that of these sounds; and the mean and deviation over time of each band of its log-mel front end.
+    Writes `sound_evaluation.json` into the run's folder.
 
     Args:
       run: a run with a task that listens, or its folder.
@@ -127,10 +132,11 @@ def evaluate_sound(
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
     trained = _features(trunk, cut, verbose)
     untrained = run.random_trunk("sound")
+    own = _features(untrained, cut, verbose)
     model = keras.Model(untrained.pixels.input, untrained.body(untrained.pixels.output))
     rows = np.concatenate(cut)[np.random.default_rng(seed).permutation(sum(map(len, cut)))[: PRECISE_STEPS * BATCH]]
     batch_norm.estimate(model, tf.data.Dataset.from_tensor_slices(rows).batch(BATCH), PRECISE_STEPS)
-    random = _features(untrained, cut, verbose)
+    precise = _features(untrained, cut, verbose)
 
     def scored(features: dict[str, np.ndarray]) -> dict[str, dict[str, FoldScore]]:
         return {
@@ -141,16 +147,19 @@ def evaluate_sound(
         }
 
     baseline = scored({BASELINE: trained.pop(BASELINE)})
-    random.pop(BASELINE)
+    for each in (own, precise):
+        each.pop(BASELINE)
+    random, which = better_of(scored(own), scored(precise), lambda score: score.mean)
     evaluation = SoundEvaluation(
         trained=scored(trained),
-        random=scored(random),
+        random=random,
         baseline={protocol: stages[BASELINE] for protocol, stages in baseline.items()},
         sounds=len(sounds.names),
         classes=len(sounds.classes),
         folds=len(np.unique(fold_of)),
         largest_class=float(np.bincount(sounds.labels).max() / len(sounds.labels)),
         broken=sounds.broken,
+        random_batch_norm=which,
     )
     runs.write_json(run.folder / FILE_NAME, evaluation.as_json())
     return evaluation

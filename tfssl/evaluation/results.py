@@ -2,12 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfssl.evaluation.metrics import wilson
 
-PROTOCOLS = {"linear": "linear probe", "knn": "k-NN"}
+PROTOCOLS = {
+    "linear": "linear probe",
+    "linear_pooled": "pooled linear probe",
+    "linear_pooled_2": "2x2 pooled linear probe",
+    "knn": "k-NN",
+}
+POOLS = {"linear_pooled": 1, "linear_pooled_2": 2, "knn": 1}
+"""Protocols that measure a stage as `export --pool` gives it: places a side. "linear" reads a grid of its own."""
+OWN, PRECISE = "own", "precise"
+"""The batch norm statistics that random weights are measured with: those that they began with, precise batch norm."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +34,8 @@ Scores = Mapping[str, Mapping[str, Score]]  # protocol -> stage -> Score
 class Evaluation:
     """Trained features beside those of the same trunk with random weights, stage by stage, first stage first.
 
-    `random` may be empty. `details` is what else was set or counted; it goes into the JSON as it is.
+    `random` may be empty; each of its figures is the better of two, see `evaluate`. `details` is what else was set or
+    counted; it goes into the JSON as it is.
     """
 
     trained: Scores
@@ -48,6 +58,25 @@ class Evaluation:
         """The stage with the largest top-1 by `main`; the earlier of two that are level."""
         return best_stage(self.trained[self.main])
 
+    def layer_to_export(self, pool: int = 1) -> str:
+        """The stage that is best as `export` gives it, averaged to `pool` x `pool` places; else `best_layer`.
+
+        By the linear probe of exactly that where it was measured, else by k-NN, which reads the mean over all places.
+        """
+        asked = [protocol for protocol, places in POOLS.items() if places == pool and protocol in self.trained]
+        return best_stage(self.trained[asked[0]]) if asked else self.best_layer
+
+    def measured_as_exported(self, stage: str, pool: int = 1) -> tuple[str, ...]:
+        """The protocols that measured a stage averaged to `pool` x `pool` places: of `POOLS`, or else "linear".
+
+        The grid of "linear" may happen to be that, or have been fixed to be (`evaluate --grid`).
+        """
+        found = [protocol for protocol in POOLS if POOLS[protocol] == pool and stage in self.trained.get(protocol, {})]
+        grid = self.details.get("grid", {}).get(stage)
+        if not any(protocol.startswith("linear") for protocol in found) and grid == pool and "linear" in self.trained:
+            found.insert(0, "linear")
+        return tuple(found)
+
     def interval(self, protocol: str, stage: str, random: bool = False) -> tuple[float, float]:
         """Wilson's 95 % interval of a top-1 (over the draw of test images; another training seed may differ more)."""
         return wilson((self.random if random else self.trained)[protocol][stage].top1, self.test_images)
@@ -68,10 +97,23 @@ class Evaluation:
         if scores[last].top1 < share:
             points = 100 * (share - scores[last].top1)
             sure = "" if self._unclear(share, scores[last].top1) is None else ", a difference within the uncertainty"
-            said.append(
-                f"The last layer, {last}, is worse than {best} by {points:.1f} points{sure}: "
-                f"export with --layer {best} where features are wanted."
-            )
+            said.append(f"The last layer, {last}, is worse than {best} by {points:.1f} points{sure}.")
+        return said + self._as_exported()
+
+    def _as_exported(self) -> list[str]:
+        """What `export` gives, in words: the stage that it takes where none is named, and what that was measured at."""
+        said = []
+        for pool, what in (
+            (1, "What export gives where no --layer is named is the mean over all places of"),
+            (2, "With --pool 2 it is 2 x 2 places of"),
+        ):
+            stage = self.layer_to_export(pool)
+            for protocol in self.measured_as_exported(stage, pool)[:1]:
+                rivals = self.random.get(protocol, {})
+                rival = best_stage(rivals) if rivals else ""
+                beside = f" (random weights {percent(rivals[rival].top1)}, {rival})" if rivals else ""
+                share = percent(self.trained[protocol][stage].top1)
+                said.append(f"{what} {stage}: {PROTOCOLS[protocol]} {share}{beside}.")
         return said
 
     def _unclear(self, one: float, other: float) -> float | None:
@@ -98,7 +140,7 @@ class Evaluation:
         return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{told}"
 
     def as_json(self) -> dict[str, Any]:
-        """`{"linear": {stage: {"top1", "map"}}, "knn": ..., "random": {"linear": ..., "knn": ...}, "best_layer", ...}`.
+        """`{"linear": {stage: {"top1", "map"}}, ..., "random": {"linear": ..., ...}, "best_layer", ...}`.
 
         Only the protocols that ran are there. All shares are fractions 0 .. 1.
         """
@@ -113,6 +155,7 @@ class Evaluation:
             **plain["trained"],
             "random": plain["random"],
             "best_layer": self.best_layer,
+            "layer_to_export": self.layer_to_export(),
             "top1_interval": {
                 protocol: {stage: list(self.interval(protocol, stage)) for stage in stages}
                 for protocol, stages in self.trained.items()
@@ -172,12 +215,40 @@ class Evaluation:
             for row in rows
         ]
         size = f"In percent; {self.train_images:,} images to train on, {self.test_images:,} to test; +-: 95 % interval."
+        if "random_batch_norm" in self.details:
+            size += " Random weights: the better of their own and precise batch norm, stage by stage."
         return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], "", size, *self.notes, *self.sentences()])
 
     def _with_interval(self, protocol: str, stage: str, random: bool) -> str:
         low, high = self.interval(protocol, stage, random)
         share = (self.random if random else self.trained)[protocol][stage].top1
         return f"{100 * share:.1f} +-{50 * (high - low):4.1f}"
+
+
+def better_of(own: Mapping, precise: Mapping, figure: Callable[[Any], float]) -> tuple[dict, dict]:
+    """Of random weights measured with two batch norm statistics, the better figure of each protocol and stage.
+
+    Chosen on the test data, which is generous to random weights, and so the cautious side.
+
+    Args:
+        own, precise: protocol -> stage -> score.
+        figure: of a score, the larger the better; its own counts where they are level.
+
+    Returns:
+        The same of the better ones; and which each is, `OWN` or `PRECISE`.
+    """
+    which = {
+        protocol: {
+            stage: PRECISE if figure(precise[protocol][stage]) > figure(score) else OWN
+            for stage, score in stages.items()
+        }
+        for protocol, stages in own.items()
+    }
+    scores = {
+        protocol: {stage: (own if each == OWN else precise)[protocol][stage] for stage, each in stages.items()}
+        for protocol, stages in which.items()
+    }
+    return scores, which
 
 
 def best_stage(scores: Mapping[str, Score]) -> str:

@@ -122,7 +122,10 @@ def _readable(settings: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, bool):
             return "yes" if value else "no"
         if isinstance(value, Mapping):
-            return ", ".join(f"{key} {inner}" for key, inner in value.items())
+            return ", ".join(
+                f"{key} ({text(inner)})" if isinstance(inner, Mapping) else f"{key} {inner}"
+                for key, inner in value.items()
+            )
         return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
     return {key: text(value) for key, value in settings.items() if value not in (None, {})}
@@ -157,6 +160,11 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
         if evaluation.main in evaluation.random:
             best_random = max(score.top1 for score in evaluation.random[evaluation.main].values())
             tiles.append((percent(best_random), "random weights", "best layer of the same trunk"))
+        layer = evaluation.layer_to_export()
+        for protocol in evaluation.measured_as_exported(layer)[:1]:
+            if protocol != evaluation.main:
+                share = evaluation.trained[protocol][layer].top1
+                tiles.append((percent(share), f"{PROTOCOLS[protocol]} on {layer}", "as export gives it"))
     if run.result:
         tiles.append((f"{run.result['images_per_second']:,.0f}", "images a second", "while training"))
     return tiles

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tfssl.evaluation.results import PROTOCOLS
+from tfssl.evaluation.results import PROTOCOLS as SPOKEN
 from tfssl.studies.statistics import Estimate, difference, spreads
 from tfssl.studies.table import RANDOM, Row
+from tfssl.studies.trials import PROTOCOLS
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
 
@@ -20,7 +21,7 @@ class Claim:
     Attributes:
       tasks: of the row.
       rival: the best of the others.
-      protocol: "linear" or "knn".
+      protocol: of those of a study.
       ahead: top-1 of the row less that of the rival, a fraction, with its interval.
       verdict: "holds" where the row is ahead of every one of the others and no interval reaches 0; "does not hold"
         where the interval against the rival lies below 0; else "not shown".
@@ -89,7 +90,7 @@ def _claim(row: Row, others: Sequence[Row], protocol: str, what: str, test_image
     seeds = len(best.values)
     over = f"over {seeds} seeds, paired" if spreads(best.values, test_images) else "over the draw of test pictures only"
     sentence = (
-        f"{row.tasks}: {PROTOCOLS[protocol]} {way} {rival.tasks}{f', {what}' if what else ''} "
+        f"{row.tasks}: {SPOKEN[protocol]} {way} {rival.tasks}{f', {what}' if what else ''} "
         f"(95 % interval {100 * best.low:+.1f} to {100 * best.high:+.1f} points, {over}): "
     )
     sentence += {

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfssl import runs
-from tfssl.evaluation.results import PROTOCOLS
+from tfssl.evaluation.results import PROTOCOLS as SPOKEN
 from tfssl.report.figures import QUIET, RANDOM, TRAINED
 from tfssl.studies.statistics import Estimate
 from tfssl.studies.table import RANDOM as RANDOM_ROW
 from tfssl.studies.table import Row
+from tfssl.studies.trials import PROTOCOLS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,8 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
     """A bar for each row and protocol, in percent, with 95 % intervals, and a dot for each seed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 1.1 + 0.62 * len(rows)), layout="constrained")
-    for axes, protocol in zip(figure.subplots(1, 2, sharey=True), PROTOCOLS, strict=True):
+    figure = Figure(figsize=(11.4, 1.1 + 0.62 * len(rows)), layout="constrained")
+    for axes, protocol in zip(figure.subplots(1, len(PROTOCOLS), sharey=True), PROTOCOLS, strict=True):
         for place, row in enumerate(rows):
             found = row.downstream[protocol]
             mean, bars = 100 * found.estimate.mean, _bars([found.estimate], 100)
@@ -42,7 +43,7 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
         axes.axvline(100 * largest_class, color=QUIET, linestyle=":", linewidth=1, label="commonest class")
         _plain(axes)
         axes.set_xlim(0, min(112, axes.get_xlim()[1] * 1.1))
-        axes.set_xlabel(f"top-1 of the best stage, {PROTOCOLS[protocol]}, %")
+        axes.set_xlabel(f"top-1 of the best stage, {SPOKEN[protocol]}, %")
         axes.set_yticks(range(len(rows)), [row.tasks.replace("), ", "),\n") for row in rows])
     axes.invert_yaxis()
     handles, labels = axes.get_legend_handles_labels()

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tfssl import runs
-from tfssl.evaluation.results import PROTOCOLS
+from tfssl.evaluation.results import PROTOCOLS as SPOKEN
 from tfssl.runs import Run
 from tfssl.studies import figures, table
 from tfssl.studies.comparison import notes, parse_seeds, trials_of
 from tfssl.studies.statistics import difference, over_seeds, spreads
 from tfssl.studies.table import Row
-from tfssl.studies.trials import Study, Tasks, Trial, canonical
+from tfssl.studies.trials import PROTOCOLS, Study, Tasks, Trial, canonical
 from tfssl.studies.variants import expand_braces, label_variants, watched_task
 
 
@@ -211,10 +211,10 @@ def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images
         return f"{point.variant} after {point.steps:,} steps" if several else point.variant
 
     said = []
-    for protocol, spoken in PROTOCOLS.items():
+    for protocol in PROTOCOLS:
         best = max(points, key=lambda point: point.row.downstream[protocol].estimate.mean)
         found = best.row.downstream[protocol]
-        line = f"The best {spoken} is that of {name(best)}: {table.format_share(found.estimate)} %"
+        line = f"The best {SPOKEN[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
         ahead = difference(found.by_seed, untrained.downstream[protocol].by_seed, test_images)
         if ahead is not None and ahead.low is not None and ahead.high is not None:
             over = f"over {len(ahead.values)} seeds" if spreads(ahead.values, test_images) else "over test pictures"

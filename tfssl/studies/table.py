@@ -6,11 +6,10 @@ from typing import Any
 
 from tfssl.evaluation.results import Score, best_stage
 from tfssl.studies.statistics import Estimate, over_seeds
-from tfssl.studies.trials import Trial
+from tfssl.studies.trials import PROTOCOLS, Trial
 from tfssl.tasks import parse_tasks
 
 RANDOM = "random weights"
-PROTOCOLS = ("linear", "knn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Row:
     Attributes:
       tasks: as text; "random weights" for what was not trained.
       seeds: of the runs.
-      downstream: by protocol, "linear" and "knn".
+      downstream: by protocol of a study.
       pretext: metric -> its estimate: the mean over the last epoch, on pictures of the training.
       chance: metric -> what guessing gets, where an answer is a choice.
       images_per_second: source pictures, of the training.
@@ -58,7 +57,7 @@ class Row:
     images_per_second: Estimate | None
 
     def as_json(self) -> dict[str, Any]:
-        """tasks, seeds, linear, knn, pretext, chance, images_per_second."""
+        """tasks, seeds, linear, linear_pooled, knn, pretext, chance, images_per_second."""
         return {
             "tasks": self.tasks,
             "seeds": list(self.seeds),
@@ -117,14 +116,15 @@ def format_share(estimate: Estimate) -> str:
     return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
 
-HEADINGS = ("tasks", "pretext task", "linear probe, %", "layer", "k-NN, %", "layer", "images/s", "seeds")
-TO_THE_RIGHT = (2, 4, 6, 7)
+HEADINGS = ("tasks", "pretext task", "linear probe, %", "layer", "pooled, %", "layer", "k-NN, %", "layer")
+HEADINGS += ("images/s", "seeds")
+TO_THE_RIGHT = (2, 4, 6, 8, 9)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as text."""
     speed = row.images_per_second
-    linear, knn = row.downstream["linear"], row.downstream["knn"]
+    found = [row.downstream[protocol] for protocol in PROTOCOLS]
     pretext = [
         format_metric(name, estimate.mean, estimate.half, row.chance.get(name))
         for name, estimate in row.pretext.items()
@@ -132,10 +132,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.tasks,
         "; ".join(pretext) or "-",
-        format_share(linear.estimate),
-        linear.layer,
-        format_share(knn.estimate),
-        knn.layer,
+        *(cell for each in found for cell in (format_share(each.estimate), each.layer)),
         f"{speed.mean:.0f}" if speed is not None and speed.mean else "-",
         str(len(row.seeds)),
     )

@@ -27,6 +27,8 @@ from tfssl.trunks import make_trunk
 Tasks = str | PretextTask | Sequence[str | PretextTask]
 
 FILE_NAME = "study.json"
+PROTOCOLS = ("linear", "linear_pooled", "knn")
+"""That a study measures: a probe of a grid, and two of what `export` gives, the mean over all places."""
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
 OURS = {"data", "tasks", "trunk", "size", "epochs", "steps_per_epoch", "batch_size", "seed", "out", "keep_every"}
 OURS |= {"max_broken", "report", "strategy", "verbose"}
@@ -273,15 +275,22 @@ class Study:
             return found
         say("evaluating" if epoch is None else f"evaluating what it was after {epoch * self._steps_per_epoch} steps")
         found = evaluate(
-            run, self.train, self.held_out, random=random, epoch=epoch, max_broken=self._max_broken, report=False
+            run,
+            self.train,
+            self.held_out,
+            PROTOCOLS,
+            random=random,
+            epoch=epoch,
+            max_broken=self._max_broken,
+            report=False,
         )
         gc.collect()
         return found
 
     def _is_ours(self, found: Evaluation) -> bool:
-        """Whether it is of this study's pictures: a run's folder is open to `tfssl evaluate` too."""
+        """Whether it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too."""
         names = {"data": self.train.name, "test": self.held_out.name}
-        return set(found.trained) == {"linear", "knn"} and names == {key: found.details[key] for key in names}
+        return set(PROTOCOLS) <= set(found.trained) and names == {key: found.details[key] for key in names}
 
 
 def epochs_of(steps: int) -> int:

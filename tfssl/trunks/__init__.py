@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.settings import check_settings, parse_call, unknown
 from tfssl.trunks import alexnet, applications, nin, resnet
+from tfssl.trunks.pooling import check_pool, embedded
 
 MEAN, DEVIATION = 0.47, 0.25
 """Of natural photos, about, over all channels, on a scale of 0 to 1."""
@@ -92,20 +93,22 @@ def make_pixels() -> keras.Model:
     return keras.Model(images, rescaling(images), name="rescaling")
 
 
-def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool = True) -> keras.Model:
+def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool = True, pool: int = 1) -> keras.Model:
     """A trunk as one plain model, which shares the trunk's weights and is saved as Keras's own layers only.
 
     Args:
       trunk: what to cut.
       size: pixels of a side.
       layer: a stage, or any other layer of the body; the end of the body where None.
-      pooled: whether the feature map is averaged over all places.
+      pooled: whether the feature map is averaged.
+      pool: places a side that it is averaged to, where pooled: see `pooling.embedded`.
 
     Returns:
-      A model, uint8 [N, size, size, 3] (the input 'pixels') -> float32 [N, D], or [N, h, w, C] where not pooled.
+      A model, uint8 [N, size, size, 3] (the input 'pixels') -> float32 [N, pool * pool * C], or [N, h, w, C] where not
+      pooled.
 
     Raises:
-      UserError: an unknown layer.
+      UserError: an unknown layer, more places than its map has.
     """
     body = trunk.body
     if layer is not None:
@@ -114,8 +117,11 @@ def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool
         body = keras.Model(body.inputs[0], body.get_layer(layer).output, name="body")
     images = keras.Input((size, size, 3), dtype="uint8", name="pixels")
     features = body(trunk.pixels(images))
-    last = keras.layers.GlobalAveragePooling2D if pooled else keras.layers.Identity
-    outputs = last(dtype="float32", name="embedding" if pooled else "features")(features)
+    if pooled:
+        check_pool(pool, features, layer or trunk.stages[-1])
+        outputs = embedded(features, pool, "embedding")
+    else:
+        outputs = keras.layers.Identity(dtype="float32", name="features")(features)
     return keras.Model(images, outputs, name="encoder")
 
 
