@@ -51,9 +51,10 @@ def evaluate(
 
     The random trunk is measured twice, with the batch norm that it began with and with that of training pictures of
     `data` (precise batch norm); the better figure of each protocol and stage counts, chosen on the test pictures, which
-    is generous to random weights. `details` has which it was. How many of the test pictures the run was pretrained on is
-    counted by content and told, see `seen.count`. Writes `evaluation.json` into the run's folder, or
-    `epochs/N.json` where an epoch is given.
+    is generous to random weights. `details` has which it was.
+
+    A note says how many of the test pictures were among those of pretraining, by content: see `seen.count`. Writes
+    `evaluation.json` into the run's folder, or `epochs/N.json` where an epoch is given.
 
     Args:
         run: a run (`tfssl.load_run`) or its folder.
