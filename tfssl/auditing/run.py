@@ -79,7 +79,7 @@ def audit(
     if on_clips:
         rows = max(LEAST_CLIPS, 2 * (rows // 2))
     images = {
-        reflect: samples.crops(source, size, count, rows, seed, reflect)
+        reflect: samples.crops(source, size, count, rows, seed, reflect, verbose)
         for reflect in {task.reflects for task in parsed if task not in on_clips}
     }
     without_up = {reflect: samples.neutral(some, seed) for reflect, some in images.items()}
