@@ -28,6 +28,7 @@ class Progress:
         self._what, self._name, self._count = what, name, count
         self._done, self._shown = 0, 0
         self._began = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first were done, and how many
         self._next = self._began + PATIENCE if verbose else float("inf")
 
     def __enter__(self) -> "Progress":
@@ -45,11 +46,15 @@ class Progress:
         """So many more are done."""
         self._done += count
         now = time.monotonic()
+        # The time before the first is mostly set-up, of which no more is to come: the rest is estimated without it.
+        since, before = self._first = self._first or (now, self._done)
         if now >= self._next and 0 < self._done < self._count:
-            spent = now - self._began
-            left = spent * (self._count - self._done) / self._done
-            self._say(f"{self._done:,} of {self._count:,} {self._what}, {duration(left)} left: {self._name}")
-            self._next = now + (INTERVAL if sys.stderr.isatty() else spent)
+            left = ""
+            if self._done > before:
+                seconds = (now - since) * (self._count - self._done) / (self._done - before)
+                left = f", {duration(seconds)} left"
+            self._say(f"{self._done:,} of {self._count:,} {self._what}{left}: {self._name}")
+            self._next = now + (INTERVAL if sys.stderr.isatty() else now - self._began)
 
     def _say(self, line: str) -> None:
         if sys.stderr.isatty():

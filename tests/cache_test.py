@@ -113,7 +113,7 @@ def test_pictures_are_decoded_once_for_a_source_and_size(tmp_path, capsys, monke
     source = save(tmp_path, [(32, 32), (32, 32)])
     first = cache.training_crops(source, 32)
     expected = [
-        f"1 of 2 pictures decoded into memory, 1 s left: {tmp_path}",
+        f"1 of 2 pictures decoded into memory: {tmp_path}",
         f"2 pictures decoded into memory in 1 s: {tmp_path}",
     ]
     assert re.sub(r"\d+ s", "1 s", capsys.readouterr().err).splitlines() == expected

@@ -63,9 +63,9 @@ def test_a_narrow_terminal_keeps_the_numbers(clock, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(progress.sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "31")
-    work(clock, 10, 10.0)
+    work(clock, 10, 8.0)
     lines = terminal.getvalue().removesuffix("\n").split("\r")[1:]
-    assert lines[0] == "1 of 10 pictures done, 9 s lef"
+    assert lines[0] == "2 of 10 pictures done, 6 s lef"
     assert {len(line) for line in lines} == {30}
 
 
@@ -81,4 +81,12 @@ def test_the_line_ends_where_the_work_is_broken_off(clock, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
-    assert terminal.getvalue() == "\r4 of 10 pictures done, 3 s left: photos/\n"
+    assert terminal.getvalue() == "\r4 of 10 pictures done: photos/\n"
+
+
+def test_set_up_is_left_out_of_the_time_that_is_left(clock, capsys):
+    with Progress("pictures done", "photos/", 100) as said:
+        for clock[0], count in ((10.0, 20), (14.0, 20), (28.0, 10)):
+            said.add(count)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["20 of 100 pictures done: photos/", "50 of 100 pictures done, 30 s left: photos/"]
