@@ -80,6 +80,7 @@ def training(
     broken: BrokenPictures | None = None,
     cache_memory: int = cache.MEMORY,
     reflect: bool = True,
+    verbose: int = 1,
 ) -> tf.data.Dataset:
     """An endless stream of batches of randomly cropped pictures, from step `start` on.
 
@@ -93,6 +94,7 @@ def training(
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
       cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.cache`. 0 to decode anew each time.
       reflect: whether small pictures get a reflected border: see `pixels.training_crops`.
+      verbose: 0 to say nothing while pictures are decoded into memory: see `cache.training_crops`.
 
     Raises:
       UserError: a batch larger than the source.
@@ -102,7 +104,7 @@ def training(
     if isinstance(source, ClipSource):
         read = _clips(source, size)
     else:
-        read = _pictures(source, size, cache_memory, reflect, broken)
+        read = _pictures(source, size, cache_memory, reflect, broken, verbose)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
@@ -119,8 +121,10 @@ Read = Callable[[tf.Tensor, tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
 """(index int64 [B], seed) -> parts of a batch, and which rows have a picture."""
 
 
-def _pictures(source: Source, size: int, memory: int, reflect: bool, broken: BrokenPictures | None) -> Read:
-    crops = cache.training_crops(source, size, memory)
+def _pictures(
+    source: Source, size: int, memory: int, reflect: bool, broken: BrokenPictures | None, verbose: int
+) -> Read:
+    crops = cache.training_crops(source, size, memory, verbose)
 
     def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         images, valid = crops(index, seed, reflect)

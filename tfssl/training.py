@@ -160,7 +160,7 @@ def pretrain(
         return {
             "learned": {task.name: task.learned() for task in tasks},
             "sound": plans.sound,
-            "scales": _scales(tasks, plans, source, settings),
+            "scales": _scales(tasks, plans, source, settings, verbose),
         }
 
     data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
@@ -193,7 +193,7 @@ def pretrain(
         encoders = plans.make()
         for kind, each in encoders.items():
             each.body.set_weights(untrained[kind].body.get_weights())
-        dataset = stream(source, prepared, size, batch_size, seed, 0, broken)
+        dataset = stream(source, prepared, size, batch_size, seed, 0, broken, verbose)
         model = make_model(prepared, encoders, dataset.element_spec)
         optimizer = make_optimizer(momentum, weight_decay)
         compile_model(model, prepared, encoders, optimizer, jit_compile, mixing, run.prepared["scales"])
@@ -231,7 +231,7 @@ def pretrain(
     try:
         for first, length, last_epoch in segments(start, steps_per_epoch, epochs):
             history = model.fit(
-                stream(source, prepared, size, batch_size, seed, first, broken),
+                stream(source, prepared, size, batch_size, seed, first, broken, verbose),
                 steps_per_epoch=length,
                 initial_epoch=first // steps_per_epoch,
                 epochs=last_epoch,
@@ -313,13 +313,13 @@ def _save_trained(run: Run, plans: Plans, encoders: Encoders, source: AnySource,
 
 
 def _scales(
-    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: dict[str, Any]
+    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: dict[str, Any], verbose: int
 ) -> dict[str, float]:
     """What the tasks' losses are divided by, found on a network that is thrown away; {} where nothing is divided."""
     if settings["balance"] == "none" or len(tasks) < 2:
         return {}
     batch_size = settings["batch_size"]
-    dataset = stream(source, tasks, plans.size, batch_size, settings["seed"])
+    dataset = stream(source, tasks, plans.size, batch_size, settings["seed"], verbose=verbose)
     encoders = plans.make()
     model = make_model(tasks, encoders, dataset.element_spec)
     scales = balancing.of_losses(balancing.initial_losses(model, tasks, dataset))

@@ -83,7 +83,7 @@ def audit(
         clips = samples.of_clips(source, size, count, rows, seed)
         looked_at = rows * int(clips.cardinality())
     images = {
-        reflect: samples.crops(source, size, count, rows, seed, reflect)
+        reflect: samples.crops(source, size, count, rows, seed, reflect, verbose)
         for reflect in {task.reflects for task in parsed if task not in on_clips}
     }
     without_up = {reflect: samples.neutral(some, seed) for reflect, some in images.items()}

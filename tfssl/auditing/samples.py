@@ -61,10 +61,12 @@ class Questions:
     sound: np.ndarray | None
 
 
-def crops(source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True) -> np.ndarray:
+def crops(
+    source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True, verbose: int = 1
+) -> np.ndarray:
     """uint8 [batches, B, S, S, 3]: training crops of at most `count` pictures, none twice; see `batches.training`."""
     drawn = batches.sample(source, count, seed)
-    stream = batches.training(drawn, size, batch_size, seed, reflect=reflect)
+    stream = batches.training(drawn, size, batch_size, seed, reflect=reflect, verbose=verbose)
     steps = drawn.count // batch_size
     return np.stack([batch["image"] for batch in stream.take(steps).as_numpy_iterator()])
 
