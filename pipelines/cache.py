@@ -130,7 +130,7 @@ class Boxes:
                 for place, part, piece in zip((start[number] + offset).tolist(), length.tolist(), pieces, strict=True):
                     found[place : place + part] = piece[:part]
                 good[number] = True
-                progress.add(np.count_nonzero(offset + length == layout.bytes[number]))
+                progress.add(int(np.count_nonzero(offset + length == layout.bytes[number])))
         self._pixels = _variable(found)
         with tf.device("CPU"):
             self._valid = tf.constant(good)
@@ -203,7 +203,7 @@ def _squares(source: Source, size: int) -> Iterator[tuple[np.ndarray, np.ndarray
 
     def decode(way: list[int], number: tf.Tensor, row: Any) -> tuple[tf.Tensor, tf.Tensor]:
         name, window = row
-        image = decoding.decode(reader.read(name), decoding.Plan(*way, window), size)
+        image = decoding.decode(reader.read(name), decoding.Plan(way[0], way[1], window), size)
         return number, tf.ensure_shape(image, [size, size, 3])
 
     def pack(number: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -60,7 +60,7 @@ def embedding_of(run: "Run", layer: str | None = None, pool: int = 1, changes: S
         for protocol in protocols
         if protocol in evaluation.random
     }
-    told = []
+    told: list[str] = []
     for protocol, share in top1.items():
         of = f" of {evaluation.test_images:,} test images" if not told else ""
         beside = f" (random weights at best {percent(random[protocol])})" if protocol in random else ""
