@@ -105,7 +105,7 @@ def test_settings_and_picture():
 
 @pytest.mark.slow
 def test_it_learns_more_than_copying(tmp_path):
-    """On clips never seen, where the mean of both neighbours is 0 dB."""
+    """On clips never seen, where the mean of both neighbours is 0 dB: 0.99 and 1.05 were seen, with seeds 0 and 1."""
     settings = {"trunk": "resnet10(width=8)", "size": 32, "batch_size": 16, "epochs": 1, "steps_per_epoch": 80}
     settings |= {"learning_rate": 0.2, "report": False, "verbose": 0}
     run = tfssl.pretrain("toy:clips(count=160, size=48)", "frame_filling", out=tmp_path / "run", **settings)
