@@ -5,7 +5,7 @@ that starts at any step at no cost. The seed of a batch is (run seed, step). So 
 the parallelism, and one that was killed goes on with exactly those that it would have seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,19 @@ class BrokenPictures:
 
         tf.cond(tf.reduce_all(valid), lambda: tf.constant(False), note)
 
+    def numbers(self) -> list[int]:
+        """Which pictures of the source: what a run that goes on needs to know of those that it saw before."""
+        return np.flatnonzero(self._marks.numpy()).tolist()
+
+    def restore(self, numbers: Sequence[int]) -> None:
+        """Marks what `numbers` gave before an interruption, of the same source."""
+        marks = self._marks.numpy()
+        marks[np.asarray(numbers, int)] = True
+        self._marks.assign(marks)
+
     def names(self) -> dict[str, str]:
         """Name -> what is wrong, those that were left out when the source was opened included."""
-        found = np.flatnonzero(self._marks.numpy())
-        return self._source.broken | {self._source.paths[i]: "cannot be decoded to its end" for i in found}
+        return self._source.broken | {self._source.paths[i]: "cannot be decoded to its end" for i in self.numbers()}
 
 
 def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:

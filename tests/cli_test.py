@@ -290,10 +290,10 @@ def test_json_of_evaluate(tfssl, toy_run, tmp_path):
             assert list(part[protocol]) == stages
             assert all(list(scores) == ["top1", "map"] for scores in part[protocol].values())
     assert found["best_layer"] in stages
-    only = result(tfssl("evaluate", "run", TOY, "--protocols", "knn", "--json"))
+    only = result(tfssl("evaluate", "run", TOY, "--protocols", "knn", "--split-seed", 3, "--json"))
     assert "linear" not in only
     assert "linear" not in only["random"]
-    assert any("divided 80/20" in note for note in only["notes"])
+    assert any("divided 80/20 within each class by split seed 3" in note for note in only["notes"])
 
 
 def test_json_of_export_and_check(tfssl, toy_run):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import batch_norm, runs
+from tfssl import seen as seen_in
 from tfssl.errors import UserError
 from tfssl.evaluation import features, metrics
 from tfssl.evaluation.features import Features
@@ -41,23 +42,26 @@ def evaluate(
     epoch: int | None = None,
     report: bool = True,
     frames: int = 1,
+    split_seed: int = 0,
 ) -> Evaluation:
     """Measure the features of every stage of a run, beside the same trunk with random weights.
 
     The trunk is frozen, its batch norm in test mode; not one variable of it changes. Linear probe: each stage
     averaged to a grid of at most `numbers` numbers (see `features.choose_grid`), see `linear.linear_probe`. k-NN:
     each stage averaged over all places, see `knn.nearest_neighbours`. The random trunk gets its batch norm
-    statistics from the training pictures of `data` first. Writes `evaluation.json` into the run's folder, or
+    statistics from the training pictures of `data` first. How many of the test pictures the run was pretrained on is
+    counted by content and told, see `seen.count`. Writes `evaluation.json` into the run's folder, or
     `epochs/N.json` where an epoch is given.
 
     Args:
         run: a run (`tfssl.load_run`) or its folder.
-        data: a source with labels: `train/` and `test/` (or `val/`), or class folders, divided 80/20 by the seed.
+        data: a source with labels: `train/` and `test/` (or `val/`), or class folders, divided 80/20 by `split_seed`.
         test: another source to test on, where `data` has no test part.
         protocols: any of "linear", "knn"; also as one string with commas.
         numbers: how many numbers a stage may give the linear probe.
         grid: fixes the grid instead, for example 4 for 4 x 4 places.
-        seed: of the division and the order of the linear probe's batches; the run's own where it is None.
+        seed: of the order of the linear probe's batches, and of the pictures for batch norm; the run's own where it is
+            None.
         batch_size: images that go through the trunk at a time (the linear probe's own batch is 256).
         max_broken: the largest share of pictures that may fail to decode, 0 .. 1.
         neighbours: k of k-NN.
@@ -68,6 +72,7 @@ def evaluate(
         epoch: measure the trunk as it was after this epoch, of those that the run kept; at the end where None.
         report: write the run's report.html anew.
         frames: of each clip, spread evenly over it, whose features are averaged; 1 for the one in its middle.
+        split_seed: of the division of what has no test part. Not the run's own: all runs are tested on the same.
 
     Raises:
         UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or with other
@@ -81,7 +86,7 @@ def evaluate(
     seed = int(run.settings["seed"]) if seed is None else seed
     size = int(run.settings["size"])
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
-    train, held_out, note = sources.open_splits(data, test=test, seed=seed, max_broken=max_broken)
+    train, held_out, note = sources.open_splits(data, test=test, seed=split_seed, max_broken=max_broken)
     check_labels(train, held_out)
     if frames > 1 and not isinstance(train, sources.ClipSource):
         raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
@@ -125,6 +130,8 @@ def evaluate(
         notes.append(f"{broken} pictures could not be decoded and were left out.")
     if train.fingerprint == held_out.fingerprint:
         notes.append("The test data is the training data: these figures say nothing about new pictures.")
+    known = seen_in.count(run, held_out, unseen.rows)
+    notes.append(seen_in.sentence(known, len(answers), held_out.items))
     evaluation = Evaluation(
         trained=trained,
         random=untrained,
@@ -139,6 +146,8 @@ def evaluate(
             "test": held_out.name,
             "size": size,
             "seed": seed,
+            "split_seed": split_seed,
+            "seen_in_pretraining": known,
             "grid": features.grids_of(model, numbers, grid) if "linear" in wanted else {},
             "neighbours": neighbours,
             "epochs": epochs,
