@@ -5,7 +5,7 @@ that starts at any step at no cost. The seed of a batch is (run seed, step). So 
 the parallelism, and one that was killed goes on with exactly those that it would have seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,19 @@ class BrokenPictures:
 
         tf.cond(tf.reduce_all(valid), lambda: tf.constant(False), note)
 
+    def numbers(self) -> list[int]:
+        """Which pictures of the source: what a run that goes on needs to know of those that it saw before."""
+        return np.flatnonzero(self._marks.numpy()).tolist()
+
+    def restore(self, numbers: Sequence[int]) -> None:
+        """Marks what `numbers` gave before an interruption, of the same source."""
+        marks = self._marks.numpy()
+        marks[np.asarray(numbers, int)] = True
+        self._marks.assign(marks)
+
     def names(self) -> dict[str, str]:
         """Name -> what is wrong, those that were left out when the source was opened included."""
-        found = np.flatnonzero(self._marks.numpy())
-        return self._source.broken | {self._source.paths[i]: "cannot be decoded to its end" for i in found}
+        return self._source.broken | {self._source.paths[i]: "cannot be decoded to its end" for i in self.numbers()}
 
 
 def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
@@ -71,6 +80,7 @@ def training(
     broken: BrokenPictures | None = None,
     cache_memory: int = cache.MEMORY,
     reflect: bool = True,
+    verbose: int = 1,
 ) -> tf.data.Dataset:
     """An endless stream of batches of randomly cropped pictures, from step `start` on.
 
@@ -84,6 +94,7 @@ def training(
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
       cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.cache`. 0 to decode anew each time.
       reflect: whether small pictures get a reflected border: see `pixels.training_crops`.
+      verbose: 0 to say nothing while pictures are decoded into memory: see `cache.training_crops`.
 
     Raises:
       UserError: a batch larger than the source.
@@ -93,7 +104,7 @@ def training(
     if isinstance(source, ClipSource):
         read = _clips(source, size)
     else:
-        read = _pictures(source, size, cache_memory, reflect, broken)
+        read = _pictures(source, size, cache_memory, reflect, broken, verbose)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
@@ -110,8 +121,10 @@ Read = Callable[[tf.Tensor, tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
 """(index int64 [B], seed) -> parts of a batch, and which rows have a picture."""
 
 
-def _pictures(source: Source, size: int, memory: int, reflect: bool, broken: BrokenPictures | None) -> Read:
-    crops = cache.training_crops(source, size, memory)
+def _pictures(
+    source: Source, size: int, memory: int, reflect: bool, broken: BrokenPictures | None, verbose: int
+) -> Read:
+    crops = cache.training_crops(source, size, memory, verbose)
 
     def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         images, valid = crops(index, seed, reflect)

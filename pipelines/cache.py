@@ -11,10 +11,9 @@ Squares are the pixels that decoding gives. Boxes of a JPEG differ at their side
 decoder of a crop lacks the neighbours that it smooths colour with: there the kept picture is the better one.
 """
 
-import sys
-import time
+import functools
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -24,21 +23,25 @@ import tensorflow as tf
 from tfssl.pipelines import decoding, geometry, pixels
 from tfssl.pipelines.headers import JPEG, Header
 from tfssl.pipelines.index import Source
+from tfssl.pipelines.progress import Progress
 
 MEMORY = 1 << 30
 """Bytes that the decoded pictures of a source may take: CIFAR at 32 pixels takes 0.2 GB, 1800 photos at 224 take 1."""
 
-FILL = 64
-"""Pictures decoded at once while the squares are made."""
+BLOCK = 1 << 21
+"""Bytes that come out of TensorFlow at once while pictures are decoded into memory."""
 
-PATIENCE = 5.0
-"""Seconds without a word while pictures are decoded."""
+PIECE = 1 << 14
+"""Bytes of a piece, of which pictures are put together that may differ in size."""
+
+MOST = 256
+"""Squares or pieces that come at once, at most, where these are small: so that progress is steady."""
 
 Crops = Callable[[tf.Tensor, tf.Tensor, bool], pixels.Decoded]
 _kept: "weakref.WeakKeyDictionary[Source, tuple[int, Crops]]" = weakref.WeakKeyDictionary()
 
 
-def training_crops(source: Source, size: int, memory: int = MEMORY) -> Crops:
+def training_crops(source: Source, size: int, memory: int = MEMORY, verbose: int = 1) -> Crops:
     """What cuts random crops from pictures of a source, as `pixels.training_crops` describes them.
 
     The first call for a source and a size decodes all pictures, if they fit; they stay as long as the source does, or
@@ -47,6 +50,7 @@ def training_crops(source: Source, size: int, memory: int = MEMORY) -> Crops:
     Args:
       size: side of the crops, pixels.
       memory: bytes that decoded pictures may take; 0 to decode anew each time.
+      verbose: 1 says on standard error how far decoding is, where that takes more than a moment; 0 nothing.
 
     Returns:
       In the graph, (index int64 [B], seed int32 [2], reflect) -> uint8 [B, S, S, 3] and bool [B], False where a picture
@@ -57,7 +61,7 @@ def training_crops(source: Source, size: int, memory: int = MEMORY) -> Crops:
     if source not in _kept or _kept[source][0] != size:
         _kept.pop(source, None)  # gone before the next ones come
         kind = Boxes if pixels.is_large(_headers(source), size).numpy().any() else Squares
-        _kept[source] = size, kind(source, size)
+        _kept[source] = size, kind(source, size, verbose)
     return _kept[source][1]
 
 
@@ -87,20 +91,13 @@ def _decoded_each_time(source: Source, size: int) -> Crops:
 class Squares:
     """Crops of a source of which all pictures are small: their centred squares, shifted."""
 
-    def __init__(self, source: Source, size: int):
+    def __init__(self, source: Source, size: int, verbose: int = 1):
         self._size = size
-        found, good = np.empty([source.count, size * size], np.int32), np.empty([source.count], bool)
-        reader = source.reader()
-
-        def decode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            rows, header = reader.rows(index)
-            images, valid = pixels.centre_crops(reader.read, rows, header, size)
-            return index, tf.reshape(geometry.pack(images), [-1, size * size]), valid
-
-        numbers = tf.data.Dataset.range(source.count).batch(FILL)
-        decoded = numbers.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).prefetch(1)
-        for index, packed, valid in _with_progress(decoded, source):
-            found[index], good[index] = packed, valid
+        found, good = np.zeros([source.count, size * size], np.int32), np.zeros([source.count], bool)
+        with _progress(source, verbose) as progress:
+            for number, packed in _squares(source, size):
+                found[number], good[number] = packed, True
+                progress.add(len(number))
         self._pixels = _variable(found.ravel())
         with tf.device("CPU"):
             self._valid = tf.constant(good)
@@ -118,7 +115,7 @@ class Squares:
 class Boxes:
     """Crops of a source with large pictures: boxes of these, resized, and shifted squares of small ones."""
 
-    def __init__(self, source: Source, size: int):
+    def __init__(self, source: Source, size: int, verbose: int = 1):
         self._size = size
         header = _headers(source)
         layout = _layout(header, size)
@@ -126,12 +123,14 @@ class Boxes:
             self._header = tf.stack(header, 1)
             self._start, self._width = tf.constant(layout.start), tf.constant(layout.width)
         found, good = np.zeros([layout.bytes.sum()], np.uint8), np.zeros([source.count], bool)
-        for number, block in _with_progress(_blocks(source, layout, size), source):
-            place, length = layout.start[number].min(), layout.bytes[number]
-            # A header that promised another size than its picture has: no crop of it would be right.
-            if len(block) == length:
-                found[place : place + length] = block
+        start = layout.start.min(1)
+        with _progress(source, verbose) as progress:
+            for number, offset, pieces in _pieces(source, layout, size):
+                length = np.minimum(layout.bytes[number] - offset, pieces.shape[1])
+                for place, part, piece in zip((start[number] + offset).tolist(), length.tolist(), pieces, strict=True):
+                    found[place : place + part] = piece[:part]
                 good[number] = True
+                progress.add(int(np.count_nonzero(offset + length == layout.bytes[number])))
         self._pixels = _variable(found)
         with tf.device("CPU"):
             self._valid = tf.constant(good)
@@ -192,28 +191,91 @@ def _layout(header: Header, size: int) -> _Layout:
     return _Layout(end - length, width.astype(np.int32), first[:, 0], last[:, 0], length.sum(1))
 
 
-def _blocks(source: Source, layout: _Layout, size: int) -> Iterator[tuple[int, tf.Tensor]]:
-    """Number and pixels, uint8 [n], of each picture that can be decoded, in any order."""
+def _squares(source: Source, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of the pictures that can be decoded, in any order.
+
+    Returns:
+      Their numbers, int64 [n], and their centred squares, int32 [n, S * S], a pixel in each number.
+    """
     reader = source.reader()
     rows, header = reader.rows(tf.range(source.count))
-    planned = decoding.plan(header, pixels.stored_box(header, pixels.centre_box(*pixels.upright_size(header))), size)
+    planned = _planned(header, size)
+
+    def decode(way: list[int], number: tf.Tensor, row: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        name, window = row
+        image = decoding.decode(reader.read(name), decoding.Plan(way[0], way[1], window), size)
+        return number, tf.ensure_shape(image, [size, size, 3])
+
+    def pack(number: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = pixels.turn_upright(images, tf.gather(header.orientation, number))
+        return number, tf.reshape(geometry.pack(images), [-1, size * size])
+
+    for decoded in _in_ways(planned[:2], (rows, planned.window), decode):
+        yield from decoded.batch(_at_once(4 * size * size)).map(pack).prefetch(1).as_numpy_iterator()
+
+
+def _pieces(source: Source, layout: _Layout, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Batches of pieces of the pictures that can be decoded, in any order.
+
+    Pictures of any size are cut into pieces of one size, so a batch has about `BLOCK` bytes whatever is in a folder.
+
+    Returns:
+      The number of the picture of each piece, int64 [n]; the byte of its picture that it begins with, int64 [n]; and
+      its bytes, uint8 [n, piece], of which the last piece of a picture has more than are left.
+    """
+    reader = source.reader()
+    rows, header = reader.rows(tf.range(source.count))
+    planned = _planned(header, size)
     large = pixels.is_large(header, size)
+    piece = int(min(PIECE, layout.bytes.max()))
 
-    def decode(number: tf.Tensor, row: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        name, header, planned, large, first, last = row
+    def decode(way: list[int], number: tf.Tensor, row: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        large, branch, kind, first, last = way
+        name, header, window, length = row
         data = reader.read(name)
-        block = tf.cond(
-            large,
-            lambda: decoding.levels(data, header, first, last),
-            lambda: tf.reshape(decoding.decode(data, planned, size), [-1]),
-        )
-        return number, block
+        if large:
+            block = decoding.levels(data, header._replace(format=kind), first, last)
+        else:
+            block = tf.reshape(decoding.decode(data, decoding.Plan(branch, kind, window), size), [-1])
+        # Raises where a header promised another size than its picture has: no crop of it would be right.
+        block = tf.reshape(block, length[None])
+        count = -(-length // piece)
+        pieces = tf.reshape(tf.pad(block, [[0, count * piece - length]]), [count, piece])
+        return tf.fill([count], number), tf.range(count) * piece, pieces
 
-    table = (rows, header, planned, large, layout.first, layout.last)
-    numbered = tf.data.Dataset.from_tensor_slices(table).enumerate()
-    decoded = numbered.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).ignore_errors()
-    for number, block in decoded.prefetch(FILL):
-        yield int(number), block
+    ways = (large, tf.where(large, 0, planned.branch), planned.format, layout.first, layout.last)
+    for decoded in _in_ways(ways, (rows, header, planned.window, layout.bytes), decode):
+        yield from decoded.rebatch(_at_once(piece)).prefetch(1).as_numpy_iterator()
+
+
+def _in_ways(
+    ways: Sequence[Any], rows: Any, decode: Callable[[list[int], tf.Tensor, Any], Any]
+) -> Iterator[tf.data.Dataset]:
+    """For each way of decoding its pictures, decoded one by one in a parallel map; broken ones are missing.
+
+    Args:
+      ways: int [N] each; together they tell how a picture is decoded, by a function without branches: see
+        `decoding.Plan`.
+      rows: nested structure of tensors [N, ...].
+      decode: a way, the number of a picture and its row of `rows` -> what is made of it; may raise in the graph.
+    """
+    table = np.stack(ways, 1).astype(np.int32)
+    for way in np.unique(table, axis=0):
+        chosen = np.flatnonzero((table == way).all(1))
+        own = tf.nest.map_structure(lambda column, chosen=chosen: tf.gather(column, chosen), rows)
+        numbered = tf.data.Dataset.from_tensor_slices((chosen, own))
+        function = functools.partial(decode, way.tolist())
+        yield numbered.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).ignore_errors()
+
+
+def _planned(header: Header, size: int) -> decoding.Plan:
+    """How the centred squares are decoded."""
+    return decoding.plan(header, pixels.stored_box(header, pixels.centre_box(*pixels.upright_size(header))), size)
+
+
+def _at_once(size: int) -> int:
+    """How many rows of so many bytes come out of TensorFlow at once."""
+    return min(max(BLOCK // size, 1), MOST)
 
 
 def _headers(source: Source) -> Header:
@@ -236,11 +298,5 @@ def _variable(values: np.ndarray) -> tf.Variable:
         return pool.submit(make).result()
 
 
-def _with_progress(decoded: Iterable[Any], source: Source) -> Iterator[Any]:
-    said, done = time.monotonic(), 0
-    for element in decoded:
-        yield element
-        done += 1 if isinstance(element[0], int) else len(element[0])
-        if time.monotonic() - said > PATIENCE:
-            said = time.monotonic()
-            print(f"decoding {source.name} into memory: {done} of {source.count} pictures", file=sys.stderr)
+def _progress(source: Source, verbose: int) -> Progress:
+    return Progress("pictures decoded into memory", source.name, source.count, verbose)

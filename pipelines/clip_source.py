@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class ClipSource:
       name: what the user called it.
       paths: "RECORDING#piece" of each.
       recordings: of each, the recording that it is a piece of.
+      origins: of each, what its recording is of: the source that `ingest --groups` found, else the recording itself.
       labels: int32 [N], index into `classes`, -1 unknown; None without any.
       classes: names of the classes.
       broken: recordings that were left out when the data set was made: name -> what is wrong.
@@ -39,6 +41,7 @@ class ClipSource:
       frame_counts: int32 [N].
       seconds: float32 [N], from the first frame to the end of the last, or the sound's length where there is none.
       has_sound: bool [N].
+      contents: int64 [N], hash of what is seen and heard: the same of equal clips, whatever they are called.
       files: of records.
       places: int64 [N, 3] into `files`, see `records.index_records`; None where `encoded` is given.
       encoded: the records, in memory, or None.
@@ -47,6 +50,7 @@ class ClipSource:
     name: str
     paths: list[str]
     recordings: list[str]
+    origins: list[str]
     labels: np.ndarray | None
     classes: tuple[str, ...]
     broken: dict[str, str]
@@ -57,6 +61,7 @@ class ClipSource:
     frame_counts: np.ndarray
     seconds: np.ndarray
     has_sound: np.ndarray
+    contents: np.ndarray
     files: tuple[str, ...] = ()
     places: np.ndarray | None = None
     encoded: list[bytes] | None = None
@@ -66,6 +71,11 @@ class ClipSource:
     def count(self) -> int:
         """How many clips there are."""
         return len(self.paths)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """int [N]: clips of one number have one origin, and must not be divided."""
+        return np.unique(self.origins, return_inverse=True)[1]
 
     @property
     def holds(self) -> tuple[str, ...]:
@@ -81,7 +91,8 @@ class ClipSource:
                 return None
             return values[numbers] if isinstance(values, np.ndarray) else [values[i] for i in numbers]
 
-        each = ("paths", "recordings", "labels", "frame_counts", "seconds", "has_sound", "places", "encoded")
+        each = ["paths", "recordings", "origins", "labels", "frame_counts", "seconds", "has_sound", "contents"]
+        each += ["places", "encoded"]
         digest = hashlib.sha256(self.fingerprint.encode() + np.asarray(numbers, np.int64).tobytes()).hexdigest()
         parts = {key: chosen(getattr(self, key)) for key in each}
         return dataclasses.replace(self, name=name, fingerprint=digest, **parts)
@@ -165,6 +176,7 @@ def open_ingested(folder: Path, split: str | None) -> ClipSource:
         sound_rate=int(facts["sound_rate"]),
         fingerprint=digest.hexdigest(),
         broken=dict(facts.get("broken", {})),
+        group_of=facts.get("groups", {}),
         files=tuple(map(str, files)),
         places=places,
     )
@@ -274,6 +286,7 @@ def _facts(
     """What is known of each record without decoding: read once, in order, by TensorFlow's own threads."""
     known = {
         "frame_times": tf.io.RaggedFeature(tf.float32),
+        "thumbnails": tf.io.FixedLenFeature([], tf.string, ""),
         "sound": tf.io.FixedLenFeature([], tf.string, ""),
         "label": tf.io.FixedLenFeature([], tf.int64, -1),
         "recording": tf.io.FixedLenFeature([], tf.string, ""),
@@ -290,6 +303,8 @@ def _facts(
             "frames": count,
             "seconds": tf.where(count > 1, seen, heard),
             "has_sound": tf.strings.length(found["sound"]) > 0,
+            # Thumbnails, of all frames, tell frames apart well enough, and are a hundredth of them.
+            "contents": tf.strings.to_hash_bucket_fast(found["thumbnails"] + found["sound"], 2**63 - 1),
             **{key: found[key] for key in ("label", "recording", "piece")},
         }
 
@@ -298,7 +313,13 @@ def _facts(
     return {key: np.asarray([row[key] for row in rows]) for key in rows[0]} if rows else {}
 
 
-def _source(name: str, facts: dict[str, np.ndarray], classes: tuple[str, ...], **rest: Any) -> ClipSource:
+def _source(
+    name: str,
+    facts: dict[str, np.ndarray],
+    classes: tuple[str, ...],
+    group_of: Mapping[str, str] | None = None,
+    **rest: Any,
+) -> ClipSource:
     if not facts:
         raise UserError(f"no clip in {name}; expected at least one")
     recordings = [value.decode() for value in facts["recording"]]
@@ -307,11 +328,13 @@ def _source(name: str, facts: dict[str, np.ndarray], classes: tuple[str, ...], *
         name=name,
         paths=[f"{recording}#{piece}" for recording, piece in zip(recordings, facts["piece"], strict=True)],
         recordings=recordings,
+        origins=[(group_of or {}).get(recording, recording) for recording in recordings],
         labels=labels if (labels >= 0).any() else None,
         classes=classes if (labels >= 0).any() else (),
         listed=len(recordings) + len(rest["broken"]),
         frame_counts=facts["frames"].astype(np.int32),
         seconds=facts["seconds"].astype(np.float32),
         has_sound=facts["has_sound"],
+        contents=facts["contents"],
         **rest,
     )

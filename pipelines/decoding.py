@@ -5,7 +5,7 @@ header alone is worked out for the whole batch (`plan`), and rare branches are f
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -18,6 +18,9 @@ _NEVER_SHRUNK = 2**29
 
 class Plan(NamedTuple):
     """How rows are decoded: int32 [N], [N], [N, 4].
+
+    Of one row, `branch` and `format` may be Python's numbers where they are known before: the graph then has no other
+    branches. TensorFlow 2.21 runs through every op of those that are not taken, which takes longer than a small JPEG.
 
     Attributes:
       branch: index into `RATIOS` for a JPEG, len(RATIOS) for all else.
@@ -66,32 +69,26 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
         lambda: _shrink(jpeg(8), size),
         lambda: decode_other(whole, kind, window, size),
     ]
-    return resize(tf.switch_case(branch, cases)[None], size)[0]
+    return resize(_one_of(cases, branch)[None], size)[0]
 
 
-def levels(data: tf.Tensor, header: Header, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+def levels(data: tf.Tensor, header: Header, first: int, last: int) -> tf.Tensor:
     """A whole picture as stored, decoded at each of several scales; raises in the graph if it is broken.
 
     Args:
       data: string scalar.
-      header: of this picture, int32 scalars.
-      first, last: int32 scalars, indices into `RATIOS`: which scales, of a JPEG. All else is decoded as it is, once.
+      header: of this picture, int32 scalars, but its format a number.
+      first, last: indices into `RATIOS`: which scales, of a JPEG. All else is decoded as it is, once.
 
     Returns:
       uint8 [n]: the pixels of all levels, one behind another, each [ceil(height / ratio), ceil(width / ratio), 3].
     """
 
-    def level(place: int, ratio: int) -> tf.Tensor:
-        def decoded() -> tf.Tensor:
-            return tf.reshape(tf.io.decode_jpeg(data, 3, ratio, dct_method="INTEGER_ACCURATE"), [-1])
-
-        return tf.cond((first <= place) & (place <= last), decoded, lambda: tf.zeros([0], tf.uint8))
-
-    def other() -> tf.Tensor:
+    if header.format != JPEG:
         window = tf.stack([0, 0, header.height, header.width])
         return tf.reshape(decode_other(data, header.format, window, _NEVER_SHRUNK), [-1])
-
-    return tf.cond(header.format == JPEG, lambda: tf.concat([level(*pair) for pair in enumerate(RATIOS)], 0), other)
+    scaled = [tf.io.decode_jpeg(data, 3, r, dct_method="INTEGER_ACCURATE") for r in RATIOS[first : last + 1]]
+    return tf.concat([tf.reshape(level, [-1]) for level in scaled], 0)
 
 
 def shrink_and_resize(pixels: tf.Tensor, branch: tf.Tensor, size: int) -> tf.Tensor:
@@ -125,7 +122,7 @@ def _shrink(pixels: tf.Tensor, size: int) -> tf.Tensor:
 
 
 @apart
-def decode_other(data: tf.Tensor, kind: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
+def decode_other(data: tf.Tensor, kind: tf.Tensor | int, window: tf.Tensor, size: int) -> tf.Tensor:
     """uint8 [h, w, 3]: a box of a PNG, GIF, BMP or WebP, shrunk if it is much larger than `size`."""
 
     def crop(pixels: tf.Tensor) -> tf.Tensor:
@@ -163,9 +160,14 @@ def decode_other(data: tf.Tensor, kind: tf.Tensor, window: tf.Tensor, size: int)
     def webp() -> tf.Tensor:
         return _on_white(crop(tf.io.decode_webp(data, channels=0)[0]))
 
-    cases: list[Any] = [refuse, png, first_of_gif, bmp, webp]
-    pixels = tf.switch_case(tf.where(kind >= PNG, kind - PNG + 1, 0), cases)
+    cases: list[Callable[[], tf.Tensor]] = [refuse, png, first_of_gif, bmp, webp]
+    place = kind - PNG + 1
+    pixels = _one_of(cases, max(place, 0) if isinstance(place, int) else tf.maximum(place, 0))
     return _shrink(tf.ensure_shape(pixels, [None, None, 3]), size)
+
+
+def _one_of(cases: list[Callable[[], tf.Tensor]], which: tf.Tensor | int) -> tf.Tensor:
+    return cases[which]() if isinstance(which, int) else tf.switch_case(which, cases)
 
 
 def _on_white(pixels: tf.Tensor) -> tf.Tensor:

@@ -63,6 +63,14 @@ def quarter_turns(images: tf.Tensor, turns: tuple[int, ...]) -> tf.Tensor:
     return tf.stack([turned[turn] for turn in turns], axis=1)
 
 
+@tf.function(jit_compile=True, autograph=False)
+def one_channel(images: tf.Tensor, channel: tf.Tensor) -> tf.Tensor:
+    """uint8 [B, H, W, 3] -> the same, of which each picture shows its `channel`, int32 [B], in place of all three."""
+    chosen = channel[:, None, None, None]
+    red, green, blue = tf.split(images, 3, -1)
+    return tf.broadcast_to(tf.where(chosen == 0, red, tf.where(chosen == 1, green, blue)), images.shape)
+
+
 def flip_some(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """uint8 [B, H, W, 3] -> the same, each picture mirrored left to right with probability one half."""
     return mirrored_where(tf.random.stateless_uniform([images.shape[0]], seed) < 0.5, images)

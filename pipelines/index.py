@@ -29,6 +29,7 @@ class Source:
       broken: what was left out when the source was opened: name -> what is wrong.
       listed: how many pictures there were, broken ones included.
       fingerprint: hash of names and sizes: tells whether the data is still the same.
+      contents: uint64 [N], hash of each picture, see `hash_of_picture`: the same of equal files, whatever their names.
       encoded: the encoded pictures, or None where `paths` are files to read.
     """
 
@@ -40,6 +41,7 @@ class Source:
     broken: dict[str, str]
     listed: int
     fingerprint: str
+    contents: np.ndarray
     encoded: list[bytes] | None = None
 
     holds = ("image",)
@@ -51,6 +53,11 @@ class Source:
         """How many pictures can be read."""
         return len(self.paths)
 
+    @property
+    def groups(self) -> np.ndarray:
+        """int [N]: pictures of one number are the same, byte for byte, and must not be divided."""
+        return np.unique(self.contents, return_inverse=True)[1]
+
     def subset(self, numbers: np.ndarray, name: str) -> "Source":
         """The pictures of these numbers as a source of its own."""
         return dataclasses.replace(
@@ -59,6 +66,7 @@ class Source:
             paths=[self.paths[i] for i in numbers],
             labels=None if self.labels is None else self.labels[numbers],
             header=self.header[numbers],
+            contents=self.contents[numbers],
             encoded=None if self.encoded is None else [self.encoded[i] for i in numbers],
             fingerprint=hashlib.sha256(self.fingerprint.encode() + np.asarray(numbers, np.int64).tobytes()).hexdigest(),
         )
@@ -85,6 +93,15 @@ class Reader:
     def read(self, row: tf.Tensor) -> tf.Tensor:
         """One row, a string scalar -> encoded bytes. Raises in the graph where the file cannot be read."""
         return row if self._in_memory else tf.io.read_file(row)
+
+
+def hash_of_picture(beginning: bytes, size: int) -> int:
+    """Below 2^64, from the first `PREFIX_BYTES` of an encoded picture and how many bytes it has.
+
+    All of a small file. Of a larger one enough to know it by, and read already when a source is opened.
+    """
+    digest = hashlib.blake2b(beginning, digest_size=8, salt=size.to_bytes(16, "little"))
+    return int.from_bytes(digest.digest(), "little")
 
 
 @functools.cache
@@ -115,6 +132,7 @@ def without_broken(
     labels: Sequence[Any] | None,
     header: np.ndarray,
     digest: str,
+    contents: np.ndarray,
     encoded: list[bytes] | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> Source:
@@ -137,6 +155,7 @@ def without_broken(
         broken=broken,
         listed=len(paths),
         fingerprint=digest,
+        contents=contents[good],
         encoded=None if encoded is None else [encoded[i] for i in good],
     )
 
@@ -146,4 +165,5 @@ def in_memory(name: str, encoded: list[bytes], labels: Sequence[int] | None, cla
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in encoded)).hexdigest()
     header = read_index(len(encoded), lambda number: encoded[number][:PREFIX_BYTES], lambda number: encoded[number])
     paths = [f"{name}#{number}" for number in range(len(encoded))]
-    return without_broken(name, paths, labels, header, digest, encoded, classes)
+    contents = np.array([hash_of_picture(data[:PREFIX_BYTES], len(data)) for data in encoded], np.uint64)
+    return without_broken(name, paths, labels, header, digest, contents, encoded, classes)

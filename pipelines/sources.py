@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from tfssl import settings
 from tfssl.errors import UserError
+from tfssl.pipelines import dividing
 from tfssl.pipelines.clip_source import ClipSource, is_ingested, open_ingested, open_toy_clips
-from tfssl.pipelines.index import PREFIX_BYTES, Source, in_memory, read_index, without_broken
+from tfssl.pipelines.index import PREFIX_BYTES, Source, hash_of_picture, in_memory, read_index, without_broken
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 MEMORY_BYTES = 4 << 30  # encoded bytes that a source which is no folder may hold
@@ -32,7 +33,8 @@ def open_source(data: Any, max_broken: float = 0.01) -> Any:
         'toy:images(count=2000, size=64, seed=0)', 'tfds:NAME[/config][:split]', a `tf.data.Dataset` of pictures
         (uint8 [H, W, C] or encoded bytes; alone, as (picture, label) or as {"image": ..., "label": ...}), or a Source.
         Clips: a folder that `tfssl.ingest` wrote, 'FOLDER:train' for one of its splits, or 'toy:clips' with settings
-        'toy:clips(count=200, size=64, seconds=2.0, seed=0)'.
+        'toy:clips(count=200, size=64, seconds=2.0, seed=0)'. And 'photos (80 %, split seed 0)', the name of a part that
+        `open_splits` has made of another source.
       max_broken: largest part of the pictures that may be unreadable.
 
     Returns:
@@ -45,6 +47,9 @@ def open_source(data: Any, max_broken: float = 0.01) -> Any:
         return data
     if isinstance(data, tf.data.Dataset):
         source = _from_dataset(data, "dataset")
+    elif (part := _part_of(str(data))) is not None:
+        whole, training, seed = part
+        return _divided(open_source(whole, max_broken), seed)[0 if training else 1]
     elif str(data).startswith("toy:clips"):
         return open_toy_clips(str(data))
     elif str(data).startswith("toy:"):
@@ -69,6 +74,23 @@ def _clips_of(text: str) -> tuple[Path | None, str | None]:
     return (Path(name), split) if name and is_ingested(Path(name)) else (None, None)
 
 
+def _part_of(text: str) -> tuple[str, bool, int] | None:
+    """See `dividing.parse_part`; None where it is the name of a folder."""
+    part = dividing.parse_part(text)
+    return None if part is None or Path(text).exists() else part
+
+
+def absolute_name(name: str) -> str:
+    """The name of a source, with its folder, where it has one, from the root: opens it from any place."""
+    if (part := _part_of(name)) is not None:
+        whole, training, seed = part
+        return dividing.name_of_part(absolute_name(whole), training, seed)
+    if Path(name).exists():
+        return str(Path(name).resolve())
+    folder, split = _clips_of(name)
+    return name if folder is None else f"{folder.resolve()}:{split}"
+
+
 def too_many_broken(name: str, broken: dict[str, str], listed: int, max_broken: float) -> str:
     """The line that says that a source has too many broken pictures, with the first one as an example."""
     path, problem = next(iter(sorted(broken.items())))
@@ -83,7 +105,8 @@ def open_splits(
 ) -> tuple[AnySource, AnySource, str]:
     """Training and test part of labelled data, and a sentence that says how they were found.
 
-    `test` where it is given; sub-folders train/ and test/ (or val/); else 80/20 of each class by the seed.
+    `test` where it is given; sub-folders train/ and test/ (or val/); else 80/20 of each class by the seed, pieces of
+    one recording, and pictures that are the same byte for byte, on one side: see `dividing.divide`.
 
     Raises:
       UserError: no labels, or classes of the two parts that differ.
@@ -102,10 +125,9 @@ def open_splits(
         note = f"trained on {folder}/train, tested on {folder}/{split}"
     else:
         whole = open_source(data, max_broken)
-        _require_labels(whole)
-        first, second = _divide(whole.labels, seed)
-        train, other = whole.subset(first, f"{whole.name} (80 %)"), whole.subset(second, f"{whole.name} (20 %)")
-        note = f"{whole.name} has no train/ and test/: divided 80/20 within each class by seed {seed}"
+        train, other = _divided(whole, seed)
+        note = f"{whole.name} has no train/ and test/: divided 80/20 within each class by split seed {seed}"
+        note += ", pieces of one recording on one side" if isinstance(whole, ClipSource) else ""
     for source in (train, other):
         _require_labels(source)
     if train.classes != other.classes:
@@ -121,15 +143,19 @@ def _require_labels(source: AnySource) -> None:
         raise UserError(f"{source.name} has no labels to evaluate with; expected one sub-folder a class, two at least")
 
 
-def _divide(labels: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    first, second = [], []
-    rng = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        numbers = rng.permutation(np.flatnonzero(labels == label))
-        cut = max(1, round(0.8 * len(numbers)))
-        first.append(numbers[:cut])
-        second.append(numbers[cut:])
-    return np.sort(np.concatenate(first)), np.sort(np.concatenate(second))
+def _divided(whole: AnySource, seed: int) -> tuple[Any, Any]:
+    """Training and test part of a source, whose names tell how to make them again."""
+    _require_labels(whole)
+    parts = dividing.divide(np.asarray(whole.labels), whole.groups, seed)
+    if not len(parts[1]):
+        what = "recording" if isinstance(whole, ClipSource) else "picture"
+        raise UserError(
+            f"{whole.name} cannot be divided: no class has more than one {what}, and what is trained on is not tested"
+            " on; give --test DATA"
+        )
+    names = (dividing.name_of_part(whole.name, training, seed) for training in (True, False))
+    train, test = (whole.subset(numbers, name) for numbers, name in zip(parts, names, strict=True))
+    return train, test
 
 
 def _from_folder(folder: Path) -> Source:
@@ -141,18 +167,22 @@ def _from_folder(folder: Path) -> Source:
     if not paths:
         raise UserError(f"no picture in {folder}; expected files that end in {', '.join(ENDINGS)}, at any depth")
 
+    contents = np.zeros(len(paths), np.uint64)
+
     def prefix(number: int) -> bytes:
         try:
             with open(folder / paths[number], "rb") as file:
-                return file.read(PREFIX_BYTES)
+                beginning = file.read(PREFIX_BYTES)
         except OSError:
             return b""  # an empty file is no picture, and is named as broken
+        contents[number] = hash_of_picture(beginning, sizes[number])
+        return beginning
 
     header = read_index(len(paths), prefix, lambda number: (folder / paths[number]).read_bytes())
     digest = hashlib.sha256("\n".join(f"{p} {s}" for p, s in zip(paths, sizes, strict=True)).encode())
     inside = [path.split(os.sep) for path in paths]
     names = [parts[0] for parts in inside] if all(len(parts) > 1 for parts in inside) else None
-    return without_broken(str(folder), [str(folder / p) for p in paths], names, header, digest.hexdigest())
+    return without_broken(str(folder), [str(folder / p) for p in paths], names, header, digest.hexdigest(), contents)
 
 
 def walk(folder: Path) -> tuple[list[str], list[int]]:

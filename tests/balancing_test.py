@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfssl
 from tfssl import balancing, mixing
 from tfssl.encoders import Plans
-from tfssl.model import make_model
+from tfssl.model import compile_model, make_model, make_optimizer
 from tfssl.pipelines.sources import open_source
 from tfssl.tasks import parse_tasks
 
@@ -26,9 +26,9 @@ def setting():
 
 
 def test_losses_are_balanced_and_their_sum_stays(setting):
-    tasks, encoders, model, dataset = setting
-    losses = balancing.initial_losses(model, tasks, dataset, balancing.STEPS)
-    scales = balancing.scales("initial", model, encoders, tasks, dataset)
+    tasks, _, model, dataset = setting
+    losses = balancing.initial_losses(model, tasks, dataset)
+    scales = balancing.of_losses(losses)
     scaled = [losses[name] / scales[name] for name in losses]
     assert scaled[0] == pytest.approx(scaled[1])
     assert sum(scaled) == pytest.approx(sum(losses.values()))
@@ -39,7 +39,11 @@ def test_losses_are_balanced_and_their_sum_stays(setting):
 def test_gradients_on_the_trunk_are_balanced(setting):
     """Against gradients taken from each task's own loss, scaled, one batch after another."""
     tasks, encoders, model, dataset = setting
-    scales = balancing.scales("gradient", model, encoders, tasks, dataset)
+    compile_model(model, tasks, encoders, make_optimizer(0.9, 0.0))
+    assert balancing.gradients(model, encoders, tasks, dataset)["rotation"] == 0  # its head begins at zero
+    balancing.settle(model, dataset, 0.1, 4)
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.1)
+    scales = balancing.of_gradients(balancing.gradients(model, encoders, tasks, dataset))
     body = encoders["image"].body.trainable_variables
     norms = {}
     for task in tasks:

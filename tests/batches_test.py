@@ -100,6 +100,11 @@ def test_a_picture_that_breaks_while_decoding_is_noted_and_replaced(partly_broke
     assert min(abs(int(seen) - level) for seen in levels for level in allowed) <= 2
     (name,) = broken.names()
     assert name.endswith("3.jpg")
+    assert broken.numbers() == [3]
+    of_later = batches.BrokenPictures(partly_broken)
+    of_later.mark(tf.constant([5, 6], tf.int64), tf.constant([True, False]))
+    of_later.restore(broken.numbers())
+    assert of_later.numbers() == [3, 6]
 
 
 def test_plain_leaves_broken_rows_black(partly_broken):

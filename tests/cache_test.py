@@ -1,11 +1,15 @@
+import dataclasses
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfssl.pipelines import batches, cache, decoding, headers, pixels
+from tfssl import mixing
+from tfssl.pipelines import batches, cache, decoding, geometry, headers, pixels, progress
 from tfssl.pipelines.sources import open_source
 
 
@@ -104,14 +108,107 @@ def test_a_source_over_the_limit_is_decoded_each_time(tmp_path):
 
 
 def test_pictures_are_decoded_once_for_a_source_and_size(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cache, "PATIENCE", -1.0)
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    monkeypatch.setattr(cache, "MOST", 1)
     source = save(tmp_path, [(32, 32), (32, 32)])
     first = cache.training_crops(source, 32)
-    said = capsys.readouterr().err
-    assert said == f"decoding {tmp_path} into memory: 2 of 2 pictures\n"
+    expected = [
+        f"1 of 2 pictures decoded into memory: {tmp_path}",
+        f"2 pictures decoded into memory in 1 s: {tmp_path}",
+    ]
+    assert re.sub(r"\d+ s", "1 s", capsys.readouterr().err).splitlines() == expected
     assert cache.training_crops(source, 32) is first
     assert capsys.readouterr().err == ""
     assert cache.training_crops(source, 28) is not first
+
+
+@pytest.mark.parametrize("side", [32, 90])
+def test_decoding_is_quiet_where_it_is_told_to_be(tmp_path, capsys, monkeypatch, side):
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    monkeypatch.setattr(cache, "MOST", 1)
+    save(tmp_path, [(side, side)] * 3)
+    mixing.puzzles(tmp_path, "rotation", 32, 2)
+    assert "of 3 pictures decoded into memory" in capsys.readouterr().err
+    mixing.puzzles(tmp_path, "rotation", 32, 2, verbose=0)
+    assert capsys.readouterr().err == ""
+
+
+def one_by_one(source, layout, size):
+    """What `Boxes` keep, each picture decoded by itself; and which can be."""
+    kept, good = [], []
+    for number, path in enumerate(map(Path, source.paths)):
+        header = headers.Header(*source.header[number])
+        read = headers.Header(*(tf.constant([each]) for each in header))
+        box = pixels.stored_box(read, pixels.centre_box(*pixels.upright_size(read)))
+        row = decoding.Plan(*(each[0] for each in decoding.plan(read, box, size)))
+        try:
+            if 4 * min(header.height, header.width) < 5 * size:
+                found = [decoding.decode(tf.constant(path.read_bytes()), row, size)]
+            elif header.format == headers.JPEG:
+                ratios = decoding.RATIOS[layout.first[number] : layout.last[number] + 1]
+                accurate = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
+                found = [tf.io.decode_jpeg(path.read_bytes(), ratio=ratio, **accurate) for ratio in ratios]
+            else:
+                found = [np.asarray(Image.open(path).convert("RGB"))]
+            block = np.concatenate([np.ravel(each) for each in found])
+        except (tf.errors.InvalidArgumentError, OSError):
+            block = np.zeros([0], np.uint8)
+        good.append(len(block) == layout.bytes[number])
+        kept.append(block if good[-1] else np.zeros([layout.bytes[number]], np.uint8))
+    return np.concatenate(kept), good
+
+
+def test_what_is_kept_is_what_decoding_one_by_one_gives(tmp_path, monkeypatch):
+    # All ways of decoding at once, pictures in one piece and in many, and a batch that ends in the midst of one.
+    save(tmp_path, [(48, 64), (70, 90), (150, 140), (300, 280), (33, 32), (90, 90), (20, 30), (64, 50)])
+    save(tmp_path, [(48, 64), (33, 32), (41, 90)], "png")
+    save(tmp_path, [(48, 64)], "gif")
+    source = open_source(tmp_path)
+    for name in ("001.jpg", "004.jpg", "000.png"):
+        cut_off(tmp_path / name)
+    wrong = source.paths.index(str(tmp_path / "005.jpg"))
+    changed = source.header.copy()
+    changed[wrong, 1] += 1  # its height
+    source = dataclasses.replace(source, header=changed)
+    layout = cache._layout(cache._headers(source), 32)
+    expected, good = one_by_one(source, layout, 32)
+    lost = [Path(path).name for path, well in zip(source.paths, good, strict=True) if not well]
+    assert lost == ["000.png", "001.jpg", "004.jpg", "005.jpg"]
+    monkeypatch.setattr(cache, "PIECE", 1000)
+    monkeypatch.setattr(cache, "BLOCK", 7000)
+    kept = cache.Boxes(source, 32)
+    np.testing.assert_array_equal(kept._pixels, expected)
+    np.testing.assert_array_equal(kept._valid, good)
+
+
+def test_squares_kept_are_those_that_serving_decodes(tmp_path, monkeypatch):
+    save(tmp_path, [(32, 32), (30, 37), (20, 50), (39, 33), (8, 39), (16, 16)])
+    save(tmp_path, [(32, 32), (9, 20), (39, 32)], "png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(39, 30, 9).save(tmp_path / "turned.jpg", exif=exif)
+    source = open_source(tmp_path)
+    for name in ("001.jpg", "002.png"):
+        cut_off(tmp_path / name)
+    monkeypatch.setattr(cache, "MOST", 2)
+    kept = cache.Squares(source, 32)
+    images, valid = pixels.pictures(tf.constant([Path(path).read_bytes() for path in source.paths]), 32)
+    np.testing.assert_array_equal(kept._pixels, np.ravel(geometry.pack(images)))
+    np.testing.assert_array_equal(kept._valid, valid)
+    assert np.count_nonzero(valid) == source.count - 2
+
+
+def test_pictures_come_by_batches(tmp_path):
+    small = save(tmp_path / "small", [(32, 32)] * 40)
+    assert [len(number) for number, _ in cache._squares(small, 32)] == [40]
+    layout = cache._layout(cache._headers(small), 24)
+    assert [len(number) for number, *_ in cache._pieces(small, layout, 24)] == [40]
+    large = save(tmp_path / "large", [(300, 300)] * 9)
+    layout = cache._layout(cache._headers(large), 200)
+    assert set(layout.bytes) == {300 * 300 * 3}  # 17 pieces of 16 KiB
+    numbers = [number for number, *_ in cache._pieces(large, layout, 200)]
+    assert [len(number) for number in numbers] == [128, 25]
+    np.testing.assert_array_equal(np.bincount(np.concatenate(numbers)), 17)
 
 
 def test_pixels_go_when_their_source_goes(tmp_path):

@@ -13,8 +13,6 @@ from tfssl.studies import claims, statistics, table
 def test_interval_is_students():
     from scipy import stats
 
-    for degrees in (1, 2, 4, 30):
-        assert statistics.student(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), abs=1e-6)
     values = [0.31, 0.352, 0.334]
     found = statistics.over_seeds(values, 1000)
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))

@@ -293,9 +293,9 @@ def test_json_of_evaluate(tfssl, toy_run, tmp_path, monkeypatch):
             assert list(part[protocol]) == stages
             assert all(list(scores) == ["top1", "map"] for scores in part[protocol].values())
     assert {found["best_layer"], found["layer_to_export"]} <= set(stages)
-    only = result(tfssl("evaluate", "run", TOY, "--protocols", "knn", "--json"))
+    only = result(tfssl("evaluate", "run", TOY, "--protocols", "knn", "--split-seed", 3, "--json"))
     assert not {"linear", "linear_pooled", "linear_pooled_2"} & (set(only) | set(only["random"]))
-    assert any("divided 80/20" in note for note in only["notes"])
+    assert any("divided 80/20 within each class by split seed 3" in note for note in only["notes"])
 
 
 def test_json_of_export_and_check(tfssl, toy_run):

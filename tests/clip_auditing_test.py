@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import leaky_tasks
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 import tfssl
 from tests.clips_test import RATE, jpeg, record
-from tfssl.auditing import nuisances, records, times
+from tfssl.auditing import nuisances, prediction, records, samples, statistics, times
 from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK
 from tfssl.errors import UserError
 from tfssl.pipelines import clips
@@ -63,6 +64,37 @@ def test_leaks_are_found(source, leak, settings, probe, verdict):
     audit = found(source, getattr(leaky_tasks, leak)(**settings))
     assert not audit.ok
     assert audit.verdict(probe) == verdict, str(audit)
+
+
+def test_pieces_of_one_recording_are_not_learned_from_and_asked_about():
+    clip_source = open_source("toy:clips(count=44, size=16, seconds=0.2)")
+    pieces = dataclasses.replace(clip_source, origins=[f"film{number // 6}" for number in range(44)])
+    recording_of = {record: number // 6 for number, record in enumerate(clip_source.encoded)}
+    batches = samples.of_clips(pieces, 16, 44, 4, seed=1)
+    found = [{recording_of[record] for record in batch["clip"].numpy()} for batch in batches]
+    assert len(found) == int(batches.cardinality()) == 10
+    assert not set().union(*found[::2]) & set().union(*found[1::2])
+    assert len({record for batch in batches for record in batch["clip"].numpy()}) == 40
+    with pytest.raises(UserError, match="44 clips, most of them of one recording"):
+        samples.of_clips(dataclasses.replace(clip_source, origins=["film"] * 44), 16, 44, 4, seed=1)
+
+
+def test_halves_are_told_by_numbers_of_batches_where_one_has_no_questions():
+    """Or parts that share a recording would be learned from and asked about."""
+    empty = np.zeros(0, int)
+    _, groups = statistics.joined([np.array([1, 0]), empty, np.array([0, 1])])
+    assert groups.tolist() == [0, 0, 2, 2]
+
+    class Batch:
+        def __init__(self, right):
+            self.right = right
+
+        def questions(self, task):
+            parts = np.zeros((len(self.right), 1, 8, 8, 3), np.uint8)
+            return SimpleNamespace(parts=parts, right=self.right, sound=None)
+
+    _, right, groups = prediction.measured(None, [Batch(np.array([1, 0])), Batch(empty), Batch(np.array([0, 1]))])
+    assert (right.tolist(), groups.tolist()) == ([1, 0, 0, 1], [0, 0, 2, 2])
 
 
 def test_the_time_of_a_frame_is_said_without_a_verdict(source):

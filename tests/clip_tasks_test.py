@@ -1,5 +1,6 @@
 """Tasks on clips: what is asked, what counts, and that nothing but the content tells the answer."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,8 +9,10 @@ import tensorflow as tf
 
 from tests.clips_test import RATE, jpeg, parsed, record
 from tfssl.errors import UserError
+from tfssl.pipelines.sources import open_source
 from tfssl.tasks import parse_task
 from tfssl.tasks.audio_visual import drawn_pair, recoloured
+from tfssl.tasks.shuffle_and_learn import LEAST_GAPS
 
 SIZE = 16
 
@@ -81,6 +84,99 @@ def test_an_order_and_its_reverse_are_one_class(count):
     assert len(orders) == {3: 3, 4: 12, 5: 60}[count]
     both = set(orders) | {order[::-1] for order in orders}
     assert both == set(itertools.permutations(range(count)))
+
+
+def noisy(count: int, number: int) -> bytes:
+    """A clip whose frames are noise: of these no two places and no two channels look alike."""
+    rng = np.random.default_rng(number)
+    return record([jpeg(rng.integers(0, 256, (40, 56, 3), np.uint8)) for _ in range(count)], recording=f"n{number}")
+
+
+@pytest.fixture(scope="module")
+def noise():
+    return [noisy(12, number) for number in range(8)]
+
+
+def test_frame_order_cuts_each_frame_at_a_place_of_its_own(noise):
+    task = parse_task("frame_order(jitter=20, colour='keep', gap=0.2)")
+    assert [task.reach(size) for size in (16, 80, 96)] == [4, 20, 24]
+    assert [parse_task("frame_order").reach(size) for size in (8, 16, 64, 80, 224)] == [1, 1, 4, 5, 14]
+    # Nothing is cut of frames that are as much larger: it is the crop that the others are cut out of.
+    whole = dataclasses.replace(task, jitter=0)
+    larger = {"image": tf.zeros([8, SIZE + 8, SIZE + 8, 3], tf.uint8), "clip": tf.constant(noise)}
+    make = tf.function(lambda seed: (task.puzzles(batch(noise), seed), whole.puzzles(larger, seed)))
+    places = []
+    for number in range(4):
+        (shown, answer, weight), (crops, same_answer, same_weight) = make(tf.constant([number, 3]))
+        np.testing.assert_array_equal(answer, same_answer)
+        np.testing.assert_array_equal(weight, same_weight)
+        windows = np.lib.stride_tricks.sliding_window_view(crops.numpy(), (SIZE, SIZE), (2, 3))  # [B, n, 9, 9, 3, S, S]
+        found = (windows == shown.numpy().transpose(0, 1, 4, 2, 3)[:, :, None, None]).all((4, 5, 6))
+        np.testing.assert_array_equal(found.sum((2, 3)), 1)
+        places.append(np.stack(np.nonzero(found)[2:], 1).reshape(8, 4, 2))
+    places = np.concatenate(places)  # [32, 4, 2], 0 to 8
+    assert {*places[..., 0].flat} == {*places[..., 1].flat} == set(range(9))
+    flat = places.reshape(-1, 2).astype(float)
+    error = np.sqrt((9**2 - 1) / 12 / len(flat))
+    assert np.abs(flat.mean(0) - 4).max() < 4 * error
+    assert abs(np.corrcoef(flat.T)[0, 1]) < 4 / np.sqrt(len(flat))
+    neighbours = np.corrcoef(places[:, 0].ravel(), places[:, 1].ravel())[0, 1]  # each frame by itself
+    assert abs(neighbours) < 4 / np.sqrt(2 * len(places))
+
+
+def test_frame_order_keeps_one_channel_of_each_frame(noise):
+    shown, answer, _ = many("frame_order(gap=0.2)", noise, draws=6)
+    colours, same_answer, _ = many("frame_order(gap=0.2, colour='keep')", noise, draws=6)
+    np.testing.assert_array_equal(answer, same_answer)
+    shown, colours = shown.numpy(), colours.numpy()
+    np.testing.assert_array_equal(shown[..., 0], shown[..., 1])
+    np.testing.assert_array_equal(shown[..., 0], shown[..., 2])
+    kept = (shown == colours).all((2, 3))  # [48, 4, 3], which channel of a frame
+    np.testing.assert_array_equal(kept.sum(2), 1)
+    count = kept.sum((0, 1))
+    assert np.abs(count - 64).max() < 4 * np.sqrt(192 * 2 / 9)
+    channel = kept.argmax(2)
+    alike = (channel[:, 1:] == channel[:, :1]).sum()
+    assert abs(alike - 48) < 4 * np.sqrt(144 * 2 / 9)
+
+
+def clips_that_last(seconds: list[float], rate: float = 12.5):
+    """A source of records that are never read."""
+    counts = np.array([round(each * rate) + 1 if each else 0 for each in seconds])
+    source = open_source("toy:clips(count=2, size=16, seconds=0.2)")
+    lengths = np.array(seconds, np.float32)
+    return dataclasses.replace(source, frame_counts=counts, seconds=lengths, frame_rate=rate)
+
+
+def test_shuffle_and_learn_knows_clips_that_are_too_short():
+    task = parse_task("shuffle_and_learn")
+    assert task.advice(64) == []
+    assert task.advice(64, clips_that_last([3.3] * 3)) == []
+    # At 12.5 frames a second a gap of 0.3 s is four frames.
+    assert task.advice(64, clips_that_last([1.92, 1.92, 60, 0])) == [
+        "clips last 1.9 s (median), and five frames 0.32 s apart span 1.3 s: when the middle frame was taken tells most"
+        " of the answers; give clips of at least 3.2 s, or gap=0.16"
+    ]
+    assert parse_task("shuffle_and_learn(gap=0.16)").advice(64, clips_that_last([1.92] * 3)) == []
+    assert task.advice(64, clips_that_last([0.4] * 3))[0].endswith("give clips of at least 3.2 s")
+    assert task.advice(64, clips_that_last([0])) == []
+
+
+@pytest.mark.parametrize("gaps", [5, LEAST_GAPS])
+def test_what_the_time_of_the_middle_frame_tells_is_as_computed(gaps):
+    """Who knows only that time is right in all of short clips, and in 2/3 where they last ten gaps of, here, 2 frames.
+
+    In frames it is 1 - 9/26: c lies in 4 to 16, a in 0 to 12, e in 8 to 20, all places alike.
+    """
+    puzzle, answer, weight = many(
+        "shuffle_and_learn(gap=0.2, positives=0.5)", [record(numbered(2 * gaps + 1))] * 32, draws=8
+    )
+    assert weight.numpy().min() == 1
+    middle, truth = numbers(puzzle)[:, 1], answer.numpy()
+    said = (middle >= 4) & (middle <= 2 * gaps - 4)
+    found = ((said[truth == 1] == 1).mean() + (said[truth == 0] == 0).mean()) / 2
+    expected = 1 if gaps == 5 else 1 - 9 / 26
+    assert abs(found - expected) <= 3 * np.sqrt(expected * (1 - expected) / len(truth))
 
 
 def sounding(number: int, seconds: float = 3.0, sound_start: float = 0.0) -> bytes:
@@ -200,6 +296,8 @@ def test_a_clip_source_is_needed(tmp_path):
     [
         "frame_order(frames=2)",
         "frame_order(gap=0)",
+        "frame_order(jitter=21)",
+        "frame_order(colour='grey')",
         "shuffle_and_learn(positives=1.0)",
         "shuffle_and_learn(hidden=0)",
         "audio_visual(fusion='sum')",

@@ -162,6 +162,8 @@ def test_toy_clips_are_a_source(toy):
     part = toy.subset(np.array([3, 5]), "part")
     assert part.paths == ["toy#3#0", "toy#5#0"]
     assert part.fingerprint != toy.fingerprint
+    assert part.contents.tolist() == toy.contents[[3, 5]].tolist()
+    assert len(set(toy.contents.tolist())) == len(set(toy.groups.tolist())) == 12
     assert part.reader().records(tf.constant([1], tf.int64))[0] == toy.encoded[5]
 
 

@@ -35,7 +35,7 @@ def train(strategy: tf.distribute.Strategy, steps: int) -> tuple[list[float], li
         dataset = mixing.stream(source, [task], 32, BATCH, seed=0)
         encoders = {"image": make_trunk("resnet10(width=4)", 32)}
         model = make_model([task], encoders, dataset.element_spec)
-        compile_model(model, [task], encoders, make_optimizer(model, momentum=0.9, weight_decay=5e-4))
+        compile_model(model, [task], encoders, make_optimizer(momentum=0.9, weight_decay=5e-4))
         model.optimizer.learning_rate = 0.0125
     before = model.get_weights()
     # An epoch a step: the logged loss is then that of the step alone.

@@ -12,6 +12,7 @@ from tfssl.errors import UserError
 from tfssl.evaluation import Evaluation, Score, features, measuring, metrics, probing
 from tfssl.evaluation.knn import nearest_neighbours
 from tfssl.evaluation.linear import linear_probe
+from tfssl.pipelines.sources import open_source
 from tfssl.trunks.pooling import embedded
 
 
@@ -288,7 +289,9 @@ def test_evaluate_a_run(run, monkeypatch):
     assert list(found.trained["knn"]) == list(found.random["linear"]) == ["stage1", "stage2", "stage3", "stage4"]
     assert (found.train_images, found.test_images, len(found.classes), found.broken_files) == (80, 20, 10, 0)
     assert found.largest_class == 0.1
-    assert "divided 80/20" in found.notes[0]
+    assert "divided 80/20 within each class by split seed 0" in found.notes[0]
+    assert found.details["split_seed"] == found.details["seen_in_pretraining"] == 0
+    assert found.notes[1] == "None of the 20 test pictures was among those of pretraining."
     assert probing.read(folder) == found
     assert (folder / "report.html").is_file()
 
@@ -308,3 +311,21 @@ def test_broken_pictures_are_left_out_and_counted(run, tmp_path):
     assert "2 pictures could not be decoded" in found.notes[1]
     with pytest.raises(UserError, match="max-broken"):
         tfssl.evaluate(run, tmp_path / "data", protocols="knn", max_broken=0, report=False)
+
+
+def test_one_split_for_runs_of_all_seeds_and_what_it_has_of_their_pictures(run, monkeypatch):
+    """The run was pretrained on the first 48 of the 100 pictures that are divided here."""
+    import tfssl
+
+    data, parts = "toy:images(count=100, size=32)", []
+    for seed, split_seed in ((0, 0), (7, 0), (7, 1)):
+        monkeypatch.setitem(run.settings, "seed", seed)
+        settings = {"protocols": "knn", "random": False, "report": False, "split_seed": split_seed}
+        found = tfssl.evaluate(run, data, **settings)
+        held_out = open_source(found.details["test"])
+        known = sum(int(path.rsplit("#")[-1]) < 48 for path in held_out.paths)
+        assert found.details["seen_in_pretraining"] == known > 0
+        assert f"{known} of the 20 test pictures were among those of pretraining" in found.notes[1]
+        assert (found.details["seed"], found.details["split_seed"]) == (seed, split_seed)
+        parts.append((held_out.paths, found.trained))
+    assert parts[0] == parts[1] != parts[2]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfssl
 from tests.clip_tasks_test import SIZE, batch, numbered, numbers
 from tests.clips_test import record
 from tfssl.errors import UserError
@@ -58,24 +59,41 @@ def test_scores_are_those_of_numpy():
         made = metric(name="score")
         made.update_state(tf.constant(answer), tf.constant(painted), tf.constant(counts))
         assert float(made.result()) == pytest.approx(values[[0, 2]].mean(), rel=1e-4)
-    squared = ((painted - (2 * middle - 1)) ** 2).reshape(3, -1).mean(1)
+    squared = ((painted - (2 * middle - 1)) ** 2).reshape(3, -1).mean(1) / (4 * copied + 1e-4)
     assert float(FrameError()(tf.constant(answer), tf.constant(painted))) == pytest.approx(squared.mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize("copied", [False, True])
-def test_head_paints_a_frame_of_the_same_size(copied):
-    trunk = make_trunk("resnet10(width=4)", 32)
-    asked = keras.Input((2, 32, 32, 3), dtype="uint8", name="frame_filling")
-    model = keras.Model(asked, FrameFilling(copied=copied).head({"image": trunk}, asked))
-    puzzle = np.random.default_rng(2).integers(0, 256, (3, 2, 32, 32, 3), np.uint8)
+@pytest.mark.parametrize(
+    ("trunk", "size"), [("resnet10(width=4)", 32), ("resnet10(width=4)", 68), ("nin(width=8)", 40)]
+)
+def test_the_network_begins_with_the_mean_of_both(trunk, size):
+    made = make_trunk(trunk, size)
+    asked = keras.Input((2, size, size, 3), dtype="uint8", name="frame_filling")
+    model = keras.Model(asked, FrameFilling().head({"image": made}, asked))
+    puzzle = np.random.default_rng(2).integers(0, 256, (3, 2, size, size, 3), np.uint8)
     painted = model(puzzle).numpy()
-    assert painted.shape == (3, 32, 32, 3)
-    if copied:  # before it has learned anything it gives the mean
-        np.testing.assert_allclose(painted, mean_of(tf.constant(puzzle)).numpy() / 127.5 - 1, atol=1e-5)
+    assert painted.shape == (3, size, size, 3)
+    np.testing.assert_allclose(painted, puzzle.mean(1) / 127.5 - 1, atol=1e-6)
+    # What the last layer reads comes from all of the trunk.
+    numbers = model.get_layer("frame_filling_numbers")
+    numbers.set_weights([np.random.default_rng(3).normal(0, 0.1, each.shape) for each in numbers.get_weights()])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(puzzle, training=True)))
+    gradients = tape.gradient(loss, made.body.trainable_variables)
+    kernels = [np.abs(each).max() for each in gradients if each.shape.rank == 4]
+    assert min(kernels) > 0
+
+
+def test_loss_of_copying_is_1_and_of_the_middle_frame_0():
+    before, middle, after = np.random.default_rng(4).integers(0, 256, (3, 2, 8, 8, 3), np.uint8)
+    mean = mean_of(tf.stack([before, after], 1))
+    answer = tf.concat([middle, mean], -1)
+    assert float(FrameError()(answer, mean.numpy() / 127.5 - 1)) == pytest.approx(1, abs=1e-3)
+    assert float(FrameError()(answer, middle / 127.5 - 1)) == pytest.approx(0, abs=1e-6)
 
 
 def test_settings_and_picture():
-    assert str(FrameFilling(gap=0.2, copied=True)) == "frame_filling(gap=0.2, copied=True)"
+    assert str(FrameFilling(gap=0.2)) == "frame_filling(gap=0.2)"
     with pytest.raises(UserError, match="gap=0 is given, expected"):
         FrameFilling(gap=0)
     with pytest.raises(UserError, match="least_change=1 is given, expected"):
@@ -83,3 +101,13 @@ def test_settings_and_picture():
     puzzle, answer, _ = FrameFilling().puzzles(batch([record(numbered(30))] * 2), SEED)
     drawn = FrameFilling().picture(puzzle.numpy(), answer.numpy(), np.zeros([2, SIZE, SIZE, 3], np.float32))
     assert len(drawn.axes) == 2 * 7
+
+
+@pytest.mark.slow
+def test_it_learns_more_than_copying(tmp_path):
+    """On clips never seen, where the mean of both neighbours is 0 dB: 0.99 and 1.05 were seen, with seeds 0 and 1."""
+    settings = {"trunk": "resnet10(width=8)", "size": 32, "batch_size": 16, "epochs": 1, "steps_per_epoch": 80}
+    settings |= {"learning_rate": 0.2, "report": False, "verbose": 0}
+    run = tfssl.pretrain("toy:clips(count=160, size=48)", "frame_filling", out=tmp_path / "run", **settings)
+    scores = tfssl.pretext(run, "toy:clips(count=80, size=48, seed=1)", draws=1).tasks["frame_filling"].metrics
+    assert scores["gain"] > 0.5, scores

@@ -27,6 +27,12 @@ def test_quarter_turns_turn_as_numpy_does(images, mode, turns):
             np.testing.assert_array_equal(turned[row, place], np.rot90(image, turn))
 
 
+def test_one_channel_stands_in_for_all(images):
+    shown = geometry.one_channel(tf.constant(images), tf.constant([2, 0, 1])).numpy()
+    for picture, image, channel in zip(shown, images, (2, 0, 1), strict=True):
+        np.testing.assert_array_equal(picture, image[..., [channel] * 3])
+
+
 def test_mirrored_all_and_some(images):
     oblong = images[:, :4]
     np.testing.assert_array_equal(geometry.mirrored(tf.constant(oblong)), oblong[:, :, ::-1])

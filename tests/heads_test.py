@@ -1,7 +1,9 @@
 """Signatures of heads: what is served is what the run's own networks and commands say."""
 
 import io
+import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,6 +71,20 @@ def test_rotation_is_what_the_runs_network_says(toy_run, rotation, pictures):
     np.testing.assert_array_equal(found["valid"], [True] * 4 + [False])
     assert found["probabilities"].shape == (5, 4)
     np.testing.assert_array_equal(found["probabilities"][-1], 0)
+
+
+def test_rotation_of_the_inscribed_view_asks_about_the_middle_of_a_picture(pictures):
+    solver = keras.Sequential([keras.Input((21, 21, 3), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
+    solver.layers[-1].set_weights([np.random.default_rng(0).normal(0, 1e-3, (21 * 21 * 3, 2)), np.zeros(2)])
+    task = Rotation(rotations=2, view="inscribed")
+    run = types.SimpleNamespace(tasks=lambda: [task], settings={"size": SIZE}, solver={"rotation": solver}.get)
+    (signature,) = head_signatures(run)
+    found = signature.function(tf.constant(pictures))
+    images, _ = pixels.pictures(tf.constant(pictures), SIZE)
+    logits = images.numpy()[:, 5:26, 5:26].reshape(4, -1) @ solver.layers[-1].kernel.numpy()
+    expected = 1 / (1 + np.exp(logits[:, :1] - logits[:, 1:]))
+    np.testing.assert_allclose(found["probabilities"][:, 1:], expected, atol=1e-4)
+    np.testing.assert_array_equal(found["angle"], 180 * logits.argmax(1))
 
 
 def test_colorize_gives_the_files_of_the_command(colour_run, colours, pictures, tmp_path):

@@ -10,7 +10,7 @@ import tfssl
 from tests.recordings_test import RATE, tone, write
 from tfssl.errors import UserError
 from tfssl.evaluation import hearing
-from tfssl.evaluation.hearing import FoldScore
+from tfssl.evaluation.hearing import folds_of
 from tfssl.evaluation.retrieval import search
 from tfssl.pipelines.sounds import read_sounds, windows
 
@@ -47,7 +47,7 @@ def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
     own = hearing._features(run.random_trunk("sound"), cut, verbose=0)
     for protocol, stages in found.random.items():
         for stage, score in stages.items():
-            other = hearing.over_folds(protocol, own[stage], sounds, hearing.folds_of(sounds, "^(.)", 0), 3)
+            other = hearing.over_folds(protocol, own[stage], sounds, folds_of(sounds, "^(.)", None, 0), 3)
             if found.random_batch_norm[protocol][stage] == "own":
                 assert score == other
             else:
@@ -62,15 +62,22 @@ def test_without_names_there_are_five_folds_within_classes(run, folder):
     assert again == found
 
 
-def test_intervals_are_students():
-    score = FoldScore((0.5, 0.6, 0.7, 0.8, 0.9))
-    assert score.mean == pytest.approx(0.7)
-    assert score.half == pytest.approx(2.776 * np.std([5, 6, 7, 8, 9], ddof=1) / 10 / np.sqrt(5))
+def test_pieces_of_one_recording_are_in_one_fold(run, folder, capfd):
+    """Of 0-0 to 3-7 the first digit, that of 0 and 4, 1 and 5, ...: each of them in both classes."""
+    sounds = read_sounds(folder, 8000)
+    fold_of = folds_of(sounds, None, "^(.)-", 0)
+    first = np.array([name.split("/")[1][0] for name in sounds.names])
+    assert all(len(set(fold_of[first == digit])) == 1 for digit in "0123")
+    assert len(set(fold_of)) == 4
+    assert len(set(folds_of(sounds, None, None, 0))) == 5
+    with pytest.raises(UserError, match=r"--groups '\^\(\.\)-' is given, but --folds 'x' tells folds already"):
+        tfssl.evaluate_sound(run, folder, folds="x", groups="^(.)-", verbose=0)
 
 
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
+        ({"groups": "("}, "no regular expression"),
         ({"folds": "("}, "no regular expression"),
         ({"folds": "(z)"}, "finds nothing in the name"),
         ({"folds": "(wav)"}, "finds one fold only"),

@@ -14,7 +14,7 @@ from tfssl.cli import main
 from tfssl.errors import UserError
 from tfssl.pipelines import clips
 from tfssl.pipelines.clip_source import FORMAT
-from tfssl.pipelines.sources import open_source, open_splits
+from tfssl.pipelines.sources import absolute_name, open_source, open_splits
 
 SETTINGS = {"size": 16, "rate": 10.0, "processes": 1, "verbose": 0}
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ingested(folder, tmp_path_factory):
     to = tmp_path_factory.mktemp("ingested") / "set"
-    return to, tfssl.ingest(folder, to, groups=r"film[01]", seconds=1.0, **SETTINGS)
+    return to, tfssl.ingest(folder, to, groups=r"film(?=[01])", seconds=1.0, **SETTINGS)
 
 
 def test_a_damaged_record_is_told_in_a_line(ingested, tmp_path, capfd):
@@ -88,6 +88,26 @@ def test_pieces_of_one_source_stand_in_one_split(ingested):
     assert not train & test
     assert len(train | test) == 6
     assert len({name in test for name in ("cats/film0.mkv", "cats/film1.mkv")}) == 1
+
+
+def test_what_is_divided_later_keeps_pieces_of_one_source_together(ingested):
+    to, _ = ingested
+    source = open_source(str(to))
+    joined = {name: origin for name, origin in zip(source.recordings, source.origins, strict=True) if name != origin}
+    assert joined == {"cats/film0.mkv": "film", "cats/film1.mkv": "film"}
+    for seed in range(4):
+        train, test, note = open_splits(source, seed=seed)
+        assert "pieces of one recording on one side" in note
+        assert not set(train.origins) & set(test.origins)
+        assert set(train.labels) == set(test.labels) == {0, 1}
+
+
+def test_the_name_of_a_split_opens_it_from_any_place(ingested, monkeypatch):
+    to, _ = ingested
+    monkeypatch.chdir(to.parent)
+    assert absolute_name(f"{to.name}:train") == f"{to}:train"
+    assert absolute_name(f"{to.name}:train (80 %, split seed 0)") == f"{to}:train (80 %, split seed 0)"
+    assert absolute_name(to.name) == str(to)
 
 
 def test_evaluation_finds_the_splits(ingested):

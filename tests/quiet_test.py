@@ -76,6 +76,7 @@ COMMANDS = {
 # What tfssl says on purpose, to standard error: Keras's bar, its own progress, and advice on tasks.
 PROGRESS = re.compile(
     r"Epoch \d+/\d+|\d+/(\d+|Unknown) .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*"
+    r"|[\d,]+ (of [\d,]+ )?pictures decoded into memory.*"
 )
 
 

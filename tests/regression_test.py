@@ -44,7 +44,7 @@ def test_default_learning_rate_does_not_diverge(text):
     dataset = mixing.stream(open_source("toy:images(count=64, size=32)"), tasks, 32, 16, seed=0)
     encoders = Plans("resnet10(width=16)", 32, None).make()
     model = make_model(tasks, encoders, dataset.element_spec)
-    compile_model(model, tasks, encoders, make_optimizer(model, 0.9, 0.0))
+    compile_model(model, tasks, encoders, make_optimizer(0.9, 0.0))
     model.optimizer.learning_rate = 0.1
     losses = model.fit(dataset, steps_per_epoch=5, epochs=3, shuffle=False, verbose=0).history["loss"]
     assert max(losses[1:]) < losses[0]

@@ -122,15 +122,18 @@ def test_a_line_cut_in_half_is_passed_over(tmp_path):
     assert read_metrics(path) == [{"step": 1, "epoch": 1, "loss": 2.0}]
 
 
-def test_curves_have_the_epochs_means():
+def test_curves_have_the_epochs_means_and_those_of_the_steps_between():
     lines = [
         {"step": 1, "epoch": 1, "loss": 2.0, "rotation_accuracy": 0.25, "learning_rate": 0.1},
+        {"step": 2, "epoch": 1, "loss": 1.0, "rotation_accuracy": 0.75, "learning_rate": 0.1},
         {"step": 2, "epoch": 1, "loss": 1.5, "rotation_accuracy": 0.5, "learning_rate": 0.1, "epoch_end": True},
+        {"step": 3, "epoch": 2, "loss": 1.2, "rotation_accuracy": 0.5, "learning_rate": 0.1},
         {"step": 4, "epoch": 2, "loss": 1.0, "rotation_accuracy": 0.75, "learning_rate": 0.1, "epoch_end": True},
     ]
     curves = learning_curves(lines)
     assert list(curves) == ["loss", "rotation_accuracy"]
     (axes,) = curves["rotation_accuracy"].axes
+    assert axes.lines[0].get_xydata().tolist() == [[1, 25], [2, 75], [3, 50]]
     assert axes.lines[-1].get_xydata().tolist() == [[2, 50], [4, 75]]
     assert learning_curves([]) == {}
 

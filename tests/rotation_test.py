@@ -33,6 +33,43 @@ def test_turned_back_it_is_the_source(images, rotations):
         assert (back == source).all() or (back == source[:, ::-1]).all()
 
 
+@pytest.mark.parametrize("rotations", [2, 4])
+@pytest.mark.parametrize("size", [32, 33, 34, 48])
+def test_the_inscribed_view_is_the_square_that_eight_rotations_see(rotations, size):
+    """Of 32 and 33 pixels it is half a pixel beside the middle, in all turns alike."""
+    images = np.random.default_rng(1).integers(0, 256, (6, size, size, 3), dtype=np.uint8)
+    task = Rotation(rotations=rotations, view="inscribed")
+    puzzle, answer, _ = make(task, images)
+    side = puzzle.shape[1]
+    assert puzzle.shape == (6 * rotations, side, side, 3)
+    assert side == make(Rotation(rotations=8), images)[0].shape[1]
+    middle = slice((size - side) // 2, (size - side) // 2 + side)
+    pieces = task.undone(puzzle, answer)
+    top, left, tall, wide = pieces.boxes[0]
+    assert (pieces.boxes == pieces.boxes[0]).all()
+    assert 0 <= middle.start - top <= tall - side <= 1
+    assert (left, wide) == (top, tall)
+    sides = set()
+    for picture, alike in zip(images, pieces.pixels, strict=True):
+        crops = [picture[middle, middle], picture[:, ::-1][middle, middle]]
+        found = [[np.array_equal(crop, one) for crop in crops] for one in alike]
+        assert (np.sum(found, 1) == 1).all()
+        assert found == [found[0]] * rotations
+        sides.add(found[0].index(True))
+    assert sides == {0, 1}  # mirrored ones too
+    turns = np.array(task.angles) // 90
+    for turned, label, back in zip(puzzle, answer, pieces.pixels.reshape(puzzle.shape), strict=True):
+        np.testing.assert_array_equal(turned, np.rot90(back, turns[label]))
+    seen, meant = task.seen(tf.constant(images))
+    np.testing.assert_array_equal(seen, images[:, middle, middle])
+    assert meant == task.angles
+
+
+def test_eight_rotations_are_always_inscribed(images):
+    whole, inscribed = (make(Rotation(rotations=8, view=view), images)[0] for view in ("whole", "inscribed"))
+    np.testing.assert_array_equal(whole, inscribed)
+
+
 @pytest.mark.parametrize("rotations", [2, 4, 8])
 def test_eager_equals_graph_and_seed_decides(images, rotations):
     task = Rotation(rotations=rotations)
@@ -93,6 +130,7 @@ def test_settings_are_read_and_written():
         ("rotation(angle=4)", "no setting 'angle'"),
         ("rotation(rotations=3)", "expected one of 2, 4, 8"),
         ("rotation(dropout=1.0)", "expected a rate"),
+        ("rotation(view='middle')", "expected one of whole, inscribed"),
         ("rotation, rotation", "2 times"),
     ],
 )

@@ -1,6 +1,7 @@
 """`pretext`: a run's own puzzles of data that it never saw."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,3 +61,12 @@ def test_is_told_in_words_and_in_json(scores):
 def test_wrong_input_is_told_in_a_line(toy_run, data, settings, line):
     with pytest.raises(UserError, match=line):
         tfssl.pretext(toy_run, data, **settings)
+
+
+def test_a_network_that_was_built_otherwise_is_refused_in_a_line(toy_run, tmp_path):
+    folder = shutil.copytree(toy_run.folder, tmp_path / "older")
+    with np.load(folder / "heads" / "rotation.npz") as arrays:
+        weights = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
+    np.savez(folder / "heads" / "rotation.npz", *weights[:-2])
+    with pytest.raises(UserError, match=r"the network of rotation in .*older is of a version of tfssl that built it"):
+        tfssl.load_run(folder).solver("rotation")

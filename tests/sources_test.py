@@ -5,7 +5,7 @@ from PIL import Image
 
 from tfssl.errors import UserError
 from tfssl.pipelines import headers
-from tfssl.pipelines.sources import open_source, open_splits
+from tfssl.pipelines.sources import absolute_name, open_source, open_splits
 
 
 def picture(path, size=(20, 10), colour=(200, 30, 30), **settings):
@@ -174,13 +174,13 @@ def test_splits(tmp_path):
     for split, count in (("train", 4), ("val", 2)):
         for label in "ab":
             for number in range(count):
-                picture(tmp_path / split / label / f"{number}.png")
+                picture(tmp_path / split / label / f"{number}.png", colour=(number, ord(label), count))
     train, test, note = open_splits(tmp_path)
     assert (train.count, test.count) == (8, 4)
     assert "val" in note
     train, test, note = open_splits(tmp_path / "train", seed=1)
     assert (train.count, test.count) == (6, 2)
-    assert "80/20" in note
+    assert "divided 80/20 within each class by split seed 1" in note
     assert not set(train.paths) & set(test.paths)
     np.testing.assert_array_equal(np.bincount(test.labels), [1, 1])
     assert open_splits(tmp_path / "train", seed=1)[1].paths == test.paths
@@ -191,3 +191,40 @@ def test_splits(tmp_path):
         open_splits(tmp_path)
     with pytest.raises(UserError, match="no labels"):
         open_splits(tmp_path / "train" / "a")
+
+
+def test_parts_are_opened_by_their_names(tmp_path, monkeypatch):
+    for label in "ab":
+        for number in range(10):
+            picture(tmp_path / "data" / label / f"{number}.png", colour=(number, ord(label), 0))
+    monkeypatch.chdir(tmp_path)
+    for data in ("data", "toy:images(count=60, size=16)"):
+        for part in open_splits(data, seed=3)[:2]:
+            again = open_source(part.name)
+            assert (again.name, again.paths, again.fingerprint) == (part.name, part.paths, part.fingerprint)
+    assert part.name == "toy:images(count=60, size=16) (20 %, split seed 3)"
+    name = absolute_name("data (80 %, split seed 3)")
+    monkeypatch.chdir("/")
+    assert name == f"{tmp_path}/data (80 %, split seed 3)"
+    assert open_source(name).count == 16
+    assert absolute_name(part.name) == part.name
+    (tmp_path / "data").rename(tmp_path / "data (80 %, split seed 0)")  # a folder that somebody has called so
+    assert open_source(tmp_path / "data (80 %, split seed 0)").count == 20
+
+
+def test_equal_pictures_stand_on_one_side(tmp_path):
+    """Of each picture a copy under another name."""
+    for label in "ab":
+        for number in range(10):
+            for copy in ("x", "y"):
+                picture(tmp_path / label / f"{copy}{number}.png", colour=(number, ord(label), 0))
+    for seed in range(3):
+        train, test, _ = open_splits(tmp_path, seed=seed)
+        assert (train.count, test.count) == (32, 8)
+        assert not {path[-5] + path.split("/")[-2] for path in train.paths} & {
+            path[-5] + path.split("/")[-2] for path in test.paths
+        }
+    picture(tmp_path / "one" / "a" / "0.png")
+    picture(tmp_path / "one" / "b" / "0.png", colour=(0, 0, 0))
+    with pytest.raises(UserError, match="cannot be divided: no class has more than one picture"):
+        open_splits(tmp_path / "one")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfssl as package
 from tests import study_rows
 from tfssl.cli import main
 from tfssl.errors import UserError
 from tfssl.evaluation import measuring, probing
+from tfssl.pipelines.sources import open_source
 from tfssl.runs import load_run
 from tfssl.studies import compare, figures, statistics, sweep, table, trials
 
@@ -85,6 +87,7 @@ def test_the_files_of_a_comparison(comparison):
     assert page.startswith("| tasks | pretext task |")
     assert all(claim.sentence in page for claim in comparison.claims)
     assert "class-balanced sample of 60 of the" in page
+    assert "None of the 20 test pictures was among those of pretraining." in page
     assert (comparison.folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -143,6 +146,7 @@ def test_an_evaluation_of_other_pictures_is_made_again(comparison, monkeypatch):
     ("changed", "says"),
     [
         ({"steps": 5}, "holds a study with steps 4, now 5 is given"),
+        ({"split_seed": 1}, "holds a study with labelled"),
         ({"limit": 50}, "holds a study with labelled"),
         ({"learning_rate": 0.3}, "holds a study with learning_rate None, now 0.3 is given"),
         ({"labelled": "toy:images(count=120, size=32, seed=2)"}, "holds a study with labelled"),
@@ -155,6 +159,50 @@ def test_other_settings_are_refused(comparison, changed, says):
     with pytest.raises(UserError, match="holds a study with kind 'compare'"):
         sweep(DATA, "rotation", comparison.folder, **TINY)
     assert times(comparison.folder) == before
+
+
+def test_a_study_of_another_version_is_not_gone_on_with(comparison, tmp_path):
+    """Or runs that were pretrained and tested otherwise would stand in one table with new ones."""
+    content = json.loads((comparison.folder / "study.json").read_text())
+    before = {key: value for key, value in content.items() if key != "recipe"}
+    (tmp_path / "study.json").write_text(json.dumps(before))
+    with pytest.raises(UserError, match="holds a study of another version of tfssl"):
+        compare(DATA, ["rotation"], tmp_path, seeds=[0, 1], **TINY)
+    assert json.loads((tmp_path / "study.json").read_text()) == before
+
+
+def test_what_is_pretrained_on(monkeypatch, tmp_path):
+    """Where nothing else is given: what the probes are trained on, and nothing that they are tested on."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("test", 4)):
+        for name in "ab":
+            for number in range(count):
+                path = tmp_path / "data" / part / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    given = []
+
+    def pretrained(source, tasks, **settings):
+        given.append(source)
+        raise UserError("as far as this")
+
+    monkeypatch.setattr(trials, "pretrain", pretrained)
+    monkeypatch.chdir(tmp_path)
+
+    def pretraining(data, **changed):
+        with pytest.raises(UserError, match="as far as this"):
+            compare(data, ["rotation"], tmp_path / "study", **TINY | {"limit": 8, "test_limit": 4} | changed)
+        return given[-1]
+
+    assert pretraining("data", labelled=None).name == "data/train"
+    divided = pretraining("data/train", labelled=None, split_seed=5)
+    assert divided.name == "data/train (80 %, split seed 5)"
+    held_out = open_source("data/train (20 %, split seed 5)")
+    assert (divided.count, held_out.count) == (20, 4)
+    assert not set(divided.paths) & set(held_out.paths)
+    assert pretraining("data", labelled="data").count == 32
+    assert pretraining("data/train", labelled=None, test="data/test").count == 24
+    assert not (tmp_path / "study").exists()
 
 
 def test_the_bars_are_the_rows(comparison):
@@ -315,11 +363,12 @@ def test_options_of_the_command_reach_each_run(tmp_path, monkeypatch, capfd):
     @functools.wraps(package.pretrain)
     def pretrained(source, tasks, **settings):
         assert settings | given == settings
+        assert source.name == f"{DATA} (80 %, split seed 4)"
         raise UserError("all have arrived")
 
     monkeypatch.setattr(trials, "pretrain", pretrained)
     options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    options += ["--size", "32", "--batch-size", "8", "--labelled", LABELLED, "--out", str(tmp_path / "study")]
+    options += ["--size", "32", "--batch-size", "8", "--split-seed", "4", "--out", str(tmp_path / "study")]
     with pytest.raises(SystemExit):
         main(["compare", DATA, "--tasks", "rotation, jigsaw(grid=2)", *options])
     assert "all have arrived" in capfd.readouterr().err

@@ -126,6 +126,8 @@ def test_files_of_sound_are_probed_on_sounds(exported, audio_visual_run, tmp_pat
         assert file.cosine > 0.9
     with pytest.raises(UserError, match="is no folder of sounds"):
         tfssl.bench_devices(folder / "model", "toy:images(count=20)", folds="^(.)")
+    with pytest.raises(UserError, match=r"--groups '\^\(\.\)' is given, but toy:images"):
+        tfssl.bench_devices(folder / "model", "toy:images(count=20)", groups="^(.)")
 
 
 class Exponential(keras.layers.Layer):

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
-from tfssl import callbacks, runs
+from tfssl import callbacks, runs, versions
 from tfssl.errors import UserError
 from tfssl.model import compile_model, make_model, make_optimizer
 from tfssl.tasks.rotation import Rotation
@@ -229,6 +229,40 @@ def test_a_checkpoint_cut_in_half(finished, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_run_that_goes_on_knows_its_broken_pictures_and_its_versions(tmp_path, capsys):
+    """Killed after its last step: no step is left in which the picture would be met again."""
+    (tmp_path / "photos").mkdir()
+    for number in range(10):
+        noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        keras.utils.save_img(tmp_path / "photos" / f"{number}.jpg", noise, scale=False)
+    path = tmp_path / "photos" / "3.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    arguments = {"out": tmp_path / "run", "epochs": 1, "max_broken": 0.2} | SETTINGS | {"batch_size": 5}
+    first = tfssl.pretrain(tmp_path / "photos", **arguments)
+    named = (first.folder / "broken.txt").read_text()
+    assert named == f"{path} cannot be decoded to its end\n"
+    assert "began with" not in capsys.readouterr().err
+    for name in ("result.json", "encoder.keras", "broken.txt"):
+        (first.folder / name).unlink()
+    content = json.loads((first.folder / "run.json").read_text())
+    runs.write_json(first.folder / "run.json", content | {"versions": content["versions"] | {"keras": "3.0.1"}})
+    again = tfssl.pretrain(tmp_path / "photos", **arguments)
+    assert again.result["broken_files"] == 1
+    assert (first.folder / "broken.txt").read_text() == named
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "began with" in line]
+    assert f"keras 3.0.1 (now {keras.__version__}); that it ends as it would have, bit for bit, is not promised" in line
+
+
+def test_versions_that_changed():
+    now = versions.versions()
+    assert versions.changes(now) == ""
+    assert versions.changes(now | {"python": "3.0"}) == ""
+    assert versions.changes({}) == ""  # runs of before versions were written down
+    then = now | {"tfssl": "0.0.1", "tensorflow": "2.0.0"}
+    assert versions.changes(then) == f"tfssl 0.0.1 (now {now['tfssl']}), tensorflow 2.0.0 (now {tf.__version__})"
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path):
     with pytest.raises(UserError, match=r"is not finite at step \d+ .* lower --learning-rate") as stopped:
         tfssl.pretrain(
@@ -253,7 +287,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
 def test_weight_decay_leaves_batch_norm_and_biases_alone():
     """One step with no gradient to speak of: only what decays moves."""
     model = make_model([Rotation()], {"image": make_trunk("resnet10(width=4)", 32)}, _spec())
-    optimizer = make_optimizer(model, momentum=0.0, weight_decay=0.1)
+    optimizer = make_optimizer(momentum=0.0, weight_decay=0.1)
     optimizer.build(model.trainable_variables)
     optimizer.learning_rate = 0.5
     before = [variable.numpy() for variable in model.trainable_variables]
@@ -264,9 +298,25 @@ def test_weight_decay_leaves_batch_norm_and_biases_alone():
     assert {v.name for v in model.trainable_variables} == {"kernel", "gamma", "beta", "bias"}
 
 
+def test_weight_decay_is_that_of_the_papers():
+    """RotNet's code keeps .78 of a weight in 500 steps without gradient; decoupled as in Keras it would be .975."""
+    variable = keras.Variable(np.ones([2, 3], np.float32))
+    optimizer = make_optimizer(momentum=0.9, weight_decay=5e-4)
+    optimizer.build([variable])
+    optimizer.learning_rate = 0.1
+    weight, speed = 1.0, 0.0
+    for _ in range(500):
+        optimizer.apply([tf.zeros([2, 3])], [variable])
+        gradient = 5e-4 * weight
+        speed = 0.9 * speed + gradient  # as PyTorch writes Nesterov's momentum
+        weight -= 0.1 * (gradient + 0.9 * speed)
+    np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-4)
+    assert weight == pytest.approx(0.781, abs=0.003)
+
+
 def test_metrics_have_the_same_names_with_one_task_as_with_several():
     model = make_model([Rotation()], {"image": make_trunk("resnet10(width=4)", 32)}, _spec())
-    compile_model(model, [Rotation()], {}, make_optimizer(model, 0.9, 0.0))
+    compile_model(model, [Rotation()], {}, make_optimizer(0.9, 0.0))
     images = np.zeros([8, 32, 32, 3], np.uint8)
     weights = np.array([1.0, 1, 1, 1, 0, 0, 0, 0], np.float32)
     answers = np.array([0, 1, 2, 3] * 2, np.int32)

@@ -158,7 +158,7 @@ def bench_pipeline(
     for memory in memories:
         for names in [(), *((task.name,) for task in prepared), tuple(task.name for task in prepared)]:
             chosen = [task for task in prepared if task.name in names]
-            stages[_key(memory, names)] = puzzles(source, chosen, size, batch_size, memory)
+            stages[_key(memory, names)] = puzzles(source, chosen, size, batch_size, memory, verbose)
     rates = measured(stages, batch_size, passes, seconds, verbose)
     found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
@@ -197,7 +197,7 @@ def _decode_any(data: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def puzzles(
-    source: AnySource, tasks: Sequence[PretextTask], size: int, batch_size: int, memory: int = 0
+    source: AnySource, tasks: Sequence[PretextTask], size: int, batch_size: int, memory: int = 0, verbose: int = 1
 ) -> tf.data.Dataset:
     """The stream of crops, or of the puzzles of tasks, as `mixing.stream` makes it."""
 
@@ -206,7 +206,9 @@ def puzzles(
         return {task.name: task.puzzles(own[task], task_seed(seed, task.name)) for task in tasks} or batch
 
     reflect = all(task.reflects for task in tasks)
-    return batches.training(source, size, batch_size, 0, make=make, cache_memory=memory, reflect=reflect)
+    return batches.training(
+        source, size, batch_size, 0, make=make, cache_memory=memory, reflect=reflect, verbose=verbose
+    )
 
 
 def measured(

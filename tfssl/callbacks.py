@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import runs
-from tfssl.checkpoints import Checkpoints, assign_metrics
+from tfssl import metric_sums, runs
+from tfssl.checkpoints import Checkpoints
 from tfssl.errors import UserError
 
 Logs = dict[str, Any]
@@ -68,14 +68,14 @@ class Steps(keras.callbacks.Callback):
 class RestoreMetrics(keras.callbacks.Callback):
     """Puts the metrics of an epoch that was interrupted back, after Keras has reset them at its beginning."""
 
-    def __init__(self, values: np.ndarray):
+    def __init__(self, saved: np.ndarray):
         super().__init__()
-        self._values: np.ndarray | None = values
+        self._saved: np.ndarray | None = saved
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        if self._values is not None:
-            assign_metrics(self.model, self._values)
-            self._values = None
+        if self._saved is not None:
+            metric_sums.assign(self.model, self._saved)
+            self._saved = None
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
@@ -105,30 +105,53 @@ def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> UserError:
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """metrics.jsonl: one line every `every` steps (means over the epoch so far) and one at the end of each epoch."""
+    """metrics.jsonl: a line every `every` steps and one at the end of each epoch; the former for TensorBoard too.
 
-    def __init__(self, path: Path, steps: Steps, every: int):
+    A line holds means over the steps since the line before it, which show what happens when it happens: a running mean
+    over the epoch, as the progress bar shows it, hides that a loss rises. The line of an epoch's end is marked as
+    "epoch_end" and holds the means over the whole epoch.
+
+    Args:
+      folder: the run's.
+      saved: `Checkpoints.metrics` of a run that goes on in the middle of an epoch.
+
+    Attributes:
+      window: the metrics' sums as they were at the last line.
+    """
+
+    def __init__(self, folder: Path, steps: Steps, every: int, saved: np.ndarray | None = None):
         super().__init__()
-        self._path, self._steps, self._every, self._epoch = path, steps, every, 0
+        self._path, self._steps, self._every, self._epoch = folder / "metrics.jsonl", steps, every, 0
+        self._saved, self.window = saved, np.zeros(0)
+        self._events = tf.summary.create_file_writer(str(folder / "tensorboard" / "steps"))
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
+        self.window = metric_sums.read(self.model)
+        if self._saved is not None:
+            # Checkpoints of earlier versions hold the first half alone: their window begins where they were saved.
+            self.window, self._saved = self._saved[-self.window.size :], None
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self._steps.done % self._every == 0:
-            self._write(logs or {}, {})
+        if self._steps.done % self._every:
+            return
+        sums = metric_sums.read(self.model)
+        means = metric_sums.values(self.model, sums - self.window)
+        self.window = sums
+        self._write(means, {})
+        figures = means | {"learning_rate": self._steps.learning_rate}
+        with self._events.as_default(self._steps.done):
+            for name, value in figures.items():
+                tf.summary.scalar(name, value)
+        self._events.flush()  # or what came before a kill and after a checkpoint of it would be missing
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._write(logs or {}, {"epoch_end": True})
+        means = {k: float(v) for k, v in (logs or {}).items() if k not in ("images/s", "learning_rate")}
+        self._write(means, {"epoch_end": True})
 
-    def _write(self, logs: Logs, more: dict[str, Any]) -> None:
-        values = {k: float(v) for k, v in logs.items() if k not in ("images/s", "learning_rate")}
-        line = {
-            "step": self._steps.done,
-            "epoch": self._epoch + 1,
-            **values,
-            "learning_rate": self._steps.learning_rate,
-        }
+    def _write(self, means: dict[str, float], more: dict[str, Any]) -> None:
+        line = {"step": self._steps.done, "epoch": self._epoch + 1, **means}
+        line |= {"learning_rate": self._steps.learning_rate}
         line |= {"images_per_second": round(self._steps.images_per_second, 1), **more}
         with runs.writing(self._path), self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -155,9 +178,11 @@ class SaveAndStop(keras.callbacks.Callback):
     Comes last, so that a checkpoint knows what the callbacks before it have written.
     """
 
-    def __init__(self, steps: Steps, checkpoints: Checkpoints, every: int, steps_per_epoch: int, total: int):
+    def __init__(
+        self, steps: Steps, log: MetricsLog, checkpoints: Checkpoints, every: int, steps_per_epoch: int, total: int
+    ):
         super().__init__()
-        self._steps, self._checkpoints, self._every = steps, checkpoints, every
+        self._steps, self._log, self._checkpoints, self._every = steps, log, checkpoints, every
         self._steps_per_epoch, self._total = steps_per_epoch, total
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
@@ -198,7 +223,7 @@ class SaveAndStop(keras.callbacks.Callback):
         # The loss of this step was finite, the weights after its update may not be.
         if not all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in self.model.trainable_variables):
             raise not_finite("a weight", self._steps, self._checkpoints)
-        self._checkpoints.save(self._steps.done)
+        self._checkpoints.save(self._steps.done, self._log.window)
 
 
 class Stopped(KeyboardInterrupt):

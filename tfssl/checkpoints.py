@@ -1,5 +1,6 @@
 """Checkpoints that hold all that a bit-identical continuation needs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,21 +8,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl import metric_sums, runs
 from tfssl.errors import UserError
 from tfssl.model import PretextModel
+from tfssl.pipelines.batches import BrokenPictures
 
 KEPT = 2
 
 
 class Checkpoints:
-    """Weights, batch norm statistics, optimizer, dropout's seeds, the step, and the metrics of the epoch so far.
+    """Weights, batch norm statistics, optimizer, dropout's seeds, the step, and the metrics' sums.
 
     `tf.train.Checkpoint(model=...)` and `.keras` files leave the state of Keras's seed generators out and say nothing
-    (Keras 3.15), so variables are listed here one by one.
+    (Keras 3.15), so variables are listed here one by one. Beside them, `broken.json` has the numbers of the pictures
+    that turned out broken so far: those that come after a checkpoint are met again when the run goes on from it.
     """
 
-    def __init__(self, model: PretextModel, folder: Path):
+    def __init__(self, model: PretextModel, folder: Path, broken: BrokenPictures):
         self._model = model
+        self._broken, self._broken_path = broken, folder / "broken.json"
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Keras makes the variables of its metrics at the first batch, so their values travel as one vector.
         self._metrics = tf.Variable(np.zeros(0), shape=[None], dtype=tf.float64, trainable=False)
@@ -37,8 +42,11 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), KEPT, checkpoint_name="step")
         self.saved: int | None = None
 
-    def save(self, step: int) -> None:
+    def save(self, step: int, window: np.ndarray) -> None:
         """Saves the state after `step` steps; does nothing where it is saved already.
+
+        Args:
+          window: the metrics' sums as they were at the last line of the log: see `callbacks.MetricsLog`.
 
         Raises:
           UserError: the folder cannot be written. The checkpoint before is kept.
@@ -46,8 +54,9 @@ class Checkpoints:
         if self.saved == step:
             return
         self._step.assign(step)
-        values = [np.ravel(np.asarray(v)) for v in self._model.metrics_variables]
-        self._metrics.assign(np.concatenate(values).astype(np.float64) if values else np.zeros(0))
+        self._metrics.assign(np.concatenate([metric_sums.read(self._model), window]))
+        if self._broken.numbers():
+            runs.write_json(self._broken_path, self._broken.numbers())
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as problem:
@@ -65,23 +74,16 @@ class Checkpoints:
                 say(f"the checkpoint {Path(path).name} is damaged; the one before it is used")
                 continue
             self.saved = int(self._step.numpy())
+            if self._broken_path.exists():
+                self._broken.restore(json.loads(self._broken_path.read_text()))
             return self.saved
         if self._manager.checkpoints:
             raise UserError(f"no checkpoint in {self._manager.directory} can be read; begin again in a new --out")
         return 0
 
     def metrics(self) -> np.ndarray:
-        """float64: the metrics' variables, one after another, as they were saved."""
+        """float64: the metrics' sums as they were saved, of the epoch so far, then of the log's last line."""
         return self._metrics.numpy()
-
-
-def assign_metrics(model: keras.Model, values: np.ndarray) -> None:
-    """Puts values of `Checkpoints.metrics` back into the variables of the model's metrics."""
-    start = 0
-    for variable in model.metrics_variables:
-        size = int(np.prod(variable.shape))
-        variable.assign(values[start : start + size].reshape(variable.shape))
-        start += size
 
 
 def read_weights(model: keras.Model, folder: Path) -> None:

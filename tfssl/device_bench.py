@@ -119,7 +119,12 @@ class _Labelled:
 
 
 def bench_devices(
-    folder: str | Path, data: Any, limit: int = 2000, passes: int = 30, folds: str | None = None
+    folder: str | Path,
+    data: Any,
+    limit: int = 2000,
+    passes: int = 30,
+    folds: str | None = None,
+    groups: str | None = None,
 ) -> DeviceTable:
     """Measures the TFLite files of the newest version of an export, on this machine.
 
@@ -131,7 +136,7 @@ def bench_devices(
       data: labelled pictures, as `evaluate` takes them, or a folder of sounds, one sub-folder a class.
       limit: most pictures of either half, a sample drawn with seed 0; most sounds.
       passes: how often latency is measured; the median counts.
-      folds: of sounds, as `evaluate_sound` takes it.
+      folds, groups: of sounds, as `evaluate_sound` takes them.
 
     Raises:
       UserError: no export, or one without TFLite files, or without one of sound where sounds are given; data without
@@ -145,9 +150,10 @@ def bench_devices(
         raise UserError(f"--limit {limit} and --passes {passes} are given, expected at least 2 and 1")
     golden = read_golden(version / "assets.extra" / "golden.npz")
     if is_folder_of_sounds(data):
-        labelled = _sounds(data, next(iter(files.values()))["sound"], limit, folds)
-    elif folds is not None:
-        raise UserError(f"--folds {folds!r} is given, but {data} is no folder of sounds; leave it out")
+        labelled = _sounds(data, next(iter(files.values()))["sound"], limit, folds, groups)
+    elif folds is not None or groups is not None:
+        given = f"--folds {folds!r}" if folds is not None else f"--groups {groups!r}"
+        raise UserError(f"{given} is given, but {data} is no folder of sounds; leave it out")
     else:
         labelled = _pictures(data, golden.inputs["pixels"].shape[1], limit)
     encoders = {name: {n: TFLiteEncoder(version / FOLDER / name, n) for n in THREADS} for name in files}
@@ -189,7 +195,7 @@ def _pictures(data: Any, size: int, limit: int) -> _Labelled:
     return _Labelled("pixels", train.name, len(labels), len(answers), 0, np.concatenate([images, test_images]), judge)
 
 
-def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | None) -> _Labelled:
+def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | None, groups: str | None) -> _Labelled:
     if plan is None:
         raise UserError(f"{data} is a folder of sounds, and the export has no encoder of sound; give labelled pictures")
     sounds = read_sounds(data, plan["rate"])
@@ -200,7 +206,7 @@ def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | Non
         waves=[sounds.waves[number] for number in chosen],
         labels=sounds.labels[chosen],
     )
-    fold_of = hearing.folds_of(sounds, folds, 0)
+    fold_of = hearing.folds_of(sounds, folds, groups, 0)
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
     starts = np.cumsum([0, *map(len, cut)])[:-1]
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfssl import mixing, runs
 from tfssl.errors import UserError
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import Source, open_source
+from tfssl.pipelines.sources import AnySource, Source, open_source
 from tfssl.runs import Run, load_run
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
@@ -69,13 +69,14 @@ def show(
     if run is not None:
         run = load_run(run)
         names = _names(run, asked, size)
-        _advise(run.tasks(), run.settings["size"])
-        drawn = draw(run, open_source(data), count, seed)
+        source = open_source(data)
+        _advise(run.tasks(), run.settings["size"], source)
+        drawn = draw(run, source, count, seed)
         figures = {name: drawn[name] for name in names}
     else:
         source = open_source(data)
         prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]
-        _advise(prepared, size or 96)
+        _advise(prepared, size or 96, source)
         figures = _draw(source, prepared, size or 96, count, seed, None)
     files = {}
     for name, figure in figures.items():
@@ -95,10 +96,10 @@ def _check(size: int | None, count: int, seed: int) -> None:
         raise UserError(f"--seed {seed} is given, expected 0 to {2**31 - 1}")
 
 
-def _advise(tasks: list[PretextTask], size: int) -> None:
-    """Says what the user should know of the tasks at this size."""
+def _advise(tasks: list[PretextTask], size: int, source: AnySource) -> None:
+    """Says what the user should know of the tasks at this size and on this data."""
     for task in tasks:
-        for sentence in task.advice(size):
+        for sentence in task.advice(size, source):
             print(f"{task.name}: {sentence}", file=sys.stderr)
 
 

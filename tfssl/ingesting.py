@@ -9,7 +9,6 @@ import io
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from tfssl import beam as beams
 from tfssl import runs
 from tfssl.errors import UserError
 from tfssl.pipelines import recordings
+from tfssl.pipelines.dividing import groups_of_names
 
 WORK = ".ingest"
 
@@ -123,6 +123,8 @@ def ingest(
         raise UserError(f"nothing in {folder} can be decoded; the first: {problem[0]} {problem[1]}")
     splits = _splits(sorted(found), group_of, test, seed)
     facts = {"frame_rate": rate, "sound_rate": sound_rate, "short_side": size, "broken": broken}
+    # By names as the records have them.
+    facts["groups"] = {name.replace(os.sep, "/"): group_of[name] for name in found if group_of[name] != name}
     _write(to, splits, found, label_of, facts, options)
     heard = sum(_has_sound(path) for paths in found.values() for path in paths)
     shutil.rmtree(work)
@@ -192,14 +194,7 @@ def _labels(
     if table is None and all(os.sep in name for name in names):
         label_of = {name: name.split(os.sep)[0] for name in names}
     if groups is not None:
-        try:
-            expression = re.compile(groups)
-        except re.error as problem:
-            raise UserError(f"--groups {groups!r} is no regular expression ({problem})") from problem
-        for name in names:
-            match = expression.search(name)
-            if match:
-                group_of[name] = match.group(match.re.groups and 1)
+        group_of = dict(zip(names, groups_of_names(names, groups), strict=True))
     if table is not None:
         for row in _rows(Path(table)):
             given = row["file"].replace("/", os.sep)

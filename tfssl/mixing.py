@@ -21,6 +21,7 @@ def puzzles(
     seed: int = 0,
     start: int = 0,
     max_broken: float = 0.01,
+    verbose: int = 1,
 ) -> tf.data.Dataset:
     """An endless dataset of puzzles for anybody's own `fit` (give it `steps_per_epoch`, and `shuffle=False`).
 
@@ -32,13 +33,14 @@ def puzzles(
       seed: the same seed gives the same puzzles.
       start: the step to begin with.
       max_broken: largest part of the pictures that may be unreadable.
+      verbose: 1 says on standard error how far decoding into memory is, 0 nothing.
 
     Returns:
       A dataset of (puzzles, answers, weights), each a dict by task name; see each task for shapes and dtypes.
     """
     source = open_source(data, max_broken)
     prepared = [task.prepared(source) for task in parse_tasks(tasks)]
-    return stream(source, prepared, size, batch_size, seed, start)
+    return stream(source, prepared, size, batch_size, seed, start, verbose=verbose)
 
 
 def stream(
@@ -49,6 +51,7 @@ def stream(
     seed: int,
     start: int = 0,
     broken: batches.BrokenPictures | None = None,
+    verbose: int = 1,
 ) -> tf.data.Dataset:
     """`puzzles` of an open source and prepared tasks."""
     check_fits(tasks, batch_size, source)
@@ -63,7 +66,7 @@ def stream(
         return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
 
     reflect = all(task.reflects for task in tasks)
-    return batches.training(source, size, batch_size, seed, start, make, broken, reflect=reflect)
+    return batches.training(source, size, batch_size, seed, start, make, broken, reflect=reflect, verbose=verbose)
 
 
 def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource) -> None:

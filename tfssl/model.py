@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfssl.optimizers import SGD
 from tfssl.task import Encoders, PretextTask
 
 MIXINGS = ("joint", "alternate")
@@ -212,11 +213,6 @@ def _named(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]:
     ]
 
 
-def make_optimizer(model: keras.Model, momentum: float, weight_decay: float) -> keras.optimizers.SGD:
-    """SGD with Nesterov momentum; weight decay on kernels only, not on batch norm and biases. Not built yet."""
-    optimizer = keras.optimizers.SGD(
-        learning_rate=0.0, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay or None
-    )
-    if weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+def make_optimizer(momentum: float, weight_decay: float) -> SGD:
+    """SGD with Nesterov momentum and L2 weight decay on kernels, see `tfssl.optimizers`. Not built yet."""
+    return SGD(learning_rate=0.0, l2=weight_decay, momentum=momentum, nesterov=momentum > 0)

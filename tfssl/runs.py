@@ -3,9 +3,11 @@
 What lies in it:
 
     run.json          settings, versions, fingerprint of the data
+    seen.npz          hashes of what it was pretrained on
     checkpoints/      the newest two; each holds all that a bit-identical continuation needs
-    metrics.jsonl     a line every few steps and one at the end of each epoch
-    tensorboard/      the same for TensorBoard
+    metrics.jsonl     a line every few steps, with means over the steps since the line before it, and one at the end of
+                      each epoch ("epoch_end"), with means over the epoch
+    tensorboard/      the same for TensorBoard, as "steps" and as "train"
     random.keras      the trunk as it was before training
     encoder.keras     the trunk after training, with precise batch norm
     sound_random.keras, sound_encoder.keras    the same of the sound encoder, where a task listens
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from tfssl.trunks import Trunk
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORMAT = 2
+"""Of run.json. 1 (not written there): heads that classify read features as they are. 2: `tasks.classification`."""
 
 
 @contextmanager
@@ -78,18 +82,25 @@ class Run:
       data: name, count and fingerprint of the source.
       prepared: "learned": what each task learned from the source; "scales": what its loss is divided by; "sound":
         what the sound encoder is made from.
+      format: of run.json, see `FORMAT`.
     """
 
     folder: Path
     settings: dict[str, Any]
     data: dict[str, Any]
     prepared: dict[str, Any]
+    format: int = FORMAT
 
     @property
     def result(self) -> dict[str, Any]:
         """run, epochs, steps, images_per_second, metrics, broken_files; {} as long as the run has not ended."""
         path = self.folder / "result.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version, of what the run began with: see `tfssl.versions`."""
+        return json.loads((self.folder / "run.json").read_text()).get("versions", {})
 
     @property
     def sound(self) -> dict[str, Any] | None:
@@ -230,9 +241,16 @@ def load_run(folder: "str | Path | Run") -> Run:
         raise UserError(f"{folder} is no run (it has no run.json); expected the folder given to pretrain as --out")
     try:
         content = json.loads(path.read_text())
-        return Run(Path(folder), content["settings"], content["data"], content["prepared"])
+        run = Run(
+            Path(folder), content["settings"], content["data"], content["prepared"], int(content.get("format", 1))
+        )
     except (ValueError, KeyError) as problem:
         raise UserError(f"{path} cannot be read ({problem}); the run cannot be used") from problem
+    if run.format > FORMAT:
+        raise UserError(
+            f"{path} has format {run.format}, this version of tfssl reads up to {FORMAT}; use a newer version of tfssl"
+        )
+    return run
 
 
 def create_or_match(
@@ -250,6 +268,11 @@ def create_or_match(
 
     if (folder / "run.json").exists():
         run = load_run(folder)
+        if run.format < FORMAT and not run.result:
+            raise UserError(
+                f"{folder} holds a run that an older version of tfssl began (format {run.format} of {FORMAT}), and its"
+                " network is made otherwise today; choose another --out, or end it with that version"
+            )
         given = settings | {"fingerprint of the data": data["fingerprint"]}
         found = run.settings | {"fingerprint of the data": run.data["fingerprint"]}
         for key in given | found:
@@ -262,6 +285,7 @@ def create_or_match(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is no run; choose a new or empty folder for --out")
     prepared = prepare()
-    content = {"settings": settings, "data": data, "prepared": prepared, "versions": versions.versions()}
+    content = {"format": FORMAT, "settings": settings, "data": data, "prepared": prepared}
+    content |= {"versions": versions.versions()}
     write_json(folder / "run.json", content)
     return load_run(folder)

@@ -8,6 +8,11 @@ DROPS = (0.3, 0.6, 0.8)  # RotNet on CIFAR-10: epochs 60, 120, 160 of 200
 DROP = 0.2
 
 
+def warm_up_steps(steps: int, warm_up: float = WARM_UP) -> int:
+    """How many steps out of `steps` the learning rate rises in."""
+    return round(warm_up * steps)
+
+
 def learning_rate(step: int, steps: int, peak: float, schedule: str = "cosine", warm_up: float = WARM_UP) -> float:
     """The learning rate of step `step` (from 0) out of `steps`.
 
@@ -17,7 +22,7 @@ def learning_rate(step: int, steps: int, peak: float, schedule: str = "cosine", 
       warm_up: part of the steps in which the rate rises in a straight line to the peak (Goyal et al. 2017,
         arXiv 1706.02677).
     """
-    warm = round(warm_up * steps)
+    warm = warm_up_steps(steps, warm_up)
     if step < warm:
         return peak * (step + 1) / (warm + 1)
     if schedule == "step":

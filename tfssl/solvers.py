@@ -11,6 +11,7 @@ from tfssl.errors import UserError
 from tfssl.model import make_inputs, make_model
 from tfssl.pipelines.sources import AnySource
 from tfssl.task import Encoders, PretextTask
+from tfssl.tasks import classification
 
 if TYPE_CHECKING:
     from tfssl.runs import Run
@@ -55,7 +56,15 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
             weights = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
     inputs = _inputs(run, task) if inputs is None else inputs
     solver = keras.Model(inputs, task.head(encoders, inputs), name=name)
-    solver.set_weights(weights)
+    try:
+        solver.set_weights(weights)
+    except ValueError:
+        raise UserError(
+            f"the network of {name} in {run.folder} is of a version of tfssl that built it otherwise; ask that version,"
+            " or pretrain again. Its encoder can be used as before"
+        ) from None
+    if run.format < 2:
+        classification.unscale(solver)
     return solver
 
 

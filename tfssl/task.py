@@ -78,9 +78,12 @@ class PretextTask(abc.ABC):
         as_tuples = {name: _tuples(values[name]) for name in settings.learned_fields(type(self)) if name in values}
         return dataclasses.replace(self, **as_tuples)
 
-    def advice(self, size: int) -> list[str]:
-        """What the user should know of this task at crops of `size` pixels: sentences, as 'tiles are 8 px: ...'."""
-        del size
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        """What the user should know of this task at crops of `size` pixels: sentences, as 'tiles are 8 px: ...'.
+
+        With `source`, what is to be known of the task on this data too.
+        """
+        del size, source
         return []
 
     @abc.abstractmethod
@@ -106,7 +109,9 @@ class PretextTask(abc.ABC):
 
     @abc.abstractmethod
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Metrics in the field's terms, with short names ("accuracy")."""
+        """Metrics in the field's terms, with short names ("accuracy"); of the kind of `keras.metrics.Mean`, whose
+        variables are sums: the log subtracts them.
+        """
 
     def opponent(self, encoders: Encoders) -> keras.Model | None:
         """A discriminator that is trained against the head: [N, h, w, c] of `contest` -> logit that it is real [N, 1].

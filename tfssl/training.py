@@ -11,15 +11,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl import balancing, callbacks, runs, schedules, solvers
+from tfssl import balancing, callbacks, runs, schedules, seen, solvers, versions
 from tfssl.arguments import check_counts, check_rates
 from tfssl.checkpoints import Checkpoints
 from tfssl.encoders import Plans, save_trained, save_weights, sound_plan
 from tfssl.errors import UserError
+from tfssl.guessing import AboveGuessing
 from tfssl.mixing import check_fits, stream
 from tfssl.model import MIXINGS, build_metrics, compile_model, make_model, make_optimizer
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import AnySource, open_source, too_many_broken
+from tfssl.pipelines.sources import AnySource, absolute_name, open_source, too_many_broken
 from tfssl.runs import Run, load_run
 from tfssl.task import Encoders, PretextTask
 from tfssl.tasks import parse_tasks
@@ -80,19 +81,22 @@ def pretrain(
       schedule: "cosine" or "step": see `tfssl.schedules`.
       warm_up: part of the steps in which the learning rate rises.
       momentum: Nesterov's.
-      weight_decay: on kernels; not on batch norm and biases.
+      weight_decay: L2, part of the gradient as in the papers (Caffe, PyTorch), and not decoupled as Keras has it: see
+        `tfssl.optimizers`. On kernels; not on batch norm and biases.
       mixed_precision: None, "float16" or "bfloat16".
       jit_compile: compile the step with XLA.
       deterministic: turn TensorFlow's op determinism on, for the whole process: the run repeats bit by bit, and a run
         that was killed ends with the weights of one that was not. Slower.
       max_broken: largest part of the pictures that may be unreadable before the run stops.
-      log_every: steps between lines of metrics.jsonl.
+      log_every: steps between lines of metrics.jsonl, which hold means over these steps, and over the whole epoch in
+        the line at the end of each.
       checkpoint_every: steps between checkpoints; there is one at the end of each epoch too.
-      mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task.
+      mixing: "joint", one update a step from the weighted sum of the tasks' losses; or "alternate", one update a task,
+        each at the full learning rate. A step costs about the same either way, but n tasks get n times the updates.
       balance: with "initial", the losses of several tasks are divided so that before training all are of the same
         size, and their sum is what it was. With "gradient", so that the gradients that they send into the shared
-        encoders are of the same size, and what losses count is 1 in the mean. A task's `weight` comes on top. "none"
-        leaves them as they are.
+        encoders are of the same size, and what losses count is 1 in the mean: measured on a network that is trained
+        for 100 steps and thrown away. A task's `weight` comes on top. "none" leaves them as they are.
       init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
         that both have, where they fit; what is not taken over is said.
       keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
@@ -148,7 +152,6 @@ def pretrain(
         "stages": list(initial.stages),
     }
     settings |= {"sound_trunk": sound_trunk} if any("sound" in task.reads for task in parsed) else {}
-    name = str(Path(source.name).resolve()) if Path(source.name).exists() else source.name
 
     def prepare() -> dict[str, Any]:
         tasks = [task.prepared(source) for task in parsed]
@@ -157,18 +160,25 @@ def pretrain(
         return {
             "learned": {task.name: task.learned() for task in tasks},
             "sound": plans.sound,
-            "scales": _scales(tasks, plans, source, settings),
+            "scales": _scales(tasks, plans, source, settings, verbose),
         }
 
-    data_facts = {"name": name, "count": source.count, "fingerprint": source.fingerprint}
+    data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
     run = runs.create_or_match(Path(out), settings, data_facts, prepare)
+    seen.keep(run, source, parent)
     prepared = [task.with_learned(run.prepared["learned"][task.name]) for task in parsed]
     for task in prepared:
-        for sentence in task.advice(size):
+        for sentence in task.advice(size, source):
             _say(f"{task.name}: {sentence}")
+    if mixing == "alternate" and len(prepared) > 1:
+        _say(f"mixing alternate: a step makes {len(prepared)} updates at the full learning rate, where joint makes one")
     if run.result:
         _say(f"the run in {run.folder} has ended already; nothing is left to do")
         return run
+    if others := versions.changes(run.versions):
+        _say(
+            f"the run in {run.folder} began with {others}; that it ends as it would have, bit for bit, is not promised"
+        )
     plans = Plans(trunk, size, run.sound)
     keras.utils.set_random_seed(seed)
     untrained = plans.make() | {"image": initial}
@@ -183,13 +193,13 @@ def pretrain(
         encoders = plans.make()
         for kind, each in encoders.items():
             each.body.set_weights(untrained[kind].body.get_weights())
-        dataset = stream(source, prepared, size, batch_size, seed, 0, broken)
+        dataset = stream(source, prepared, size, batch_size, seed, 0, broken, verbose)
         model = make_model(prepared, encoders, dataset.element_spec)
-        optimizer = make_optimizer(model, momentum, weight_decay)
+        optimizer = make_optimizer(momentum, weight_decay)
         compile_model(model, prepared, encoders, optimizer, jit_compile, mixing, run.prepared["scales"])
         if not tf.distribute.has_strategy():
             build_metrics(model, dataset.element_spec)
-        checkpoints = Checkpoints(model, run.folder / "checkpoints")
+        checkpoints = Checkpoints(model, run.folder / "checkpoints", broken)
     start = checkpoints.restore(_say)
     total = epochs * steps_per_epoch
     if parent is not None and not start:
@@ -202,12 +212,15 @@ def pretrain(
     steps = callbacks.Steps(
         start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size
     )
-    save = callbacks.SaveAndStop(steps, checkpoints, checkpoint_every, steps_per_epoch, total)
+    saved = checkpoints.metrics() if start % steps_per_epoch else None
+    log = callbacks.MetricsLog(run.folder, steps, log_every, saved)
+    save = callbacks.SaveAndStop(steps, log, checkpoints, checkpoint_every, steps_per_epoch, total)
     listeners = [
         steps,
-        *([callbacks.RestoreMetrics(checkpoints.metrics())] if start % steps_per_epoch else []),
+        *([] if saved is None else [callbacks.RestoreMetrics(saved)]),
         callbacks.StopWhenNotFinite(steps, checkpoints),
-        callbacks.MetricsLog(run.folder / "metrics.jsonl", steps, log_every),
+        log,
+        AboveGuessing(prepared, steps, schedules.warm_up_steps(total, warm_up), _say),
         BrokenLimit(source, broken, max_broken),
         *([KeepTrunk(run, plans, encoders, source, keep_every)] if keep_every else []),
         keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
@@ -218,7 +231,7 @@ def pretrain(
     try:
         for first, length, last_epoch in segments(start, steps_per_epoch, epochs):
             history = model.fit(
-                stream(source, prepared, size, batch_size, seed, first, broken),
+                stream(source, prepared, size, batch_size, seed, first, broken, verbose),
                 steps_per_epoch=length,
                 initial_epoch=first // steps_per_epoch,
                 epochs=last_epoch,
@@ -300,16 +313,22 @@ def _save_trained(run: Run, plans: Plans, encoders: Encoders, source: AnySource,
 
 
 def _scales(
-    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: dict[str, Any]
+    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: dict[str, Any], verbose: int
 ) -> dict[str, float]:
     """What the tasks' losses are divided by, found on a network that is thrown away; {} where nothing is divided."""
     if settings["balance"] == "none" or len(tasks) < 2:
         return {}
-    dataset = stream(source, tasks, plans.size, settings["batch_size"], settings["seed"])
+    batch_size = settings["batch_size"]
+    dataset = stream(source, tasks, plans.size, batch_size, settings["seed"], verbose=verbose)
     encoders = plans.make()
-    return balancing.scales(
-        settings["balance"], make_model(tasks, encoders, dataset.element_spec), encoders, tasks, dataset
-    )
+    model = make_model(tasks, encoders, dataset.element_spec)
+    scales = balancing.of_losses(balancing.initial_losses(model, tasks, dataset))
+    if settings["balance"] == "initial":
+        return scales
+    compile_model(model, tasks, encoders, make_optimizer(settings["momentum"], settings["weight_decay"]), scales=scales)
+    peak = settings["learning_rate"] * batch_size / BATCH
+    balancing.settle(model, dataset, peak)
+    return balancing.of_gradients(balancing.gradients(model, encoders, tasks, dataset.skip(balancing.SETTLING)))
 
 
 def _finish(

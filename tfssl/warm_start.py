@@ -10,6 +10,7 @@ from tfssl.errors import UserError
 from tfssl.model import make_model
 from tfssl.runs import Run
 from tfssl.task import Encoders, PretextTask
+from tfssl.tasks import classification
 
 
 def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], encoders: Encoders) -> str:
@@ -30,6 +31,8 @@ def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], enc
     specs = {task.name: mixing.puzzle_spec(task, parent.settings["size"])[0] for task in known}
     old = make_model(known, old_encoders, (specs,))
     read_weights(old, parent.folder / "checkpoints")
+    if parent.format < 2:
+        classification.unscale(old)
     both = [kind for kind in encoders if kind in old_encoders]
     for kind in both:
         shapes, old_shapes = ([w.shape for w in each[kind].body.weights] for each in (encoders, old_encoders))

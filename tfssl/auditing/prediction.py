@@ -11,7 +11,7 @@ tells something of where it lay (sky above), even a photo's noise has directions
   chance in all tasks. Above it is a LEAK, which may come with the pictures or with their crops. Everything else is
   content: the figure is printed, and no verdict given.
 
-Questions about one picture, and about one batch, are never both in the training part and in the tested part.
+Questions about one picture, one batch and one recording are never both in the training part and in the tested part.
 """
 
 import warnings
@@ -41,12 +41,12 @@ def measured(task: PretextTask, made: Iterable[Made]) -> tuple[dict[str, np.ndar
     answers, found = [], []
     for batch in made:
         questions = batch.questions(task)
+        answers.append(questions.right)  # an empty one too: halves are told by the numbers of batches
         if not len(questions.right):  # a batch of clips none of which counts
             continue
-        answers.append(questions.right)
         of_sound = {} if questions.sound is None else nuisances.of_sound(questions.sound)
         found.append(nuisances.features(questions.parts) | of_sound)
-    if not answers:
+    if not found:
         return {}, np.zeros(0, int), np.zeros(0, int)
     right, groups = statistics.joined(answers)
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}, right, groups

@@ -78,8 +78,12 @@ def audit(
     rows = max(2, count // BATCHES)
     if on_clips:
         rows = max(LEAST_CLIPS, 2 * (rows // 2))
+    looked_at = count // rows * rows
+    if on_clips:
+        clips = samples.of_clips(source, size, count, rows, seed)
+        looked_at = rows * int(clips.cardinality())
     images = {
-        reflect: samples.crops(source, size, count, rows, seed, reflect)
+        reflect: samples.crops(source, size, count, rows, seed, reflect, verbose)
         for reflect in {task.reflects for task in parsed if task not in on_clips}
     }
     without_up = {reflect: samples.neutral(some, seed) for reflect, some in images.items()}
@@ -87,16 +91,15 @@ def audit(
     advice = []
     for task in parsed:
         maker = Maker(task.prepared(source), seed)
-        advice += [f"{task.name}: {line}" for line in task.advice(size)]
+        advice += [f"{task.name}: {line}" for line in task.advice(size, source)]
         if task in on_clips:
-            probes = _of_clips(maker, samples.of_clips(source, size, count, rows, seed), source.sound_rate)
+            probes = _of_clips(maker, clips, source.sound_rate)
         else:
             probes = _of_pictures(maker, images[task.reflects], without_up[task.reflects])
         for name, some in probes:
             found += some
             if verbose:
                 print(f"audit: {task.name}: {name}", file=sys.stderr)
-    looked_at = count // rows * rows
     return Audit(probes=found, data=source.name, count=looked_at, items=source.items, size=size, advice=advice)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import mixing
-from tfssl.pipelines import batches
+from tfssl.errors import UserError
+from tfssl.pipelines import batches, dividing
 from tfssl.pipelines.sources import AnySource, ClipSource
 from tfssl.task import PretextTask
 
@@ -60,10 +61,12 @@ class Questions:
     sound: np.ndarray | None
 
 
-def crops(source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True) -> np.ndarray:
+def crops(
+    source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True, verbose: int = 1
+) -> np.ndarray:
     """uint8 [batches, B, S, S, 3]: training crops of at most `count` pictures, none twice; see `batches.training`."""
     drawn = batches.sample(source, count, seed)
-    stream = batches.training(drawn, size, batch_size, seed, reflect=reflect)
+    stream = batches.training(drawn, size, batch_size, seed, reflect=reflect, verbose=verbose)
     steps = drawn.count // batch_size
     return np.stack([batch["image"] for batch in stream.take(steps).as_numpy_iterator()])
 
@@ -74,9 +77,29 @@ def pictures(images: np.ndarray) -> list[Batch]:
 
 
 def of_clips(source: ClipSource, size: int, count: int, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Batches of at most `count` clips, none twice. Read anew each time: a thousand clips would fill the memory."""
+    """Batches of at most `count` clips, none twice. Read anew each time: a thousand clips would fill the memory.
+
+    Batches of even number and of odd number share no recording: what is learned from the ones is asked of the others.
+
+    Raises:
+      UserError: too few clips of different recordings.
+    """
     drawn = batches.sample(source, count, seed)
-    return batches.training(drawn, size, batch_size, seed).take(drawn.count // batch_size)
+    groups = drawn.groups
+    if len(np.unique(groups)) == drawn.count:  # then batches share nothing anyway
+        return batches.training(drawn, size, batch_size, seed).take(drawn.count // batch_size)
+    half_of = dividing.folds(np.zeros(drawn.count, int), groups, 2, seed)
+    halves = [drawn.subset(np.flatnonzero(half_of == half), drawn.name) for half in (0, 1)]
+    steps = min(half.count for half in halves) // batch_size
+    if not steps:
+        raise UserError(
+            f"{source.name} has {drawn.count} clips, most of them of one recording; an audit learns from some"
+            f" recordings and asks about others: expected {batch_size} clips of either"
+        )
+    streams = [batches.training(half, size, batch_size, seed).take(steps) for half in halves]
+    turns = tf.data.Dataset.range(2 * steps).map(lambda step: step % 2)
+    mixed = tf.data.Dataset.choose_from_datasets(streams, turns)
+    return mixed.apply(tf.data.experimental.assert_cardinality(2 * steps))
 
 
 def neutral(images: np.ndarray, seed: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfssl.statistics import student
+
 CONFIDENCE, SURE = 0.99, 0.9995
 """Of the intervals that are printed, and of a `weak` verdict: an audit asks a hundred questions."""
 
@@ -20,8 +22,6 @@ def mean_interval(
         whatever the questions about one picture have in common.
       confidence: of the interval.
     """
-    from scipy.stats import t
-
     names, inverse = np.unique(groups, return_inverse=True)
     counts = np.bincount(inverse)
     means = np.bincount(inverse, values) / counts
@@ -31,7 +31,7 @@ def mean_interval(
     error = math.sqrt(
         float(np.sum((counts / counts.mean()) ** 2 * (means - mean) ** 2)) / (len(names) - 1) / len(names)
     )
-    half = float(t.ppf((1 + confidence) / 2, len(names) - 1)) * error
+    half = student(len(names) - 1, confidence) * error
     return mean, (mean - half, mean + half)
 
 

@@ -45,12 +45,13 @@ def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
         questions = Made(batch, *maker.graph(batch, step)).questions(task)
         assert questions.sound is not None
         if not len(questions.right):  # no clip of the batch has sound
+            answers.append(questions.right)
             continue
         row, first, found = marked.places_of(questions.sound)
         stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[found])
         answers.append(questions.right[found])
         lost += int((~found).sum())
-    right, groups = statistics.joined(answers) if answers else (np.zeros(0, int), np.zeros(0, int))
+    right, groups = statistics.joined(answers)
     if len(right) < FOUND * (len(right) + lost) or len(np.unique(right)) < 2:
         note = f"sound was found in its clip for {len(right)} of {len(right) + lost} puzzles, too few to ask"
         return [Probe(task=str(task), name=STAMP, verdict=NONE, note=note)]

@@ -70,7 +70,11 @@ def ingest(as_json: bool, **arguments: Any) -> None:
     "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, help="Nesterov momentum."
 )
 @click.option(
-    "--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True, help="Not on batch norm and biases."
+    "--weight-decay",
+    type=click.FloatRange(0),
+    default=5e-4,
+    show_default=True,
+    help="L2, as in the papers; not on batch norm and biases.",
 )
 @click.option("--mixing", default="joint", show_default=True, help="joint, or alternate: one update a task.")
 @click.option(
@@ -85,7 +89,9 @@ def ingest(as_json: bool, **arguments: Any) -> None:
 @click.option("--jit-compile", is_flag=True, help="Compile the step with XLA.")
 @click.option("--deterministic", is_flag=True, help="Bit-identical repeats and resumes; slower.")
 @click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
-@click.option("--log-every", type=COUNT, default=20, show_default=True, help="Steps between lines of metrics.jsonl.")
+@click.option(
+    "--log-every", type=COUNT, default=20, show_default=True, help="Steps that a line of metrics.jsonl is the mean of."
+)
 @click.option("--checkpoint-every", type=COUNT, default=500, show_default=True, help="Steps between checkpoints.")
 @JSON
 def pretrain(as_json: bool, **arguments: Any) -> None:

@@ -18,6 +18,7 @@ from tfssl.commands.base import COUNT, JSON, SEED, SHARE, cli, run
 @click.option("--numbers", default=9216, show_default=True, help="Largest count of pooled features of a stage.")
 @click.option("--grid", type=int, help="Pool every stage to GRID x GRID instead.")
 @click.option("--frames", default=1, show_default=True, help="Of a clip, whose features are averaged.")
+@click.option("--split-seed", type=SEED, default=0, show_default=True, help="Divides DATA that has no test part.")
 @click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
 @JSON
 def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
@@ -30,6 +31,7 @@ def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
 @click.argument("run")
 @click.argument("data")
 @click.option("--folds", help="Regular expression that finds a file's fold in its name, '^(.)' for ESC-10; else five.")
+@click.option("--groups", help="Regular expression: files in whose names it finds the same text are in one fold.")
 @click.option("--neighbours", default=10, show_default=True, help="k of k-NN.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of folds that names do not tell.")
 @JSON

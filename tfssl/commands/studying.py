@@ -18,6 +18,7 @@ STUDY_OPTIONS = (
     click.option("--batch-size", default=64, show_default=True, help="Source images in a step."),
     click.option("--limit", type=int, help="Labelled training pictures of the probes, class-balanced; all."),
     click.option("--test-limit", type=int, help="Test pictures; all."),
+    click.option("--split-seed", type=SEED, default=0, show_default=True, help="Divides what has no test part."),
     click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="As of pretrain."),
     click.option("--mixing", type=click.Choice(["joint", "alternate"]), help="As of pretrain."),
     click.option("--balance", type=click.Choice(["initial", "gradient", "none"]), help="As of pretrain."),
@@ -81,6 +82,7 @@ def pipeline(as_json: bool, no_cache: bool, **arguments: Any) -> None:
 @click.option("--limit", default=2000, show_default=True, help="Largest count of pictures to probe with, and on.")
 @click.option("--passes", default=30, show_default=True, help="How often latency is measured; the median counts.")
 @click.option("--folds", help="Of sounds: finds a file's fold in its name, '^(.)' for ESC-10; else five.")
+@click.option("--groups", help="Of sounds: files in whose names it finds the same text are in one fold.")
 @JSON
 def devices(as_json: bool, **arguments: Any) -> None:
     """TFLite files of an export: size, latency, and what is left of the accuracy on labelled DATA.

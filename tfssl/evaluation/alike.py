@@ -90,7 +90,8 @@ def neighbours(
     """Draws frames of clips, or pictures, each with those that are nearest in features, beside random weights.
 
     Features are averages over all places, similarity is the cosine. A question is the frame in the middle of a clip;
-    answers are frames of other recordings, one a clip at most, as neighbours in time are alike whatever was learned.
+    answers are frames of other recordings, one a clip at most, as neighbours in time are alike whatever was learned. Of
+    pictures no copy of the question counts.
 
     Args:
       run: a run, or its folder.
@@ -124,7 +125,7 @@ def neighbours(
         frames = 1
     if source.count > limit:
         source = batches.sample(source, limit, seed)
-    groups = recordings_of(source)
+    groups = source.groups
     recordings = len(np.unique(groups))
     if recordings <= nearest:
         raise UserError(f"{source.name} has {recordings} recordings; expected more than --nearest {nearest}")
@@ -142,13 +143,6 @@ def neighbours(
     if source.labels is not None:
         shares = [share_alike(each, source.labels) for each in found] + [chance_alike(source.labels, groups)]
     return Neighbours(str(to), str(run.folder), source.name, layer, source.count, nearest, *shares)
-
-
-def recordings_of(source: AnySource) -> np.ndarray:
-    """int [N]: which recording each is a piece of; pictures stand alone."""
-    if not isinstance(source, ClipSource):
-        return np.arange(source.count)
-    return np.unique(source.recordings, return_inverse=True)[1]
 
 
 def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:

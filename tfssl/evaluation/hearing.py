@@ -15,7 +15,9 @@ from tfssl.errors import UserError
 from tfssl.evaluation.knn import nearest_neighbours
 from tfssl.evaluation.results import PROTOCOLS as SPOKEN
 from tfssl.evaluation.results import better_of
+from tfssl.pipelines import dividing
 from tfssl.pipelines.sounds import Sounds, read_sounds, windows
+from tfssl.statistics import student
 from tfssl.trunks import Trunk
 
 FILE_NAME = "sound_evaluation.json"
@@ -23,8 +25,7 @@ PROTOCOLS = ("linear", "knn")
 BASELINE = "log-mel statistics"
 BATCH = 64
 PRECISE_STEPS = 32
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 10: 2.262}
-"""97.5 % points of Student's t by the count of folds."""
+FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +42,7 @@ class FoldScore:
     @property
     def half(self) -> float:
         """Half of Student's 95 % interval over folds."""
-        factor = STUDENT.get(len(self.folds), 1.96)
-        return factor * float(np.std(self.folds, ddof=1)) / math.sqrt(len(self.folds))
+        return student(len(self.folds) - 1) * float(np.std(self.folds, ddof=1)) / math.sqrt(len(self.folds))
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.1f} +-{100 * self.half:.1f}"
@@ -95,6 +95,7 @@ def evaluate_sound(
     data: str | Path,
     *,
     folds: str | None = None,
+    groups: str | None = None,
     neighbours: int = 10,
     seed: int = 0,
     verbose: int = 1,
@@ -112,6 +113,8 @@ def evaluate_sound(
       data: a folder of sounds, one sub-folder a class.
       folds: a regular expression whose first group (or all it finds) in a file's name is its fold, as '^(.)' for
         ESC-10 and ESC-50; five folds within classes by the seed where None.
+      groups: a regular expression; files in whose names it finds the same text (its first group, or all) are of one
+        recording, and in one fold: '^.-([0-9]+)' for the recordings that ESC-10's files are cut from.
       neighbours: k of k-NN.
       seed: of folds.
       verbose: 1 a progress bar, 0 nothing.
@@ -125,7 +128,7 @@ def evaluate_sound(
     if neighbours < 1:
         raise UserError(f"--neighbours {neighbours} is given, expected at least 1")
     sounds = read_sounds(data, plan["rate"])
-    fold_of = folds_of(sounds, folds, seed)
+    fold_of = folds_of(sounds, folds, groups, seed)
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
     trained = _features(trunk, cut, verbose)
     untrained = run.random_trunk("sound")
@@ -162,9 +165,11 @@ def evaluate_sound(
     return evaluation
 
 
-def folds_of(sounds: Sounds, expression: str | None, seed: int) -> np.ndarray:
+def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: int) -> np.ndarray:
     """int [N], which fold each sound is in; see `evaluate_sound`."""
-    fold_of = _divided(sounds, expression, seed)
+    if expression is not None and groups is not None:
+        raise UserError(f"--groups {groups!r} is given, but --folds {expression!r} tells folds already; give one")
+    fold_of = _divided(sounds, groups, seed) if expression is None else _told(sounds, expression)
     if any(len(np.unique(sounds.labels[fold_of != fold])) < 2 for fold in np.unique(fold_of)):
         raise UserError(
             f"{len(fold_of)} sounds are too few to learn from: beside each fold there must be two classes or more"
@@ -172,13 +177,14 @@ def folds_of(sounds: Sounds, expression: str | None, seed: int) -> np.ndarray:
     return fold_of
 
 
-def _divided(sounds: Sounds, expression: str | None, seed: int) -> np.ndarray:
-    if expression is None:
-        fold_of, rng = np.zeros(len(sounds.names), int), np.random.default_rng(seed)
-        for label in range(len(sounds.classes)):
-            numbers = np.flatnonzero(sounds.labels == label)
-            fold_of[rng.permutation(numbers)] = np.arange(len(numbers)) % 5
-        return fold_of
+def _divided(sounds: Sounds, groups: str | None, seed: int) -> np.ndarray:
+    """Five folds, or as many of them as there is something for."""
+    names = [Path(name).name for name in sounds.names]
+    of_one = sounds.names if groups is None else dividing.groups_of_names(names, groups)
+    return dividing.folds(sounds.labels, np.unique(of_one, return_inverse=True)[1], FOLDS, seed)
+
+
+def _told(sounds: Sounds, expression: str) -> np.ndarray:
     try:
         compiled = re.compile(expression)
     except re.error as problem:

@@ -19,6 +19,7 @@ class Measured(NamedTuple):
 
     scores: dict[str, dict[str, Score]]  # protocol -> stage -> score
     answers: np.ndarray  # int32 [M], the labels of the test pictures
+    test_rows: np.ndarray  # int64 [M], which rows of the test source these are
     train_images: int
     broken: int  # pictures of both parts that could not be decoded
 
@@ -64,7 +65,7 @@ class Probes:
                 if by_neighbours not in probed:
                     probed[by_neighbours] = self._score(by_neighbours, rows, labels, rows_test, answers, train)
                 scores[protocol][stage] = probed[by_neighbours]
-        return Measured(scores, answers, len(seen.rows), seen.broken + unseen.broken)
+        return Measured(scores, answers, unseen.rows, len(seen.rows), seen.broken + unseen.broken)
 
     def places_of(self, model: keras.Model) -> dict[str, dict[str, int]]:
         """Protocol -> stage -> to how many places a side its map is averaged. Stages with fewer places are left out.

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import batch_norm, runs
+from tfssl import batch_norm, runs, seen
 from tfssl.errors import UserError
 from tfssl.evaluation import features
 from tfssl.evaluation.measuring import Probes
@@ -40,6 +40,7 @@ def evaluate(
     epoch: int | None = None,
     report: bool = True,
     frames: int = 1,
+    split_seed: int = 0,
 ) -> Evaluation:
     """Measure the features of every stage of a run, beside the same trunk with random weights.
 
@@ -50,17 +51,20 @@ def evaluate(
 
     The random trunk is measured twice, with the batch norm that it began with and with that of training pictures of
     `data` (precise batch norm); the better figure of each protocol and stage counts, chosen on the test pictures, which
-    is generous to random weights. `details` has which it was. Writes `evaluation.json` into the run's folder, or
-    `epochs/N.json` where an epoch is given.
+    is generous to random weights. `details` has which it was.
+
+    A note says how many of the test pictures were among those of pretraining, by content: see `seen.count`. Writes
+    `evaluation.json` into the run's folder, or `epochs/N.json` where an epoch is given.
 
     Args:
         run: a run (`tfssl.load_run`) or its folder.
-        data: a source with labels: `train/` and `test/` (or `val/`), or class folders, divided 80/20 by the seed.
+        data: a source with labels: `train/` and `test/` (or `val/`), or class folders, divided 80/20 by `split_seed`.
         test: another source to test on, where `data` has no test part.
         protocols: any of "linear", "linear_pooled", "linear_pooled_2", "knn"; also as one string with commas.
         numbers: how many numbers a stage may give the linear probe.
         grid: fixes the grid instead, for example 4 for 4 x 4 places.
-        seed: of the division and the order of the linear probe's batches; the run's own where it is None.
+        seed: of the order of the linear probe's batches, and of the pictures for batch norm; the run's own where it is
+            None.
         batch_size: images that go through the trunk at a time (the linear probe's own batch is 256).
         max_broken: the largest share of pictures that may fail to decode, 0 .. 1.
         neighbours: k of k-NN.
@@ -71,6 +75,7 @@ def evaluate(
         epoch: measure the trunk as it was after this epoch, of those that the run kept; at the end where None.
         report: write the run's report.html anew.
         frames: of each clip, spread evenly over it, whose features are averaged; 1 for the one in its middle.
+        split_seed: of the division of what has no test part. Not the run's own: all runs are tested on the same.
 
     Raises:
         UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or with other
@@ -84,7 +89,7 @@ def evaluate(
     seed = int(run.settings["seed"]) if seed is None else seed
     size = int(run.settings["size"])
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
-    train, held_out, note = sources.open_splits(data, test=test, seed=seed, max_broken=max_broken)
+    train, held_out, note = sources.open_splits(data, test=test, seed=split_seed, max_broken=max_broken)
     check_labels(train, held_out)
     if frames > 1 and not isinstance(train, sources.ClipSource):
         raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
@@ -119,6 +124,8 @@ def evaluate(
         notes.append(f"{broken} pictures could not be decoded and were left out.")
     if train.fingerprint == held_out.fingerprint:
         notes.append("The test data is the training data: these figures say nothing about new pictures.")
+    known = seen.count(run, held_out, found.test_rows)
+    notes.append(seen.sentence(known, len(found.answers), held_out.items))
     evaluation = Evaluation(
         trained=found.scores,
         random=untrained,
@@ -133,6 +140,8 @@ def evaluate(
             "test": held_out.name,
             "size": size,
             "seed": seed,
+            "split_seed": split_seed,
+            "seen_in_pretraining": known,
             "grid": grids,
             "neighbours": neighbours,
             "epochs": epochs,

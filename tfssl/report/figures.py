@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 Lines = Sequence[dict[str, Any]]
 
 NOT_METRICS = ("step", "epoch", "epoch_end", "learning_rate", "images_per_second")
-LEAST_POINTS = 4  # of an epoch that is drawn from inside; with fewer there would be stray dashes
 SIZE = (4.4, 2.9)  # inches; small, so that its letters can still be read on a telephone
 TRAINED, RANDOM, QUIET = "#1f6f8b", "#b8c4c9", "#5c6b73"
 
@@ -22,7 +21,7 @@ TRAINED, RANDOM, QUIET = "#1f6f8b", "#b8c4c9", "#5c6b73"
 def learning_curves(lines: Lines) -> dict[str, "Figure"]:
     """A figure for each metric of `metrics.jsonl`, losses first: name -> figure. {} without lines.
 
-    A thin line is the mean over the epoch so far, a dot the mean over a whole epoch.
+    A thin line goes through means over some steps each, a dot is the mean over a whole epoch.
     """
     names = sorted({name for line in lines for name in line} - set(NOT_METRICS), key=lambda n: ("loss" not in n, n))
     return {name: _curve(lines, name) for name in names}
@@ -33,10 +32,9 @@ def _curve(lines: Lines, name: str) -> "Figure":
     percent = name.endswith("accuracy")
     scale = 100.0 if percent else 1.0
     ends = [(line["step"], scale * line[name]) for line in lines if name in line and line.get("epoch_end")]
-    for epoch in sorted({line["epoch"] for line in lines}):
-        points = [(line["step"], scale * line[name]) for line in lines if name in line and line["epoch"] == epoch]
-        if len(points) >= LEAST_POINTS:
-            axes.plot(*zip(*points, strict=True), color=RANDOM, linewidth=1)
+    points = [(line["step"], scale * line[name]) for line in lines if name in line and not line.get("epoch_end")]
+    if points:
+        axes.plot(*zip(*points, strict=True), color=RANDOM, linewidth=1)
     if ends:
         axes.plot(*zip(*ends, strict=True), color=TRAINED, linewidth=1.6, marker="o", markersize=3.5)
         rises = ends[-1][1] >= ends[0][1]

@@ -71,7 +71,7 @@ def contents(run: Run) -> dict[str, Any]:
         "settings": {
             "Pretraining": _readable(run.settings | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}),
             "Evaluation": _readable(evaluation.details) if evaluation else {},
-            "Versions": json.loads((run.folder / "run.json").read_text()).get("versions", {}),
+            "Versions": run.versions,
         },
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfssl import runs
+from tfssl import runs, seen
 from tfssl.errors import UserError
 from tfssl.evaluation import Evaluation
 from tfssl.studies import figures, table
@@ -68,6 +68,7 @@ def compare(
     batch_size: int = 64,
     limit: int | None = None,
     test_limit: int | None = None,
+    split_seed: int = 0,
     max_broken: float = 0.01,
     verbose: int | None = None,
     **more: Any,
@@ -84,11 +85,12 @@ def compare(
     chosen on the test pictures, of random weights too.
 
     Args:
-      data: pictures to pretrain on: see `open_source`.
+      data: pictures to pretrain on: see `open_source`. Where `labelled` is not given, labelled too, and only its
+        training part is pretrained on.
       tasks: sets of tasks, each as `pretrain` takes it: ['rotation', 'rotation, jigsaw'].
       out: the study's folder.
-      labelled: what to evaluate on, as `evaluate` takes it; `data` where it is not given. What has no test part is
-        divided 80/20 once, the same for all seeds.
+      labelled: what to evaluate on, as `evaluate` takes it; `data` where it is not given. Give `data` here once more to
+        pretrain on all of it, its test pictures too. What has no test part is divided 80/20, the same for all seeds.
       test: labelled test data of its own.
       seeds: of the runs; also as '0,1,2'.
       trunk: its name; every run begins with new weights, the same for one seed where the trunk is the same.
@@ -97,6 +99,7 @@ def compare(
       batch_size: source pictures in a step.
       limit: how many of the labelled training pictures the probes get: a class-balanced sample, the same for all.
       test_limit: how many of the test pictures: a sample that leaves shares of classes as they are.
+      split_seed: of the division, and of these samples.
       max_broken: the largest share of unreadable pictures, 0 .. 1.
       verbose: of each run: 1 a progress bar, 2 a line an epoch, 0 nothing; None for 1 on a terminal, else 2.
       more: what else `pretrain` takes: learning_rate, mixing, balance, mixed_precision.
@@ -109,7 +112,7 @@ def compare(
         "compare",
         out,
         data,
-        data if labelled is None else labelled,
+        labelled,
         test,
         trunk=trunk,
         size=size,
@@ -117,6 +120,7 @@ def compare(
         batch_size=batch_size,
         limit=limit,
         test_limit=test_limit,
+        split_seed=split_seed,
         max_broken=max_broken,
         verbose=verbose,
         more=more,
@@ -174,6 +178,7 @@ def notes(study: Study, evaluation: Evaluation) -> list[str]:
         f"Probes: trained on {evaluation.train_images:,} pictures ({study.train.name}), tested on "
         f"{evaluation.test_images:,} ({study.held_out.name}); always naming the commonest class gets "
         f"{100 * evaluation.largest_class:.1f} %.",
+        seen.sentence(evaluation.details["seen_in_pretraining"], evaluation.test_images, study.held_out.items),
         "+-: 95 % interval; over seeds (Student) on the same test pictures where there are several, else over the draw "
         "of test pictures (Wilson). The best stage is chosen on the test pictures, for random weights too, which stand "
         "at the better of two batch norms. Pooled: the linear probe of what export gives, the mean over all places. "

@@ -2,6 +2,8 @@
 
 import sys
 
+from tfssl.pipelines.progress import duration
+
 
 class Progress:
     """Says which run of how many is made, and about how long the rest takes."""
@@ -22,11 +24,3 @@ class Progress:
         """A trial is there; its time is what others are expected to take. None for one that failed."""
         self._done += 1
         self._seconds += [] if seconds is None else [seconds]
-
-
-def duration(seconds: float) -> str:
-    """`4 s`, `12 min`, `3 h 05 min`."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{max(1, round(seconds))} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -4,20 +4,19 @@ import numpy as np
 
 from tfssl.pipelines.sources import AnySource
 
-SAMPLE_SEED = 0  # the same pictures for all runs, so that only the training differs
 
-
-def limited(source: AnySource, limit: int | None, balanced: bool) -> AnySource:
-    """At most `limit` pictures of a labelled source, always the same ones.
+def limited(source: AnySource, limit: int | None, balanced: bool, seed: int) -> AnySource:
+    """At most `limit` pictures of a labelled source, the same ones for all runs, so that only the training differs.
 
     Args:
       limit: how many; all where None.
       balanced: as many of each class as there are; where a class has too few, all of it, and more of the others.
         Otherwise any pictures, so that shares of classes, and what a top-1 means, stay about what they are.
+      seed: other seeds draw others.
     """
     if limit is None or limit >= source.count:
         return source
-    rng = np.random.default_rng(SAMPLE_SEED)
+    rng = np.random.default_rng(seed)
     order = rng.permutation(source.count)
     if balanced and source.labels is not None:
         labels = source.labels[order]

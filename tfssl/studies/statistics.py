@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfssl.evaluation.metrics import wilson
+from tfssl.statistics import student
 
-CONFIDENCE = 0.95
 NORMAL = 1.959964  # the normal distribution's 97.5 % point
 
 
@@ -34,21 +34,6 @@ class Estimate:
     def as_json(self) -> dict[str, Any]:
         """mean, low, high, values."""
         return dataclasses.asdict(self) | {"values": list(self.values)}
-
-
-def student(degrees: int) -> float:
-    """The 97.5 % point of Student's t distribution: 12.706 for one degree of freedom, 4.303 for two.
-
-    By bisection of P(|t| < x) = 1 - I(d / (d + x^2); d / 2, 1 / 2), with I the incomplete beta function.
-    """
-    import tensorflow as tf
-
-    half, low, high = tf.constant(0.5, tf.float64), 0.0, 20.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        outside = tf.math.betainc(half * degrees, half, tf.constant(degrees / (degrees + middle**2), tf.float64))
-        low, high = (middle, high) if float(outside) > 1 - CONFIDENCE else (low, middle)
-    return (low + high) / 2
 
 
 def over_seeds(values: Sequence[float], count: int | None = None) -> Estimate:

@@ -95,6 +95,7 @@ def sweep(
     batch_size: int = 64,
     limit: int | None = None,
     test_limit: int | None = None,
+    split_seed: int = 0,
     max_broken: float = 0.01,
     verbose: int | None = None,
     **more: Any,
@@ -109,13 +110,13 @@ def sweep(
     shorter run would have ended with. Pretext metrics are means over the steps since the point before.
 
     Args:
-      data: pictures to pretrain on.
+      data: pictures to pretrain on, as of `compare`.
       tasks: variants: 'jigsaw(classes={4,16,64})', or a list of sets of tasks as of `compare`. All have one task in
         common.
       out: the study's folder.
       every: steps between probes of a run, a divisor of `steps`; at the end only where None.
-      labelled, test, seeds, trunk, size, steps, batch_size, limit, test_limit, max_broken, verbose, more: as of
-        `compare`.
+      labelled, test, seeds, trunk, size, steps, batch_size, limit, test_limit, split_seed, max_broken, verbose, more:
+        as of `compare`.
 
     Raises:
       UserError: whatever the user can mend; a folder that holds another study.
@@ -128,7 +129,7 @@ def sweep(
         "sweep",
         out,
         data,
-        data if labelled is None else labelled,
+        labelled,
         test,
         trunk=trunk,
         size=size,
@@ -136,6 +137,7 @@ def sweep(
         batch_size=batch_size,
         limit=limit,
         test_limit=test_limit,
+        split_seed=split_seed,
         max_broken=max_broken,
         every=every,
         verbose=verbose,

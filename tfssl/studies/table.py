@@ -116,10 +116,8 @@ def format_share(estimate: Estimate) -> str:
     return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
 
-HEADINGS = (
-    *("tasks", "pretext task", "linear probe, %", "layer", "pooled, %", "layer", "k-NN, %", "layer"),
-    *("images/s", "seeds"),
-)
+PROBED = ("linear probe, %", "layer", "pooled, %", "layer", "k-NN, %", "layer")
+HEADINGS = ("tasks", "pretext task", *PROBED, "images/s", "seeds")
 TO_THE_RIGHT = (2, 4, 6, 8, 9)
 
 

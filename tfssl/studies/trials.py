@@ -18,7 +18,7 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.sources import open_source, open_splits
 from tfssl.runs import Run, load_run
 from tfssl.studies.progress import Progress
-from tfssl.studies.samples import SAMPLE_SEED, limited
+from tfssl.studies.samples import limited
 from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
 from tfssl.training import pretrain
@@ -32,6 +32,8 @@ PROTOCOLS = ("linear", "linear_pooled", "knn")
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
 OURS = {"data", "tasks", "trunk", "size", "epochs", "steps_per_epoch", "batch_size", "seed", "out", "keep_every"}
 OURS |= {"max_broken", "report", "strategy", "verbose"}
+RECIPE = 2
+"""How trials are pretrained, divided and measured: raised where figures are no longer those of the one before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Study:
         kind: str,
         folder: str | Path,
         data: Any,
-        labelled: Any,
+        labelled: Any = None,
         test: Any = None,
         *,
         trunk: str,
@@ -83,6 +85,7 @@ class Study:
         batch_size: int,
         limit: int | None,
         test_limit: int | None,
+        split_seed: int,
         max_broken: float,
         every: int | None = None,
         verbose: int | None = None,
@@ -102,12 +105,15 @@ class Study:
         make_trunk(trunk, size)  # refused here if it does not fit
         self._more = _check_more(more)
         self.folder = Path(folder)
-        self._source = open_source(data, max_broken)
+        whole = data if labelled is None else labelled
+        train, held_out, _ = open_splits(whole, test=test, seed=split_seed, max_broken=max_broken)
+        # Where nothing else is given, not on what is tested on: a figure is to be of pictures that the run never saw.
+        self._source = train if labelled is None else open_source(data, max_broken)
         if not 1 <= batch_size <= self._source.count:
             raise batches.batch_too_large(batch_size, self._source)
-        train, held_out, _ = open_splits(labelled, test=test, seed=SAMPLE_SEED, max_broken=max_broken)
         probing.check_labels(train, held_out)
-        self.train, self.held_out = limited(train, limit, balanced=True), limited(held_out, test_limit, balanced=False)
+        self.train = limited(train, limit, balanced=True, seed=split_seed)
+        self.held_out = limited(held_out, test_limit, balanced=False, seed=split_seed)
         self.every, self.steps = every, steps
         self._steps_per_epoch = every or steps // epochs_of(steps)
         self._max_broken = max_broken
@@ -121,6 +127,7 @@ class Study:
             "steps": steps,
             "batch_size": batch_size,
             "every": every,
+            "split_seed": split_seed,
             **{key: value if isinstance(value, (int, float, str)) else str(value) for key, value in self._more.items()},
             "fingerprint of the data": self._source.fingerprint,
             "fingerprint of the labelled data": self.train.fingerprint + self.held_out.fingerprint,
@@ -142,6 +149,11 @@ class Study:
             trials = [(str(tasks), int(seed)) for tasks, seed in content["trials"]]
         except (ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{path} cannot be read ({problem}); choose another folder for --out") from problem
+        if content.get("recipe") != RECIPE:
+            raise UserError(
+                f"{self.folder} holds a study of another version of tfssl, whose figures these cannot stand beside;"
+                " choose another --out"
+            )
         given = {"kind": self.kind} | self.settings
         for key in given | found:
             if given.get(key) != found.get(key):
@@ -153,7 +165,7 @@ class Study:
 
     def write(self, content: dict[str, Any]) -> None:
         """Writes `study.json`: settings, what was asked for, and what was found."""
-        head = {"kind": self.kind, "settings": self.settings, "trials": self._asked}
+        head = {"kind": self.kind, "recipe": RECIPE, "settings": self.settings, "trials": self._asked}
         runs.write_json(self.folder / FILE_NAME, head | content)
 
     def make(self, wanted: Sequence[tuple[str, int]]) -> Iterator[list[Trial]]:

@@ -1,6 +1,7 @@
 """Audio-visual correspondence: does this sound fit this picture, and where in it does it come from?"""
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
@@ -12,6 +13,7 @@ from tfssl.errors import UserError
 from tfssl.pipelines import clips
 from tfssl.pipelines.clips import Clip
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle, learned_field
+from tfssl.tasks import classification
 from tfssl.trunks import Trunk
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ NEGATIVES = ("clip", "shift")
 WIDTH = 128
 NUMBERS = "audio_visual_{}_numbers"
 """Names of the layers whose output, of picture and of sound, lies in one space."""
+SLOPE = 3.0
+"""Of the logits by the distance, at the start. They are even at the root of 2, the distance of unrelated directions."""
 SIMILARITY = "audio_visual_similarity"
 """Name of the layer that gives the similarity of each place: float32 [B, h, w, 1]; with fusion="localise"."""
 
@@ -141,7 +145,7 @@ class AudioVisual(PretextTask):
         if self.fusion == "concat":
             both = keras.layers.Concatenate(name="audio_visual_both")([seen, heard])
             both = keras.layers.Dense(WIDTH, activation="relu", name="audio_visual_fused")(both)
-            return keras.layers.Dense(2, dtype="float32", name="audio_visual_logits")(both)
+            return classification.logits(both, 2, "audio_visual_logits")
         ends = [
             keras.layers.UnitNormalization(dtype="float32", name=f"audio_visual_{kind}_embedding")(each)
             for kind, each in {"image": seen, "sound": heard}.items()
@@ -151,8 +155,8 @@ class AudioVisual(PretextTask):
         distance = keras.ops.sqrt(keras.ops.sum(keras.ops.square(difference), -1, keepdims=True) + 1e-6)
         return keras.layers.Dense(
             2,
-            kernel_initializer=keras.initializers.Constant(np.array([[3.0, -3.0]])),
-            bias_initializer=keras.initializers.Constant(np.array([-3.0, 3.0])),
+            kernel_initializer=keras.initializers.Constant(np.array([[SLOPE, -SLOPE]])),
+            bias_initializer=keras.initializers.Constant(np.array([-SLOPE, SLOPE]) * math.sqrt(2)),
             dtype="float32",
             name="audio_visual_logits",
         )(distance)

@@ -13,16 +13,23 @@ from tfssl.errors import UserError
 from tfssl.pipelines.motion import Window, changed
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle
 from tfssl.tasks import frames
-from tfssl.tasks.colour_head import activated_convolution
-from tfssl.tasks.inpainting import ResizedLike
+from tfssl.tasks.colour_head import ResizedLike, activated_convolution
 from tfssl.tasks.picture_mean import PictureMean
+from tfssl.tasks.warping import UNITS, MatchedDisplacement, WarpedBetween
 from tfssl.trunks import Trunk
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CHANNELS = 128
-STRIDE_SIZE = 256
+CHANNELS = 32
+EMBEDDING = 8
+REACH = 2
+"""Places of the finest map, of `MatchedDisplacement`."""
+FINE = 64
+"""Places of a side of the finest map that is matched and decoded: finer ones cost more than the trunk."""
+HEAT = 2.0
+LEAST_MOTION = 1e-4
+"""Squared error of colours from -1 to 1, added to that of copying: of 1.3 grey levels."""
 LEAST_ERROR = 1e-6
 """Mean squared error, of a range of 1, that counts 60 dB: a quarter of a grey level."""
 STRETCH = 4
@@ -31,34 +38,35 @@ STRETCH = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FrameFilling(PretextTask):
-    """What was between these two frames? (a context encoder in time: Pathak et al. 2016, arXiv 1604.07379, has the
-    encoder and decoder; Long et al. 2016, arXiv 1603.06041, learn from the frame between two)
+    """What was between these two frames? (Long et al. 2016, arXiv 1603.06041, learn to match from the frame between
+    two; Liu et al. 2017, arXiv 1702.02463, "Deep voxel flow", warp and blend the two)
 
     Three frames at equal distances, from a window of the clip that is drawn by how much moves in it, cropped and
-    flipped alike: the first and the last are shown, and the head paints the one in the middle. A clip counts only
-    where the middle frame can be told from both.
+    flipped alike: the first and the last are shown, and the head says where each pixel of the one in the middle lies in
+    both. A clip counts only where the middle frame can be told from both.
 
     Copying is a strong answer where little moves. So the answer has the mean of the neighbours beside the middle frame,
-    and metrics say what it scores: `copied_psnr` beside `psnr`, and `gain`, in dB.
+    and metrics say what it scores: `copied_psnr` beside `psnr`, and `gain`, in dB. The network begins with that mean.
 
     Puzzle: uint8 [B, 2, S, S, 3], first and last frame.
     Answer: uint8 [B, S, S, 6], the middle frame, then the mean of its neighbours, rounded.
     Weight: float32 [B], 0 where a clip has fewer than three frames or nothing moves.
-    Head: both frames through the trunk; their maps side by side, narrowed to at most 128 channels; a decoder that
-      doubles them (nearest neighbours, then a convolution) until it has about half of the picture's resolution;
-      bilinear resizing. float32 [B, S, S, 3], colours from -1 (0) to 1 (255). With copied=True the decoder paints what
-      is to be added to the mean of the neighbours, and begins with nothing: it is asked about what moves only.
-    Loss: squared error of colours from -1 to 1, the mean of each picture.
+    Head: both frames through the trunk, up to the end of each stage whose map has 64 places a side at most. From the
+      coarsest to the finest, maps of both are put side by side, narrowed to at most 32 channels and joined with what
+      came before. The finest are also matched, by 8 numbers a place: the softmax of similarities over displacements of
+      at most 2 places each way and frame (`MatchedDisplacement`). Of both, five numbers a place, resized to the
+      picture: a flow into each frame, and how much each counts. The frames, warped and blended: float32 [B, S, S, 3],
+      colours from -1 (0) to 1 (255). In 64 px a `resnet`'s places are pixels, and in 224 px they are of 4: motion of
+      about a thirtieth of the side in `gap` seconds is matched, more must be known from what things are.
+    Loss: squared error, divided by that of the mean of the neighbours, for each picture.
 
     Settings:
-      gap: seconds between neighbours.
+      gap: seconds between neighbours. In twice the default, things of the toy world that hop and sway have turned.
       least_change: mean difference, 0..1, that neighbours must have.
-      copied: whether the mean of the neighbours is given to the head's result.
     """
 
-    gap: float = 0.16
+    gap: float = 0.08
     least_change: float = 0.005
-    copied: bool = False
     name: ClassVar[str] = "frame_filling"
     reads: ClassVar[tuple[str, ...]] = ("clip",)
 
@@ -80,22 +88,21 @@ class FrameFilling(PretextTask):
         return neighbours, tf.concat([shown[:, 1], mean_of(neighbours)], -1), weight
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
-        trunk = encoders["image"]
         height, width = puzzle.shape[2:4]
-        maps = trunk(keras.ops.reshape(puzzle, (-1, height, width, 3)))
-        rows, columns, channels = maps.shape[1:]
-        both = keras.ops.reshape(maps, (-1, 2, rows, columns, channels))
-        both = keras.layers.Concatenate(name="frame_filling_both")([both[:, 0], both[:, 1]])
-        x = _decoded(both, min(channels, CHANNELS), max(0, round(math.log2(_stride(trunk))) - 1))
-        start = "zeros" if self.copied else "glorot_uniform"
-        colours = keras.layers.Conv2D(
-            3, 3, padding="same", kernel_initializer=start, dtype="float32", name="frame_filling_colours"
-        )(x)
-        painted = ResizedLike(dtype="float32", name="frame_filling_picture")([colours, puzzle[:, 0]])
-        if not self.copied:
-            return painted
-        mean = Mean(dtype="float32", name="frame_filling_mean")(puzzle)
-        return keras.layers.Add(dtype="float32", name="frame_filling_added")([painted, mean])
+        maps = [
+            keras.ops.reshape(each, (-1, 2, *each.shape[1:]))
+            for each in _maps(encoders["image"], keras.ops.reshape(puzzle, (-1, height, width, 3)))
+        ]
+        maps = [each for each in maps[:-1] if max(each.shape[2:4]) <= FINE] + maps[-1:]
+        numbers = keras.layers.Concatenate(dtype="float32", name="frame_filling_seen")(
+            [_scaled(_decoded(maps)), _matched(maps[0])]
+        )
+        # From zero: the network begins with nothing moved, both neighbours alike.
+        numbers = keras.layers.Conv2D(5, 1, kernel_initializer="zeros", dtype="float32", name="frame_filling_numbers")(
+            numbers
+        )
+        numbers = ResizedLike(dtype="float32", name="frame_filling_flow")([numbers, puzzle[:, 0]])
+        return WarpedBetween(name="frame_filling_picture")([puzzle, numbers])
 
     def make_loss(self) -> keras.losses.Loss:
         return FrameError()
@@ -145,33 +152,53 @@ def _error(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
     return np.clip(STRETCH * np.abs(truth.astype(int) - guess), 0, 255).astype(np.uint8)
 
 
-def _decoded(x: Any, channels: int, doublings: int) -> Any:
-    """Two maps side by side -> one whose sides were doubled so often, as the decoder of `Inpainting` does it."""
-    x = keras.layers.Conv2D(channels, 1, use_bias=False, name="frame_filling_narrow_convolution")(x)
-    x = BatchNormalization(name="frame_filling_narrow_norm")(x)
-    x = keras.layers.ReLU(name="frame_filling_narrow_activation")(x)
-    for level in range(doublings + 1):
-        if level:
-            x = keras.layers.UpSampling2D(name=f"frame_filling_double{level}")(x)
-        x = activated_convolution(x, max(channels // 2**level, 16), f"frame_filling_{level}")
+def _maps(trunk: Trunk, images: Any) -> list[Any]:
+    """Of images uint8 [N, H, W, 3] the maps of all stages, finest first, the end of the trunk for the last."""
+    body = trunk.body
+    ends = [body.get_layer(stage).output for stage in trunk.stages[:-1]] + [body.outputs[0]]
+    stages = keras.Model(body.inputs[0], ends, name="frame_filling_stages")
+    return keras.tree.flatten(stages(trunk.pixels(images)))
+
+
+def _decoded(maps: list[Any]) -> Any:
+    """Maps of both frames, [B, 2, h, w, C] each, finest first -> one as fine as the finest, of 32 channels at most."""
+    x = None
+    for level, each in reversed(list(enumerate(maps))):
+        channels, name = min(2 * each.shape[-1], CHANNELS), f"frame_filling_{level}"
+        both = keras.layers.Concatenate(name=f"{name}_both")([each[:, 0], each[:, 1]])
+        both = _normed(both, channels, f"{name}_narrow")
+        both = keras.layers.ReLU(name=f"{name}_narrow_activation")(both)
+        if x is not None:
+            x = ResizedLike(name=f"{name}_grown")([x, both])
+            both = keras.layers.Concatenate(name=f"{name}_joined")([both, x])
+        x = activated_convolution(both, channels, name)
     return x
 
 
-def _stride(trunk: Trunk) -> float:
-    """Pixels of a place of the trunk's map."""
-    size = trunk.body.inputs[0].shape[1] or STRIDE_SIZE
-    return size / trunk.body.compute_output_shape((1, size, size, 3))[1]
+def _scaled(features: Any) -> Any:
+    """As in `regression.numbers`, features are divided by the root of their number, for what follows to be stable.
+
+    The loss is relative to that of copying and warped pictures are bounded, so they may be twice as large: at ten times
+    the first steps lost 4 dB at half of the default rate, at twice they gain at all of it.
+    """
+    scale = HEAT / math.sqrt(features.shape[-1])
+    return keras.layers.Rescaling(scale, dtype="float32", name="frame_filling_scaled")(features)
 
 
-@keras.saving.register_keras_serializable("tfssl")
-class Mean(keras.layers.Layer):
-    """Frames uint8 [N, 2, H, W, 3] -> the mean of both, colours from -1 to 1, float32 [N, H, W, 3]."""
+def _matched(maps: Any) -> Any:
+    """Both frames' maps [B, 2, h, w, C] -> `MatchedDisplacement`, in units of `WarpedBetween`: float32 [B, h, w, 3]."""
+    rows, columns, channels = maps.shape[2:]
+    embedded = _normed(keras.ops.reshape(maps, (-1, rows, columns, channels)), EMBEDDING, "frame_filling_embedding")
+    embedded = keras.ops.reshape(embedded, (-1, 2, rows, columns, EMBEDDING))
+    matched = MatchedDisplacement(REACH, name="frame_filling_match")([embedded[:, 0], embedded[:, 1]])
+    return keras.layers.Rescaling([UNITS / rows, UNITS / columns, 1.0], dtype="float32", name="frame_filling_units")(
+        matched
+    )
 
-    def call(self, frames: tf.Tensor) -> tf.Tensor:
-        return _colours(mean_of(frames))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], *input_shape[2:])
+def _normed(x: Any, filters: int, name: str) -> Any:
+    x = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_convolution")(x)
+    return BatchNormalization(name=f"{name}_norm")(x)
 
 
 def _colours(levels: tf.Tensor) -> tf.Tensor:
@@ -200,10 +227,16 @@ def psnr(truth: tf.Tensor, guess: tf.Tensor) -> tf.Tensor:
 
 
 class FrameError(keras.losses.Loss):
-    """Squared error of colours between -1 and 1, the mean of each picture, [B]."""
+    """Squared error, divided by that of the mean of the neighbours, [B]: 1 for what copies.
+
+    So a picture in which little moves counts as much as another, as it does in the metric `gain`, and the gradient has
+    the size of other tasks', where a squared error of all pixels, most of them still, has a hundredth of it.
+    """
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(tf.square(tf.cast(y_pred, tf.float32) - _colours(y_true[..., :3])), [1, 2, 3])
+        middle, mean = _copied(y_true)
+        of_mean = tf.reduce_mean(tf.square(mean - middle), [1, 2, 3])
+        return tf.reduce_mean(tf.square(tf.cast(y_pred, tf.float32) - middle), [1, 2, 3]) / (of_mean + LEAST_MOTION)
 
 
 class FrameL1(PictureMean):

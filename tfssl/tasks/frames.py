@@ -20,7 +20,7 @@ Arrange = Callable[[motion.Window, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Te
 
 
 def sequences(
-    batch: Batch, seed: tf.Tensor, window: int, gap: float, shown: int, arrange: Arrange
+    batch: Batch, seed: tf.Tensor, window: int, gap: float, shown: int, arrange: Arrange, room: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Sequences of frames, one a clip, and what is asked of them.
 
@@ -32,11 +32,13 @@ def sequences(
       shown: frames of a sequence.
       arrange: (window, seed) -> which of its frames to show, in this order, int32 [shown]; the answer, int32 []; and
         whether it counts, bool []. Only frames that are shown are decoded.
+      room: pixels by which frames are larger than the batch's pictures, for squares to be cut out of them.
 
     Returns:
-      uint8 [B, shown, S, S, 3]; int32 [B]; float32 [B], 0 where a clip has too few frames or nothing moves.
+      uint8 [B, shown, S + room, S + room, 3]; int32 [B]; float32 [B], 0 where a clip has too few frames or nothing
+      moves.
     """
-    size, given = batch["image"].shape[1], clips.parse(batch["clip"])
+    size, given = batch["image"].shape[1] + room, clips.parse(batch["clip"])
 
     def sequence(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         window_seed, order_seed, crop_seed = tf.unstack(tf.random.split(seed, 3))

@@ -19,6 +19,8 @@ from tfssl.trunks import Trunk
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tfssl.pipelines.sources import AnySource
+
 HOLES = ("random", "centre")
 FILL = (117, 104, 123)
 """What a hole shows, in the order of the authors' code, which fills pictures whose channels are red, green, blue."""
@@ -78,7 +80,8 @@ class Inpainting(PretextTask):
         """Pixels of the shown ring inside of a centred hole, in pictures of `size` pixels."""
         return round(self.overlap * size / PAPER_SIZE)
 
-    def advice(self, size: int) -> list[str]:
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        del source
         if self.hole == "centre":
             side = size // 2 - 2 * self.overlap_at(size)
             narrow, text = side, f"the hole is {side} px"

@@ -13,6 +13,7 @@ from tfssl.errors import UserError
 from tfssl.permutations import permutation_set, quality
 from tfssl.pipelines import tiles
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks import classification
 from tfssl.tasks.patches import features_of_tiles, standardised
 
 if TYPE_CHECKING:
@@ -42,14 +43,15 @@ class Jigsaw(PretextTask):
         (`tfssl.pipelines.tiles`).
       brightness that changes slowly over the picture: each tile minus its mean, over its own deviation.
       chromatic aberration: 30 % of the pictures are grey (later code has up to 66 %). In the others each channel of
-        each tile is shifted by -2 to 2 pixels down and across, of tiles of 64; of smaller tiles in proportion, rounded.
+        each tile is shifted by -2 to 2 pixels down and across, of tiles of 64; of smaller tiles in proportion, rounded,
+        and by a pixel at least.
         Some later code adds -2 to 2 to the channels' levels instead, which standardisation takes out again.
 
     As in the paper, pictures are not mirrored.
 
     Puzzle: {"tiles": uint8 [B, n, t, t, 3], n = grid * grid, shuffled;
       with grey > 0 "grey": int32 [B], 1 for a picture whose colour is taken away;
-      with a jitter of at least one pixel "shift": int32 [B, n, 2, 3], pixels down and across of each channel}.
+      with jitter > 0 "shift": int32 [B, n, 2, 3], pixels down and across of each channel}.
       Colours are changed in the head, where it costs next to nothing beside the trunk.
     Answer: int32 [B], 0 to classes - 1.
     Head: average of the trunk's map, C channels; a layer for each tile, the same for all, of 2 C but at most the
@@ -107,7 +109,8 @@ class Jigsaw(PretextTask):
         _ = self.permutations  # searched for now, and not while a graph is traced
         return self
 
-    def advice(self, size: int) -> list[str]:
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        del source
         return [*tiles.degenerate(self.name, size, self.grid), f"permutation set: {quality(self.permutations)}"]
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
@@ -132,7 +135,7 @@ class Jigsaw(PretextTask):
 
     def _reach(self, tile: int) -> int:
         """Pixels by which a channel is shifted at most, in tiles of `tile` pixels."""
-        return round(self.jitter * tile / tiles.TILE)
+        return max(1, round(self.jitter * tile / tiles.TILE)) if self.jitter else 0
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         reach = self._reach(puzzle["tiles"].shape[2])
@@ -144,7 +147,7 @@ class Jigsaw(PretextTask):
         x = _layer(x, self.hidden or min(8 * channels, LARGEST_HIDDEN), "jigsaw_all")
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="jigsaw_dropout")(x)
-        return keras.layers.Dense(self.choices, dtype="float32", name="jigsaw_logits")(x)
+        return classification.logits(x, self.choices, "jigsaw_logits")
 
     def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

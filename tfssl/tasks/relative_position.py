@@ -12,10 +12,13 @@ from tfssl.batch_norm import BatchNormalization
 from tfssl.errors import UserError
 from tfssl.pipelines import tiles
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks import classification
 from tfssl.tasks.patches import features_of_tiles, standardised
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from tfssl.pipelines.sources import AnySource
 
 DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """(down, right) from anchor to query, by class."""
@@ -102,7 +105,8 @@ class RelativePosition(PretextTask):
         places = [(divmod(anchor, self.grid), divmod(query, self.grid)) for anchor, query in self.pairs]
         return tuple(DIRECTIONS.index((b[0] - a[0], b[1] - a[1])) for a, b in places)
 
-    def advice(self, size: int) -> list[str]:
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        del source
         return tiles.degenerate(self.name, size, self.grid)
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
@@ -128,7 +132,7 @@ class RelativePosition(PretextTask):
             x = keras.layers.ReLU(name=f"relative_position_{layer}_relu")(norm(x))
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="relative_position_dropout")(x)
-        return keras.layers.Dense(len(DIRECTIONS), dtype="float32", name="relative_position_logits")(x)
+        return classification.logits(x, len(DIRECTIONS), "relative_position_logits")
 
     def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

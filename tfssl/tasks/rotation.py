@@ -11,11 +11,13 @@ import tensorflow as tf
 from tfssl.errors import UserError
 from tfssl.pipelines import geometry
 from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks import classification
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TILT = 22.5
+VIEWS = ("whole", "inscribed")
 ANGLES = {
     2: (0.0, 180.0),
     4: (0.0, 90.0, 180.0, 270.0),
@@ -35,14 +37,21 @@ class Rotation(PretextTask):
     steps of 45 degrees, cropped to the square that a picture turned by 45 degrees fills. So no class is upright, unlike
     the paper's 0, 45, 90, ...: there only every second one is interpolated, and sharpness alone tells the two kinds
     apart (89 % right, where 50 are chance). Tilted both ways they are resampled alike (51 %). It is here for the
-    published comparison (4 beat 8 beat 2), not for use.
+    published comparison (4 beat 8 beat 2), not for use. There all must see the same: view='inscribed' crops pictures of
+    2 and 4 rotations to the square in the middle that 8 always see, `rotation(rotations=4, view='inscribed')`.
 
-    Puzzle: uint8 [rotations * B, H, W, 3], H = W = S, or S / sqrt(2) for 8 rotations.
+    Puzzle: uint8 [rotations * B, H, W, 3], H = W = S, or S / sqrt(2) where the view is inscribed.
     Answer: int32 [rotations * B], index into `angles`. Turns are counter-clockwise.
     Head: global average of the trunk's map, dropout where asked for, one fully connected layer.
+
+    Settings:
+      rotations: 2, 4 or 8.
+      view: "whole", or "inscribed" for the square in the middle that is full at any angle; 8 rotations see that anyway.
+      dropout: rate before the logits.
     """
 
     rotations: int = 4
+    view: str = "whole"
     dropout: float = 0.0
     name: ClassVar[str] = "rotation"
 
@@ -50,6 +59,8 @@ class Rotation(PretextTask):
         super().__post_init__()
         if self.rotations not in ANGLES:
             raise UserError(f"rotation: rotations={self.rotations} is given, expected one of 2, 4, 8")
+        if self.view not in VIEWS:
+            raise UserError(f"rotation: view={self.view!r} is given, expected one of {', '.join(VIEWS)}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"rotation: dropout={self.dropout} is given, expected a rate from 0 to below 1")
 
@@ -70,6 +81,7 @@ class Rotation(PretextTask):
             side = views.shape[2]
             turned = geometry.quarter_turns(tf.reshape(views, [-1, side, side, 3]), (0, 1, 2, 3))
         else:
+            images = self._viewed(images)
             side = images.shape[1]
             turned = geometry.quarter_turns(images, self._turns)
         puzzle = tf.reshape(turned, [images.shape[0] * self.rotations, side, side, 3])
@@ -80,7 +92,7 @@ class Rotation(PretextTask):
         features = keras.layers.GlobalAveragePooling2D(name="rotation_pool")(encoders["image"](puzzle))
         if self.dropout:
             features = keras.layers.Dropout(self.dropout, name="rotation_dropout")(features)
-        return keras.layers.Dense(self.rotations, dtype="float32", name="rotation_logits")(features)
+        return classification.logits(features, self.rotations, "rotation_logits")
 
     def seen(self, images: tf.Tensor) -> tuple[tf.Tensor, tuple[int, ...]]:
         """Whole pictures as they are, uint8 [N, S, S, 3] -> what the head is asked about, and what its classes mean.
@@ -90,7 +102,20 @@ class Rotation(PretextTask):
         """
         tilt = TILT if self.rotations == 8 else 0.0
         meant = tuple(round(angle - tilt) % 360 for angle in self.angles)
-        return (_tilted(images, tilt) if tilt else images), meant
+        return (_tilted(images, tilt) if tilt else self._viewed(images)), meant
+
+    def _box(self, size: int) -> tuple[int, int]:
+        """(first row and column, side) of what 2 and 4 rotations see of a picture of `size` pixels."""
+        side = size if self.view == "whole" else _inscribed(size)
+        return (size - side) // 2, side
+
+    def _viewed(self, images: tf.Tensor) -> tf.Tensor:
+        """What 2 and 4 rotations see, uint8 [N, S, S, 3] -> [N, C, C, 3].
+
+        Cropped before it is turned: where S - C is odd this is half a pixel beside the middle, in all classes alike.
+        """
+        first, side = self._box(images.shape[1])
+        return images[:, first : first + side, first : first + side]
 
     @property
     def choices(self) -> int:
@@ -101,7 +126,10 @@ class Rotation(PretextTask):
             return None  # interpolated
         side, turns = puzzle.shape[1], self._turns
         back = np.stack([np.rot90(one, -turns[label]) for one, label in zip(puzzle, answer, strict=True)])
-        boxes = np.tile([0, 0, side, side], (self.rotations, 1))
+        # The puzzle does not say how large its picture was, and two sizes may have one square: a box that holds both.
+        sizes = [size for size in range(side, 2 * side + 4) if self._box(size)[1] == side]
+        first, last = self._box(sizes[0])[0], self._box(sizes[-1])[0] + side
+        boxes = np.tile([first, first, last - first, last - first], (self.rotations, 1))
         return Pieces(back.reshape(-1, self.rotations, side, side, 3), boxes)
 
     def make_loss(self) -> keras.losses.Loss:
@@ -128,10 +156,15 @@ class Rotation(PretextTask):
         return figure
 
 
+def _inscribed(size: int) -> int:
+    """Side of the square that stays full when a picture of `size` pixels is turned by any angle."""
+    return int(size / math.sqrt(2)) - 1  # one pixel less: bilinear sampling reads the next one
+
+
 def _tilted(images: tf.Tensor, degrees: float) -> tf.Tensor:
     """Turned counter-clockwise about the middle and cropped to the square of S / sqrt(2) that any angle leaves full."""
     size = images.shape[1]
-    side = int(size / math.sqrt(2)) - 1  # one pixel less: bilinear sampling reads the next one
+    side = _inscribed(size)
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     middle_in, middle_out = (size - 1) / 2, (side - 1) / 2
     # Output (x, y) reads input (a x + b y + c, d x + e y + f); y points down, so this turns counter-clockwise.

@@ -8,16 +8,28 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import UserError
+from tfssl.pipelines.clip_source import ClipSource
 from tfssl.pipelines.motion import Window, changed
 from tfssl.task import Batch, Encoders, PretextTask, Puzzle
-from tfssl.tasks import frames
+from tfssl.tasks import classification, frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tfssl.pipelines.sources import AnySource
+
 POSITIVE = (1, 2, 3)
 NEGATIVES = ((1, 0, 3), (1, 4, 3))
 """Of the frames a < b < c < d < e: (b, c, d) is in order, (b, a, d) and (b, e, d) are not."""
+
+LEAST_GAPS = 10
+"""Length of a clip in distances of frames from which on the time of the middle frame tells at most two of three.
+
+The five frames span 4 gaps and begin anywhere in what is left, the slack: a lies in [0, slack] of the clip, c in
+[2 gaps, 2 gaps + slack], e in [4 gaps, 4 gaps + slack]. Where both answers are as frequent, who knows only when the
+middle frame was taken is right in all where the slack is 2 gaps or less, in 1 / 2 + gap / slack where it is more: at
+a slack of 6 gaps in 2 / 3.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,10 +42,12 @@ class ShuffleAndLearn(PretextTask):
     c can be told from a and from e.
 
     The paper draws the distance from a range of 15 to 60 frames; here it is fixed, and smaller in short clips. Its
-    last layer reads the features of the three with nothing in between; here there is one more hidden layer.
+    last layer reads the features of the three with nothing in between; here there is one more hidden layer. As in the
+    paper, frames keep their colours and their place: nothing is done against tracking of edges and of colours, as
+    `frame_order` does.
 
     In clips hardly longer than the five frames, a and e are always near an end, and when the middle frame was taken
-    tells the answer: 92 % of them in clips of 2 s (`tfssl audit`). Give longer clips or a smaller gap.
+    tells the answer: 92 % of them in clips of 2 s (`tfssl audit`). Give longer clips or a smaller gap: see `advice`.
 
     Puzzle: uint8 [B, 3, S, S, 3]. Answer: int32 [B], 1 in order, 0 not. Weight: float32 [B].
     Head: a hidden layer for each frame, the three side by side, another hidden layer, logits [B, 2].
@@ -63,6 +77,18 @@ class ShuffleAndLearn(PretextTask):
         if self.hidden < 1:
             raise UserError(f"shuffle_and_learn: hidden={self.hidden} is given, expected at least 1")
 
+    def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
+        if not isinstance(source, ClipSource) or not (seen := source.frame_counts > 1).any():
+            return []
+        length, rate = float(np.median(source.seconds[seen])), source.frame_rate
+        frames_long, step = round(length * rate), max(1, round(self.gap * rate))  # as `motion.window` rounds it
+        if frames_long >= LEAST_GAPS * step:
+            return []
+        gap, smaller = step / rate, frames_long // LEAST_GAPS / rate
+        known = f"clips last {length:.1f} s (median), and five frames {gap:.2f} s apart span {4 * gap:.1f} s"
+        longer = f"give clips of at least {LEAST_GAPS * gap:.1f} s" + (f", or gap={smaller:.2f}" if smaller else "")
+        return [f"{known}: when the middle frame was taken tells most of the answers; {longer}"]
+
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         orders = tf.constant([*NEGATIVES, POSITIVE])
 
@@ -81,7 +107,7 @@ class ShuffleAndLearn(PretextTask):
         features = frames.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)
         x = keras.layers.Flatten(name="shuffle_and_learn_triplet")(features)
         x = frames.dense(x, self.hidden, "shuffle_and_learn_hidden")
-        return keras.layers.Dense(2, dtype="float32", name="shuffle_and_learn_logits")(x)
+        return classification.logits(x, 2, "shuffle_and_learn_logits")
 
     @property
     def choices(self) -> int:

@@ -1,0 +1,45 @@
+"""The last layer of heads that choose one of several answers."""
+
+import math
+from typing import Any
+
+import keras
+
+SCALED = "_scaled"
+SCALE = 7.0
+"""By what features are multiplied, over the root of their number: see `logits`."""
+
+
+def logits(inputs: Any, classes: int, name: str) -> Any:
+    """A fully connected layer for a softmax that learns at the trunk's rates: [..., n] -> float32 [..., classes].
+
+    The loss curves with the weights by up to E|x|^2 / 2, between two answers that are equally likely. Behind batch norm
+    and ReLU the mean square of a feature is 1/2, so n plain features give n / 4. SGD with Nesterov momentum .9 at a
+    rate of .1 is stable up to (2 + 2 * .9) / (1 + 2 * .9) / .1 = 13.6, that is up to 54 features. Trunks have 128 to
+    2,048: the first steps overshoot, and the trunk is wrecked before it has learned anything.
+
+    So features are multiplied by `SCALE` / sqrt(n), which makes the curvature SCALE^2 / 4 = 12.25 for every n, and
+    weights begin at zero: the first loss is that of guessing, and nothing random is sent into the trunk. Tried at that
+    rate without warm-up (rotation and jigsaw, 128 and 512 features, 32 and 64 px, with and without batch norm), the
+    largest loss of 40 steps was at most 1.07 times that of guessing with a scale of 5, 1.17 with 10 and 4.3 with 20.
+    With 5 jigsaw learns more slowly: after 300 steps its loss is 4.20, where 7 has 3.88.
+
+    Args:
+      inputs: features, of any dtype.
+      classes: how many answers.
+      name: of the layer; it begins with the task's name.
+    """
+    scale = SCALE / math.sqrt(inputs.shape[-1])
+    scaled = keras.layers.Rescaling(scale, dtype="float32", name=name + SCALED)(inputs)
+    return keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name=name)(scaled)
+
+
+def unscale(model: keras.Model) -> None:
+    """Gives layers of `logits` the weights with which they answer to features as they are.
+
+    For weights of runs that were trained before features were scaled: the network is the one that was trained.
+    """
+    for layer in model.layers:
+        if layer.name.endswith(SCALED):
+            last = model.get_layer(layer.name.removesuffix(SCALED))
+            last.kernel.assign(last.kernel / layer.scale)
