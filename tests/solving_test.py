@@ -68,5 +68,5 @@ def test_a_network_that_was_built_otherwise_is_refused_in_a_line(toy_run, tmp_pa
     with np.load(folder / "heads" / "rotation.npz") as arrays:
         weights = [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
     np.savez(folder / "heads" / "rotation.npz", *weights[:-2])
-    with pytest.raises(UserError, match="the network of rotation in .*older is of a version of tfssl that built it"):
+    with pytest.raises(UserError, match=r"the network of rotation in .*older is of a version of tfssl that built it"):
         tfssl.load_run(folder).solver("rotation")
