@@ -182,7 +182,7 @@ def _scaled(features: Any) -> Any:
     the first steps lost 4 dB at half of the default rate, at twice they gain at all of it.
     """
     scale = HEAT / math.sqrt(features.shape[-1])
-    return keras.layers.Rescaling(scale, dtype="float32", name="frame_filling_scaled")(features)
+    return keras.layers.Rescaling(scale, dtype="float32", name="frame_filling_features")(features)
 
 
 def _matched(maps: Any) -> Any:
