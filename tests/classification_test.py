@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
-from tfssl.tasks import classification
+from tfssl.tasks import classification, regression
 
 
 def test_it_begins_at_chance():
@@ -42,6 +42,10 @@ def test_weights_of_unscaled_features_give_what_they_gave():
     model = keras.Model(inputs, classification.logits(inputs, 5, "mine"))
     model.set_weights([kernel, bias])
     classification.unscale(model)
+    numbers = keras.Model(inputs, regression.numbers(keras.ops.reshape(inputs, (-1, 8, 8, 1)), 2, 1, "numbers"))
+    before = numbers.get_weights()
+    classification.unscale(numbers)  # was scaled in the first format too
+    np.testing.assert_array_equal(numbers.get_weights()[0], before[0])
     rows = rng.normal(size=(3, 64)).astype(np.float32)
     np.testing.assert_allclose(model(rows), rows @ kernel + bias, rtol=1e-4, atol=1e-5)
 

@@ -73,7 +73,7 @@ def serve(as_json: bool, grpc_port: int, no_grpc: bool, **arguments: Any) -> Non
 @click.argument("model", metavar="RUN_OR_EXPORT")
 @click.argument("data")
 @click.option("--to", required=True, help="FILE.parquet or FILE.npz: embedding [N, D], path and label [N].")
-@click.option("--layer", help="Stage of a run; the last where not given.")
+@click.option("--layer", help="Stage of a run; the one that export would take where not given.")
 @click.option("--sound", is_flag=True, help="Of clips, embed what is heard.")
 @click.option("--batch-size", default=64, show_default=True, help="Pictures at once.")
 @click.option("--max-broken", type=SHARE, default=1.0, show_default=True, help="Largest part of unreadable pictures.")

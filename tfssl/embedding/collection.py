@@ -18,9 +18,10 @@ from tfssl.embedding.encoders import Encoder, load_encoder, on_server
 from tfssl.embedding.files import Embeddings, Parts
 from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
 from tfssl.errors import UserError
+from tfssl.evaluation.served import embedding_of
 from tfssl.pipelines.sounds import is_folder_of_sounds
 from tfssl.pipelines.sources import Source, too_many_broken
-from tfssl.runs import Run
+from tfssl.runs import Run, load_run
 
 PART_BATCHES = 16
 """Batches of a part: what a kill costs at most, beside what is on its way."""
@@ -82,7 +83,7 @@ def embed(
         each the mean over windows that overlap by half.
       to: FILE.parquet with columns path, embedding (list of D float32) and, where there is one, label; or FILE.npz
         with arrays of these names: embedding float32 [N, D], path str [N], label str [N].
-      layer: a stage of a run; an export has its own.
+      layer: a stage of a run; the one that `export` would take where None. An export has its own.
       sound: of clips, embed the window of sound in their middle, by the sound encoder.
       batch_size: pictures at once.
       max_broken: largest part that may be unreadable; what is broken is listed and left out.
@@ -105,7 +106,10 @@ def embed(
         files.require_parquet()
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} is given, expected at least 1")
-    encoder = load_encoder(model, layer, "sound" if sound or is_folder_of_sounds(data) else "image")
+    kind = "sound" if sound or is_folder_of_sounds(data) else "image"
+    if layer is None and kind == "image" and _is_run(model):
+        layer = embedding_of(load_run(model)).layer
+    encoder = load_encoder(model, layer, kind)
     inputs = open_inputs(data, sound, max_broken)
     record = {
         "encoder": encoder.about(),

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-SCALED = "_scaled"
+SCALED = "_features"
+"""What the name of the layer that scales ends in; that of `regression.numbers` has another ending."""
 SCALE = 7.0
 """By what features are multiplied, over the root of their number: see `logits`."""
 
