@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-SCALED = "_features"
+SCALED = "_scaled_features"
 """What the name of the layer that scales ends in; that of `regression.numbers` has another ending."""
 SCALE = 7.0
 """By what features are multiplied, over the root of their number: see `logits`."""
