@@ -1,6 +1,7 @@
 """Neighbours of frames: never of the question's own recording, and counted as they are drawn."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -91,9 +92,10 @@ def test_features_of_several_frames_are_averaged(audio_visual_run):
 def test_clips_are_probed_by_several_frames(audio_visual_run, tmp_path):
     train, test = "toy:clips(count=20, size=32, seconds=1.2)", "toy:clips(count=20, size=32, seconds=1.2, seed=1)"
     options = {"test": test, "protocols": "knn", "random": False, "report": False}
-    found = tfssl.evaluate(audio_visual_run, train, frames=2, **options)
+    run = shutil.copytree(audio_visual_run.folder, tmp_path / "run")  # which gets an evaluation, that exports go by
+    found = tfssl.evaluate(run, train, frames=2, **options)
     assert (found.train_images, found.test_images, found.details["frames"]) == (20, 20, 2)
     with pytest.raises(UserError, match="--frames 2 is given, but toy:images"):
-        tfssl.evaluate(audio_visual_run, "toy:images(count=40, size=32)", frames=2)
+        tfssl.evaluate(run, "toy:images(count=40, size=32)", frames=2)
     with pytest.raises(UserError, match="--frames 0 is given"):
-        tfssl.evaluate(audio_visual_run, train, frames=0, **options)
+        tfssl.evaluate(run, train, frames=0, **options)

@@ -170,8 +170,14 @@ WRONG = {
         "differ in their classes (cats, cows)",
     ),
     "evaluate: missing test data": ([*EVALUATE, TOY, "--test", "nowhere"], "nowhere does not exist"),
-    "evaluate: unknown protocol": ([*EVALUATE, TOY, "--protocols", "svm"], "protocols are: linear, knn"),
-    "evaluate: no protocol": ([*EVALUATE, TOY, "--protocols", ","], "protocols are: linear, knn"),
+    "evaluate: unknown protocol": (
+        [*EVALUATE, TOY, "--protocols", "svm"],
+        "protocols are: linear, linear_pooled, linear_pooled_2, knn",
+    ),
+    "evaluate: no protocol": (
+        [*EVALUATE, TOY, "--protocols", ","],
+        "protocols are: linear, linear_pooled, linear_pooled_2, knn",
+    ),
     "evaluate: grid 0": ([*EVALUATE, TOY, "--grid", "0"], "grid is 0"),
     "evaluate: no numbers": ([*EVALUATE, TOY, "--numbers", "0"], "numbers is 0"),
     # export
