@@ -209,6 +209,15 @@ def pretrain(
     callbacks.cut_log(run.folder / "metrics.jsonl", start)
 
     peak = learning_rate * batch_size / BATCH
+
+    def end_bar() -> None:
+        if verbose == 1:
+            print(flush=True)  # to where Keras draws its bar, whose line is not ended while it trains
+
+    def say_below_bar(line: str) -> None:
+        end_bar()
+        _say(line)
+
     steps = callbacks.Steps(
         start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size
     )
@@ -220,7 +229,7 @@ def pretrain(
         *([] if saved is None else [callbacks.RestoreMetrics(saved)]),
         callbacks.StopWhenNotFinite(steps, checkpoints),
         log,
-        AboveGuessing(prepared, steps, schedules.warm_up_steps(total, warm_up), _say),
+        AboveGuessing(prepared, steps, schedules.warm_up_steps(total, warm_up), say_below_bar),
         BrokenLimit(source, broken, max_broken),
         *([KeepTrunk(run, plans, encoders, source, keep_every)] if keep_every else []),
         keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
@@ -240,6 +249,9 @@ def pretrain(
                 verbose=verbose,
             ).history
             metrics = {key: float(values[-1]) for key, values in history.items()}
+    except BaseException:
+        end_bar()
+        raise
     finally:
         save.forget()
     return _finish(run, plans, model, encoders, source, prepared, steps, metrics, broken, report)
