@@ -92,5 +92,5 @@ setup(
     package_data={"tfssl": ["py.typed"], "tfssl.report": ["*.html*"], "tfssl.export.deployment": ["*.jinja"]},
     install_requires=DEPENDENCIES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["tfssl = tfssl.cli:main"]},
+    entry_points={"console_scripts": ["tfssl = tfssl.cli.main:main"]},
 )

@@ -20,22 +20,23 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
+from tfssl.base.files import write_errors
+from tfssl.export.checking.golden import make_golden, own_source
 from tfssl.export.deployment.files import model_name, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
-from tfssl.export.golden import make_golden, own_source
-from tfssl.export.heads import head_signatures
-from tfssl.export.onnx import onnx_files, require_onnx, write_onnx
-from tfssl.export.projection import BATCH, SAMPLE, check_dimensions, projected
+from tfssl.export.formats.onnx import onnx_files, require_onnx, write_onnx
+from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, projected
+from tfssl.export.formats.samples import sample
+from tfssl.export.formats.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.quietly import only_errors_logged
-from tfssl.export.samples import sample
-from tfssl.export.signatures import Signature, encoder_signatures
-from tfssl.export.tflite import check_precisions, tflite_files, write_tflite
+from tfssl.export.signatures.encoder import Signature, encoder_signatures
+from tfssl.export.signatures.heads import head_signatures
 from tfssl.export.versions import check_version, new_version, newest_version
 
 if TYPE_CHECKING:
-    from tfssl.evaluation.served import Embedding
-    from tfssl.runs import Run
+    from tfssl.runs.run import Run
+    from tfssl.runs.served import Embedding
 
 __all__ = ["Exported", "export", "newest_version"]
 
@@ -49,7 +50,7 @@ class Exported:
       signatures: their names.
       embedding_size: numbers in an embedding.
       layer, pool, measured: which embedding of pictures it is and what `evaluate` found of it: see
-        `tfssl.evaluation.served.Embedding`.
+        `tfssl.runs.served.Embedding`.
       embedding: the same in words.
       tflite, onnx: names of the TFLite and ONNX files.
       deployment: names of the files beside the versions that were missing and are there now.
@@ -120,10 +121,10 @@ def export(
       UserError: a run that has not ended, an unknown layer, more places or dimensions than there are, a version that
         exists, an extra that is missing, ops that a format has not, a folder that cannot be written.
     """
-    from tfssl.evaluation.served import embedding_of
+    from tfssl.runs.served import embedding_of
 
     if isinstance(run, (str, Path)):
-        from tfssl.runs import load_run
+        from tfssl.runs.run import load_run
 
         run = load_run(run)
     folder, precisions = Path(folder), check_precisions(tflite)
@@ -182,7 +183,7 @@ def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:
 
 
 def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[str, Any]:
-    from tfssl.versions import versions
+    from tfssl.base.environment import versions
 
     settings = run.settings
     return {
@@ -202,10 +203,9 @@ def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[st
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Turns what goes wrong when TensorFlow or Keras writes into one line for the user."""
-    from tfssl import runs
 
     try:
-        with runs.writing(folder):
+        with write_errors(folder):
             yield
     except tf.errors.OpError as problem:
         # "{{node ...}} path; File too large [Op:SaveV2]"

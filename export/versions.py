@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
 
 
 def newest_version(folder: str | Path) -> Path:

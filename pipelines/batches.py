@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
-from tfssl.pipelines import cache, clips, pixels
-from tfssl.pipelines.clips import Clip
-from tfssl.pipelines.sources import AnySource, ClipSource, Source
+from tfssl.base.errors import UserError
+from tfssl.pipelines.clips import clip_records
+from tfssl.pipelines.clips.clip_records import Clip
+from tfssl.pipelines.decoding import cache, picture_crops
+from tfssl.pipelines.sources.any_source import AnySource, ClipSource, Source
 
 SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
 
@@ -84,7 +85,8 @@ def training(
 ) -> tf.data.Dataset:
     """An endless stream of batches of randomly cropped pictures, from step `start` on.
 
-    A source of clips gives a random frame of each as its picture, and its record: see `tfssl.pipelines.clips`.
+    A source of clips gives a random frame of each as its picture, and its record: see
+    `tfssl.pipelines.clips.clip_records`.
 
     Args:
       size: side of the crops, pixels.
@@ -92,8 +94,9 @@ def training(
       make: what is made of a batch {"image": uint8 [B, S, S, 3]}, of clips with "clip": string [B] too, and its seed
         int32 [2], in the graph. What it does not read of a batch is not computed.
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
-      cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.cache`. 0 to decode anew each time.
-      reflect: whether small pictures get a reflected border: see `pixels.training_crops`.
+      cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.decoding.cache`.
+        0 to decode anew each time.
+      reflect: whether small pictures get a reflected border: see `picture_crops.training_crops`.
       verbose: 0 to say nothing while pictures are decoded into memory: see `cache.training_crops`.
 
     Raises:
@@ -141,7 +144,7 @@ def _clips(source: ClipSource, size: int) -> Read:
 
     def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         records = reader.records(index)
-        given = clips.parse(records)
+        given = clip_records.parse(records)
 
         def frame(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             place_seed, crop_seed = tf.unstack(tf.random.split(seed, 2))
@@ -149,7 +152,7 @@ def _clips(source: ClipSource, size: int) -> Read:
             place = tf.random.stateless_uniform([], place_seed, maxval=tf.maximum(clip.count, 1), dtype=tf.int32)
             return _decoded(clip, place, size, crop_seed)
 
-        images, valid = clips.over_rows(clips.rows(index), seed, frame)
+        images, valid = clip_records.over_rows(clip_records.rows(index), seed, frame)
         return {"image": images, "clip": records}, valid
 
     return read
@@ -159,7 +162,7 @@ def _decoded(clip: Clip, place: tf.Tensor, size: int, seed: tf.Tensor | None) ->
     """Frame `place` of a clip -> uint8 [size, size, 3], and whether there is any; black where there is none."""
 
     def decode() -> tf.Tensor:
-        return clips.decode_frames(clip.frames(place)[None], size, seed)[0]
+        return clip_records.decode_frames(clip.frames(place)[None], size, seed)[0]
 
     some = clip.count > 0
     picture = tf.cond(some, decode, lambda: tf.zeros([size, size, 3], tf.uint8))
@@ -213,7 +216,7 @@ def _whole(source: Source, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, 
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, header = reader.rows(index)
-        return pixels.centre_crops(reader.read, rows, header, size)
+        return picture_crops.centre_crops(reader.read, rows, header, size)
 
     return read
 
@@ -222,14 +225,14 @@ def _frames_at(source: ClipSource, size: int, at: float) -> Callable[[tf.Tensor]
     reader = source.reader()
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        given = clips.parse(reader.records(index))
+        given = clip_records.parse(reader.records(index))
 
         def frame(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             del seed
             place = tf.cast(at * tf.cast(given[number].count, tf.float32), tf.int32)
             return _decoded(given[number], place, size, None)
 
-        return clips.over_rows(clips.rows(index), tf.constant([0, 0]), frame)
+        return clip_records.over_rows(clip_records.rows(index), tf.constant([0, 0]), frame)
 
     return read
 
@@ -245,16 +248,16 @@ def plain_sound(source: ClipSource, samples: int, batch_size: int, start: int = 
 
     def batch(place: tf.Tensor) -> dict[str, tf.Tensor]:
         index = tf.gather(heard, place)
-        given = clips.parse(reader.records(index))
+        given = clip_records.parse(reader.records(index))
 
         def middle(number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             del seed
             clip = given[number]
             length = tf.cast(clip.samples, tf.float32) / source.sound_rate
             begin = clip.sound_start + tf.maximum(length - samples / source.sound_rate, 0.0) / 2
-            return clips.waveform(clip.sound, clip.sound_start, begin, samples, source.sound_rate)
+            return clip_records.waveform(clip.sound, clip.sound_start, begin, samples, source.sound_rate)
 
-        return {"sound": clips.over_rows(clips.rows(index), tf.constant([0, 0]), middle), "index": index}
+        return {"sound": clip_records.over_rows(clip_records.rows(index), tf.constant([0, 0]), middle), "index": index}
 
     return _in_order(start, int(heard.shape[0]), batch_size, batch)
 

@@ -80,7 +80,7 @@ def test_wheel_metadata(wheel):
     assert {"dev", "all"} <= set(about.get_all("Provides-Extra"))
     # Its extra asks for TensorFlow 2.16.
     assert not any(requirement.startswith("tensorflow-io[") for requirement in requirements)
-    assert "tfssl = tfssl.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "tfssl = tfssl.cli.main:main" in wheel.read(f"{info}/entry_points.txt").decode()
     assert any(name.endswith("LICENSE") for name in wheel.namelist())
 
 
@@ -104,9 +104,9 @@ def test_sdist_has_sources_and_licence(checkout, built):
 
 def test_bare_checkout_finds_one_module(checkout):
     program = (
-        "import sys, tfssl.pipelines, tfssl.export, tfssl.pipelines.geometry\n"
-        "from tfssl.pipelines import geometry\n"
-        "assert geometry is sys.modules['tfssl.pipelines.geometry'] is tfssl.pipelines.geometry\n"
+        "import sys, tfssl.pipelines, tfssl.export, tfssl.pipelines.ops.geometry\n"
+        "from tfssl.pipelines.ops import geometry\n"
+        "assert geometry is sys.modules['tfssl.pipelines.ops.geometry'] is tfssl.pipelines.ops.geometry\n"
         "assert not {'pipelines', 'export', 'tfssl.tfssl'} & set(sys.modules)\n"
         "print(tfssl.__file__, tfssl.pipelines.__file__, tfssl.export.__file__, geometry.__file__, sep='\\n')"
     )
@@ -115,7 +115,7 @@ def test_bare_checkout_finds_one_module(checkout):
         [sys.executable, "-c", program], cwd=checkout.parent, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    expected = ["tfssl/__init__.py", "pipelines/__init__.py", "export/__init__.py", "pipelines/geometry.py"]
+    expected = ["tfssl/__init__.py", "pipelines/__init__.py", "export/__init__.py", "pipelines/ops/geometry.py"]
     assert done.stdout.split() == [str(checkout / name) for name in expected]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import tfssl
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import open_source
+from tfssl.pipelines.sources.any_source import open_source
 
 
 def test_every_photo_decodes(real_data):

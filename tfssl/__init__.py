@@ -11,65 +11,74 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 # In a bare checkout `pipelines/` and `export/` lie beside this folder, not in it; installed, they lie in it.
 if not (Path(__file__).parent / "pipelines").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
+from tfssl.base import environment
+
 if TYPE_CHECKING:
-    from tfssl.auditing import audit
-    from tfssl.bench import bench_pipeline
-    from tfssl.colorizing import colorize
-    from tfssl.device_bench import bench_devices
-    from tfssl.embedding import embed, index, search
-    from tfssl.errors import UserError
-    from tfssl.evaluation import evaluate, evaluate_sound, neighbours, pretext, retrieve
-    from tfssl.export.check import check
+    from tfssl.apply.colorize import colorize
+    from tfssl.apply.inpaint import inpaint
+    from tfssl.apply.localise import localise
+    from tfssl.apply.track import track
+    from tfssl.auditing.audit import audit
+    from tfssl.base.errors import UserError
+    from tfssl.benchmarks.devices import bench_devices
+    from tfssl.benchmarks.pipeline import bench_pipeline
+    from tfssl.benchmarks.serving import bench_serving
+    from tfssl.embedding.embed import embed
+    from tfssl.embedding.index import index
+    from tfssl.embedding.search import search
+    from tfssl.evaluation.evaluate import evaluate
+    from tfssl.evaluation.neighbours import neighbours
+    from tfssl.evaluation.pretext import pretext
+    from tfssl.evaluation.retrieval import retrieve
+    from tfssl.evaluation.sound import evaluate_sound
+    from tfssl.export.checking.check import check
     from tfssl.export.saved_model import export
-    from tfssl.export.server.serving import serve
-    from tfssl.filling import inpaint
-    from tfssl.gallery import show
-    from tfssl.ingesting import ingest
-    from tfssl.localising import localise
-    from tfssl.mixing import puzzles
-    from tfssl.runs import load_run
-    from tfssl.serving_bench import bench_serving
-    from tfssl.studies import compare, sweep
-    from tfssl.task import PretextTask
+    from tfssl.export.server.serve import serve
+    from tfssl.multitask.puzzle_stream import puzzles
+    from tfssl.pipelines.clips.ingest import ingest
+    from tfssl.report.puzzles import show
+    from tfssl.runs.run import load_run
+    from tfssl.studies.compare import compare
+    from tfssl.studies.sweep import sweep
     from tfssl.tasks import TASKS
-    from tfssl.tracking import track
-    from tfssl.training import pretrain
+    from tfssl.tasks.base import PretextTask
+    from tfssl.training.pretrain import pretrain
+
+__version__ = environment.VERSION
 
 _HOMES = {
-    "PretextTask": "tfssl.task",
+    "PretextTask": "tfssl.tasks.base",
     "TASKS": "tfssl.tasks",
-    "UserError": "tfssl.errors",
-    "audit": "tfssl.auditing",
-    "bench_devices": "tfssl.device_bench",
-    "bench_pipeline": "tfssl.bench",
-    "bench_serving": "tfssl.serving_bench",
-    "check": "tfssl.export.check",
-    "colorize": "tfssl.colorizing",
-    "compare": "tfssl.studies",
-    "embed": "tfssl.embedding",
-    "evaluate": "tfssl.evaluation",
-    "evaluate_sound": "tfssl.evaluation",
-    "index": "tfssl.embedding",
-    "ingest": "tfssl.ingesting",
-    "inpaint": "tfssl.filling",
-    "load_run": "tfssl.runs",
-    "localise": "tfssl.localising",
-    "neighbours": "tfssl.evaluation",
-    "pretext": "tfssl.evaluation",
-    "retrieve": "tfssl.evaluation",
-    "pretrain": "tfssl.training",
-    "puzzles": "tfssl.mixing",
-    "search": "tfssl.embedding",
-    "serve": "tfssl.export.server.serving",
-    "show": "tfssl.gallery",
-    "sweep": "tfssl.studies",
-    "track": "tfssl.tracking",
+    "UserError": "tfssl.base.errors",
+    "audit": "tfssl.auditing.audit",
+    "bench_devices": "tfssl.benchmarks.devices",
+    "bench_pipeline": "tfssl.benchmarks.pipeline",
+    "bench_serving": "tfssl.benchmarks.serving",
+    "check": "tfssl.export.checking.check",
+    "colorize": "tfssl.apply.colorize",
+    "compare": "tfssl.studies.compare",
+    "embed": "tfssl.embedding.embed",
+    "evaluate": "tfssl.evaluation.evaluate",
+    "evaluate_sound": "tfssl.evaluation.sound",
+    "index": "tfssl.embedding.index",
+    "ingest": "tfssl.pipelines.clips.ingest",
+    "inpaint": "tfssl.apply.inpaint",
+    "load_run": "tfssl.runs.run",
+    "localise": "tfssl.apply.localise",
+    "neighbours": "tfssl.evaluation.neighbours",
+    "pretext": "tfssl.evaluation.pretext",
+    "pretrain": "tfssl.training.pretrain",
+    "puzzles": "tfssl.multitask.puzzle_stream",
+    "retrieve": "tfssl.evaluation.retrieval",
+    "search": "tfssl.embedding.search",
+    "serve": "tfssl.export.server.serve",
+    "show": "tfssl.report.puzzles",
+    "sweep": "tfssl.studies.sweep",
+    "track": "tfssl.apply.track",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """`python -m tfssl` is `tfssl`."""
 
-from tfssl.cli import main
+from tfssl.cli.main import main
 
 main()

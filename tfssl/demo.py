@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 import tfssl
-from tfssl import cli
+from tfssl.cli import main as command_line
 
 FOLDER = Path("runs/demo")
 TRAIN = "toy:images(count=3000)"
@@ -27,7 +27,7 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
     Raises:
       UserError: `folder` is there and is no run.
     """
-    from tfssl.report import write_report
+    from tfssl.report.page import write_report
 
     if folder.exists():
         if not (folder / "run.json").is_file():
@@ -67,5 +67,5 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     # As one of the commands, which keep TensorFlow quiet and tell the user's errors in one line.
-    cli.cli.add_command(click.command("demo")(main))
-    cli.main(["demo"])
+    command_line.cli.add_command(click.command("demo")(main))
+    command_line.main(["demo"])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
 
 RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 """Status codes that another attempt may mend: a server that starts, is too busy, or hangs up."""

@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfssl.errors import UserError
-from tfssl.export.bounds import MAX_ROWS
+from tfssl.base.errors import UserError
 from tfssl.export.client.answers import Model, ServingError, Transport, listed, with_retries
 from tfssl.export.client.rows import INVALID, Row, by, divided, read_rows, told
+from tfssl.export.signatures.bounds import MAX_ROWS
 
 PATIENCE = 5.0
 """Seconds for which a server may be out of reach at first: it may be starting."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
 from tfssl.export.client.answers import Model, ServingError, Spec, no_encryption, one_line, read_model
 
 STATUS = {

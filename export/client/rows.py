@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.errors import UserError
-from tfssl.export.bounds import MAX_BYTES
+from tfssl.base.errors import UserError
 from tfssl.export.client.answers import listed
+from tfssl.export.signatures.bounds import MAX_BYTES
 
 Row = str | Path | bytes | np.ndarray
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfssl.export.bounds import MAX_ROWS
+from tfssl.base.files import atomic_write
 from tfssl.export.deployment.measuring import PICTURE, Speed, measure
+from tfssl.export.signatures.bounds import MAX_ROWS
 
 FILES = ("models.config", "batching.config", "compose.yaml", "kubernetes.yaml")
 WORTH = 0.95
@@ -36,12 +37,11 @@ def write_deployment(folder: Path, version: Path) -> tuple[str, ...]:
       folder: DIR.
       version: folder of the version that is measured for batching.config.
     """
-    from tfssl import runs
 
     missing = [name for name in FILES if not os.path.lexists(folder / name)]
     speeds = measure(version) if "batching.config" in missing else []
     for name in missing:
-        with runs.replacing(folder / name) as temporary:
+        with atomic_write(folder / name) as temporary:
             temporary.write_text(_rendered(name, model_name(folder), version.name, speeds))
     return tuple(missing)
 

@@ -14,10 +14,10 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from tfssl.export.server import rpc
+from tfssl.export.server import grpc_service
 from tfssl.export.server.errors import RequestError, invalid
+from tfssl.export.server.executor import Work
 from tfssl.export.server.rest_json import read_request, write_answer
-from tfssl.export.server.work import Work
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _ASKED = re.compile(_MODEL + r"(/metadata)?", re.IGNORECASE)
@@ -147,25 +147,25 @@ def _filled(request: Any, found: re.Match[str]) -> Any:
 
 def _predict(work: Work, found: re.Match[str], body: bytes, seconds: float) -> bytes:
     spec = _filled(get_model_status_pb2.GetModelStatusRequest(), found).model_spec
-    with work.versions.use(rpc.version_of(work, spec)) as model:
+    with work.versions.use(grpc_service.version_of(work, spec)) as model:
         signature, inputs, rows = read_request(body, model)
         return write_answer(model.predict(signature, inputs, seconds), rows)
 
 
 def _status(work: Work, found: re.Match[str], _: float) -> bytes:
     request = _filled(get_model_status_pb2.GetModelStatusRequest(), found)
-    return MessageToJson(rpc.status(work, request), indent=1, **_printed()).encode()
+    return MessageToJson(grpc_service.status(work, request), indent=1, **_printed()).encode()
 
 
 def _metadata(work: Work, found: re.Match[str], _: float) -> bytes:
     request = _filled(get_model_metadata_pb2.GetModelMetadataRequest(), found)
-    request.metadata_field.append(rpc.SIGNATURES)
-    answer = rpc.metadata(work, request)
+    request.metadata_field.append(grpc_service.SIGNATURES)
+    answer = grpc_service.metadata(work, request)
     signatures = get_model_metadata_pb2.SignatureDefMap()
-    answer.metadata[rpc.SIGNATURES].Unpack(signatures)
+    answer.metadata[grpc_service.SIGNATURES].Unpack(signatures)
     document = {
         "model_spec": _as_dict(answer.model_spec),
-        "metadata": {rpc.SIGNATURES: _as_dict(signatures)},
+        "metadata": {grpc_service.SIGNATURES: _as_dict(signatures)},
     }
     return json.dumps(document, indent=1).encode()
 

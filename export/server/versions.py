@@ -15,7 +15,7 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
 from tfssl.export.server.errors import RequestError, shortened
 from tfssl.export.server.model import Model
 from tfssl.export.server.warm_up import warm_up

@@ -7,7 +7,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from tfssl.export.server.errors import invalid
 from tfssl.export.server.model import DEFAULT, Model, check_names
-from tfssl.export.server.protos import to_array
+from tfssl.export.server.tensors import to_array
 
 RECORDS = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST = 1000

@@ -13,10 +13,5 @@
 - `times`: clips are marked: does when a sound or a frame is tell the answer, and is the answer that of their order?
 - `hidden_frames`: for dense tasks on clips, frames are changed in the source: one must be asked for and not shown.
 
-Of clips, `records` makes marked ones, and frozen ones in place of neutral pictures: all frames of a clip are the same.
+`marked_clips` makes clips that are marked, and frozen ones, of one frame only, in place of neutral pictures.
 """
-
-from tfssl.auditing.results import Audit, Probe
-from tfssl.auditing.run import audit
-
-__all__ = ["Audit", "Probe", "audit"]

@@ -13,7 +13,7 @@ from tfssl.auditing import statistics
 from tfssl.auditing.pieces import is_cut, put_right, seen_by_place
 from tfssl.auditing.results import LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
-from tfssl.task import PretextTask
+from tfssl.tasks.base import PretextTask
 
 NAME = "position from colour fringes"
 LARGEST = 3.0

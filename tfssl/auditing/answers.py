@@ -7,7 +7,7 @@ import numpy as np
 from tfssl.auditing.prediction import margin
 from tfssl.auditing.results import LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
-from tfssl.task import PretextTask
+from tfssl.tasks.base import PretextTask
 
 SIGNIFICANCE = 1e-3
 

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import mixing
 from tfssl.auditing.results import LEAK, NONE, OK, Probe
 from tfssl.auditing.samples import Maker
-from tfssl.model import make_model
-from tfssl.trunks import make_trunk
+from tfssl.models.trunks import make_trunk
+from tfssl.multitask import puzzle_stream
+from tfssl.multitask.model import make_model
 
 NAME = "parts standardised"
 TRUNK = "resnet10(width=4)"
@@ -35,7 +35,7 @@ def probe(maker: Maker, images: np.ndarray) -> Probe:
         return Probe(task=str(task), name=NAME, verdict=NONE, note="a puzzle has one part")
     size = images.shape[1]
     trunk = make_trunk(TRUNK, size)
-    model = make_model([task], {"image": trunk}, ({task.name: mixing.puzzle_spec(task, size)[0]},))
+    model = make_model([task], {"image": trunk}, ({task.name: puzzle_stream.puzzle_spec(task, size)[0]},))
     answers = np.asarray(model({task.name: puzzle}, training=False)[task.name])
     paler = tf.nest.map_structure(_paler, puzzle)
     moved = np.abs(np.asarray(model({task.name: paler}, training=False)[task.name]) - answers).mean()

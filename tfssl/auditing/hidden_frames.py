@@ -6,7 +6,7 @@ changes, and the puzzle does not, is hidden.
 
 import numpy as np
 
-from tfssl.auditing import records
+from tfssl.auditing import marked_clips
 from tfssl.auditing.intervention import chroma, other_colours, parts_of, pictures_of
 from tfssl.auditing.results import LEAK, NONE, OK, Probe
 from tfssl.auditing.samples import Batch, Maker
@@ -31,8 +31,8 @@ def probe(maker: Maker, batch: Batch) -> Probe:
     change = other_colours if grey else (lambda picture: 255 - picture)
     rows = len(some["clip"])
     hidden = np.zeros(rows, bool)
-    for place in range(records.frame_count(some["clip"])):
-        changed = {**some, "clip": records.with_frame(some["clip"], place, change)}
+    for place in range(marked_clips.frame_count(some["clip"])):
+        changed = {**some, "clip": marked_clips.with_frame(some["clip"], place, change)}
         other_puzzle, other_answer, _ = maker.graph(changed, 0)
         shown = np.zeros(rows, bool)
         for name, part in parts_of(puzzle).items():

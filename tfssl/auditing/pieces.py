@@ -7,7 +7,7 @@ import numpy as np
 from tfssl.auditing import statistics
 from tfssl.auditing.results import FAULT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
-from tfssl.task import Pieces, PretextTask
+from tfssl.tasks.base import Pieces, PretextTask
 
 LOOKED_UP = 96
 """Pictures whose pieces are looked up in their source."""

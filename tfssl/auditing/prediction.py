@@ -23,7 +23,7 @@ from tfssl.auditing import nuisances, statistics
 from tfssl.auditing.pieces import is_cut, put_right, seen_by_place
 from tfssl.auditing.results import CONTENT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
-from tfssl.task import PretextTask
+from tfssl.tasks.base import PretextTask
 
 MOST_PARTS = 2
 """Parts of a question whose nuisances are looked at side by side; of more their mean is, and each `piece alone`."""

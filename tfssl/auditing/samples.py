@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl import mixing
-from tfssl.errors import UserError
-from tfssl.pipelines import batches, dividing
-from tfssl.pipelines.sources import AnySource, ClipSource
-from tfssl.task import PretextTask
+from tfssl.base.errors import UserError
+from tfssl.multitask import puzzle_stream
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources import dividing
+from tfssl.pipelines.sources.any_source import AnySource, ClipSource
+from tfssl.tasks.base import PretextTask
 
 Batch = Mapping[str, Any]
 """{"image": uint8 [B, S, S, 3]}, of clips with "clip": bytes [B], their records."""
@@ -133,7 +134,7 @@ class Maker:
 
     def seed(self, step: int) -> tf.Tensor:
         """int32 [2]: of the puzzles of a step, as in training."""
-        return mixing.task_seed(tf.constant([self._seed, step], tf.int32), self.task.name)
+        return puzzle_stream.task_seed(tf.constant([self._seed, step], tf.int32), self.task.name)
 
     def graph(self, batch: Batch, step: int) -> tuple[Any, Any, Any]:
         """(puzzle, answer, weight) by the graph."""

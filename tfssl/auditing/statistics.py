@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfssl.statistics import student
+from tfssl.base.statistics import student
 
 CONFIDENCE, SURE = 0.99, 0.9995
 """Of the intervals that are printed, and of a `weak` verdict: an audit asks a hundred questions."""

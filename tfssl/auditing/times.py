@@ -13,12 +13,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tfssl.auditing import records, statistics
+from tfssl.auditing import marked_clips, statistics
+from tfssl.auditing.marked_clips import MarkedSound
 from tfssl.auditing.prediction import margin, told
-from tfssl.auditing.records import MarkedSound
 from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Batch, Made, Maker, Stream
-from tfssl.pipelines import clips
+from tfssl.pipelines.clips import clip_records
 
 STAMP, ORDER = "time stamp of the sound", "order of frames is the answer"
 BINS = 8
@@ -76,7 +76,7 @@ def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.
       heard: float32 [Q, samples].
       rate: hertz.
     """
-    given = clips.parse(marked)
+    given = clip_records.parse(marked)
     splits, all_times = given.splits.numpy(), given.times.numpy()
     starts = given.sound_start.numpy()
     lengths = np.array([len(each) // 2 for each in given.sound.numpy()])
@@ -110,14 +110,14 @@ def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
     task = maker.task
     if task.choices is None or "sound" in task.reads:
         return []
-    most = max(records.frame_count(np.asarray(batch["clip"])) for batch in drawn)
+    most = max(marked_clips.frame_count(np.asarray(batch["clip"])) for batch in drawn)
     if most > MOST_FRAMES:
         note = f"clips have up to {most} frames, more than the {MOST_FRAMES} that can be told apart by their grey"
         return [Probe(task=str(task), name=ORDER, verdict=NONE, note=note)]
     numbers, answers = [], []
-    for made in Stream(maker, drawn, lambda given: records.numbered(given, most)):
+    for made in Stream(maker, drawn, lambda given: marked_clips.numbered(given, most)):
         questions = made.questions(task)
-        found, sure = records.numbers_of(questions.parts, most)
+        found, sure = marked_clips.numbers_of(questions.parts, most)
         kept = sure.all(1)
         numbers.append(found[kept])
         answers.append(questions.right[kept])

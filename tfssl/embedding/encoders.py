@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
-from tfssl.export import limits
+from tfssl.base.errors import UserError
+from tfssl.export.signatures import limits
 from tfssl.export.versions import newest_version
-from tfssl.runs import Run, load_run
+from tfssl.runs.run import Run, load_run
 
 SIGNATURES = {"image": "pixels", "sound": "waveform"}
 """Of an export, by the kind of encoder."""
@@ -142,8 +142,8 @@ def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator
     Raises:
       UserError: the server is down, or has another model; an export without golden vectors.
     """
-    from tfssl.export.client.replaying import client_of, replay_on_server
-    from tfssl.export.golden import read_golden
+    from tfssl.export.checking.golden import read_golden
+    from tfssl.export.checking.server_replay import client_of, replay_on_server
 
     version = Path(encoder.model)
     try:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tfssl import runs
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write, write_json
 
 ENDINGS = (".npz", ".parquet")
 KEY = b"tfssl"  # of the record in a Parquet file's metadata
@@ -95,7 +95,7 @@ class Parts:
         """Makes the folder, or finds that of an interrupted call. UserError where that began with something else."""
         path = self.folder / "record.json"
         if not path.exists():
-            runs.write_json(path, record)
+            write_json(path, record)
             return
         differ = difference(record, json.loads(path.read_text()))
         if differ:
@@ -118,7 +118,7 @@ class Parts:
 
     def write(self, start: int, embedding: np.ndarray, valid: np.ndarray) -> None:
         """Writes a part, whole or not at all: float32 [n, D], of which the rows count that are valid, bool [n]."""
-        with runs.replacing(self.path(start)) as temporary:
+        with atomic_write(self.path(start)) as temporary:
             np.savez(temporary, embedding=embedding, valid=valid)
 
     def valid(self) -> np.ndarray:

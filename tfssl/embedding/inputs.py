@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from tfssl.base.errors import UserError
 from tfssl.embedding.encoders import Encoder
-from tfssl.errors import UserError
-from tfssl.pipelines import batches, films, recordings
-from tfssl.pipelines.sounds import is_folder_of_sounds, windows
-from tfssl.pipelines.sources import AnySource, ClipSource, open_source
+from tfssl.pipelines import batches
+from tfssl.pipelines.clips import recordings, video_files
+from tfssl.pipelines.sources.any_source import AnySource, ClipSource, open_source
+from tfssl.pipelines.sources.sounds import is_folder_of_sounds, windows
 
 UNDECODABLE = "cannot be decoded to its end"
 
@@ -94,7 +95,7 @@ def open_inputs(data: Any, sound: bool, max_broken: float) -> Inputs:
 
 
 def _folder_of_sounds(folder: Path) -> Inputs:
-    films.require()
+    video_files.require()
     inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in recordings.SOUNDS)
     listing = "\n".join(f"{path} {(folder / path).stat().st_size}" for path in inside)
     labelled = all(len(path.parts) > 1 for path in inside)

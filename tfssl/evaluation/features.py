@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
+from tfssl.models.trunks.pooling import embedded
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import AnySource
-from tfssl.trunks.pooling import embedded
+from tfssl.pipelines.sources.any_source import AnySource
 
 Extractor = Callable[[tf.Tensor], dict[str, dict[int, tf.Tensor]]]
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
 from tfssl.evaluation import features, metrics
-from tfssl.evaluation.knn import nearest_neighbours
-from tfssl.evaluation.linear import linear_probe
-from tfssl.evaluation.results import POOLS, Score
-from tfssl.pipelines.sources import AnySource
+from tfssl.evaluation.protocols.knn import nearest_neighbours
+from tfssl.evaluation.protocols.linear import linear_probe
+from tfssl.pipelines.sources.any_source import AnySource
+from tfssl.runs.evaluation import POOLS, Score
 
 
 class Measured(NamedTuple):

@@ -1,6 +1,5 @@
 """Figures of merit of class scores. All are fractions, 0 .. 1."""
 
-import math
 import warnings
 
 import numpy as np
@@ -25,10 +24,3 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
         # One class alone in the test rows: scikit-learn warns that there is no negative; the value (1.0) is right.
         warnings.simplefilter("ignore")
         return float(np.mean([average_precision_score(labels == label, scores[:, label]) for label in present]))
-
-
-def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share that was measured on `count` rows: (low, high), within 0 .. 1."""
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)

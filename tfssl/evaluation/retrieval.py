@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
+from tfssl.base.errors import UserError
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import ClipSource, open_source
-from tfssl.runs import Run, load_run
+from tfssl.pipelines.sources.any_source import ClipSource, open_source
+from tfssl.runs.run import Run, load_run
 from tfssl.tasks.audio_visual import NUMBERS, AudioVisual
 
 BATCH = 32

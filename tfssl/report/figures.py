@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfssl.evaluation.results import PROTOCOLS, Evaluation
+from tfssl.runs.evaluation import PROTOCOLS, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

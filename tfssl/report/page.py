@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfssl import runs
-from tfssl.errors import UserError
-from tfssl.evaluation import probing
-from tfssl.evaluation.results import PROTOCOLS, Evaluation, percent
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write
 from tfssl.report import figures
-from tfssl.runs import Run
+from tfssl.runs.evaluation import PROTOCOLS, Evaluation, percent, read_evaluation
+from tfssl.runs.run import Run, load_run
 
 FILE_NAME = "report.html"
 PUZZLES = 6
@@ -33,7 +32,7 @@ def write_report(run: Run | str | Path) -> Path:
     """
     import jinja2
 
-    run = runs.load_run(run)
+    run = load_run(run)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfssl.report", "."),
         autoescape=True,
@@ -44,7 +43,7 @@ def write_report(run: Run | str | Path) -> Path:
     environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
     page = environment.get_template("page.html.jinja").render(contents(run))
     path = run.folder / FILE_NAME
-    with runs.replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
 
@@ -52,7 +51,7 @@ def write_report(run: Run | str | Path) -> Path:
 def contents(run: Run) -> dict[str, Any]:
     """What the page shows, by the names that the template has for it."""
     lines = read_metrics(run.folder / "metrics.jsonl")
-    evaluation = probing.read(run.folder)
+    evaluation = read_evaluation(run.folder)
     puzzles, no_puzzles = _puzzles(run)
     curves = figures.learning_curves(lines)
     return {
@@ -137,7 +136,7 @@ def _counted(number: int, noun: str) -> str:
 
 def _puzzles(run: Run) -> tuple[dict[str, str], str]:
     """Pictures by task name, and why there are none."""
-    from tfssl.gallery import draw
+    from tfssl.report.puzzles import draw
 
     try:
         return {name: figures.as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}, ""

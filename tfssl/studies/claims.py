@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tfssl.evaluation.results import PROTOCOLS as SPOKEN
+from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.studies.statistics import Estimate, difference, spreads
 from tfssl.studies.table import RANDOM, Row
 from tfssl.studies.trials import PROTOCOLS
-from tfssl.task import PretextTask
 from tfssl.tasks import parse_tasks
+from tfssl.tasks.base import PretextTask
 
 HOLDS, UNCLEAR, FAILS = "holds", "not shown", "does not hold"
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfssl import runs
-from tfssl.evaluation.results import PROTOCOLS as SPOKEN
+from tfssl.base.files import atomic_write
 from tfssl.report.figures import QUIET, RANDOM, TRAINED
+from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.studies.statistics import Estimate
 from tfssl.studies.table import RANDOM as RANDOM_ROW
 from tfssl.studies.table import Row
@@ -152,7 +152,7 @@ def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], lis
 
 def save(figure: "Figure", path: Path) -> None:
     """Writes a figure as PNG, whole or not at all."""
-    with runs.replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 

@@ -5,8 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfssl.evaluation.metrics import wilson
-from tfssl.statistics import student
+from tfssl.base.statistics import student, wilson
 
 NORMAL = 1.959964  # the normal distribution's 97.5 % point
 

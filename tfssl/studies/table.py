@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tfssl.evaluation.results import Score, best_stage
+from tfssl.runs.evaluation import Score, best_stage
 from tfssl.studies.statistics import Estimate, over_seeds
 from tfssl.studies.trials import PROTOCOLS, Trial
 from tfssl.tasks import parse_tasks

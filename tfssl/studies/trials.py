@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfssl import runs
-from tfssl.errors import UserError
-from tfssl.evaluation import Evaluation, evaluate, probing
+from tfssl.base.errors import UserError
+from tfssl.base.files import write_json
+from tfssl.evaluation.evaluate import check_labels, evaluate
+from tfssl.models.trunks import make_trunk
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources import open_source, open_splits
-from tfssl.runs import Run, load_run
+from tfssl.pipelines.sources.any_source import open_source, open_splits
+from tfssl.runs.evaluation import Evaluation, read_evaluation
+from tfssl.runs.run import Run, load_run
 from tfssl.studies.progress import Progress
-from tfssl.studies.samples import limited
-from tfssl.task import PretextTask
+from tfssl.studies.subsets import limited
 from tfssl.tasks import parse_tasks
-from tfssl.training import pretrain
-from tfssl.trunks import make_trunk
+from tfssl.tasks.base import PretextTask
+from tfssl.training.pretrain import pretrain
 
 Tasks = str | PretextTask | Sequence[str | PretextTask]
 
@@ -111,7 +112,7 @@ class Study:
         self._source = train if labelled is None else open_source(data, max_broken)
         if not 1 <= batch_size <= self._source.count:
             raise batches.batch_too_large(batch_size, self._source)
-        probing.check_labels(train, held_out)
+        check_labels(train, held_out)
         self.train = limited(train, limit, balanced=True, seed=split_seed)
         self.held_out = limited(held_out, test_limit, balanced=False, seed=split_seed)
         self.every, self.steps = every, steps
@@ -166,7 +167,7 @@ class Study:
     def write(self, content: dict[str, Any]) -> None:
         """Writes `study.json`: settings, what was asked for, and what was found."""
         head = {"kind": self.kind, "recipe": RECIPE, "settings": self.settings, "trials": self._asked}
-        runs.write_json(self.folder / FILE_NAME, head | content)
+        write_json(self.folder / FILE_NAME, head | content)
 
     def make(self, wanted: Sequence[tuple[str, int]]) -> Iterator[list[Trial]]:
         """Makes trials, (tasks, seed) each, those that the folder's study was asked for before included.
@@ -188,7 +189,7 @@ class Study:
         progress = Progress(len(wanted))
         made: dict[tuple[str, int], Trial] = {}
         failed: list[str] = []
-        there = {trial for trial in wanted if probing.read(self._run_folder(*trial)) is not None}
+        there = {trial for trial in wanted if read_evaluation(self._run_folder(*trial)) is not None}
         # First what is there, or the table would lack it until the end. Then seed by seed: a study that is stopped has
         # compared all tasks on the seeds that it has.
         for tasks, seed in sorted(wanted, key=lambda trial: (trial not in there, trial[1], names.index(trial[0]))):
@@ -227,7 +228,7 @@ class Study:
         self._asked = asked
         path = self.folder / FILE_NAME
         if asked or (self.folder / "runs").exists():
-            runs.write_json(path, json.loads(path.read_text()) | {"trials": asked})
+            write_json(path, json.loads(path.read_text()) | {"trials": asked})
         else:
             path.unlink()
             self.folder.rmdir()
@@ -270,7 +271,7 @@ class Study:
     def _evaluated(
         self, run: Run, epoch: int | None, random: bool | Evaluation, say: Callable[[str], None]
     ) -> Evaluation:
-        found = probing.read(run.folder, epoch)
+        found = read_evaluation(run.folder, epoch)
         if found is not None and self._is_ours(found) and (found.random or random is False):
             return found
         say("evaluating" if epoch is None else f"evaluating what it was after {epoch * self._steps_per_epoch} steps")

@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Sequence
 
-from tfssl import settings
-from tfssl.errors import UserError
-from tfssl.task import PretextTask
+from tfssl.base import specs
+from tfssl.base.errors import UserError
 from tfssl.tasks import parse_tasks
+from tfssl.tasks.base import PretextTask
 
 EXPECTED = "expected values with commas between, as in 'jigsaw(classes={4,16,64})'"
 
@@ -62,7 +62,7 @@ def differing_settings(variants: Sequence[Sequence[PretextTask]]) -> list[tuple[
     """(task, setting) of every setting that differs among variants with the same tasks, in their order."""
     found = []
     for place, task in enumerate(variants[0]):
-        for key in settings.defaults(type(task)):
+        for key in specs.defaults(type(task)):
             if len({repr(getattr(tasks[place], key)) for tasks in variants}) > 1:
                 found.append((task.name, key))
     return found

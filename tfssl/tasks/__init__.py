@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tfssl.errors import UserError
-from tfssl.settings import parse_call, split_list, unknown
-from tfssl.task import PretextTask
+from tfssl.base.errors import UserError
+from tfssl.base.specs import parse_call, split_list, unknown
 from tfssl.tasks.audio_visual import AudioVisual
+from tfssl.tasks.base import PretextTask
 from tfssl.tasks.colorization import Colorization
 from tfssl.tasks.frame_filling import FrameFilling
 from tfssl.tasks.frame_order import FrameOrder

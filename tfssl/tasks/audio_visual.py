@@ -8,18 +8,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.batch_norm import BatchNormalization
-from tfssl.errors import UserError
-from tfssl.pipelines import clips
-from tfssl.pipelines.clips import Clip
-from tfssl.task import Batch, Encoders, PretextTask, Puzzle, learned_field
-from tfssl.tasks import classification
-from tfssl.trunks import Trunk
+from tfssl.base.errors import UserError
+from tfssl.models.batch_norm import BatchNormalization
+from tfssl.models.trunks import Trunk
+from tfssl.pipelines.clips import clip_records
+from tfssl.pipelines.clips.clip_records import Clip
+from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
+from tfssl.tasks.parts import classification
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import AnySource
+    from tfssl.pipelines.sources.any_source import AnySource
 
 FUSIONS = ("distance", "concat", "localise")
 NEGATIVES = ("clip", "shift")
@@ -93,7 +93,7 @@ class AudioVisual(PretextTask):
         count, samples = records.shape[0], round(self.seconds * self.rate[0])
         fits = tf.range(count) % 2 == 0
         partner_seed, row_seed = tf.unstack(tf.random.split(seed, 2))
-        given, others, found = clips.parse(records), tf.range(count), tf.ones([count], tf.bool)
+        given, others, found = clip_records.parse(records), tf.range(count), tf.ones([count], tf.bool)
         if self.negatives == "clip":
             partners, found = _partners(given, samples, partner_seed)
             others = tf.where(fits, others, partners)
@@ -109,17 +109,17 @@ class AudioVisual(PretextTask):
                 elsewhere, there = drawn_frame(heard, self.seconds, rate, there_seed)
                 counts = seen & (fit | (found[number] & there))
             middle = tf.where(fit, _time(clip, place), self.time_of_other(heard, elsewhere, there_seed))
-            sound = clips.waveform(heard.sound, heard.sound_start, middle - self.seconds / 2, samples, rate)
+            sound = clip_records.waveform(heard.sound, heard.sound_start, middle - self.seconds / 2, samples, rate)
             sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
             picture = tf.cond(
                 clip.count > 0,
-                lambda: clips.decode_frames(clip.frames(place)[None], size, crop_seed)[0],
+                lambda: clip_records.decode_frames(clip.frames(place)[None], size, crop_seed)[0],
                 lambda: tf.zeros([size, size, 3], tf.uint8),
             )
             picture = tf.ensure_shape(recoloured(picture, colour_seed), [size, size, 3])
             return picture, tf.clip_by_value(sound, -1.0, 1.0), tf.cast(counts, tf.float32)
 
-        image, sound, weight = clips.over_rows(count, row_seed, row)
+        image, sound, weight = clip_records.over_rows(count, row_seed, row)
         return {"image": image, "sound": sound}, tf.cast(fits, tf.int32), weight
 
     def time_of_other(self, clip: Clip, place: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -224,7 +224,7 @@ def _drawn(allowed: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cond(count > 0, lambda: places[draw], lambda: tf.zeros([rank], tf.int32)), count > 0
 
 
-def _partners(given: clips.Clips, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _partners(given: clip_records.Clips, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """For each clip another recording of the batch that has so much sound, int32 [B], and whether there is one.
 
     Silent clips are passed over, or positives would count more often than negatives.

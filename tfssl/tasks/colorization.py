@@ -7,15 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
-from tfssl.pipelines import batches, colour, geometry
-from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle, learned_field
-from tfssl.tasks import colour_bins, colour_head, colour_scores, regression
+from tfssl.base.errors import UserError
+from tfssl.pipelines import batches
+from tfssl.pipelines.ops import geometry, lab
+from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle, learned_field
+from tfssl.tasks.parts import colour_bins, colour_head, colour_losses, regression
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import AnySource
+    from tfssl.pipelines.sources.any_source import AnySource
 
 LOSSES = ("classification", "regression")
 STATISTICS = 256
@@ -27,7 +28,7 @@ class Colorization(PretextTask):
     """What colours has this grey picture? (Zhang et al. 2016, arXiv 1603.08511; code richzhang/colorization)
 
     Every picture is mirrored or not, then the trunk sees its lightness L and the head tells a and b (CIE Lab, see
-    `tfssl.pipelines.colour`) at a quarter of the size.
+    `tfssl.pipelines.ops.lab`) at a quarter of the size.
 
     With loss="classification" the head gives a distribution over bins of colours. What is right is a Gaussian over the
     nearest bins (10 as in the code; 5 in the paper). Pixels of rare colours count more, by how common colours are in
@@ -93,10 +94,10 @@ class Colorization(PretextTask):
             raise UserError(f"colorization: beta={self.beta} is given, expected more than 0")
         if not 0 <= self.grey < 100:
             raise UserError(f"colorization: grey={self.grey} is given, expected 0 to below 100, in units of ab")
-        if self.shares and len(self.shares) != len(colour.gamut_bins()):
+        if self.shares and len(self.shares) != len(lab.gamut_bins()):
             raise UserError(
                 f"colorization: colour statistics of {len(self.shares)} bins are given, as earlier versions made them,"
-                f" expected {len(colour.gamut_bins())}; train anew, or use the version that the run was made with"
+                f" expected {len(lab.gamut_bins())}; train anew, or use the version that the run was made with"
             )
 
     @property
@@ -108,9 +109,9 @@ class Colorization(PretextTask):
         if self.shares or not self.bins:
             return self
         sample = batches.sample(source, STATISTICS, 0)
-        counts = np.zeros(len(colour.gamut_bins()))
+        counts = np.zeros(len(lab.gamut_bins()))
         for batch in batches.plain(sample, STATISTICS_SIZE, min(STATISTICS, 64)):
-            ab = colour.quarter_ab(batch["image"])
+            ab = lab.quarter_ab(batch["image"])
             coloured = batch["valid"] & (self._weights(ab)[:, 0, 0] > 0)
             found = colour_bins.nearest_bin(tf.boolean_mask(ab, coloured))
             counts += np.bincount(found.numpy().reshape(-1), minlength=len(counts))
@@ -144,7 +145,7 @@ class Colorization(PretextTask):
         noise = tf.random.stateless_normal([1, self.diverse], [seed, 0])
         return {
             "lightness": lightness,
-            "reference": tf.zeros([count, colour.quarter(height), colour.quarter(width), 2], tf.int8),
+            "reference": tf.zeros([count, lab.quarter(height), lab.quarter(width), 2], tf.int8),
             "noise": tf.tile(noise, [count, 1]),
             "draw": tf.ones([count, 1]),
         }
@@ -162,7 +163,7 @@ class Colorization(PretextTask):
         x = colour_head.upsampled(x, lightness, trunk)
         name = "colorization_colours"
         if self.bins:
-            return keras.layers.Conv2D(len(colour.gamut_bins()), 1, dtype="float32", name=name)(x)
+            return keras.layers.Conv2D(len(lab.gamut_bins()), 1, dtype="float32", name=name)(x)
         x = regression.numbers(x, 2, 1, name)
         return (
             colour_head.BesideEachPlace(dtype="float32", name="colorization_all")([x, numbers]) if self.diverse else x
@@ -170,20 +171,20 @@ class Colorization(PretextTask):
 
     def make_loss(self) -> keras.losses.Loss:
         if not self.bins:
-            return colour_scores.SquaredColour(self.diverse, self.beta)
+            return colour_losses.SquaredColour(self.diverse, self.beta)
         shares = np.asarray(self.shares)
         weights = colour_bins.rebalancing(shares, self.rebalance) if self.shares else None
-        return colour_scores.SoftBins(self.neighbours, self.sigma, weights)
+        return colour_losses.SoftBins(self.neighbours, self.sigma, weights)
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        error = colour_scores.ColourError(self.bins, self.temperature, name="ab_rmse")
+        error = colour_losses.ColourError(self.bins, self.temperature, name="ab_rmse")
         if self.bins:
-            return [colour_scores.BinAccuracy(name="accuracy"), error]
-        return [error, colour_scores.CodeDivergence(name="nats")] if self.diverse else [error]
+            return [colour_losses.BinAccuracy(name="accuracy"), error]
+        return [error, colour_losses.CodeDivergence(name="nats")] if self.diverse else [error]
 
     def ab(self, prediction: Any) -> np.ndarray:
         """What the head gives [..., h, w, c] -> a and b as a picture shows them, float32 [..., h, w, 2]."""
-        return colour_scores.predicted_ab(tf.convert_to_tensor(prediction), self.bins, self.temperature).numpy()
+        return colour_losses.predicted_ab(tf.convert_to_tensor(prediction), self.bins, self.temperature).numpy()
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         lightness = _lightness(puzzle)
@@ -217,11 +218,11 @@ class Colorization(PretextTask):
 
 def _flipped_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Lightness, and ab at a quarter of the size, of pictures each of which is mirrored with probability one half."""
-    if images.shape[1] % colour.SHRINK:  # then the cells of a mirrored picture are others
+    if images.shape[1] % lab.SHRINK:  # then the cells of a mirrored picture are others
         images = geometry.flip_some(images, seed)
-        return colour.lightness(images), colour.quarter_ab(images)
+        return lab.lightness(images), lab.quarter_ab(images)
     flipped = tf.random.stateless_uniform([images.shape[0]], seed) < 0.5
-    lightness, ab = colour.lightness(images), colour.quarter_ab(images)
+    lightness, ab = lab.lightness(images), lab.quarter_ab(images)
     return geometry.mirrored_where(flipped, lightness), geometry.mirrored_where(flipped, ab)
 
 
@@ -236,5 +237,5 @@ def coloured(lightness: Any, ab: Any) -> np.ndarray:
     """
     height, width = lightness.shape[1:3]
     ab = tf.convert_to_tensor(ab)
-    large = tf.image.resize(ab, [colour.SHRINK * side for side in ab.shape[1:3]])[:, :height, :width]
-    return colour.lab_to_rgb(tf.concat([tf.cast(lightness, tf.float32) / 2.55, large], -1)).numpy()
+    large = tf.image.resize(ab, [lab.SHRINK * side for side in ab.shape[1:3]])[:, :height, :width]
+    return lab.lab_to_rgb(tf.concat([tf.cast(lightness, tf.float32) / 2.55, large], -1)).numpy()

@@ -8,15 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.batch_norm import BatchNormalization
-from tfssl.errors import UserError
-from tfssl.pipelines.motion import Window, changed
-from tfssl.task import Batch, Encoders, PretextTask, Puzzle
-from tfssl.tasks import frames
-from tfssl.tasks.colour_head import ResizedLike, activated_convolution
-from tfssl.tasks.picture_mean import PictureMean
-from tfssl.tasks.warping import UNITS, MatchedDisplacement, WarpedBetween
-from tfssl.trunks import Trunk
+from tfssl.base.errors import UserError
+from tfssl.models.batch_norm import BatchNormalization
+from tfssl.models.trunks import Trunk
+from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle
+from tfssl.tasks.parts import sequences
+from tfssl.tasks.parts.colour_head import ResizedLike, activated_convolution
+from tfssl.tasks.parts.metrics import PictureMean
+from tfssl.tasks.parts.warping import UNITS, MatchedDisplacement, WarpedBetween
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ class FrameFilling(PretextTask):
             told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
             return tf.constant([0, 1, 2]), tf.constant(0), told > self.least_change
 
-        shown, _, weight = frames.sequences(batch, seed, 3, self.gap, 3, arrange)
+        shown, _, weight = sequences.sequences(batch, seed, 3, self.gap, 3, arrange)
         neighbours = tf.gather(shown, [0, 2], axis=1)
         return neighbours, tf.concat([shown[:, 1], mean_of(neighbours)], -1), weight
 

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
-from tfssl.pipelines import clips, geometry
-from tfssl.pipelines.motion import Window, changed
-from tfssl.task import Batch, Encoders, PretextTask, Puzzle
-from tfssl.tasks import classification, frames
+from tfssl.base.errors import UserError
+from tfssl.pipelines.clips import clip_records
+from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.ops import geometry
+from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle
+from tfssl.tasks.parts import classification, sequences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,17 +103,17 @@ class FrameOrder(PretextTask):
             told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
             return order, answer, told > self.least_change
 
-        shown, answer, weight = frames.sequences(
+        shown, answer, weight = sequences.sequences(
             batch, frames_seed, self.frames, self.gap, self.frames, arrange, room=2 * reach
         )
         shown = _jittered(shown, reach, place_seed) if reach else shown
         return (_one_channel(shown, channel_seed) if self.colour == "drop" else shown), answer, weight
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
-        features = frames.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)  # [B, n, C]
+        features = sequences.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)  # [B, n, C]
         ends = tuple(zip(*itertools.combinations(range(self.frames), 2), strict=True))
         pairs = keras.ops.concatenate([keras.ops.take(features, list(each), axis=1) for each in ends], axis=-1)
-        x = frames.dense(pairs, self.hidden, "frame_order_pairs")
+        x = sequences.dense(pairs, self.hidden, "frame_order_pairs")
         x = keras.layers.Flatten(name="frame_order_all")(x)
         return classification.logits(x, len(self.orders), "frame_order_logits")
 
@@ -128,7 +129,7 @@ class FrameOrder(PretextTask):
             guess = None if prediction is None else int(np.argmax(prediction[row]))
             titles.append(self._told(truth) + ("" if guess is None else f", said {self._told(guess)}"))
             right.append(None if guess is None else guess == truth)
-        return frames.picture(puzzle, titles, right, count)
+        return sequences.picture(puzzle, titles, right, count)
 
     def _told(self, number: int) -> str:
         return "-".join(str(place + 1) for place in self.orders[number])
@@ -144,7 +145,7 @@ def _jittered(frames: tf.Tensor, reach: int, seed: tf.Tensor) -> tf.Tensor:
         top, left = tf.unstack(tf.random.stateless_uniform([2], seed, 0, 2 * reach + 1, tf.int32))
         return tf.slice(flat[place], [top, left, 0], [size, size, 3])
 
-    return tf.reshape(clips.over_rows(count * number, seed, square), [count, number, size, size, 3])
+    return tf.reshape(clip_records.over_rows(count * number, seed, square), [count, number, size, size, 3])
 
 
 def _one_channel(frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

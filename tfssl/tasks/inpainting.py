@@ -8,18 +8,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.batch_norm import BatchNormalization
-from tfssl.errors import UserError
-from tfssl.pipelines import geometry, holes
-from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
-from tfssl.tasks import regression
-from tfssl.tasks.picture_mean import PictureMean
-from tfssl.trunks import Trunk
+from tfssl.base.errors import UserError
+from tfssl.models.batch_norm import BatchNormalization
+from tfssl.models.trunks import Trunk
+from tfssl.pipelines.ops import geometry, holes
+from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.parts import regression
+from tfssl.tasks.parts.metrics import PictureMean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import AnySource
+    from tfssl.pipelines.sources.any_source import AnySource
 
 HOLES = ("random", "centre")
 FILL = (117, 104, 123)

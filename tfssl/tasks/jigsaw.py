@@ -8,18 +8,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.batch_norm import BatchNormalization
-from tfssl.errors import UserError
-from tfssl.permutations import permutation_set, quality
-from tfssl.pipelines import tiles
-from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
-from tfssl.tasks import classification
-from tfssl.tasks.patches import features_of_tiles, standardised
+from tfssl.base.errors import UserError
+from tfssl.models.batch_norm import BatchNormalization
+from tfssl.pipelines.ops import tiles
+from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.patches import features_of_tiles, standardised
+from tfssl.tasks.parts.permutations import permutation_set, quality
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import AnySource
+    from tfssl.pipelines.sources.any_source import AnySource
 
 CLASSES = 100
 LARGEST_TILE_FEATURES, LARGEST_HIDDEN = 1000, 4096
@@ -36,11 +36,11 @@ class Jigsaw(PretextTask):
     A picture is cut into cells, a tile is taken out of each at a random place of its own, and the tiles are put in the
     order of one of `classes` permutations, drawn uniformly and independently of all else: position p shows the tile of
     cell `permutation_set(grid**2, classes)[answer][p]`, cells counted row by row. The network says which permutation.
-    How many there are is the difficulty; they are as far from each other as can be (`tfssl.permutations`).
+    How many there are is the difficulty; they are as far from each other as can be (`tfssl.tasks.parts.permutations`).
 
     What would tell the answer otherwise, and what is done, as in the paper:
       edges that go on in the next tile: a gap and jitter. Cells of 85 and tiles of 64 in 255 pixels, scaled to any size
-        (`tfssl.pipelines.tiles`).
+        (`tfssl.pipelines.ops.tiles`).
       brightness that changes slowly over the picture: each tile minus its mean, over its own deviation.
       chromatic aberration: 30 % of the pictures are grey (later code has up to 66 %). In the others each channel of
         each tile is shifted by -2 to 2 pixels down and across, of tiles of 64; of smaller tiles in proportion, rounded,

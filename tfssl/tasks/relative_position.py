@@ -8,17 +8,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.batch_norm import BatchNormalization
-from tfssl.errors import UserError
-from tfssl.pipelines import tiles
-from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
-from tfssl.tasks import classification
-from tfssl.tasks.patches import features_of_tiles, standardised
+from tfssl.base.errors import UserError
+from tfssl.models.batch_norm import BatchNormalization
+from tfssl.pipelines.ops import tiles
+from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.patches import features_of_tiles, standardised
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import AnySource
+    from tfssl.pipelines.sources.any_source import AnySource
 
 DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """(down, right) from anchor to query, by class."""
@@ -42,8 +42,8 @@ class RelativePosition(PretextTask):
 
     What would tell the answer otherwise, and what is done:
       edges that go on in the next patch: a gap and jitter. Cells of 85 and tiles of 64 in 255 pixels, scaled to any
-        size (`tfssl.pipelines.tiles`), as in google/revisiting-self-supervised; the paper has patches of 96, a gap of
-        48 and jitter of 7.
+        size (`tfssl.pipelines.ops.tiles`), as in google/revisiting-self-supervised; the paper has patches of 96, a
+        gap of 48 and jitter of 7.
       chromatic aberration: colour="drop" keeps one channel of each patch, drawn at random, as the authors' code does.
         colour="project" takes out what lies along green - magenta, I - a'a / aa' with a = [-1, 2, -1].
       brightness that changes slowly over the picture: each patch minus its mean, over its own deviation.

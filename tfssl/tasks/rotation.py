@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
-from tfssl.pipelines import geometry
-from tfssl.task import Batch, Encoders, Pieces, PretextTask, Puzzle
-from tfssl.tasks import classification
+from tfssl.base.errors import UserError
+from tfssl.pipelines.ops import geometry
+from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.parts import classification
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,16 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
-from tfssl.pipelines.clip_source import ClipSource
-from tfssl.pipelines.motion import Window, changed
-from tfssl.task import Batch, Encoders, PretextTask, Puzzle
-from tfssl.tasks import classification, frames
+from tfssl.base.errors import UserError
+from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.sources.clips import ClipSource
+from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle
+from tfssl.tasks.parts import classification, sequences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import AnySource
+    from tfssl.pipelines.sources.any_source import AnySource
 
 POSITIVE = (1, 2, 3)
 NEGATIVES = ((1, 0, 3), (1, 4, 3))
@@ -101,12 +101,12 @@ class ShuffleAndLearn(PretextTask):
             told = tf.minimum(changed(pictures[2], pictures[0]), changed(pictures[2], pictures[4]))
             return order, answer, told > self.least_change
 
-        return frames.sequences(batch, seed, 5, self.gap, 3, arrange)
+        return sequences.sequences(batch, seed, 5, self.gap, 3, arrange)
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
-        features = frames.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)
+        features = sequences.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)
         x = keras.layers.Flatten(name="shuffle_and_learn_triplet")(features)
-        x = frames.dense(x, self.hidden, "shuffle_and_learn_hidden")
+        x = sequences.dense(x, self.hidden, "shuffle_and_learn_hidden")
         return classification.logits(x, 2, "shuffle_and_learn_logits")
 
     @property
@@ -130,4 +130,4 @@ class ShuffleAndLearn(PretextTask):
             guess = None if prediction is None else int(np.argmax(prediction[row]))
             titles.append(words[truth] + ("" if guess is None else f", said {words[guess]}"))
             right.append(None if guess is None else guess == truth)
-        return frames.picture(puzzle, titles, right, count)
+        return sequences.picture(puzzle, titles, right, count)

@@ -8,18 +8,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.errors import UserError
-from tfssl.pipelines import batches, colour
-from tfssl.pipelines.motion import Window, changed
-from tfssl.task import Batch, Encoders, PretextTask, Puzzle, learned_field
-from tfssl.tasks import copying, frames
-from tfssl.tasks.colour_head import ResizedLike
-from tfssl.trunks import Trunk
+from tfssl.base.errors import UserError
+from tfssl.models.trunks import Trunk
+from tfssl.pipelines import batches
+from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.ops import lab
+from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
+from tfssl.tasks.parts import copying, sequences
+from tfssl.tasks.parts.colour_head import ResizedLike
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfssl.pipelines.sources import AnySource
+    from tfssl.pipelines.sources.any_source import AnySource
 
 EMBEDDINGS = "tracking_embeddings"
 """Layer of the head: lightness uint8 [N, H, W, 1] -> embeddings float32 [N, H / cell, W / cell, width]."""
@@ -89,7 +90,7 @@ class Tracking(PretextTask):
                 raise UserError(f"tracking: {setting}={getattr(self, setting)} is given, expected {least} or more")
         if not 0 < self.gap < math.inf:
             raise UserError(f"tracking: gap={self.gap} is given, expected seconds, more than 0")
-        if self.cell < 0 or self.cell % colour.SHRINK:
+        if self.cell < 0 or self.cell % lab.SHRINK:
             raise UserError(f"tracking: cell={self.cell} is given, expected a multiple of 4 pixels, or 0")
         if not 0 <= self.least_change < 1:
             raise UserError(f"tracking: least_change={self.least_change} is given, expected 0 to below 1")
@@ -98,7 +99,7 @@ class Tracking(PretextTask):
 
     def cell_at(self, size: int) -> int:
         """Pixels of a side of a cell, in crops of `size` pixels."""
-        return self.cell or (colour.SHRINK if size <= FINE else 2 * colour.SHRINK)
+        return self.cell or (lab.SHRINK if size <= FINE else 2 * lab.SHRINK)
 
     def prepared(self, source: "AnySource") -> Self:
         """Raises UserError where all is grey."""
@@ -107,7 +108,7 @@ class Tracking(PretextTask):
         sample = batches.sample(source, STATISTICS, 0)
         found = []
         for batch in batches.plain(sample, STATISTICS_SIZE, min(STATISTICS, 64)):
-            found.append(tf.boolean_mask(colour.quarter_ab(batch["image"]), batch["valid"]).numpy().reshape(-1, 2))
+            found.append(tf.boolean_mask(lab.quarter_ab(batch["image"]), batch["valid"]).numpy().reshape(-1, 2))
         points = np.concatenate(found)
         if np.abs(points.astype(int)).max(initial=0) <= self.grey:
             raise UserError(f"{source.name} is grey only: tracking has no colours to follow")
@@ -121,7 +122,7 @@ class Tracking(PretextTask):
             told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
             return tf.range(count), tf.constant(0), told > self.least_change
 
-        shown, _, weight = frames.sequences(batch, seed, count, self.gap, count, arrange)
+        shown, _, weight = sequences.sequences(batch, seed, count, self.gap, count, arrange)
         rows, size = shown.shape[0], shown.shape[2]
         images = tf.reshape(shown, [rows * count, size, size, 3])
         ab = self.cells(images)
@@ -129,14 +130,14 @@ class Tracking(PretextTask):
         strongest = tf.reduce_max(tf.abs(tf.reshape(ab, [rows, count, side * side, 2])[:, -1]), [1, 2])
         weight *= tf.cast(strongest > self.grey, tf.float32)
         nearest = tf.reshape(self.nearest(ab), [rows, count, side, side])
-        lightness = tf.reshape(colour.lightness(images), [rows, count, size, size, 1])
+        lightness = tf.reshape(lab.lightness(images), [rows, count, size, size, 1])
         answer = tf.stack([nearest[:, -1], nearest[:, -2]], -1)
         return {"lightness": lightness, "colours": nearest[:, :-1]}, answer, weight[:, None, None]
 
     def cells(self, images: tf.Tensor) -> tf.Tensor:
         """uint8 [N, S, S, 3] -> a and b of cells, float32 [N, h, h, 2]."""
-        ab = tf.cast(colour.quarter_ab(images), tf.float32)
-        more = self.cell_at(images.shape[1]) // colour.SHRINK
+        ab = tf.cast(lab.quarter_ab(images), tf.float32)
+        more = self.cell_at(images.shape[1]) // lab.SHRINK
         return tf.nn.avg_pool2d(ab, more, more, "SAME") if more > 1 else ab
 
     def nearest(self, ab: tf.Tensor) -> tf.Tensor:
@@ -207,7 +208,7 @@ class Tracking(PretextTask):
         size = lightness.shape[1]
         cell = self.cell_at(size)
         ab = np.asarray(self.centres, np.float32)[chosen].repeat(cell, 1).repeat(cell, 2)[:, :size, :size]
-        return colour.lab_to_rgb(tf.concat([tf.cast(lightness, tf.float32) / 2.55, ab], -1)).numpy()
+        return lab.lab_to_rgb(tf.concat([tf.cast(lightness, tf.float32) / 2.55, ab], -1)).numpy()
 
 
 def stage_of(trunk: Trunk, stage: str, stride: int) -> keras.Model:

@@ -1,0 +1,144 @@
+"""Golden vectors: inputs with their answers, computed outside of the SavedModel, that travel with it."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.export.signatures import limits
+from tfssl.export.signatures.encoder import INPUTS, Signature
+from tfssl.pipelines import batches
+from tfssl.pipelines.clips import clip_records
+from tfssl.pipelines.sources.any_source import AnySource, ClipSource, open_source
+
+COUNT = 12
+NO_PICTURE = b"this is no picture"
+"""The last of the pictures: what is no picture must be told as such, and leave its neighbours alone."""
+ENDS = ":ends"
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """Inputs and outputs of the signatures of an export.
+
+    Attributes:
+      inputs: by name: "image_bytes", N pictures, bytes in an array of objects; "pixels" uint8 [N, S, S, 3], zeros where
+        a picture is none; "waveform" float32 [M, samples], where there is a sound encoder.
+      answers: signature -> output -> its rows; those of `colorize` are bytes in an array of objects.
+    """
+
+    inputs: dict[str, np.ndarray]
+    answers: dict[str, dict[str, np.ndarray]]
+
+    def arguments(self, signature: str) -> dict[str, np.ndarray]:
+        """The inputs of a signature, by name: as many rows as it has answers."""
+        count = len(next(iter(self.answers[signature].values())))
+        return {name: self.inputs[name][:count] for name in INPUTS[signature]}
+
+    def write(self, path: Any) -> None:
+        """Writes an .npz without pickles: rows of bytes are joined to uint8, and NAME:ends says where each ends."""
+        arrays = {f"inputs/{name}": rows for name, rows in self.inputs.items()}
+        for signature, outputs in self.answers.items():
+            arrays |= {f"answers/{signature}/{name}": rows for name, rows in outputs.items()}
+        for name in [name for name, rows in arrays.items() if rows.dtype == object]:
+            arrays[name + ENDS] = np.cumsum([len(row) for row in arrays[name]])
+            arrays[name] = np.frombuffer(b"".join(arrays[name]), np.uint8)
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def read_golden(path: Any) -> Golden:
+    """The inverse of `Golden.write`. Raises OSError, ValueError or KeyError where it is not readable."""
+    golden = Golden({}, {})
+    with np.load(path) as file:
+        for key in file:
+            if key.endswith(ENDS):
+                continue
+            rows = file[key]
+            if key + ENDS in file:
+                rows = as_objects([part.tobytes() for part in np.split(rows, file[key + ENDS][:-1])])
+            kind, *names = key.split("/")
+            if kind == "inputs":
+                golden.inputs[names[0]] = rows
+            elif kind == "answers":
+                golden.answers.setdefault(names[0], {})[names[1]] = rows
+    if not golden.answers:
+        raise ValueError("it is of another version of tfssl")
+    return golden
+
+
+def as_objects(rows: Sequence[bytes]) -> np.ndarray:
+    """Bytes as an array of objects [N]: NumPy's own strings lose zeros at their end."""
+    array = np.empty(len(rows), object)
+    array[:] = rows
+    return array
+
+
+def own_source(data: Mapping[str, Any]) -> AnySource | None:
+    """The source that a run learned from, by name, if it is still the same; else None, and the log says so."""
+    try:
+        source = open_source(data["name"], max_broken=1.0)
+        # A name alone does not do: that of a data set made in Python may be some folder here.
+        if source.fingerprint == data["fingerprint"]:
+            return source
+        problem = "has changed since"
+    except (UserError, OSError):
+        problem = "cannot be opened"
+    logging.getLogger("tfssl").warning(
+        "%s, which the run learned from, %s: the toy world stands in", data["name"], problem
+    )
+    return None
+
+
+def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Golden:
+    """A dozen inputs of each kind, and what the signatures answer, op by op: neither traced nor saved.
+
+    Args:
+      signatures: that take some of the inputs which `Golden` knows.
+      source: of the pictures and sounds; the toy world where None.
+    """
+    specs = {spec.name: spec for signature in signatures for spec in signature.inputs}
+    encoded = as_objects([*_some_pictures(source, COUNT - 1), NO_PICTURE])
+    inputs = {"image_bytes": encoded}
+    if "pixels" in specs:
+        inputs["pixels"] = limits.pictures(tf.constant(encoded), specs["pixels"].shape[1])[0].numpy()
+    if "waveform" in specs:
+        inputs["waveform"] = _some_sounds(source, specs["waveform"].shape[1], COUNT)
+    answers = {}
+    for signature in signatures:
+        count = min(len(inputs[name]) for name in INPUTS[signature.name])
+        given = [tf.constant(inputs[name][:count]) for name in INPUTS[signature.name]]
+        answers[signature.name] = {name: rows.numpy() for name, rows in signature.function(*given).items()}
+    return Golden(inputs, answers)
+
+
+def _some_pictures(source: AnySource | None, count: int) -> list[bytes]:
+    """Encoded pictures, spread over a source; small files are preferred, as they travel with the model."""
+    found = _read(source, count) if source is not None else []
+    return found or _read(open_source(f"toy:images(count={count})"), count)
+
+
+def _some_sounds(source: AnySource | None, samples: int, count: int) -> np.ndarray:
+    """Waveforms float32 [count or fewer, samples] of a source of clips."""
+    own = isinstance(source, ClipSource) and source.has_sound.any()
+    clips_of: Any = source if own else open_source(f"toy:clips(count={count}, size=16)")
+    return next(iter(batches.plain_sound(clips_of, samples, count)))["sound"].numpy()
+
+
+def _read(source: AnySource, count: int) -> list[bytes]:
+    numbers = np.unique(np.linspace(0, source.count - 1, 4 * count).round().astype(int))
+    if isinstance(source, ClipSource):
+        records = source.reader().records(tf.constant(numbers, tf.int64))
+        given = clip_records.parse(records)
+        found = [given[number] for number in range(len(numbers))]
+        return sorted((each.frames(each.count // 2).numpy() for each in found if each.count), key=len)[:count]
+    if source.encoded is not None:
+        encoded = [source.encoded[number] for number in numbers]
+    else:
+        small = sorted(numbers, key=lambda number: Path(source.paths[number]).stat().st_size)[:count]
+        encoded = [Path(source.paths[number]).read_bytes() for number in small]
+    return sorted(encoded, key=len)[:count]

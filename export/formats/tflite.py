@@ -1,0 +1,161 @@
+"""TFLite files of an export, for phones and small machines: one a modality and precision, of built-in ops only.
+
+DIR/<version>/tflite/pixels_float32.tflite    uint8 [N, S, S, 3] -> embedding float32 [N, D]
+DIR/<version>/tflite/waveform_int8.tflite     float32 [N, samples] -> embedding
+DIR/<version>/tflite/files.json               of each: input, its shape, type and range, layer, size in bytes
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.export.formats.quantization import quantised, require_quantizer
+from tfssl.export.formats.samples import sample
+from tfssl.export.quietly import quietly
+from tfssl.pipelines.sources.any_source import AnySource, open_source
+
+PRECISIONS = ("float32", "float16", "int8")
+FOLDER, INDEX = "tflite", "files.json"
+REPRESENTATIVE = 128
+"""Pictures, or windows of sound, of the run's own source from which int8 learns the ranges of its layers."""
+BATCH = 8
+"""Of these at a time, as all that the layers give is held in memory."""
+
+
+def check_precisions(given: str | Sequence[str]) -> tuple[str, ...]:
+    """'float32, int8' or a sequence -> the precisions, in order.
+
+    Raises:
+      UserError: an unknown one, or int8 without the extra that makes it.
+    """
+    names = [each.strip() for each in given.split(",")] if isinstance(given, str) else list(given)
+    names = [name for name in names if name]
+    for name in names:
+        if name not in PRECISIONS:
+            raise UserError(f"--tflite {name} is given, expected some of {','.join(PRECISIONS)}")
+    if "int8" in names:
+        require_quantizer()
+    return tuple(dict.fromkeys(names))
+
+
+def write_tflite(
+    folder: Path,
+    encoders: Mapping[str, keras.Model],
+    precisions: Sequence[str],
+    source: AnySource | None,
+    facts: Mapping[str, Any],
+) -> None:
+    """Converts encoders to files in `folder`/tflite, without the limits of requests that a SavedModel has.
+
+    float32 computes as TensorFlow does. float16 has weights of half the size. int8 computes with whole numbers, its
+    ranges learned from the run's own data, but for some layers: see `export.quantising`.
+
+    Args:
+      folder: of one version.
+      encoders: "pixels" and, where there is one, "waveform".
+      precisions: some of `PRECISIONS`.
+      source: of the pictures and sounds from which int8 learns; the toy world where None.
+      facts: kept in files.json with each file.
+
+    Raises:
+      UserError: ops that TFLite has not built in; int8 without its extra.
+    """
+    to, index = folder / FOLDER, {}
+    to.mkdir()
+    for kind, encoder in encoders.items():
+        for precision in precisions:
+            name = f"{kind}_{precision}.tflite"
+            if precision == "int8":
+                made = quantised(_converted(encoder, kind, "float32"), kind, _examples(kind, source, encoder))
+            else:
+                made = _converted(encoder, kind, precision)
+            (to / name).write_bytes(made)
+            index[name] = {
+                "signature": kind,
+                "precision": precision,
+                "input": {
+                    "name": kind,
+                    "shape": list(encoder.input_shape),
+                    "dtype": encoder.inputs[0].dtype,
+                    "range": [0, 255] if kind == "pixels" else [-1.0, 1.0],
+                },
+                "output": "embedding",
+                "bytes": len(made),
+                **facts,
+            }
+    (to / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def tflite_files(version: Path) -> dict[str, dict[str, Any]]:
+    """What files.json of a version says, name -> facts; {} where it has no TFLite files."""
+    path = version / FOLDER / INDEX
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+class TFLiteEncoder:
+    """A TFLite file as a function: input [N, ...] -> embedding float32 [N, D].
+
+    Raises:
+      UserError: LiteRT is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as problem:
+            raise UserError("TFLite files are run by LiteRT; pip install 'tfssl[devices]'") from problem
+        with quietly():  # it tells which delegate it made
+            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output,) = self._interpreter.get_output_details()
+        self._rows = -1
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        if len(rows) != self._rows:  # memory is laid out anew for another count of rows
+            self._interpreter.resize_tensor_input(self._input["index"], rows.shape)
+            with quietly():
+                self._interpreter.allocate_tensors()
+            self._rows = len(rows)
+        self._interpreter.set_tensor(self._input["index"], rows)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output["index"])
+
+
+def _converted(encoder: keras.Model, kind: str, precision: str) -> bytes:
+    spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=kind)
+    archive = keras.export.ExportArchive()
+    archive.track(encoder)
+    archive.add_endpoint(kind, lambda rows: {"embedding": encoder(rows, training=False)}, input_signature=[spec])
+    try:
+        with quietly(), tempfile.TemporaryDirectory() as plain:
+            archive.write_out(plain, verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(plain, signature_keys=[kind])
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            if precision == "float16":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.target_spec.supported_types = [tf.float16]
+            return converter.convert()
+    except Exception as problem:  # the converter raises several kinds, bare Exception among them
+        if isinstance(problem, UserError):
+            raise
+        text = str(problem)
+        ops = text.rpartition("Flex ops: ")[2].split("\n")[0] if "Flex ops: " in text else text.strip().split("\n")[-1]
+        raise UserError(
+            f"{kind} cannot be converted to TFLite of {precision} with built-in ops only ({ops[:200]});"
+            " choose another trunk, or leave out --tflite"
+        ) from problem
+
+
+def _examples(kind: str, source: AnySource | None, encoder: keras.Model) -> Iterator[np.ndarray]:
+    """Small batches of what an encoder takes, for the ranges of int8."""
+    if source is None:
+        toy = "toy:images(count={})" if kind == "pixels" else "toy:clips(count={}, size=16)"
+        source = open_source(toy.format(REPRESENTATIVE))
+    return sample(kind, source, int(encoder.input_shape[1]), REPRESENTATIVE, BATCH)

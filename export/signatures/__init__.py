@@ -1,0 +1,1 @@
+"""What an export answers: to encoded pictures, pixels, waveforms; and what it refuses."""

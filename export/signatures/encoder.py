@@ -1,0 +1,82 @@
+"""What an export answers to: each signature is a function of named inputs, within the limits of `export.limits`."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.export.signatures import limits
+
+INPUTS: dict[str, tuple[str, ...]] = {
+    "serving_default": ("image_bytes",),
+    "pixels": ("pixels",),
+    "waveform": ("waveform",),
+    "predict_rotation": ("image_bytes",),
+    "colorize": ("image_bytes",),
+    "localise": ("image_bytes", "waveform"),
+}
+"""All signatures that an export may have, with the names of their inputs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One of `INPUTS`.
+
+    Attributes:
+      name: of the signature.
+      inputs: their types and shapes, in the order of `INPUTS`; N of each is the same, and unknown.
+      function: of these tensors -> outputs by name, [N, ...] each. It may be called with the tensors as they are.
+      uses: what holds the variables.
+    """
+
+    name: str
+    inputs: tuple[tf.TensorSpec, ...]
+    function: Callable[..., dict[str, tf.Tensor]]
+    uses: tuple[Any, ...]
+
+
+def image_bytes() -> tf.TensorSpec:
+    """Encoded pictures: string [N]."""
+    return tf.TensorSpec([None], tf.string, name="image_bytes")
+
+
+def waveform(samples: int) -> tf.TensorSpec:
+    """Windows of sound: float32 [N, samples]."""
+    return tf.TensorSpec([None, samples], tf.float32, name="waveform")
+
+
+def encoder_signatures(encoder: keras.Model, size: int, sound: keras.Model | None = None) -> list[Signature]:
+    """`serving_default` and `pixels`, and `waveform` where there is a sound encoder.
+
+    Args:
+      encoder: uint8 [N, size, size, 3] -> float32 [N, D].
+      size: pixels of a side.
+      sound: float32 [N, samples] -> float32 [N, D].
+    """
+
+    def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = limits.count_rows(images)
+        return {"embedding": encoder(limits.at_least_one(images, count), training=False)[:count]}
+
+    def from_bytes(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = limits.count_rows(encoded)
+        images, valid = limits.pictures(limits.at_least_one(encoded, count), size)
+        embedding = tf.where(valid[:, None], encoder(images, training=False), 0.0)
+        return {"embedding": embedding[:count], "valid": valid[:count]}
+
+    def from_waveform(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = limits.count_rows(rows)
+        waves, valid = limits.waveforms(limits.at_least_one(rows, count))
+        embedding = tf.where(valid[:, None], sound(waves, training=False), 0.0)  # type: ignore[misc]
+        return {"embedding": embedding[:count], "valid": valid[:count]}
+
+    decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
+    found = [
+        Signature("serving_default", (image_bytes(),), from_bytes, (encoder,)),
+        Signature("pixels", (decoded,), from_pixels, (encoder,)),
+    ]
+    if sound is not None:
+        found.append(Signature("waveform", (waveform(sound.input_shape[1]),), from_waveform, (sound,)))
+    return found

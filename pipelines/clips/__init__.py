@@ -1,0 +1,1 @@
+"""Films and sounds: taken apart by `ingest`, kept as records, read in the graph."""

@@ -1,0 +1,139 @@
+"""Whole pictures at their own size, one at a time: for commands that hand pictures back, not for training."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.pipelines.decoding import formats, headers
+from tfssl.pipelines.sources import any_source
+
+_NEVER_SHRUNK = 2**29
+
+
+class Listed(NamedTuple):
+    """A picture that was named, or lies in a folder that was.
+
+    Attributes:
+      path: of the file.
+      name: where a PNG made of it belongs, relative to the folder of the results: "sub/old.png".
+    """
+
+    path: Path
+    name: Path
+
+
+def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
+    """The pictures of files and folders (any depth), in order. Files are taken as they are, whatever their ending.
+
+    Of pictures that would have the same name, as old.jpg and old.png, each keeps its ending: "old.jpg.png".
+
+    Raises:
+      UserError: something that is not there, or no picture at all.
+    """
+    found: list[tuple[Path, Path]] = []
+    for one in [given] if isinstance(given, (str, Path)) else given:
+        place = Path(one)
+        if place.is_dir():
+            found += [(place / inside, Path(inside)) for inside in any_source.walk(place)[0]]
+        elif place.is_file():
+            found.append((place, Path(place.name)))
+        else:
+            raise UserError(f"{place} does not exist; expected a picture or a folder of pictures")
+    if not found:
+        raise UserError(f"no picture in {given}; expected files that end in {', '.join(any_source.ENDINGS)}")
+    found = list(dict.fromkeys(found))
+    count = Counter(inside.with_suffix(".png") for _, inside in found)
+    named = [
+        (path, inside.with_suffix(".png") if count[inside.with_suffix(".png")] == 1 else Path(f"{inside}.png"))
+        for path, inside in found
+    ]
+    for name, times in Counter(name for _, name in named).items():
+        if times > 1:
+            both = " and ".join(str(path) for path, each in named if each == name)
+            raise UserError(f"{both} would both become {name}; give them in two calls, with another --to")
+    return [Listed(path, name) for path, name in named]
+
+
+def decode(data: bytes) -> np.ndarray:
+    """One encoded picture (JPEG, PNG, GIF, BMP, WebP; the first frame of a film) as it is meant to be seen.
+
+    Turned upright by its EXIF orientation, colours over white where it is transparent: the pixels that `pixels` crops.
+
+    Args:
+      data: the bytes of a file.
+
+    Returns:
+      uint8 [height, width, 3].
+
+    Raises:
+      ValueError: no picture, a broken or an enormous one. The message goes on from the file's name: "is no picture".
+    """
+    header = _header_reader()(data)
+    if header.problem:
+        raise ValueError(headers.PROBLEMS[int(header.problem)])
+    try:
+        return _decoder()(data, header).numpy()
+    except tf.errors.OpError as error:
+        raise ValueError("cannot be decoded to its end") from error
+
+
+def decode_in_graph(data: tf.Tensor, header: headers.Header) -> tf.Tensor:
+    """`decode`, in the graph, where it raises: string scalar and its header, int32 scalars -> uint8 [height, width, 3].
+
+    One whose header has a problem is not decoded.
+    """
+    kind = tf.where(header.problem == 0, header.format, headers.UNKNOWN)
+    # The accurate transform, as in `decoding`: the pixels that Pillow gives too.
+    stored = tf.cond(
+        kind == headers.JPEG,
+        lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: formats.decode_other(data, kind, tf.stack([0, 0, header.height, header.width]), _NEVER_SHRUNK),
+    )
+    return upright(stored, header.orientation)
+
+
+def upright(stored: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """A picture uint8 [h, w, 3] as stored -> as its EXIF orientation, 1 to 8, says that it is meant to be seen."""
+    turned = tf.cond(orientation >= 5, lambda: tf.transpose(stored, [1, 0, 2]), lambda: stored)
+    down, right = (tf.reduce_any(orientation == which) for which in ([3, 4, 7, 8], [2, 3, 6, 7]))
+    turned = tf.cond(down, lambda: turned[::-1], lambda: turned)
+    return tf.cond(right, lambda: turned[:, ::-1], lambda: turned)
+
+
+def over_pictures(data: tf.Tensor, header: headers.Header, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Maps a function over whole pictures, in the graph, one after another; one that is broken leaves the rest alone.
+
+    Args:
+      data: string [N].
+      header: of these, int32 [N] each.
+      function: uint8 [height, width, 3] -> string scalar.
+
+    Returns:
+      string [N], empty for what cannot be decoded.
+    """
+
+    def one(row: tuple[tf.Tensor, headers.Header]) -> tf.Tensor:
+        decoded = tf.data.Dataset.from_tensors(row).map(lambda *row: (decode_in_graph(*row), True)).ignore_errors()
+        blank = tf.data.Dataset.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
+        image, valid = decoded.concatenate(blank).take(1).get_single_element()
+        return tf.cond(valid, lambda: function(tf.ensure_shape(image, [None, None, 3])), lambda: "")
+
+    return tf.map_fn(one, (data, header), parallel_iterations=1, fn_output_signature=tf.TensorSpec([], tf.string))
+
+
+@functools.cache
+def _header_reader() -> Callable[..., headers.Header]:
+    return tf.function(lambda data: headers.read_header(data), input_signature=[tf.TensorSpec([], tf.string)])
+
+
+@functools.cache
+def _decoder() -> Callable[..., tf.Tensor]:
+    number = tf.TensorSpec([], tf.int32)
+    specs = [tf.TensorSpec([], tf.string), headers.Header(*[number] * 5)]
+    return tf.function(decode_in_graph, input_signature=specs, autograph=False)

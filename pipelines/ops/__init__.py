@@ -1,0 +1,1 @@
+"""Pure functions on pixels, in the graph: geometry, tiles, holes, Lab colour, windows."""

@@ -1,0 +1,77 @@
+"""Folders of sounds, decoded once and kept in memory, for evaluation."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tfssl.base.errors import UserError
+from tfssl.pipelines.clips import recordings, video_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Sounds:
+    """Labelled sounds.
+
+    Attributes:
+      names: of the files, relative to the folder.
+      waves: float32 [n] each, mono, -1..1.
+      labels: int32 [N], index into `classes`.
+      classes: names of the sub-folders.
+      broken: name -> what is wrong.
+    """
+
+    names: list[str]
+    waves: list[np.ndarray]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    broken: dict[str, str]
+
+
+def is_folder_of_sounds(data: object) -> bool:
+    """Whether a folder holds sounds and nothing else that this package reads, in sub-folders."""
+    if not isinstance(data, (str, os.PathLike)):
+        return False
+    folder = Path(data)
+    return folder.is_dir() and any(path.suffix.lower() in recordings.SOUNDS for path in folder.glob("*/*"))
+
+
+def read_sounds(folder: str | Path, rate: int) -> Sounds:
+    """Decodes every sound of CLASS/*, at a rate in hertz.
+
+    Raises:
+      UserError: no such folder, no sounds in sub-folders, none that can be decoded, or PyAV is missing.
+    """
+    folder = Path(folder)
+    video_files.require()
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; expected one sub-folder of sounds a class")
+    paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in recordings.SOUNDS)
+    if len({path.parent for path in paths}) < 2:
+        raise UserError(f"{folder} has no labelled sounds; expected one sub-folder a class, two at least")
+    names, waves, kinds, broken = [], [], [], {}
+    for path in paths:
+        name = str(path.relative_to(folder))
+        try:
+            wave = recordings.decode(path, 8, 1.0, rate).sound
+        except recordings.BrokenRecordingError as problem:
+            broken[name] = str(problem)
+            continue
+        names.append(name)
+        waves.append(wave.astype(np.float32) / 32768)
+        kinds.append(path.parent.name)
+    if not names:
+        raise UserError(f"no sound in {folder} can be decoded; the first: {next(iter(broken.items()))}")
+    classes = tuple(sorted(set(kinds)))
+    labels = np.array([classes.index(kind) for kind in kinds], np.int32)
+    return Sounds(names, waves, labels, classes, broken)
+
+
+def windows(wave: np.ndarray, samples: int) -> np.ndarray:
+    """float32 [K, samples]: a sound in windows that overlap by half at least, ends included; a short one is padded."""
+    if len(wave) <= samples:
+        return np.pad(wave, (0, samples - len(wave)))[None]
+    count = 1 + -(-2 * (len(wave) - samples) // samples)
+    starts = np.linspace(0, len(wave) - samples, count).round().astype(int)
+    return np.stack([wave[start : start + samples] for start in starts])

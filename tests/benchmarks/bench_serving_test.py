@@ -1,0 +1,39 @@
+"""`bench serving`: each request has a right answer while versions change; one with a wrong answer counts as lost."""
+
+import shutil
+
+import pytest
+
+import tfssl
+from tfssl.base.errors import UserError
+from tfssl.export.checking.golden import read_golden
+
+SMALL = {"seconds": 3.0, "clients": 4, "batch": 2, "passes": 1, "requests": 2}
+
+
+@pytest.mark.slow
+def test_no_request_is_lost_and_wrong_answers_are(toy_export, tmp_path):
+    table = tfssl.bench_serving(toy_export, **SMALL)
+    assert table.lost == ()
+    assert table.ok
+    assert len(table.latencies) == 8
+    assert sum(each.requests for each in table.latencies) == round(table.requests_per_second * table.seconds)
+    assert all(0 < each.p50 <= each.p99 for each in table.latencies if each.requests)
+    assert set(table.versions) <= {1, 2, 3}
+    assert min(table.loop, table.grpc, table.rest) > 0
+    assert "gRPC" in str(table)
+    shutil.copytree(toy_export, tmp_path / "models")
+    path = tmp_path / "models" / "1" / "assets.extra" / "golden.npz"
+    golden = read_golden(path)
+    golden.answers["serving_default"]["embedding"][0] += 1
+    golden.write(path)
+    wrong = tfssl.bench_serving(tmp_path / "models", **SMALL)
+    assert not wrong.ok
+    assert "pictures" in wrong.lost[0]
+
+
+def test_wrong_input(toy_export, tmp_path):
+    with pytest.raises(UserError, match="must be more than 0"):
+        tfssl.bench_serving(toy_export, clients=0)
+    with pytest.raises(UserError, match="is no export"):
+        tfssl.bench_serving(tmp_path)

@@ -1,0 +1,143 @@
+"""The command line answers at once, and says nothing that is not its own."""
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfssl
+
+HEAVY = {"tensorflow", "keras", "numpy", "matplotlib", "sklearn", "tensorflow_datasets", "tensorflow_io"}
+HELP = "import sys; sys.argv = ['tfssl', '--help']; from tfssl.cli.main import main; main()"
+
+
+def seconds(program: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+@pytest.mark.smoke
+def test_help_answers_in_half_a_second():
+    seconds(HELP)  # compiles
+    pairs = [(seconds("pass"), seconds(HELP)) for _ in range(7)]
+    bare, helped = (statistics.median(times) for times in zip(*pairs, strict=True))
+    # A bare interpreter takes 0.05 s on an idle machine; on a busy one everything takes longer by the same factor.
+    allowed = 0.5 * max(1.0, bare / 0.05)
+    assert helped < allowed, f"--help took {helped:.2f} s, a bare interpreter {bare:.2f} s"
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("program", ["import tfssl, tfssl.pipelines, tfssl.export", HELP], ids=["import", "help"])
+def test_nothing_heavy_is_imported(program):
+    watched = f"try:\n    {program}\nfinally:\n    import sys; print('loaded:', *({HEAVY} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["loaded:"]
+    assert done.stderr == ""
+
+
+TOY = "toy:images(count=24,size=32)"
+TOY_TEST = "toy:images(count=12,size=32,start=24)"
+COMMANDS = {
+    "show": f"show {TOY} --to puzzles.png --size 32 --count 2",
+    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32"
+    " --epochs 1 --batch-size 8 --out run",
+    "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
+    "export": "export run model --tflite int8",
+    "check": "check model",
+    "embed": f"embed run {TOY} --to embeddings.npz",
+    "index": "index embeddings.npz --to index",
+    "search": "search index --query picture.png --to gallery.png",
+    "compare": f"compare {TOY} --tasks rotation --trunk resnet10(width=8) --size 32 --steps 2"
+    " --batch-size 8 --out study",
+    "ingest": "ingest films --to clips --size 16 --processes 1",
+    "pretext": f"pretext run {TOY_TEST} --draws 1",
+    "evaluate-sound": "evaluate-sound heard sounds --neighbours 2",
+    "retrieve": "retrieve paired toy:clips(count=16,size=32,seconds=1.2,seed=1)",
+    "neighbours": "neighbours paired toy:clips(count=16,size=32,seconds=1.2,seed=1) --to alike.png --count 2",
+    "localise": "localise heard films/film.mkv --to heat.png",
+    "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
+    "inpaint": "inpaint run picture.png --to painted",
+    "colorize": "colorize run picture.png --to coloured",
+    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
+    " --batch-size 8 --out swept",
+    "bench": f"bench pipeline {TOY} --tasks rotation --size 32 --batch-size 8 --passes 1 --seconds 0.02",
+    "audit": "audit toy:clips(count=48,size=32,seconds=1.2) --tasks rotation,audio_visual(seconds=0.5) --size 32",
+}
+# What tfssl says on purpose, to standard error: Keras's bar, its own progress, and advice on tasks.
+PROGRESS = re.compile(
+    r"Epoch \d+/\d+|\d+/(\d+|Unknown) .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*"
+    r"|[\d,]+ (of [\d,]+ )?pictures decoded into memory.*"
+)
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What `tfssl ARGUMENTS` says and ends with, in a folder where a bare checkout would not be found by itself."""
+    command = [sys.executable, "-c", "from tfssl.cli.main import main; main()", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set for the tests; a user has not set it
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def said(audio_visual_run, tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What every command says, run once and in order on one tiny run, with --json."""
+    folder = tmp_path_factory.mktemp("quiet")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / "picture.png")
+    (folder / "films").mkdir()
+    from tests.pipelines.recordings_test import tone, write  # needs PyAV, which the smoke tests do without
+
+    write(folder / "films" / "film.mkv", np.arange(10) / 10, sounds=[tone(1.0)])
+    for number in range(10):
+        place = folder / "sounds" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        write(place / f"{number}.wav", sounds=[tone(0.6, 300 + 100 * number)])
+    tfssl.pretrain(
+        "toy:clips(count=8, size=32, seconds=1.2)",
+        "audio_visual(fusion='localise', seconds=0.5), tracking",
+        trunk="resnet10(width=4)",
+        sound_trunk="l3(width=2)",
+        size=32,
+        batch_size=8,
+        epochs=1,
+        out=folder / "heard",
+        report=False,
+        verbose=0,
+    )
+    shutil.copytree(audio_visual_run.folder, folder / "paired")
+    return {name: run([*text.split(), "--json"], folder) for name, text in COMMANDS.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_says_only_its_own(said, name):
+    done = said[name]
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert isinstance(json.loads(line), dict)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr)
+    lines = [line.strip() for line in re.split(r"[\r\n\b]+", plain) if line.strip()]
+    assert [line for line in lines if not PROGRESS.fullmatch(line)] == []
+
+
+def test_wrong_input_is_one_line(tmp_path):
+    done = run(["show", "nowhere", "--to", "puzzles.png"], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "nowhere" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_is_tried():
+    from tfssl.cli.main import cli
+
+    assert set(cli.commands) == {*COMMANDS, "serve"}  # which does not end: see serve_command_test

@@ -1,0 +1,207 @@
+"""Embeddings of a collection: from a run and from its export alike, by path, whole or not at all."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfssl
+from tfssl.base.errors import UserError
+from tfssl.embedding import embed as collection
+from tfssl.embedding.embed import embed
+from tfssl.embedding.files import read_embeddings
+from tfssl.pipelines.decoding import picture_crops
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve JPEGs of several shapes in two sub-folders: number 3 cut in half, number 8 text, number 5 empty."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        path = tmp_path / "data" / f"part{number % 2}" / f"{number:02}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = tf.image.resize(rng.integers(0, 256, (5, 4, 3)), (32 + 3 * number, 60 - number))
+        data = tf.io.encode_jpeg(tf.cast(coarse, tf.uint8)).numpy()
+        path.write_bytes({3: data[: len(data) // 2], 8: b"dear", 5: b""}.get(number, data))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of one batch."""
+    monkeypatch.setattr(collection, "PART_BATCHES", 1)
+
+
+@pytest.mark.smoke
+def test_run_and_export_agree(toy_run, toy_export, folder, tmp_path):
+    found = embed(toy_run, folder, tmp_path / "a.npz", batch_size=4, verbose=0).read()
+    served = embed(toy_export, folder, tmp_path / "b.npz", verbose=0).read()
+    np.testing.assert_allclose(served.embedding, found.embedding, atol=1e-5)
+    np.testing.assert_array_equal(served.path, found.path)
+    assert found.embedding.dtype == np.float32
+    assert found.embedding.std(0).max() > 1e-3
+    file = np.load(tmp_path / "a.npz")
+    assert sorted(file.files) == ["embedding", "label", "path", "record"]
+    np.testing.assert_array_equal(file["embedding"], found.embedding)
+    np.testing.assert_array_equal(file["path"], found.path)
+    assert json.loads(str(file["record"]))["data"]["name"] == str(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz", "data"]
+
+
+def test_each_row_is_of_its_path(toy_run, folder, tmp_path):
+    found = embed(toy_run, folder, tmp_path / "a.npz", batch_size=5, verbose=0).read()
+    assert [os.path.relpath(path, folder) for path in found.path] == [
+        f"part{number % 2}/{number:02}.jpg" for number in (0, 2, 4, 6, 10, 1, 7, 9, 11)
+    ]
+    assert list(found.label) == ["part0"] * 5 + ["part1"] * 4
+    encoder = toy_run.encoder()
+    for path, row in zip(found.path, found.embedding, strict=True):
+        image, _ = picture_crops.pictures(tf.constant([tf.io.read_file(path).numpy()]), 32)
+        np.testing.assert_allclose(encoder(image)[0], row, atol=1e-5)
+
+
+def test_parquet_holds_the_same(toy_run, folder, tmp_path, small_parts):
+    from pyarrow import parquet
+
+    embed(toy_run, folder, tmp_path / "a.npz", batch_size=4, verbose=0)
+    embed(toy_run, folder, tmp_path / "a.parquet", batch_size=4, verbose=0)
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[32]"
+    arrays = np.load(tmp_path / "a.npz")
+    for name in ("path", "label"):
+        assert table[name].to_pylist() == list(arrays[name])
+    np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), arrays["embedding"])
+    read = read_embeddings(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(read.embedding, arrays["embedding"])
+
+
+def test_broken_pictures_are_listed_and_left_out(toy_run, folder, tmp_path):
+    found = embed(toy_run, folder, tmp_path / "a.npz", verbose=0)
+    assert sorted(os.path.basename(name) for name in found.broken) == ["03.jpg", "05.jpg", "08.jpg"]
+    assert found.broken[str(folder / "part1" / "03.jpg")] == "cannot be decoded to its end"
+    assert found.as_json()["count"] == 9
+    assert f"left out: {folder}/part0/08.jpg is no picture" in str(found)
+    with pytest.raises(UserError, match=r"3 of 12 pictures .* are broken, more than --max-broken 0\.2 allows"):
+        embed(toy_run, folder, tmp_path / "b.npz", max_broken=0.2, verbose=0)
+    assert not (tmp_path / "b.npz").exists()
+
+
+def test_a_layer(toy_run, folder, tmp_path):
+    found = embed(toy_run, folder, tmp_path / "a.npz", layer="stage2", verbose=0)
+    assert (found.count, found.embedding_size) == (9, 8)
+    with pytest.raises(UserError, match="no layer 'stage9'"):
+        embed(toy_run, folder, tmp_path / "b.npz", layer="stage9", verbose=0)
+
+
+def test_a_failure_writes_no_file_and_keeps_what_is_done(toy_run, folder, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(collection.files, "write_npz", full)
+    with pytest.raises(UserError, match=r"cannot write .*a\.npz: the disk is full"):
+        tfssl.embed(toy_run, folder, tmp_path / "a.npz", verbose=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz.parts", "data"]
+
+
+PROGRAM = """
+import sys, time, tfssl
+from tfssl.embedding import files
+write = files.Parts.write
+def slow(*arguments):
+    write(*arguments)
+    time.sleep(0.3)
+files.Parts.write = slow
+tfssl.embed(sys.argv[1], "toy:images(count=320, size=32)", sys.argv[2], batch_size=2, verbose=0)
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_ends_with_the_same_file(toy_run, tmp_path, capsys):
+    data = "toy:images(count=320, size=32)"
+    for ending in ("npz", "parquet"):
+        embed(toy_run, data, tmp_path / f"whole.{ending}", batch_size=2, verbose=0)
+    file = tmp_path / "killed.npz"
+    environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])}
+    killed = subprocess.Popen([sys.executable, "-c", PROGRAM, str(toy_run.folder), str(file)], env=environment)
+    parts = tmp_path / "killed.npz.parts"
+    while len(list(parts.glob("0*.npz"))) < 3:
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    done = len(list(parts.glob("0*.npz")))
+    assert 3 <= done < 10
+    assert not file.exists()
+    embed(toy_run, data, file, batch_size=2)
+    assert f"going on: {32 * done} of 320 pictures are embedded already" in capsys.readouterr().err
+    assert file.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert not parts.exists()
+
+
+def test_a_file_that_is_whole_is_left_alone_and_one_of_something_else_refused(
+    toy_run, toy_export, folder, tmp_path, small_parts
+):
+    file = tmp_path / "a.parquet"
+    first = embed(toy_run, folder, file, verbose=0)
+    before = file.stat().st_mtime_ns
+    assert embed(toy_run, folder, file, verbose=0) == first
+    assert embed(toy_export, folder, file, verbose=0) == first  # of the same weights
+    with pytest.raises(UserError, match=r"was made with the data .*, now toy:.* is given; choose another --to"):
+        embed(toy_run, "toy:images(count=4, size=32)", file, verbose=0)
+    with pytest.raises(UserError, match=r"was made with the encoder .*, now another one"):
+        embed(toy_run, folder, file, layer="stage2", verbose=0)
+    (folder / "part0" / "02.jpg").unlink()
+    with pytest.raises(UserError, match="as it was before it changed"):
+        embed(toy_run, folder, file, verbose=0)
+    assert file.stat().st_mtime_ns == before
+    (tmp_path / "mine.npz").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"mine\.npz exists and holds no embeddings"):
+        embed(toy_run, folder, tmp_path / "mine.npz", verbose=0)
+    assert (tmp_path / "mine.npz").read_bytes() == b"mine"
+
+
+def test_parts_of_something_else_are_refused(toy_run, folder, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(collection, "_join", stop)
+    with pytest.raises(KeyboardInterrupt):
+        embed(toy_run, folder, tmp_path / "a.npz", verbose=0)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"an interrupted embed with --batch-size 64, now 8 is given"):
+        embed(toy_run, folder, tmp_path / "a.npz", batch_size=8, verbose=0)
+    assert embed(toy_run, folder, tmp_path / "a.npz", verbose=0).count == 9
+
+
+def test_clips_are_embedded_by_the_frame_in_their_middle(toy_run, tmp_path):
+    from tfssl.pipelines import batches
+    from tfssl.pipelines.sources.any_source import open_source
+
+    clips = "toy:clips(count=3, size=32, seconds=0.5)"
+    found = embed(toy_run, clips, tmp_path / "a.npz", verbose=0).read()
+    (batch,) = batches.plain(open_source(clips), 32, 3)
+    np.testing.assert_allclose(found.embedding, toy_run.encoder()(batch["image"]), atol=1e-5)
+    opened = embed(toy_run, open_source(clips), tmp_path / "opened.npz", verbose=0).read()
+    np.testing.assert_array_equal(opened.embedding, found.embedding)
+    assert list(found.path) == ["toy#0#0", "toy#1#0", "toy#2#0"]
+    with pytest.raises(UserError, match="has no sound"):
+        embed(toy_run, clips, tmp_path / "b.npz", sound=True, verbose=0)
+
+
+def test_beam_makes_the_same(toy_run, toy_export, folder, tmp_path, small_parts):
+    here = embed(toy_export, folder, tmp_path / "a.npz", batch_size=4, verbose=0)
+    there = embed(toy_export, folder, tmp_path / "b.npz", batch_size=4, beam="DirectRunner", verbose=0)
+    assert (there.count, there.broken) == (here.count, here.broken)
+    np.testing.assert_allclose(there.read().embedding, here.read().embedding, atol=1e-5)
+    np.testing.assert_array_equal(there.read().path, here.read().path)
+    assert not (tmp_path / "b.npz.parts").exists()
+    with pytest.raises(UserError, match="--beam works on an export"):
+        embed(toy_run, folder, tmp_path / "c.npz", beam="DirectRunner", verbose=0)
+    assert not (tmp_path / "c.npz.parts").exists()

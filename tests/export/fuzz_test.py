@@ -1,0 +1,33 @@
+"""Hostile requests: each gets an error of its own or an answer, and a good one in between is answered right.
+
+TFSSL_FUZZ=10000 sends that many to each target; `python -m tests.support.fuzz rest 10000` prints the figures.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tfssl
+
+COUNT = int(os.environ.get("TFSSL_FUZZ", "200"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["saved_model", "rest", "grpc"])
+def test_every_request_is_answered_or_refused(target):
+    folder = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(tfssl.__file__).parents[1]), str(folder)])}
+    command = [sys.executable, "-m", "tests.support.fuzz", target, str(COUNT)]
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["unclean"] == []
+    assert report["answered"] + report["refused"] == COUNT
+    assert report["answered"] > 0.3 * COUNT * (target == "saved_model")
+    assert report["refused"] > 0.1 * COUNT * (target != "saved_model")
+    assert report["good"] >= COUNT // 40
+    assert report["peak"] - report["before"] < 1500

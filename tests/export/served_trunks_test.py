@@ -1,0 +1,46 @@
+"""Served equals probed, for every trunk: a SavedModel on encoded pictures, beside the pipeline of the probes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfssl.export.saved_model import write_saved_model
+from tfssl.export.signatures.encoder import encoder_signatures
+from tfssl.models import batch_norm
+from tfssl.models.trunks import TRUNKS, make_encoder, make_trunk
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources.any_source import open_source
+
+SMALL = {
+    "alexnet": ("alexnet(width=4)", 40),
+    "mobilenet_v3_small": ("mobilenet_v3_small(width=0.5)", 33),
+    "nin": ("nin(width=8)", 32),
+    "resnet10": ("resnet10(width=4)", 32),
+    "resnet18": ("resnet18(width=4)", 32),
+    "resnet34": ("resnet34(width=4)", 32),
+    "resnet50": ("resnet50", 32),
+}
+
+
+def test_every_trunk_is_here():
+    assert set(SMALL) == set(TRUNKS)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "resnet50" else n for n in SMALL])
+def test_served_is_probed(name, tmp_path):
+    text, size = SMALL[name]
+    keras.utils.set_random_seed(0)
+    encoder = make_encoder(make_trunk(text, size), size)
+    source = open_source("toy:images(count=8, size=48)")
+    images = next(iter(batches.plain(source, size, 8)))["image"]
+    batch_norm.estimate(encoder, [images], 1)  # as after training: otherwise pictures hardly differ
+    probed = [encoder(batch["image"], training=False).numpy() for batch in batches.plain(source, size, 5)]
+    expected = np.concatenate(probed)
+    write_saved_model(encoder_signatures(encoder, size), tmp_path / "1")
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    found = served(image_bytes=tf.constant([source.encoded[number] for number in range(8)]))
+    assert found["valid"].numpy().all()
+    scale = np.abs(expected).max()
+    assert np.abs(expected - expected.mean(0)).max() > 1e-3 * scale  # pictures do differ
+    np.testing.assert_allclose(found["embedding"], expected, atol=1e-5 * max(1, scale))

@@ -1,0 +1,176 @@
+"""`colorize`: colours whole grey pictures and films with a run's network, and leaves their lightness as it was."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.apply.colouring import Colourer
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write
+from tfssl.pipelines.clips import video_files
+from tfssl.pipelines.decoding import full_size
+from tfssl.pipelines.sources.any_source import ENDINGS
+from tfssl.runs.run import Run, load_run
+from tfssl.tasks.colorization import Colorization
+
+
+@dataclasses.dataclass(frozen=True)
+class Colorized:
+    """What `colorize` wrote.
+
+    Attributes:
+      files: picture or film -> what was made of it, a file for each draw.
+      broken: what could not be read: name -> what is wrong.
+    """
+
+    files: dict[str, list[str]]
+    broken: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints."""
+        return {"count": len(self.files), "files": self.files, "broken": self.broken}
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {', '.join(paths)}" for name, paths in self.files.items()]
+        return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
+
+
+def colorize(
+    run: str | Path | Run,
+    pictures: str | Path | Iterable[str | Path],
+    to: str | Path,
+    *,
+    draws: int = 1,
+    temperature: float | None = None,
+    verbose: int = 1,
+) -> Colorized:
+    """Colours grey pictures, old photographs say, and films frame by frame, at their own size.
+
+    The network sees the lightness, its short side as long as the run's crops, and tells a and b at a quarter of that,
+    which are made larger bilinearly. Colours that a picture has are not looked at. Pictures are turned upright.
+
+    Args:
+      run: a run that was trained on colorization.
+      pictures: files and folders, of any size and depth.
+      to: folder for the results, in folders as they were found: PNG, and MP4 (H.264) of films, with their sound.
+      draws: how many colourings of each, named old-1.png, old-2.png; more than one for runs with diverse=K only.
+      temperature: of the annealed mean, for runs with loss="classification"; lower is more colourful and patchy.
+      verbose: 1 a progress bar on standard error, 0 nothing.
+
+    Raises:
+      UserError: no run, or one without colorization; draws or a temperature that it does not know; no pictures, or none
+        that can be read; one that would be overwritten; a file that cannot be written; a film without PyAV.
+    """
+    run = load_run(run)
+    task = _task(run, draws, temperature)
+    listed = _listed([pictures] if isinstance(pictures, (str, Path)) else list(pictures))
+    jobs = [
+        (picture, number, _target(Path(to), picture, number, draws)) for picture in listed for number in range(draws)
+    ]
+    inputs = {picture.path.resolve() for picture in listed}
+    for picture, _, target in jobs:
+        if target.resolve() in inputs:
+            raise UserError(f"{picture.path} would be overwritten; choose another folder for --to")
+    painter = Colourer(run, task)
+    files: dict[str, list[str]] = {}
+    broken: dict[str, str] = {}
+    with contextlib.redirect_stdout(sys.stderr):
+        bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="picture")
+        for picture, number, target in jobs:
+            if str(picture.path) not in broken:
+                try:
+                    _colour(picture.path, target, functools.partial(painter, draw=number), verbose)
+                    files.setdefault(str(picture.path), []).append(str(target))
+                except _BrokenFileError as problem:
+                    broken[str(picture.path)] = str(problem)
+            bar.add(1)
+    if not files:
+        name, reason = next(iter(broken.items()))
+        raise UserError(f"none of {len(listed)} pictures can be coloured; the first: {name} {reason}")
+    return Colorized(files, broken)
+
+
+def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
+    task = next((task for task in run.tasks() if isinstance(task, Colorization)), None)
+    if task is None:
+        raise UserError(f"the run in {run.folder} has no colorization, its tasks are: {run.settings['tasks']}")
+    if draws < 1:
+        raise UserError(f"--draws {draws} is given, expected at least 1")
+    if draws > 1 and not task.diverse:
+        raise UserError(
+            f"--draws {draws} is given, but {task} has one colouring of a picture; leave it out, or give a run of"
+            " colorization(diverse=16)"
+        )
+    if temperature is None:
+        return task
+    if not task.bins:
+        raise UserError(f"--temperature {temperature} is given, but {task} has no bins to take a mean of; leave it out")
+    if not 0 < temperature < math.inf:
+        raise UserError(f"--temperature {temperature} is given, expected more than 0, as 0.38")
+    return dataclasses.replace(task, temperature=temperature)
+
+
+def _listed(given: list[str | Path]) -> list[full_size.Listed]:
+    """Pictures and films. Raises UserError where there is none, or something is not there."""
+    found, rest = [], []
+    for place in map(Path, given):
+        if not place.is_dir():
+            if video_files.is_film(place) and place.is_file():
+                found.append((place, Path(place.name)))
+            else:
+                rest.append(place)
+            continue
+        inside = [path for path in sorted(place.rglob("*")) if not path.name.startswith(".")]
+        found += [(path, path.relative_to(place)) for path in inside if video_files.is_film(path)]
+        if not found or any(path.suffix.lower() in ENDINGS for path in inside):
+            rest.append(place)
+    listed = [full_size.Listed(path, name) for path, name in dict.fromkeys(found)]
+    return (full_size.list_pictures(rest) if rest or not listed else []) + listed
+
+
+def _target(folder: Path, picture: full_size.Listed, number: int, draws: int) -> Path:
+    path = folder / picture.name
+    if video_files.is_film(picture.path):
+        path = path.with_suffix(".mp4")
+    return path.with_stem(f"{path.stem}-{number + 1}") if draws > 1 else path
+
+
+class _BrokenFileError(Exception):
+    """A file that cannot be read; the message goes on from its name."""
+
+
+def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray], verbose: int) -> None:
+    try:
+        if video_files.is_film(path):
+            with atomic_write(target) as temporary:
+                video_files.change(path, temporary, lambda image, _: paint(image), _frame_bar(verbose))
+            return
+        painted = paint(full_size.decode(path.read_bytes()))
+    except ValueError as problem:
+        if isinstance(problem, UserError):
+            raise
+        raise _BrokenFileError(str(problem)) from problem
+    except OSError as problem:
+        raise _BrokenFileError(f"cannot be read: {(problem.strerror or str(problem)).lower()}") from problem
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(tf.io.encode_png(painted).numpy())
+
+
+def _frame_bar(verbose: int) -> video_files.Progress:
+    bars: list[keras.utils.Progbar] = []
+
+    def progress(done: int, count: int | None) -> None:
+        if not bars:
+            bars.append(keras.utils.Progbar(count, verbose=verbose, unit_name="frame"))
+        bars[0].update(done)
+
+    return progress

@@ -1,0 +1,197 @@
+"""`localise`: where in the picture does the sound come from?"""
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write
+from tfssl.pipelines.clips import clip_records, recordings, video_files
+from tfssl.runs.run import Run, load_run
+from tfssl.tasks.audio_visual import AudioVisual, similarity_of
+
+if TYPE_CHECKING:
+    from tfssl.evaluation.localisation import Pointing
+
+RATE = 10.0  # frames a second that are looked at
+SHOWN = 8  # of a picture
+STRENGTH = 0.5  # of the colours over the picture
+BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Localised:
+    """What `localise` wrote.
+
+    Attributes:
+      file: where.
+      frames: how many were looked at.
+      fits: share of these whose sound is found to fit the picture.
+    """
+
+    file: str
+    frames: int
+    fits: float
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: the fields."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.frames} frames, the sound fits {100 * self.fits:.0f} % of them"
+
+
+class Localiser:
+    """The similarity of each place of pictures with a sound, by a run's audio_visual(fusion="localise").
+
+    Args:
+      solver: other weights than those of the run, as `Run.solver` gives them.
+
+    Raises:
+      UserError: a run without it.
+    """
+
+    def __init__(self, run: Run, solver: keras.Model | None = None):
+        task = localising_task(run)
+        self.seconds, self.size = task.seconds, int(run.settings["size"])
+        self.samples, self.rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
+        inner = similarity_of(solver or run.solver(task.name))
+        self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
+
+    def __call__(self, images: np.ndarray, sounds: np.ndarray) -> np.ndarray:
+        """uint8 [N, S, S, 3] and float32 [N, samples] -> float32 [N, h, w], logits: above 0 the place sounds."""
+        parts = [
+            self._similarity({"image": images[start : start + BATCH], "sound": sounds[start : start + BATCH]})
+            for start in range(0, len(images), BATCH)
+        ]
+        return np.concatenate(parts)[..., 0]
+
+
+def localising_task(run: Run) -> AudioVisual:
+    """The run's audio_visual(fusion="localise"). Raises UserError where there is none."""
+    for task in run.tasks():
+        if isinstance(task, AudioVisual) and task.fusion == "localise":
+            return task
+    raise UserError(
+        f"the run in {run.folder} has {run.settings['tasks']}; localise needs one that was trained on"
+        " 'audio_visual(fusion=\"localise\")'"
+    )
+
+
+def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = None) -> "Localised | Pointing":
+    """Draws over the pictures of a clip how well each place fits the sound around that time.
+
+    With 'toy:clips(...)' it measures instead: of clips whose one sounding object is known, how many does it find?
+
+    The square in the middle of each frame is looked at, as in evaluation. Colours go from the least to the largest
+    similarity of the whole clip.
+
+    Args:
+      run: a run that was trained on 'audio_visual(fusion="localise")'.
+      clip: a film with sound, of any kind that FFmpeg reads; or 'toy:clips(count=500, seed=1)'.
+      to: heat.mp4 for the film with its sound, or heat.png for eight of its frames.
+
+    Raises:
+      UserError: no such run, a clip without pictures or sound, a file that cannot be written, or PyAV is missing.
+    """
+    if str(clip).startswith("toy:"):
+        from tfssl.evaluation.localisation import point
+
+        if to is not None:
+            raise UserError(f"{clip} is measured, not drawn; leave out --to, or give a film")
+        return point(load_run(run), str(clip))
+    if to is None:
+        raise UserError("--to is missing, expected a file that ends in .mp4 or .png")
+    clip, to = Path(clip), Path(to)
+    if to.suffix.lower() not in (".mp4", ".png"):
+        raise UserError(f"--to {to} is given, expected a file that ends in .mp4 or .png")
+    if to.exists() and clip.exists() and to.samefile(clip):
+        raise UserError(f"{clip} would be overwritten; choose another --to")
+    localiser = Localiser(load_run(run))
+    video_files.require()
+    try:
+        whole = recordings.decode(clip, 4 * localiser.size, RATE, localiser.rate)
+    except recordings.BrokenRecordingError as problem:
+        raise UserError(f"{clip} {problem}; expected a film with sound") from problem
+    if not whole.frames or not len(whole.sound):
+        raise UserError(f"{clip} has no {'sound' if whole.frames else 'film'}; expected a film with sound")
+    images = clip_records.decode_frames(tf.constant(whole.frames), localiser.size, None).numpy()
+    maps = localiser(images, _windows(whole, localiser))
+    with atomic_write(to) as temporary:
+        if to.suffix.lower() == ".png":
+            _draw(whole, maps, temporary)
+        else:
+            _film(clip, whole, maps, temporary)
+    return Localised(str(to), len(images), float(np.mean(maps.max((1, 2)) > 0)))
+
+
+def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A map over the square in the middle of a picture.
+
+    Args:
+      image: uint8 [H, W, 3].
+      values: float32 [h, w], 0..1.
+
+    Returns:
+      uint8 [H, W, 3].
+    """
+    from matplotlib import colormaps
+
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    smooth = tf.image.resize(values[..., None], [side, side], "bicubic").numpy()[..., 0].clip(0, 1)
+    colours = 255 * colormaps["inferno"](smooth)[..., :3]
+    drawn = image.copy()
+    square = drawn[top : top + side, left : left + side]
+    square[:] = np.round((1 - STRENGTH) * square + STRENGTH * colours).astype(np.uint8)
+    return drawn
+
+
+def _windows(whole: recordings.Piece, localiser: Localiser) -> np.ndarray:
+    pcm = tf.constant(whole.sound.astype("<i2").tobytes())
+    starts = whole.times - localiser.seconds / 2
+    sounds = [
+        clip_records.waveform(pcm, whole.sound_start, start, localiser.samples, localiser.rate) for start in starts
+    ]
+    return np.stack(sounds)
+
+
+def _scaled(maps: np.ndarray) -> np.ndarray:
+    low, high = maps.min(), maps.max()
+    return (maps - low) / max(high - low, 1e-6)
+
+
+def _draw(whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    chosen = np.unique(np.linspace(0, len(maps) - 1, SHOWN).round().astype(int))
+    figure = Figure(figsize=(2.4 * len(chosen), 4.2), layout="constrained")
+    scaled = _scaled(maps)
+    for number, (above, below) in zip(chosen, figure.subplots(2, len(chosen), squeeze=False).T, strict=True):
+        image = np.asarray(Image.open(io.BytesIO(whole.frames[number])).convert("RGB"))
+        above.imshow(image)
+        below.imshow(heat(image, scaled[number]))
+        below.set_title(f"largest {maps[number].max():.1f}", fontsize=8)
+        above.set_title(f"{whole.times[number]:.2f} s", fontsize=9)
+        above.set_axis_off()
+        below.set_axis_off()
+    figure.savefig(path, dpi=120)
+
+
+def _film(clip: Path, whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
+    scaled = _scaled(maps)
+
+    def drawn(image: np.ndarray, time: float) -> np.ndarray:
+        return heat(image, scaled[int(np.argmin(np.abs(whole.times - time)))])
+
+    try:
+        video_files.change(clip, path, drawn, lambda done, count: None)
+    except ValueError as problem:
+        raise UserError(f"{clip} {problem}") from problem

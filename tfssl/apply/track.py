@@ -1,0 +1,243 @@
+"""`track`: follows what a mask shows through a film, and draws it over the frames."""
+
+import contextlib
+import dataclasses
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.apply.mask_propagation import Follower, Following, embeddings_of
+from tfssl.base import specs
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write
+from tfssl.pipelines.clips import recordings, video_files
+from tfssl.pipelines.decoding import full_size
+from tfssl.pipelines.ops.windows import Box
+from tfssl.runs.run import Run, load_run
+
+if TYPE_CHECKING:
+    from tfssl.evaluation.tracking import FollowScores
+
+COLOUR = np.array([255, 60, 20])
+STRENGTH = 0.5
+"""Of the colour over what is followed."""
+WHITE = 128
+"""From here on a pixel of a mask is to be followed."""
+HALF = 0.5
+SHORT_SIDE, RATE, SOUND_RATE = 1 << 16, 1000.0, 8000
+"""Of frames that are written one by one: all of them, as they are."""
+MASK = "expected a picture as large as a frame (white = what to follow), or TOP,LEFT,HEIGHT,WIDTH in pixels"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracked:
+    """What `track` wrote.
+
+    Attributes:
+      to: the film, or the folder.
+      frames: how many there are.
+      shares: of each frame's area, what the mask covers.
+    """
+
+    to: str
+    frames: int
+    shares: list[float]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: the fields."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        first, last = 100 * self.shares[0], 100 * self.shares[-1]
+        return (
+            f"{self.to}: {self.frames} frames; the mask covers {first:.1f} % of the first and {last:.1f} % of the last"
+        )
+
+
+def track(
+    run: str | Path | Run,
+    clip: str | Path,
+    mask: str | Path | None = None,
+    to: str | Path | None = None,
+    *,
+    recent: int = Following.recent,
+    most: int = Following.most,
+    temperature: float = Following.temperature,
+    reach: int = Following.reach,
+    verbose: int = 1,
+) -> "Tracked | FollowScores":
+    """Follows what a mask shows in the first frame of a film through all frames, by the embeddings of `tracking`.
+
+    Each place takes its part of the mask from the places of the first frame and of a few recent ones that look most
+    like it to the network, which sees lightness only, at the scale that it was trained on.
+
+    Args:
+      run: a run that was trained on tracking.
+      clip: a film, of any kind that FFmpeg reads; or 'toy:clips(count=100, seed=1)', without mask and `to`, to measure
+        how well the main object of such clips is followed, beside random weights and a mask that stays.
+      mask: of the first frame: a picture, white where it is to be followed, or "TOP,LEFT,HEIGHT,WIDTH" in pixels.
+      to: out.mp4 for the film with the mask drawn over it, its sound kept; any other name for a folder, which gets
+        frame-00000.png, that, and mask-00000.png, white where it is, of each frame.
+      recent, most, temperature, reach: see `tfssl.apply.mask_propagation.Following`.
+      verbose: 1 a progress bar on standard error, 0 nothing.
+
+    Raises:
+      UserError: no such run, or one without tracking; no film; a mask that is missing, empty, of another size or
+        reaches outside; a file that cannot be written; PyAV is missing.
+    """
+    how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
+    run = load_run(run)
+    if str(clip).startswith("toy:"):
+        from tfssl.evaluation.tracking import follow_toy
+
+        if (mask, to) != (None, None):
+            raise UserError(f"{clip} is measured, not drawn; leave out --mask and --to, or give a film")
+        return follow_toy(run, how=how, **toy_settings(str(clip)))
+    for name, value in {"mask": mask, "to": to}.items():
+        if value is None:
+            raise UserError(f"--{name} is missing; expected with a film")
+    clip, to = Path(clip), Path(str(to))
+    follower = Follower(embeddings_of(run), int(run.settings["size"]), how)
+    video_files.require()
+    if not clip.is_file():
+        raise UserError(f"{clip} does not exist; expected a film")
+    if to.exists() and to.samefile(clip):
+        raise UserError(f"{clip} would be overwritten; choose another --to")
+    drawing = _Drawing(follower, _mask_reader(str(mask), clip))
+    if to.suffix.lower() == ".mp4":
+        with contextlib.redirect_stdout(sys.stderr), atomic_write(to) as temporary:
+            try:
+                video_files.change(clip, temporary, drawing.film, _frame_bar(verbose))
+            except ValueError as problem:
+                if isinstance(problem, UserError):
+                    raise
+                raise UserError(f"{clip} {problem}") from problem
+    else:
+        _write_frames(clip, to, drawing, verbose)
+    return Tracked(str(to), len(drawing.shares), drawing.shares)
+
+
+def toy_settings(text: str) -> dict[str, Any]:
+    """What `follow_toy` is to be given for 'toy:clips(count=50, seconds=2.0, seed=1)'. UserError for other settings."""
+    from tfssl.evaluation.tracking import SEED
+
+    known = {"count": 50, "seconds": 2.0, "seed": SEED}
+    kind, given = specs.parse_call(text.removeprefix("toy:"))
+    if kind != "clips":
+        raise specs.unknown("toy source", kind, ("clips",))
+    specs.check_settings("toy:clips", given, known)
+    values = known | given
+    return {"clips": values["count"], "seconds": values["seconds"], "seed": values["seed"]}
+
+
+def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] with a colour over it where `inside`, bool [H, W], and a line of it around that."""
+    found = image.copy()
+    found[inside] = np.round((1 - STRENGTH) * image[inside] + STRENGTH * COLOUR).astype(np.uint8)
+    padded = np.pad(inside, 1, mode="edge")
+    middle = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    found[inside & ~middle] = COLOUR
+    return found
+
+
+class _Drawing:
+    """Frames of a film, one after the other."""
+
+    def __init__(self, follower: Follower, read_mask: Callable[[tuple[int, ...]], np.ndarray]):
+        self._follower, self._read_mask = follower, read_mask
+        self.shares: list[float] = []
+
+    def film(self, image: np.ndarray, time: float) -> np.ndarray:
+        del time
+        return drawn_over(image, self.mask(image))
+
+    def mask(self, image: np.ndarray) -> np.ndarray:
+        """bool [H, W], of the next frame."""
+        if self.shares:
+            inside = self._follower.next(image)[..., 0] >= HALF
+        else:
+            inside = self._read_mask(image.shape[:2])
+            self._follower.start(image, inside[..., None].astype(np.float32))
+        self.shares.append(float(inside.mean()))
+        return inside
+
+
+def _write_frames(clip: Path, folder: Path, drawing: _Drawing, verbose: int) -> None:
+    import keras
+
+    try:
+        frames = recordings.decode(clip, SHORT_SIDE, RATE, SOUND_RATE).frames
+    except recordings.BrokenRecordingError as problem:
+        raise UserError(f"{clip} {problem}; expected a film") from problem
+    if not frames:
+        raise UserError(f"{clip} has no pictures; expected a film")
+    with contextlib.redirect_stdout(sys.stderr):
+        bar = keras.utils.Progbar(len(frames), verbose=verbose, unit_name="frame")
+        for number, frame in enumerate(frames):
+            image = tf.io.decode_jpeg(frame, channels=3).numpy()
+            inside = drawing.mask(image)
+            _write(folder / f"frame-{number:05d}.png", drawn_over(image, inside))
+            _write(folder / f"mask-{number:05d}.png", np.where(inside, 255, 0).astype(np.uint8)[..., None])
+            bar.add(1)
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(tf.io.encode_png(image).numpy())
+
+
+def _mask_reader(given: str, clip: Path) -> Callable[[tuple[int, ...]], np.ndarray]:
+    """What gives the mask, bool [H, W], of a frame of a shape. Raises UserError, at once or when it is called."""
+    if re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*){3}", given):
+        box = Box(*map(int, given.split(",")))
+
+        def of_box(shape: tuple[int, ...]) -> np.ndarray:
+            height, width = shape
+            fits = min(box[:2]) >= 0 and min(box[2:]) > 0
+            if not fits or box.top + box.height > height or box.left + box.width > width:
+                raise UserError(
+                    f"the box {','.join(map(str, box))} is not inside of {clip}, which is {height} pixels high and"
+                    f" {width} wide; expected TOP,LEFT,HEIGHT,WIDTH"
+                )
+            inside = np.zeros((height, width), bool)
+            box.of(inside)[:] = True
+            return inside
+
+        return of_box
+    path = Path(given)
+    if not path.is_file():
+        raise UserError(f"--mask {given} is given, {MASK}")
+    try:
+        white = full_size.decode(path.read_bytes()).mean(-1) >= WHITE
+    except (OSError, ValueError) as problem:
+        raise UserError(f"the mask {path} cannot be read: {problem}; {MASK}") from problem
+    if not white.any():
+        raise UserError(f"the mask {path} is empty; {MASK}")
+
+    def of_picture(shape: tuple[int, ...]) -> np.ndarray:
+        if white.shape != tuple(shape):
+            raise UserError(
+                f"the mask {path} is {white.shape[0]} pixels high and {white.shape[1]} wide, but {clip} is {shape[0]}"
+                f" high and {shape[1]} wide; expected the same size"
+            )
+        return white
+
+    return of_picture
+
+
+def _frame_bar(verbose: int) -> video_files.Progress:
+    import keras
+
+    bars: list[Any] = []
+
+    def progress(done: int, count: int | None) -> None:
+        if not bars:
+            bars.append(keras.utils.Progbar(count, verbose=verbose, unit_name="frame"))
+        bars[0].update(done)
+
+    return progress

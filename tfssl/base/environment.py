@@ -1,0 +1,26 @@
+"""Versions of what a result depends on."""
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+
+VERSION = "0.1.0"
+"""Of tfssl."""
+
+PACKAGES = ("tensorflow", "keras", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, this one and Python included."""
+    found = {name: metadata.version(name) for name in PACKAGES}
+    return {"tfssl": VERSION, "python": platform.python_version()} | found
+
+
+def changes(then: Mapping[str, str]) -> str:
+    """What is another version now than `then`, as "keras 3.14.0 (now 3.15.1)"; "" where all are the same.
+
+    Python's is left out: it computes nothing.
+    """
+    now = versions()
+    others = [name for name in ("tfssl", *PACKAGES) if then.get(name, now[name]) != now[name]]
+    return ", ".join(f"{name} {then[name]} (now {now[name]})" for name in others)

@@ -1,0 +1,46 @@
+"""Files that readers see whole or not at all, and one line for what goes wrong."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tfssl.base.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turns what goes wrong when a file is written into one line for the user."""
+    try:
+        yield
+    except OSError as problem:
+        reason = "the disk is full" if problem.errno in FULL else (problem.strerror or str(problem)).lower()
+        raise UserError(f"cannot write {path}: {reason}; free some space or choose another place") from problem
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it when the block ends well: readers never see half a file."""
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        os.close(handle)
+        os.chmod(name, 0o644)
+        try:
+            yield Path(name)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

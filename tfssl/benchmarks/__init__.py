@@ -1,0 +1,1 @@
+"""How fast are puzzles, exports on this machine, and a server?"""

@@ -1,0 +1,251 @@
+"""`bench devices`: what the TFLite files of an export cost, and what they have left of its accuracy."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.evaluation import sound
+from tfssl.evaluation.evaluate import check_labels
+from tfssl.evaluation.protocols.knn import nearest_neighbours
+from tfssl.evaluation.protocols.linear import linear_probe
+from tfssl.export.checking.golden import read_golden
+from tfssl.export.checking.replay import cosines
+from tfssl.export.formats.tflite import FOLDER, TFLiteEncoder, tflite_files
+from tfssl.export.versions import newest_version
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources.any_source import AnySource, open_splits
+from tfssl.pipelines.sources.sounds import is_folder_of_sounds, read_sounds, windows
+
+BATCH = 64
+WARM_UP = 5
+THREADS = (1, 2)
+SERVED = "SavedModel"
+NEIGHBOURS = 10
+"""Of sounds, as in `evaluate_sound`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceFile:
+    """One file, or the SavedModel that it is compared with.
+
+    Attributes:
+      name: of the file.
+      bytes: its size; 0 of the SavedModel.
+      milliseconds: for one row, median, by count of threads; of the SavedModel none.
+      cosine: mean cosine of its embeddings to those of the SavedModel.
+      knn, linear: share of what is tested named right by nearest neighbours and by a linear probe, on its own
+        embeddings (what `evaluate` calls pooled); None where the labelled data is of the other kind.
+    """
+
+    name: str
+    bytes: int
+    milliseconds: dict[int, float]
+    cosine: float
+    knn: float | None
+    linear: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceTable:
+    """What `bench_devices` measured.
+
+    Attributes:
+      export, data: folder of the version and name of the labelled data.
+      train, test: pictures that the probes learned from and were tested on; of sounds, all are both, by folds.
+      folds: of sounds; 0 of pictures.
+      files: the SavedModel first.
+    """
+
+    export: str
+    data: str
+    train: int
+    test: int
+    folds: int
+    files: tuple[DeviceFile, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: the fields."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        whole = {file.name.split("_")[0]: file.bytes for file in self.files if file.name.endswith("_float32.tflite")}
+        probed = f"{self.train:,} + {self.test:,} pictures"
+        if self.folds:
+            probed = f"{self.train:,} sounds over {self.folds} folds"
+        lines = [
+            f"{self.export} on {self.data}: probes on {probed}; one row at a time",
+            f"{'file':26}{'KiB':>8}{'of float32':>11}{'ms, 1 thread':>13}{'2 threads':>10}{'cosine':>9}{'k-NN':>7}"
+            f"{'linear':>8}",
+        ]
+        for file in self.files:
+            base = whole.get(file.name.split("_")[0])
+            part = f"{file.bytes / base:.2f}" if base and file.bytes else ""
+            size = f"{file.bytes / 1024:,.0f}" if file.bytes else ""
+            taken = [f"{file.milliseconds[n]:.2f}" if file.milliseconds else "" for n in THREADS]
+            times = f"{taken[0]:>13}{taken[1]:>10}"
+            shares = "".join(
+                f"{'' if value is None else f'{100 * value:.1f}':>{w}}"
+                for value, w in ((file.knn, 7), (file.linear, 8))
+            )
+            lines.append(f"{file.name:26}{size:>8}{part:>11}{times}{file.cosine:>9.4f}{shares}")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labelled:
+    """What embeddings are judged by.
+
+    Attributes:
+      kind: the signature that embeds `rows`.
+      name, train, test, folds: as in `DeviceTable`.
+      rows: pictures uint8 [N, S, S, 3], or windows of sound float32 [N, samples].
+      judge: embeddings float32 [N, D] -> shares named right, by nearest neighbours and by a linear probe.
+    """
+
+    kind: str
+    name: str
+    train: int
+    test: int
+    folds: int
+    rows: np.ndarray
+    judge: Callable[[np.ndarray], tuple[float, float]]
+
+
+def bench_devices(
+    folder: str | Path,
+    data: Any,
+    limit: int = 2000,
+    passes: int = 30,
+    folds: str | None = None,
+    groups: str | None = None,
+) -> DeviceTable:
+    """Measures the TFLite files of the newest version of an export, on this machine.
+
+    Files take turns, so that what else the machine does meets all of them. Files of pictures are probed on pictures
+    (20 nearest neighbours, linear probe), files of sound on sounds, as `evaluate_sound` does.
+
+    Args:
+      folder: an export made with `tflite`.
+      data: labelled pictures, as `evaluate` takes them, or a folder of sounds, one sub-folder a class.
+      limit: most pictures of either half, a sample drawn with seed 0; most sounds.
+      passes: how often latency is measured; the median counts.
+      folds, groups: of sounds, as `evaluate_sound` takes them.
+
+    Raises:
+      UserError: no export, or one without TFLite files, or without one of sound where sounds are given; data without
+        labels; LiteRT is missing.
+    """
+    version = newest_version(folder)
+    files = tflite_files(version)
+    if not files:
+        raise UserError(f"{version} has no TFLite files; export with --tflite float32,float16,int8")
+    if limit < 2 or passes < 1:
+        raise UserError(f"--limit {limit} and --passes {passes} are given, expected at least 2 and 1")
+    golden = read_golden(version / "assets.extra" / "golden.npz")
+    if is_folder_of_sounds(data):
+        labelled = _sounds(data, next(iter(files.values()))["sound"], limit, folds, groups)
+    elif folds is not None or groups is not None:
+        given = f"--folds {folds!r}" if folds is not None else f"--groups {groups!r}"
+        raise UserError(f"{given} is given, but {data} is no folder of sounds; leave it out")
+    else:
+        labelled = _pictures(data, golden.inputs["pixels"].shape[1], limit)
+    encoders = {name: {n: TFLiteEncoder(version / FOLDER / name, n) for n in THREADS} for name in files}
+    latency = _latencies(encoders, files, {kind: rows[:1] for kind, rows in golden.inputs.items()}, passes)
+    signature = tf.saved_model.load(str(version)).signatures[labelled.kind]
+
+    def served(rows: np.ndarray) -> np.ndarray:
+        return signature(**{labelled.kind: tf.constant(rows)})["embedding"].numpy()
+
+    reference = _embedded(served, labelled.rows)
+    found = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
+    for name, facts in files.items():
+        encoder, kind = encoders[name][THREADS[-1]], facts["signature"]
+        if kind == labelled.kind:
+            own = _embedded(encoder, labelled.rows)
+            cosine, shares = float(cosines(own, reference).mean()), labelled.judge(own)
+            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
+        else:
+            cosine = float(cosines(encoder(golden.inputs[kind]), golden.answers[kind]["embedding"]).mean())
+            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
+    return DeviceTable(str(version), labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
+
+
+def _pictures(data: Any, size: int, limit: int) -> _Labelled:
+    train, test, _ = open_splits(data)
+    check_labels(train, test)
+    train, test = (batches.sample(half, limit, 0) if half.count > limit else half for half in (train, test))
+    (images, labels), (test_images, answers) = (_read(half, size) for half in (train, test))
+
+    def judge(embeddings: np.ndarray) -> tuple[float, float]:
+        known, asked = embeddings[: len(labels)], embeddings[len(labels) :]
+        guesses = (
+            nearest_neighbours(known, labels, asked, len(train.classes)),
+            linear_probe(known, labels, asked, len(train.classes)),
+        )
+        knn, linear = (float((guess.argmax(1) == answers).mean()) for guess in guesses)
+        return knn, linear
+
+    return _Labelled("pixels", train.name, len(labels), len(answers), 0, np.concatenate([images, test_images]), judge)
+
+
+def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | None, groups: str | None) -> _Labelled:
+    if plan is None:
+        raise UserError(f"{data} is a folder of sounds, and the export has no encoder of sound; give labelled pictures")
+    sounds = read_sounds(data, plan["rate"])
+    chosen = sorted(np.random.default_rng(0).permutation(len(sounds.names))[:limit])
+    sounds = dataclasses.replace(
+        sounds,
+        names=[sounds.names[number] for number in chosen],
+        waves=[sounds.waves[number] for number in chosen],
+        labels=sounds.labels[chosen],
+    )
+    fold_of = sound.folds_of(sounds, folds, groups, 0)
+    cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
+    starts = np.cumsum([0, *map(len, cut)])[:-1]
+
+    def judge(embeddings: np.ndarray) -> tuple[float, float]:
+        means = np.add.reduceat(embeddings, starts) / np.array([[len(each)] for each in cut])
+        scores = (sound.over_folds(protocol, means, sounds, fold_of, NEIGHBOURS) for protocol in ("knn", "linear"))
+        knn, linear = (score.mean for score in scores)
+        return knn, linear
+
+    count = len(sounds.names)
+    return _Labelled("waveform", str(data), count, count, len(np.unique(fold_of)), np.concatenate(cut), judge)
+
+
+def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 [N, S, S, 3] that can be decoded, and their labels int32 [N]."""
+    parts = [
+        (b["image"][b["valid"]].numpy(), b["index"][b["valid"]].numpy()) for b in batches.plain(source, size, BATCH)
+    ]
+    images, index = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return images, source.labels[index]  # type: ignore[index]
+
+
+def _embedded(encoder: Any, rows: np.ndarray) -> np.ndarray:
+    return np.concatenate([encoder(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)])
+
+
+def _latencies(
+    encoders: dict[str, dict[int, TFLiteEncoder]],
+    files: dict[str, dict[str, Any]],
+    rows: dict[str, np.ndarray],
+    passes: int,
+) -> dict[str, dict[int, float]]:
+    """Milliseconds of a row, medians, by file and count of threads."""
+    taken: dict[str, dict[int, list[float]]] = {name: {n: [] for n in THREADS} for name in files}
+    for number in range(passes + WARM_UP):
+        for name, by_threads in encoders.items():
+            for threads, encoder in by_threads.items():
+                begun = time.perf_counter()
+                encoder(rows[files[name]["signature"]])
+                if number >= WARM_UP:
+                    taken[name][threads].append(1000 * (time.perf_counter() - begun))
+    return {name: {n: round(statistics.median(each), 3) for n, each in of.items()} for name, of in taken.items()}

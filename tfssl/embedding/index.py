@@ -1,0 +1,116 @@
+"""`index`: embeddings in an index of FAISS, by cosine."""
+
+import dataclasses
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfssl.base.errors import UserError
+from tfssl.base.files import write_errors
+from tfssl.embedding import files
+
+EXACT_UP_TO = 100_000
+"""Rows up to which all are compared: 100,000 of 512 numbers take 200 MB and some ten milliseconds a query."""
+TRAINING_ROWS = 64  # of each cell, as many as FAISS asks for and more
+VECTORS, PATHS, RECORD = "vectors.faiss", "names.npz", "index.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Indexed:
+    """What `index` wrote.
+
+    Attributes:
+      folder: INDEX.
+      count: embeddings in it.
+      kind: "exact" or "cells".
+    """
+
+    folder: str
+    count: int
+    kind: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: the fields."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.count} embeddings, {self.kind}"
+
+
+def require_faiss() -> Any:
+    """FAISS. Raises UserError where it is missing."""
+    try:
+        import faiss
+    except ImportError as problem:
+        raise UserError("an index needs FAISS, which is not installed; pip install 'tfssl[search]'") from problem
+    return faiss
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """float32 [N, D] of length 1; zeros stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.ascontiguousarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = EXACT_UP_TO) -> Indexed:
+    """Makes a FAISS index of a file of embeddings.
+
+    Rows are scaled to length 1, so that inner products are cosines. Up to `exact_up_to` rows all are compared
+    (IndexFlatIP); of more rows, 4 sqrt(N) cells are made by k-means and a search looks into a sixteenth of them
+    (IndexIVFFlat): nearly always the same answers.
+
+    Args:
+      embeddings: a file that `embed` wrote.
+      to: folder of the index, new: vectors.faiss, names.npz, index.json. It appears whole or not at all.
+      exact_up_to: rows.
+
+    Raises:
+      UserError: no such file, a folder that exists, FAISS is missing.
+    """
+    faiss = require_faiss()
+    source, to = Path(embeddings), Path(to)
+    record = files.read_record(source)
+    if to.exists():
+        raise UserError(f"{to} exists; choose a new folder for --to, or remove it")
+    names: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    size = record["encoder"]["dimensions"]
+    count = sum(len(part.path) for part in files.iterate(source))
+    exact = count <= exact_up_to
+    vectors = faiss.IndexFlatIP(size) if exact else _cells(faiss, source, count, size)
+    for part in files.iterate(source):
+        vectors.add(unit(part.embedding))
+        names.append(part.path.astype(str))
+        if part.label is not None:
+            labels.append(np.array([label or "" for label in part.label]))
+    arrays = {"path": np.concatenate(names)} | ({"label": np.concatenate(labels)} if labels else {})
+    with write_errors(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=to.parent, prefix="."))
+        try:
+            # Written by Python, as FAISS's own writing tells of a full disk in no way that can be told on.
+            (building / VECTORS).write_bytes(faiss.serialize_index(vectors).tobytes())
+            np.savez(building / PATHS, **arrays)  # type: ignore[arg-type]
+            kind = "exact" if exact else "cells"
+            (building / RECORD).write_text(json.dumps(record | {"count": count, "kind": kind}, indent=2) + "\n")
+            building.chmod(0o755)
+            building.rename(to)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return Indexed(str(to), count, kind)
+
+
+def _cells(faiss: Any, source: Path, count: int, size: int) -> Any:
+    cells = max(1, round(4 * math.sqrt(count)))
+    vectors = faiss.IndexIVFFlat(faiss.IndexFlatIP(size), size, cells, faiss.METRIC_INNER_PRODUCT)
+    vectors.nprobe = max(1, math.ceil(cells / 16))
+    every = max(1, count // (TRAINING_ROWS * cells))
+    rows = [unit(part.embedding[::every]) for part in files.iterate(source)]
+    vectors.cp.seed = 0
+    vectors.train(np.concatenate(rows))
+    return vectors

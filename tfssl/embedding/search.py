@@ -1,0 +1,180 @@
+"""`search`: what of a collection is most like a picture or a sound?"""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write
+from tfssl.embedding import index as indexing
+from tfssl.embedding.encoders import Encoder, load_encoder
+from tfssl.embedding.inputs import UNDECODABLE, embed_sound
+from tfssl.pipelines import batches
+from tfssl.pipelines.decoding import picture_crops
+from tfssl.pipelines.sources.any_source import open_source
+from tfssl.report.puzzles import PICTURES
+from tfssl.runs.run import Run
+
+DRAWN = 96
+"""Pixels of a picture in the gallery."""
+
+
+class Answer(NamedTuple):
+    """One of a collection: its path, the cosine to what was asked for, and its label ("" unknown)."""
+
+    path: str
+    similarity: float
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Answers of `search`.
+
+    Attributes:
+      answers: of each query, the most similar first.
+      file: the gallery, None where nothing was drawn.
+    """
+
+    answers: dict[str, list[Answer]]
+    file: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: {"queries": {FILE: [{"path", "similarity", "label"}, ...]}, "file"}."""
+        queries = {query: [answer._asdict() for answer in found] for query, found in self.answers.items()}
+        return {"queries": queries, "file": self.file}
+
+    def __str__(self) -> str:
+        lines = []
+        for query, found in self.answers.items():
+            lines.append(query)
+            lines += [f"  {each.similarity:6.3f}  {each.path}" for each in found]
+        return "\n".join(lines)
+
+
+def search(
+    index: str | Path,
+    query: str | Path | Iterable[str | Path],
+    *,
+    count: int = 10,
+    encoder: str | Path | Run | None = None,
+    to: str | Path | None = None,
+) -> Found:
+    """Asks an index for what is most like some files.
+
+    Args:
+      index: a folder that `tfssl.index` wrote.
+      query: a picture, or several; sounds, where a sound encoder made the embeddings.
+      count: answers for each.
+      encoder: where the run or export is that made the embeddings, if it was moved.
+      to: a picture file (png, svg, pdf, jpg) that shows each query with its answers.
+
+    Raises:
+      UserError: no index, the encoder is missing or another one, a query that is no picture, nothing to draw.
+    """
+    faiss = indexing.require_faiss()
+    folder = Path(index)
+    queries = [str(one) for one in ([query] if isinstance(query, (str, Path)) else query)]
+    if count < 1:
+        raise UserError(f"--count {count} is given, expected at least 1")
+    if not queries:
+        raise UserError("no --query is given, expected at least one file")
+    if to is not None and Path(to).suffix.lower() not in PICTURES:
+        raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
+    try:
+        record = json.loads((folder / indexing.RECORD).read_text())
+        vectors = faiss.deserialize_index(np.fromfile(folder / indexing.VECTORS, np.uint8))
+        with np.load(folder / indexing.PATHS) as file:
+            paths, labels = file["path"], file.get("label")
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as problem:
+        raise UserError(f"{folder} is no index; expected a folder that `tfssl index` wrote") from problem
+    made_by = record["encoder"]
+    if to is not None and made_by["kind"] == "sound":
+        raise UserError(f"{folder} is of sounds, which cannot be drawn; leave --to out")
+    model = _the_encoder(made_by, encoder, folder)
+    rows = indexing.unit(_embedded(queries, model))
+    similarity, numbers = vectors.search(rows, min(count, len(paths)))
+    answers = {
+        query: [
+            Answer(str(paths[number]), float(cosine), "" if labels is None else str(labels[number]))
+            for cosine, number in zip(*found, strict=True)
+            if number >= 0  # FAISS fills with -1 where the cells that it looked into hold fewer
+        ]
+        for query, *found in zip(queries, similarity, numbers, strict=True)
+    }
+    if to is not None:
+        _draw(answers, record["data"]["name"], Path(to))
+    return Found(answers, None if to is None else str(to))
+
+
+def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder: Path) -> Encoder:
+    if given is None and not Path(made_by["model"]).exists():
+        raise UserError(
+            f"the encoder that made {folder}, {made_by['model']}, is not there; say where it is now by --encoder"
+        )
+    place: Any = made_by["model"] if given is None else given
+    # The layer is a run's; an export of that layer has the same weights and knows it.
+    is_run = isinstance(place, Run) or (Path(place) / "run.json").exists()
+    found = load_encoder(place, made_by["layer"] if is_run else None, made_by["kind"])
+    found.check_made(made_by, str(folder))
+    return found
+
+
+def _embedded(queries: list[str], encoder: Encoder) -> np.ndarray:
+    """float32 [Q, D]. Raises UserError where a query cannot be read."""
+    for query in queries:
+        if not Path(query).is_file():
+            raise UserError(f"--query {query} is no file; expected a picture, or a sound for an index of sounds")
+    if encoder.kind == "sound":
+        heard = [embed_sound(query, encoder) for query in queries]
+        for query, row in zip(queries, heard, strict=True):
+            if row is None:
+                raise UserError(f"--query {query} is no sound that can be decoded; expected one, as the index has")
+        return np.stack(heard)  # type: ignore[arg-type]
+    images = _pictures(queries, encoder.size)
+    return encoder.function(images).numpy()
+
+
+def _pictures(queries: list[str], size: int) -> tf.Tensor:
+    images, valid = picture_crops.pictures(tf.constant([Path(query).read_bytes() for query in queries]), size)
+    for query, fine in zip(queries, valid.numpy(), strict=True):
+        if not fine:
+            raise UserError(f"--query {query} is no picture or {UNDECODABLE}; expected JPEG, PNG, GIF, BMP or WebP")
+    return images
+
+
+def _draw(answers: dict[str, list[Answer]], data: str, to: Path) -> None:
+    """A row for each query, which stands first."""
+    from matplotlib.figure import Figure
+
+    source = open_source(data, max_broken=1.0)
+    place = {path: number for number, path in enumerate(source.paths)}
+    wanted = list(dict.fromkeys(answer.path for found in answers.values() for answer in found))
+    gone = [path for path in wanted if path not in place]
+    if gone:
+        raise UserError(f"{gone[0]} is not in {data} any more and cannot be drawn; leave --to out, or index it anew")
+    numbers = np.array([place[path] for path in wanted])
+    drawn: dict[str, np.ndarray] = {}
+    for batch in batches.plain(source.subset(numbers, "answers"), DRAWN, 64):
+        for number, image in zip(batch["index"].numpy(), batch["image"].numpy(), strict=True):
+            drawn[wanted[number]] = image
+    asked = _pictures(list(answers), DRAWN).numpy()
+    width = 1 + max(len(found) for found in answers.values())
+    figure = Figure(figsize=(1.1 * width, 1.35 * len(answers)), layout="constrained")
+    cells = figure.subplots(len(answers), width, squeeze=False)
+    for axis in cells.flat:
+        axis.set_axis_off()
+    for row, image, found in zip(cells, asked, answers.values(), strict=True):
+        row[0].imshow(image)
+        row[0].set_title("query", fontsize=7)
+        for axis, answer in zip(row[1:], found, strict=False):
+            axis.imshow(drawn[answer.path])
+            axis.set_title(f"{answer.similarity:.3f} {answer.label}".strip(), fontsize=7)
+    with atomic_write(to) as temporary:
+        figure.savefig(temporary, dpi=120)

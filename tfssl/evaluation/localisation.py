@@ -1,0 +1,145 @@
+"""Where a sound comes from, measured: does the heat map point at the object of the toy world that sounds?
+
+The pointing game (Zhang et al. 2016, arXiv 1608.00507): a hit where the largest value lies inside of the object's box.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.apply.localise import Localiser, localising_task
+from tfssl.base import specs
+from tfssl.base.errors import UserError
+from tfssl.base.statistics import wilson
+from tfssl.models import batch_norm
+from tfssl.pipelines.toy_world import Clip, clip
+from tfssl.pipelines.toy_world.scenes import FIRST_OBJECT
+from tfssl.runs import heads
+from tfssl.runs.run import Run
+
+RATE = 12.5
+STEPS = 16  # of batch norm, for random weights
+KNOWN = {"count": 200, "size": 64, "seconds": 2.0, "seed": 0, "start": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pointing:
+    """How often a way to point hits the object that sounds.
+
+    Attributes:
+      run: folder.
+      clips: how many were looked at: those in which the object is seen, in the frame in the middle.
+      trained: share of hits of the run.
+      interval: Wilson's 95 % interval of it.
+      random: share of hits of the same network with random weights.
+      middle: share of hits of the picture's middle.
+      chance: mean area of the object's box: hits of a place at random.
+      on_object: share in which the largest value lies on a pixel of the object itself.
+    """
+
+    run: str
+    clips: int
+    trained: float
+    interval: tuple[float, float]
+    random: float
+    middle: float
+    chance: float
+    on_object: float
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: the fields."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.run}: the heat map points at the box of the object that sounds in {100 * self.trained:.1f} % of"
+            f" {self.clips} clips of the toy world ({100 * low:.1f} to {100 * high:.1f} %), at the object itself in"
+            f" {100 * self.on_object:.1f} %; random weights {100 * self.random:.1f} %, the middle"
+            f" {100 * self.middle:.1f} %, a place at random {100 * self.chance:.1f} %"
+        )
+
+
+def point(run: Run, text: str) -> Pointing:
+    """Plays the pointing game on clips of the toy world, one frame each, with the sound around its time.
+
+    Args:
+      run: trained on audio_visual(fusion="localise").
+      text: 'toy:clips(count=200, size=64, seconds=2.0, seed=0, start=0)'; choose a seed that was not trained on.
+        Pictures are drawn at the size of the run's crops, whatever `size` says.
+
+    Raises:
+      UserError: a run without localisation, clips shorter than its sound, no clip in which the object is seen.
+    """
+    localiser = Localiser(run)
+    _, given = specs.parse_call(text.removeprefix("toy:"))
+    specs.check_settings("toy:clips", given, KNOWN)
+    asked = KNOWN | given
+    if asked["seconds"] < localiser.seconds + 1 / RATE:
+        raise UserError(f"{text} has clips of {asked['seconds']} s, expected more than {localiser.seconds} s of sound")
+    numbers = range(asked["start"], asked["start"] + asked["count"])
+    made = [_case(number, asked, localiser) for number in numbers]
+    cases = [case for case in made if case is not None]
+    if not cases:
+        raise UserError(f"in none of the clips of {text} the object that sounds is seen; give a larger count")
+    images, sounds, masks = (np.stack(parts) for parts in zip(*cases, strict=True))
+    boxes = _boxes(masks)
+    trained = largest(localiser(images, sounds), localiser.size)
+    random = largest(_random(run, images, sounds)(images, sounds), localiser.size)
+    rows, middle = np.arange(len(masks)), localiser.size // 2
+    hits = boxes[rows, trained[:, 0], trained[:, 1]]
+    return Pointing(
+        run=str(run.folder),
+        clips=len(masks),
+        trained=float(hits.mean()),
+        interval=wilson(float(hits.mean()), len(masks)),
+        random=float(boxes[rows, random[:, 0], random[:, 1]].mean()),
+        middle=float(boxes[:, middle, middle].mean()),
+        chance=float(boxes.mean()),
+        on_object=float(masks[rows, trained[:, 0], trained[:, 1]].mean()),
+    )
+
+
+def largest(maps: np.ndarray, size: int) -> np.ndarray:
+    """Where maps float32 [N, h, w], made as large as the picture, are largest: row and column in pixels, int [N, 2]."""
+    large = tf.image.resize(maps[..., None], [size, size]).numpy().reshape(len(maps), -1)
+    # Bilinear growth makes plateaus at the border: of equal values the middle one is taken.
+    most = large >= large.max(1, keepdims=True) - 1e-6
+    places = [np.flatnonzero(row)[row.sum() // 2] for row in most]
+    return np.stack(np.unravel_index(places, (size, size)), 1)
+
+
+def _case(number: int, asked: dict[str, Any], localiser: Localiser) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Frame in the middle of a clip, its sound, and the mask of what sounds; None where that is not seen."""
+    seconds, seed = asked["seconds"], asked["seed"]
+    scene = clip(number, seed, seconds=seconds, rate=RATE, size=localiser.size, sample_rate=localiser.rate)
+    place = len(scene.frames) // 2
+    mask = scene.instances[place] == FIRST_OBJECT
+    return (scene.frames[place], _sound(scene, place, localiser), mask) if mask.any() else None
+
+
+def _sound(scene: Clip, place: int, localiser: Localiser) -> np.ndarray:
+    first = round((place / RATE - localiser.seconds / 2) * localiser.rate)
+    first = min(max(first, 0), len(scene.sound) - localiser.samples)
+    return scene.sound[first : first + localiser.samples]
+
+
+def _boxes(masks: np.ndarray) -> np.ndarray:
+    """Boxes around masks, bool [N, S, S], as masks."""
+    down, across = np.arange(masks.shape[1])[None], np.arange(masks.shape[2])[None]
+    inside = []
+    for numbers, seen in ((down, np.asarray(masks.any(2))), (across, np.asarray(masks.any(1)))):
+        first, last = seen.argmax(1), seen.shape[1] - 1 - seen[:, ::-1].argmax(1)
+        inside.append((numbers >= first[:, None]) & (numbers <= last[:, None]))
+    return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def _random(run: Run, images: np.ndarray, sounds: np.ndarray) -> Localiser:
+    """With the run's first weights, a new head, and batch norm statistics of these clips."""
+    solver = heads.untrained(run, localising_task(run))
+    count = max(1, len(images) // 64)
+    parts = zip(np.array_split(images, count), np.array_split(sounds, count), strict=True)
+    batch_norm.estimate(solver, [{"image": image, "sound": sound} for image, sound in parts], STEPS)
+    return Localiser(run, solver)

@@ -1,0 +1,1 @@
+"""Ways to measure features, one file each."""

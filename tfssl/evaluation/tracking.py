@@ -1,0 +1,196 @@
+"""How well tracking follows: masks and points of the main object through clips of the toy world."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.apply.mask_propagation import Following, Memory, embeddings_of, in_cells, task_of
+from tfssl.base.errors import UserError
+from tfssl.models import batch_norm
+from tfssl.pipelines.ops import lab
+from tfssl.pipelines.toy_world import MOTIONS, Clip, clip
+from tfssl.pipelines.toy_world.scenes import FIRST_OBJECT
+from tfssl.runs import heads
+from tfssl.runs.run import Run, load_run
+
+SEED = 20_180
+"""Of the clips: far from the seeds that runs are given, so that no scene of them was trained on."""
+RATE = 12.5
+STEPS = 16  # of batch norm
+RIGHT = 0.2
+"""Part of the longer side of the object's box, up to which a point is right: PCK at 0.2."""
+POINTS = np.array([(0.5, 0.5), (0.35, 0.5), (0.65, 0.5), (0.5, 0.35), (0.5, 0.65)])
+"""Down and across, parts of the object's box. An object that hops or swells takes them along."""
+SEEN = 0.98
+"""Visibility from which on the box is that of the whole object."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FollowScore:
+    """Of one way to follow.
+
+    Attributes:
+      jaccard: mean over clips of the mean over frames of intersection over union of masks, 0..1.
+      error: standard error of that, over clips; None of one.
+      pck: share of points within a fifth of the longer side of the object's box; None without any.
+    """
+
+    jaccard: float
+    error: float | None
+    pck: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FollowScores:
+    """What `follow_toy` found.
+
+    Attributes:
+      run: folder.
+      clips: how many were followed.
+      frames: of each, without the first one.
+      points: frames of all in which five points are known.
+      ways: "trained"; "random", the same network with random weights; "stays", the first mask and points stay where
+        they are; "cells", the true mask at the resolution of cells, which is the most that can be reached.
+    """
+
+    run: str
+    clips: int
+    frames: int
+    points: int
+    ways: dict[str, FollowScore]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: the fields."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{self.run}: {self.clips} clips of the toy world, {self.frames} frames each, points in {self.points}"]
+        for name, way in self.ways.items():
+            error = "" if way.error is None else f" +- {way.error:.3f}"
+            pck = "" if way.pck is None else f", {100 * way.pck:.1f} % of points"
+            lines.append(f"  {name}: Jaccard {way.jaccard:.3f}{error}{pck}")
+        return "\n".join(lines)
+
+
+def follow_toy(
+    run: "Run | str | Path",
+    clips: int = 50,
+    seconds: float = 2.0,
+    how: Following | None = None,
+    seed: int = SEED,
+) -> FollowScores:
+    """Follows the main object of clips of the toy world from its mask in the first frame.
+
+    Clips have 12.5 frames a second, at the size of the run's crops; those whose object does not fill half of a cell in
+    the first frame are left out, and frames in which it is not seen. Points are followed where the object hops or
+    swells, in frames in which it is seen whole, as only there it is known where they are.
+
+    Args:
+      run: a run that was trained on tracking, on whatever data.
+      clips: how many.
+      seconds: of each.
+      how: see `Following`.
+      seed: of the toy world; other than that of `toy:clips` in training.
+
+    Raises:
+      UserError: no such run, a count or length out of range.
+    """
+    run = load_run(run)
+    task, size, how = task_of(run), int(run.settings["size"]), how or Following()
+    if clips < 1 or not seconds * RATE >= 2:
+        raise UserError(f"{clips} clips of {seconds} s are asked for, expected 1 or more of two frames or more")
+    scenes = [clip(number, seed=seed, seconds=seconds, rate=RATE, size=size) for number in range(clips)]
+    side = -(-size // task.cell_at(size))
+    masks = np.stack([scene.instances == FIRST_OBJECT for scene in scenes])
+    known = in_cells(tf.constant(masks[:, 0, ..., None], tf.float32), side, side).numpy().max((1, 2, 3)) >= 0.5
+    if not known.any():
+        raise UserError(f"in none of {clips} clips the object can be seen at cells of {size // side} pixels; give more")
+    scenes, masks = [scene for scene, fits in zip(scenes, known, strict=True) if fits], masks[known]
+    points, told = _points(scenes)
+    first = tf.constant(masks[:, 0, ..., None], tf.float32)
+    labels = tf.concat([in_cells(first, side, side), splat(points[:, 0], size, side)], -1)
+    grey = np.stack([lab.lightness(tf.constant(scene.frames)).numpy() for scene in scenes])
+    made = {"trained": embeddings_of(run), "random": _random(run, grey)}
+    lengths = np.stack([scene.boxes[:, 0, 2:].max(-1) for scene in scenes])
+    ways = {}
+    for name, embeddings in made.items():
+        followed = followed_labels(embeddings, grey, labels, how)
+        found = tf.image.resize(tf.reshape(followed[..., :1], [-1, side, side, 1]), [size, size]).numpy()
+        places = located(followed[..., 1:], size)
+        ways[name] = _score(found.reshape(masks[:, 1:].shape) >= 0.5, masks, places, points, told, lengths)
+    stays = np.broadcast_to(masks[:, :1], masks[:, 1:].shape)
+    ways["stays"] = _score(stays, masks, np.broadcast_to(points[:, :1], points[:, 1:].shape), points, told, lengths)
+    truth = in_cells(tf.constant(masks.reshape(-1, size, size, 1), tf.float32), side, side)
+    cells = tf.image.resize(truth, [size, size]).numpy().reshape(masks.shape)[:, 1:] >= 0.5
+    ways["cells"] = dataclasses.replace(_score(cells, masks, points[:, 1:], points, told, lengths), pck=None)
+    return FollowScores(str(run.folder), len(masks), masks.shape[1] - 1, int(told[:, 1:].sum()), ways)
+
+
+def followed_labels(embeddings: keras.Model, grey: np.ndarray, labels: tf.Tensor, how: Following) -> np.ndarray:
+    """Labels of the first frames, float32 [N, h, w, C], through clips uint8 [N, T, S, S, 1] -> [N, T - 1, h, w, C]."""
+    embed = tf.function(lambda seen: embeddings(seen, training=False))
+    memory = Memory(embed(grey[:, 0]), labels, how)
+    return np.stack([memory.step(embed(grey[:, number])).numpy() for number in range(1, grey.shape[1])], 1)
+
+
+def jaccard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union of masks, bool [..., H, W] -> float [...]; 1 where both are empty."""
+    both, either = (one & other).sum((-2, -1)), (one | other).sum((-2, -1))
+    return np.where(either > 0, both / np.maximum(either, 1), 1.0)
+
+
+def splat(points: np.ndarray, size: int, side: int) -> tf.Tensor:
+    """Points (y, x) in pixels, [N, P, 2] -> shares of cells, float32 [N, side, side, P], bilinear, whose mean they are.
+
+    Points outside of the middles of the outer cells count for the nearest.
+    """
+    place = np.clip(points * side / size - 0.5, 0, side - 1)[..., None]
+    shares = np.maximum(1 - np.abs(place - np.arange(side)), 0)  # [N, P, 2, side]
+    return tf.constant(np.einsum("npy,npx->nyxp", shares[:, :, 0], shares[:, :, 1]), tf.float32)
+
+
+def located(shares: np.ndarray, size: int) -> np.ndarray:
+    """Shares of cells [..., h, w, P] -> points (y, x) in pixels [..., P, 2]: the mean of those of half the largest."""
+    side = shares.shape[-2]
+    heavy = np.where(shares >= shares.max((-3, -2), keepdims=True) / 2, shares, 0)
+    middles = (np.arange(side) + 0.5) * size / side
+    total = np.maximum(heavy.sum((-3, -2)), 1e-12)
+    down, across = np.einsum("...yxp,y->...p", heavy, middles), np.einsum("...yxp,x->...p", heavy, middles)
+    return np.stack([down / total, across / total], -1)
+
+
+def _points(scenes: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the objects are, float [N, T, P, 2] in pixels; where that is known, and they are, bool [N, T]."""
+    boxes = np.stack([scene.boxes[:, 0] for scene in scenes])
+    places = boxes[:, :, None, :2] + POINTS * boxes[:, :, None, 2:]
+    whole = np.stack([scene.visibility[:, 0] >= SEEN for scene in scenes])
+    stiff = np.array([MOTIONS[scene.motion] != "sway" for scene in scenes])
+    return places, whole & whole[:, :1] & stiff[:, None]
+
+
+def _score(
+    found: np.ndarray,
+    masks: np.ndarray,
+    places: np.ndarray,
+    points: np.ndarray,
+    told: np.ndarray,
+    lengths: np.ndarray,
+) -> FollowScore:
+    seen = masks[:, 1:].any((-2, -1))
+    each = np.ma.array(jaccard(found, masks[:, 1:]), mask=~seen).mean(1).compressed()
+    away = np.linalg.norm(places - points[:, 1:], axis=-1) <= RIGHT * lengths[:, 1:, None]
+    error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None
+    right = away[told[:, 1:]]
+    return FollowScore(float(each.mean()), error, float(right.mean()) if right.size else None)
+
+
+def _random(run: Run, grey: np.ndarray) -> keras.Model:
+    """The embeddings of the run's first weights, with a new head, and batch norm statistics of these clips."""
+    embeddings = embeddings_of(run, heads.untrained(run, task_of(run)))
+    frames = grey.reshape(-1, *grey.shape[2:])
+    batch_norm.estimate(embeddings, np.array_split(frames, max(1, len(frames) // 64)), STEPS)
+    return embeddings

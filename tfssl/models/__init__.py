@@ -1,0 +1,1 @@
+"""Networks without heads: trunks for pictures and for sound, and the batch norm that they are made of."""

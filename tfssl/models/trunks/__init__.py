@@ -1,0 +1,167 @@
+"""Trunks: the networks that are trained, one file a family. `make_trunk` makes one from its name."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.base.specs import check_settings, parse_call, unknown
+from tfssl.models.trunks import alexnet, applications, nin, resnet
+from tfssl.models.trunks.pooling import check_pool, embedded
+
+MEAN, DEVIATION = 0.47, 0.25
+"""Of natural photos, about, over all channels, on a scale of 0 to 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """How a trunk of one name is made.
+
+    Attributes:
+      build: (size in pixels, **settings) -> body.
+      least_size: pixels of a side.
+      settings: with their defaults.
+    """
+
+    build: Callable[..., keras.Model]
+    least_size: int
+    settings: dict[str, Any]
+
+
+def _basic(*blocks: int) -> Family:
+    return Family(lambda size, width: resnet.resnet(blocks, size, width), resnet.LEAST_SIZE, {"width": 64})
+
+
+TRUNKS: dict[str, Family] = {
+    "alexnet": Family(lambda size, width: alexnet.alexnet(width), alexnet.LEAST_SIZE, {"width": 64}),
+    "mobilenet_v3_small": Family(
+        lambda size, width: applications.mobilenet_v3_small(width), applications.LEAST_SIZE, {"width": 1.0}
+    ),
+    "nin": Family(lambda size, blocks, width: nin.nin(blocks, width), nin.LEAST_SIZE, {"blocks": 4, "width": 192}),
+    "resnet10": _basic(1, 1, 1, 1),
+    "resnet18": _basic(2, 2, 2, 2),
+    "resnet34": _basic(3, 4, 6, 3),
+    "resnet50": Family(lambda size: applications.resnet50(), applications.LEAST_SIZE, {}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trunk:
+    """The shared part of all tasks of a run, as two functional models.
+
+    Attributes:
+      pixels: uint8 [N, H, W, 3] -> float32 [N, H, W, 3], about standardised.
+      body: that -> the last stage's feature map, of the dtype that the Keras dtype policy computes in.
+      stages: names of layers of `body`, first to last.
+    """
+
+    pixels: keras.Model
+    body: keras.Model
+    stages: tuple[str, ...]
+
+    def __call__(self, images: tf.Tensor | keras.KerasTensor) -> tf.Tensor | keras.KerasTensor:
+        """Images uint8 [N, H, W, 3] -> the last stage's feature map [N, h, w, C]."""
+        return self.body(self.pixels(images))
+
+
+def make_trunk(trunk: str | keras.Model, size: int) -> Trunk:
+    """A trunk with new weights, under the Keras dtype policy of the moment.
+
+    Args:
+      trunk: a name of `TRUNKS`, with or without settings ('resnet18(width=32)'), or a model of one's own: float
+        [N, size, size, 3] -> float [N, h, w, C], whose layers named stage1, stage2 and on become its stages. It is not
+        copied.
+      size: pixels of a side of the pictures of the run.
+
+    Raises:
+      UserError: an unknown name or setting, a size too small for the trunk, a model of another shape.
+    """
+    if size < 1:
+        raise UserError(f"size {size} is given; expected the pixels of a side, 32 or 224, say")
+    body = _named_body(trunk, size) if isinstance(trunk, str) else _own_body(trunk, size)
+    return Trunk(make_pixels(), body, stages_of(body))
+
+
+def make_pixels() -> keras.Model:
+    """uint8 [N, H, W, 3] -> float32 of the same shape, (x / 255 - 0.47) / 0.25: from -1.88 to 2.12."""
+    images = keras.Input((None, None, 3), dtype="uint8")
+    rescaling = keras.layers.Rescaling(1 / (255 * DEVIATION), -MEAN / DEVIATION, dtype="float32")
+    return keras.Model(images, rescaling(images), name="rescaling")
+
+
+def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool = True, pool: int = 1) -> keras.Model:
+    """A trunk as one plain model, which shares the trunk's weights and is saved as Keras's own layers only.
+
+    Args:
+      trunk: what to cut.
+      size: pixels of a side.
+      layer: a stage, or any other layer of the body; the end of the body where None.
+      pooled: whether the feature map is averaged.
+      pool: places a side that it is averaged to, where pooled: see `pooling.embedded`.
+
+    Returns:
+      A model, uint8 [N, size, size, 3] (the input 'pixels') -> float32 [N, pool * pool * C], or [N, h, w, C] where not
+      pooled.
+
+    Raises:
+      UserError: an unknown layer, more places than its map has.
+    """
+    body = trunk.body
+    if layer is not None:
+        if layer not in {each.name for each in body.layers}:
+            raise UserError(f"the trunk has no layer {layer!r}; its stages are: {', '.join(trunk.stages)}")
+        body = keras.Model(body.inputs[0], body.get_layer(layer).output, name="body")
+    images = keras.Input((size, size, 3), dtype="uint8", name="pixels")
+    features = body(trunk.pixels(images))
+    if pooled:
+        check_pool(pool, features, layer or trunk.stages[-1])
+        outputs = embedded(features, pool, "embedding")
+    else:
+        outputs = keras.layers.Identity(dtype="float32", name="features")(features)
+    return keras.Model(images, outputs, name="encoder")
+
+
+def stages_of(body: keras.Model) -> tuple[str, ...]:
+    """The layers named stage1, stage2 and on, in this order, or else the layer that the body ends with."""
+    found = [layer.name for layer in body.layers if re.fullmatch(r"stage\d+", layer.name)]
+    if found:
+        return tuple(sorted(found, key=lambda name: int(name.removeprefix("stage"))))
+    return (body.outputs[0]._keras_history.operation.name,)
+
+
+def _named_body(text: str, size: int) -> keras.Model:
+    name, settings = parse_call(text)
+    if name not in TRUNKS:
+        raise unknown("trunk", name, TRUNKS)
+    family = TRUNKS[name]
+    check_settings(f"trunk {name}", settings, family.settings)
+    settings = family.settings | settings
+    for key, value in settings.items():
+        if value <= 0:
+            raise UserError(f"trunk {name}: {key}={value!r} is given, expected more than 0")
+    if name == "nin" and not 3 <= settings["blocks"] <= 5:
+        raise UserError(f"trunk nin: blocks={settings['blocks']} is given, expected 3, 4 or 5")
+    if size < family.least_size:
+        raise UserError(f"size {size} is too small for {name}; give {family.least_size} pixels or more")
+    return family.build(size, **settings)
+
+
+def _own_body(model: keras.Model, size: int) -> keras.Model:
+    wanted = f"expected a built Keras model, float [N, {size}, {size}, 3] -> float [N, h, w, C]"
+    try:
+        inputs, outputs = model.inputs, model.outputs
+    except (AttributeError, ValueError):
+        inputs = outputs = None
+    if not inputs or not outputs:
+        raise UserError(f"the trunk {type(model).__name__} has no inputs and outputs; {wanted}")
+    given = ", ".join(f"{x.dtype} {list(x.shape)}" for x in inputs)
+    made = ", ".join(f"{x.dtype} {list(x.shape)}" for x in outputs)
+    fits = len(inputs) == len(outputs) == 1 and len(inputs[0].shape) == len(outputs[0].shape) == 4
+    fits = fits and inputs[0].shape[3] == 3 and all(side in (None, size) for side in inputs[0].shape[1:3])
+    if not fits or "float" not in inputs[0].dtype or "float" not in outputs[0].dtype:
+        raise UserError(f"the trunk takes {given} and gives {made}; {wanted}")
+    return model

@@ -1,0 +1,104 @@
+"""The shared encoders of a run: the image trunk, and where a task listens, the sound trunk; made, kept, found again."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write
+from tfssl.models import batch_norm
+from tfssl.models.trunks import Trunk, make_encoder, make_trunk
+from tfssl.models.trunks.sound import make_sound_encoder, make_sound_trunk
+from tfssl.multitask.puzzle_stream import puzzle_spec
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources.any_source import AnySource, ClipSource
+from tfssl.tasks.base import PretextTask
+
+PRECISE_STEPS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Plans:
+    """What the encoders of a run are made from.
+
+    Attributes:
+      trunk: name of the image trunk, or a Keras model.
+      size: side of pictures, pixels.
+      sound: None, or the sound encoder's "trunk" (its name), "samples" and "rate" (of its window).
+    """
+
+    trunk: str | keras.Model
+    size: int
+    sound: Mapping[str, Any] | None = None
+
+    def make(self) -> dict[str, Trunk]:
+        """New encoders by kind, "image" and, where tasks listen, "sound", under the Keras dtype policy of the moment.
+
+        Raises:
+          UserError: an unknown name or setting, a size too small for the trunk.
+        """
+        made = {"image": make_trunk(self.trunk, self.size)}
+        if self.sound is not None:
+            made["sound"] = make_sound_trunk(self.sound["trunk"], self.sound["samples"], self.sound["rate"])
+        return made
+
+    def model(self, kind: str, trunk: Trunk, pooled: bool = True) -> keras.Model:
+        """One of the encoders as a plain model: pictures or waveforms -> embedding, or the feature map."""
+        if kind == "image":
+            return make_encoder(trunk, self.size, pooled=pooled)
+        return make_sound_encoder(trunk, self.sound["samples"], pooled=pooled)  # type: ignore[index]
+
+    def inputs(self, kind: str, source: AnySource, batch_size: int) -> tf.data.Dataset:
+        """Plain inputs of one of the encoders: whole pictures, or windows of sound, of the source."""
+        if kind == "image":
+            return batches.plain(source, self.size, batch_size).map(lambda batch: batch["image"])
+        if not isinstance(source, ClipSource) or self.sound is None:
+            raise UserError(f"{source.name} has no sound; expected clips that have")
+        plain = batches.plain_sound(source, self.sound["samples"], batch_size)
+        return plain.map(lambda batch: batch["sound"])
+
+
+def sound_plan(tasks: Sequence[PretextTask], source: AnySource, size: int, text: str) -> dict[str, Any] | None:
+    """What the sound encoder of these prepared tasks is made from; None where no task listens.
+
+    Raises:
+      UserError: tasks that listen to windows of different length.
+    """
+    listening = [task for task in tasks if "sound" in task.reads]
+    if not listening:
+        return None
+    lengths = {task.name: int(puzzle_spec(task, size)[0]["sound"].shape[1]) for task in listening}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UserError(f"tasks share one sound encoder but differ in samples ({told}); give all the same seconds=")
+    return {"trunk": text, "samples": next(iter(lengths.values())), "rate": int(source.sound_rate)}
+
+
+def save_weights(path: Path, plans: Plans, kind: str, trunk: Trunk) -> None:
+    """Writes an encoder as a Keras file of stock layers, whole or not at all."""
+    with atomic_write(path) as temporary:
+        plans.model(kind, trunk, pooled=False).save(temporary)
+
+
+def save_trained(
+    path: Callable[[str], Path],
+    plans: Plans,
+    trained: Mapping[str, Trunk],
+    source: AnySource,
+    batch_size: int,
+    seed: int,
+) -> None:
+    """Writes copies of the encoders, in float32 whatever they are trained in, with batch norm statistics of plain data.
+
+    Args:
+      path: of the file of each kind.
+    """
+    for kind, copy in plans.make().items():
+        copy.body.set_weights(trained[kind].body.get_weights())
+        sample = batches.sample(source, PRECISE_STEPS * batch_size, seed)
+        batch_norm.estimate(plans.model(kind, copy), plans.inputs(kind, sample, batch_size), PRECISE_STEPS)
+        save_weights(path(kind), plans, kind, copy)

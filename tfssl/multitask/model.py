@@ -1,0 +1,218 @@
+"""One Keras model: every task's head on the shared encoders, and its training step."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.multitask.optimizers import SGD
+from tfssl.tasks.base import Encoders, PretextTask
+
+MIXINGS = ("joint", "alternate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """One update of a training step: the part of the model that solves some of the tasks."""
+
+    tasks: Sequence[PretextTask]
+    model: keras.Model
+
+
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """A task's opponent with its optimizer."""
+
+    task: PretextTask
+    opponent: keras.Model
+    optimizer: keras.optimizers.Optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a step does beyond one update from the weighted sum of losses. Not tracked by Keras, on purpose: layers of
+    opponents must not become layers of the model.
+    """
+
+    updates: Sequence[Update]
+    contests: Sequence[Contest]
+    loss_weights: Mapping[str, float]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether Keras's own training step does all of it."""
+        return len(self.updates) == 1 and not self.contests
+
+
+class PretextModel(keras.Model):
+    """A functional model from {task name: puzzle} to {task name: answer}; works with plain `fit`.
+
+    With mixing "joint", a step is one update from the weighted sum of the tasks' losses. With "alternate", it is one
+    update a task, in turn: the last layer is swapped by the kind of puzzle (Doersch and Zisserman 2017, arXiv
+    1708.07860). A task with an opponent trains it after its own update, on the same puzzles (Goodfellow et al. 2014).
+    """
+
+    plan: Plan | None = None
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        if self.plan is None or self.plan.is_plain:
+            return super().train_step(data)
+        puzzles, answers, weights = data
+        predictions: dict[str, tf.Tensor] = {}
+        total = tf.constant(0.0)
+        for update in self.plan.updates:
+            names = [task.name for task in update.tasks]
+            with tf.GradientTape() as tape:
+                made = update.model({name: puzzles[name] for name in names}, training=True)
+                losses = [
+                    self.plan.loss_weights[task.name]
+                    * self._loss(task, puzzles[task.name], answers[task.name], made[task.name], weights[task.name])
+                    for task in update.tasks
+                ]
+                loss = tf.add_n(losses + [self._aggregate_additional_loss(loss) for loss in update.model.losses])
+                scaled = self.optimizer.scale_loss(loss)
+            variables = update.model.trainable_variables
+            self.optimizer.apply(tape.gradient(scaled, variables), variables)
+            predictions |= made
+            total += tf.cast(loss, tf.float32)
+        for contest, mean in zip(self.plan.contests, self.opponent_losses, strict=True):
+            name = contest.task.name
+            mean.update_state(_train_opponent(contest, puzzles[name], answers[name], predictions[name]))
+        self.compute_loss(puzzles, answers, predictions, weights)  # for the mean of each task's loss
+        rows = tf.shape(tf.nest.flatten(puzzles)[0])[0]
+        self._loss_tracker.update_state(_of_all_replicas(total), sample_weight=rows)
+        return self.compute_metrics(puzzles, answers, predictions, sample_weight=weights)
+
+    def _loss(
+        self, task: PretextTask, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor, weight: tf.Tensor
+    ) -> tf.Tensor:
+        own = task.make_loss()(answer, prediction, weight)
+        for contest in self.plan.contests if self.plan else ():
+            if contest.task is task:
+                _, made = task.contest(puzzle, answer, prediction)
+                deceived = _is_real(contest.opponent(made, training=True), real=True)
+                own = (1 - task.opponent_weight) * own + task.opponent_weight * deceived
+        return own
+
+    def extra_variables(self) -> list[keras.Variable]:
+        """Opponents and their optimizers: what a checkpoint needs beyond the weights and the optimizer."""
+        contests = self.plan.contests if self.plan else ()
+        return [v for contest in contests for v in [*contest.opponent.variables, *contest.optimizer.variables]]
+
+
+def _of_all_replicas(loss: tf.Tensor) -> tf.Tensor:
+    """Undoes Keras's division of a loss by the count of replicas, as is wanted for a mean that is logged."""
+    return loss * tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
+
+
+def _is_real(logits: tf.Tensor, real: bool) -> tf.Tensor:
+    labels = tf.ones_like(logits) if real else tf.zeros_like(logits)
+    return keras.losses.BinaryCrossentropy(from_logits=True)(labels, logits)  # divides by the count of replicas
+
+
+def _train_opponent(contest: Contest, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
+    real, made = contest.task.contest(puzzle, answer, tf.stop_gradient(prediction))
+    with tf.GradientTape() as tape:
+        # One pass each, as usual: batch norm must not tell the two halves of a joint batch apart by their mixture.
+        loss = _is_real(contest.opponent(real, training=True), real=True)
+        loss = (loss + _is_real(contest.opponent(made, training=True), real=False)) / 2
+        scaled = contest.optimizer.scale_loss(loss)
+    variables = contest.opponent.trainable_variables
+    contest.optimizer.apply(tape.gradient(scaled, variables), variables)
+    return _of_all_replicas(loss)
+
+
+def make_model(tasks: Sequence[PretextTask], encoders: Encoders, element_spec: Any) -> PretextModel:
+    """The model that solves the puzzles of all tasks.
+
+    Args:
+      tasks: prepared tasks.
+      encoders: "image" -> Trunk.
+      element_spec: of a dataset of `tfssl.puzzles`.
+    """
+    inputs = {task.name: make_inputs(task.name, element_spec[0][task.name]) for task in tasks}
+    outputs = {task.name: task.head(encoders, inputs[task.name]) for task in tasks}
+    return PretextModel(inputs, outputs, name="pretext")
+
+
+def make_inputs(name: str, puzzle: Any) -> Any:
+    """Keras inputs for the puzzles of a task: one called NAME, or where the puzzle is a dict, NAME_KEY for each."""
+    if isinstance(puzzle, dict):
+        return {key: make_inputs(f"{name}_{key}", part) for key, part in puzzle.items()}
+    return keras.Input(puzzle.shape[1:], dtype=puzzle.dtype, name=name)
+
+
+def compile_model(
+    model: PretextModel,
+    tasks: Sequence[PretextTask],
+    encoders: Encoders,
+    optimizer: keras.optimizers.Optimizer,
+    jit_compile: bool = False,
+    mixing: str = "joint",
+    scales: Mapping[str, float] | None = None,
+) -> None:
+    """Losses, weights and metrics by task name; metrics are called TASK_METRIC, with one task as with several.
+
+    Args:
+      mixing: "joint" or "alternate".
+      scales: what each task's loss is divided by, see `tfssl.multitask.loss_balance`; 1 where not given.
+    """
+    loss_weights = {task.name: task.weight / (scales or {}).get(task.name, 1.0) for task in tasks}
+    model.compile(
+        optimizer,
+        loss={task.name: task.make_loss() for task in tasks},
+        loss_weights=loss_weights,
+        weighted_metrics={task.name: _named(task, prefix=len(tasks) == 1) for task in tasks},
+        jit_compile=jit_compile,
+    )
+    model.optimizer.build(model.trainable_variables)  # all of them: an update of a part could not add the rest
+    contests = []
+    for task in tasks:
+        opponent = task.opponent(encoders)
+        if opponent is not None:
+            adam = keras.optimizers.Adam(2e-4, beta_1=0.5)  # Radford et al. 2016, arXiv 1511.06434
+            contests.append(Contest(task, opponent, _as_precise(adam)))
+            contests[-1].optimizer.build(opponent.trainable_variables)
+    together = [Update(tasks, model)]
+    in_turn = [
+        Update([task], keras.Model({task.name: model.input[task.name]}, {task.name: model.output[task.name]}))
+        for task in tasks
+    ]
+    model.plan = Plan(in_turn if mixing == "alternate" and len(tasks) > 1 else together, contests, loss_weights)
+    model.opponent_losses = [keras.metrics.Mean(f"{contest.task.name}_opponent_loss") for contest in contests]
+
+
+def _as_precise(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """With loss scaling where the policy computes in float16, as `compile` gives the model's own optimizer."""
+    if keras.config.dtype_policy().name == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def build_metrics(model: keras.Model, element_spec: Any) -> None:
+    """Makes the variables of the metrics now; Keras 3.15 makes them at the first batch, too late to restore them.
+
+    Not under a `tf.distribute` strategy, where Keras does it before the first epoch begins.
+    """
+    _, answers, weights = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), element_spec)
+    predictions = {name: tf.zeros([len(weights[name]), *y.shape[1:]], y.dtype) for name, y in model.output.items()}
+    model.compute_metrics(None, answers, predictions, weights)
+    model.compute_loss(None, answers, predictions, weights)  # the means of each task's loss
+    model.reset_metrics()
+
+
+def _named(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]:
+    # Keras puts the output's name before a metric's only where there are several outputs.
+    if not prefix:
+        return task.metrics()
+    return [
+        type(metric).from_config(metric.get_config() | {"name": f"{task.name}_{metric.name}"})
+        for metric in task.metrics()
+    ]
+
+
+def make_optimizer(momentum: float, weight_decay: float) -> SGD:
+    """SGD with Nesterov momentum and L2 weight decay on kernels, see `tfssl.multitask.optimizers`. Not built yet."""
+    return SGD(learning_rate=0.0, l2=weight_decay, momentum=momentum, nesterov=momentum > 0)

@@ -1,0 +1,96 @@
+"""Puzzles of all tasks out of one stream of batches."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources.any_source import AnySource, open_source
+from tfssl.tasks import parse_tasks
+from tfssl.tasks.base import PretextTask
+
+
+def puzzles(
+    data: Any,
+    tasks: str | PretextTask | Sequence[str | PretextTask],
+    size: int,
+    batch_size: int,
+    seed: int = 0,
+    start: int = 0,
+    max_broken: float = 0.01,
+    verbose: int = 1,
+) -> tf.data.Dataset:
+    """An endless dataset of puzzles for anybody's own `fit` (give it `steps_per_epoch`, and `shuffle=False`).
+
+    Args:
+      data: anything that `tfssl.pipelines.sources.any_source.open_source` takes.
+      tasks: 'rotation', 'rotation(rotations=8)', a task object, or a list of these.
+      size: side of the crop of each picture, pixels.
+      batch_size: source pictures in a batch, on all replicas together.
+      seed: the same seed gives the same puzzles.
+      start: the step to begin with.
+      max_broken: largest part of the pictures that may be unreadable.
+      verbose: 1 says on standard error how far decoding into memory is, 0 nothing.
+
+    Returns:
+      A dataset of (puzzles, answers, weights), each a dict by task name; see each task for shapes and dtypes.
+    """
+    source = open_source(data, max_broken)
+    prepared = [task.prepared(source) for task in parse_tasks(tasks)]
+    return stream(source, prepared, size, batch_size, seed, start, verbose=verbose)
+
+
+def stream(
+    source: AnySource,
+    tasks: Sequence[PretextTask],
+    size: int,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    broken: batches.BrokenPictures | None = None,
+    verbose: int = 1,
+) -> tf.data.Dataset:
+    """`puzzles` of an open source and prepared tasks."""
+    check_fits(tasks, batch_size, source)
+
+    def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        made = {
+            task.name: task.puzzles(
+                {key: value[: task.batch or batch_size] for key, value in batch.items()}, task_seed(seed, task.name)
+            )
+            for task in tasks
+        }
+        return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
+
+    reflect = all(task.reflects for task in tasks)
+    return batches.training(source, size, batch_size, seed, start, make, broken, reflect=reflect, verbose=verbose)
+
+
+def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource) -> None:
+    """Raises UserError where a task reads what the source has not, or wants more rows than a step has."""
+    for task in tasks:
+        if not set(task.reads) <= set(source.holds):
+            raise UserError(
+                f"{task.name} reads {' and '.join(task.reads)}, {source.name} has only {' and '.join(source.holds)};"
+                " give clips that `tfssl ingest` prepared, with sound where it is read, or 'toy:clips'"
+            )
+        if task.batch > batch_size:
+            raise UserError(
+                f"{task.name}: batch={task.batch} is given, but a step has {batch_size} {source.items}; "
+                "give at most that"
+            )
+
+
+def puzzle_spec(task: PretextTask, size: int, rows: int = 1) -> Any:
+    """The `tf.TensorSpec`s of a task's (puzzle, answer, weight) for `rows` pictures of `size` pixels."""
+    example = {"image": tf.zeros([rows, size, size, 3], tf.uint8), "clip": tf.zeros([rows], tf.string)}
+    batch = tf.data.Dataset.from_tensors(example)
+    return batch.map(lambda batch: task.puzzles(batch, tf.constant([0, 0]))).element_spec
+
+
+def task_seed(seed: tf.Tensor, name: str) -> tf.Tensor:
+    """A seed of its own for each task, by its name: adding a task changes no other task's puzzles."""
+    return tf.random.fold_in(seed, zlib.crc32(name.encode()) & 0x7FFFFFFF)

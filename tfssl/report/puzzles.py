@@ -1,0 +1,143 @@
+"""`show`: puzzles with their answers, and what a network says to them. The first thing to look at."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write
+from tfssl.multitask import puzzle_stream
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources.any_source import AnySource, Source, open_source
+from tfssl.runs.run import Run, load_run
+from tfssl.tasks import parse_tasks
+from tfssl.tasks.base import PretextTask
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+LEAST_SIZE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """Files that `show` wrote, by task name."""
+
+    files: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints."""
+        return {"files": self.files}
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {path}" for name, path in self.files.items())
+
+
+def show(
+    data: Any,
+    tasks: Any = None,
+    to: str | Path = "puzzles.png",
+    *,
+    run: str | Path | Run | None = None,
+    size: int | None = None,
+    count: int = 6,
+    seed: int = 0,
+) -> Shown:
+    """Draws puzzles with answers, and with a run's predictions beside them.
+
+    Args:
+      data: anything that `open_source` takes.
+      tasks: pretext tasks; where None, the run's own, or rotation. With a run, some of its tasks, by name.
+      to: a picture file (png, svg, pdf, jpg); with several tasks each has its name added.
+      run: a run whose network answers too.
+      size: side of the crops, pixels; the run's, or 96.
+      count: how many source pictures.
+      seed: other seeds show other pictures.
+
+    Raises:
+      UserError: an unknown task, one or a size that is not the run's, unreadable data, a file that cannot be written.
+    """
+    _check(size, count, seed)
+    to = Path(to)
+    if to.suffix.lower() not in PICTURES:
+        raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
+    asked = None if tasks is None else parse_tasks(tasks)
+    if run is not None:
+        run = load_run(run)
+        names = _names(run, asked, size)
+        source = open_source(data)
+        _advise(run.tasks(), run.settings["size"], source)
+        drawn = draw(run, source, count, seed)
+        figures = {name: drawn[name] for name in names}
+    else:
+        source = open_source(data)
+        prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]
+        _advise(prepared, size or 96, source)
+        figures = _draw(source, prepared, size or 96, count, seed, None)
+    files = {}
+    for name, figure in figures.items():
+        path = to if len(figures) == 1 else to.with_stem(f"{to.stem}-{name}")
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=120)
+        files[name] = str(path)
+    return Shown(files)
+
+
+def _check(size: int | None, count: int, seed: int) -> None:
+    if size is not None and size < LEAST_SIZE:
+        raise UserError(f"--size {size} is given, expected at least {LEAST_SIZE} pixels")
+    if count < 1:
+        raise UserError(f"--count {count} is given, expected at least 1")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"--seed {seed} is given, expected 0 to {2**31 - 1}")
+
+
+def _advise(tasks: list[PretextTask], size: int, source: AnySource) -> None:
+    """Says what the user should know of the tasks at this size and on this data."""
+    for task in tasks:
+        for sentence in task.advice(size, source):
+            print(f"{task.name}: {sentence}", file=sys.stderr)
+
+
+def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[str]:
+    """Which of a run's tasks are drawn. Raises UserError where something else than the run's is asked for."""
+    if size not in (None, run.settings["size"]):
+        raise UserError(f"--size {size} is given, but the run in {run.folder} has {run.settings['size']}; leave it out")
+    own = {task.name: str(task) for task in run.tasks()}
+    for task in asked or []:
+        if task.name not in own or str(task) not in (task.name, own[task.name]):
+            raise UserError(
+                f"--tasks {task} is given, but the run in {run.folder} has {run.settings['tasks']}; leave it out"
+            )
+    return list(own) if asked is None else [task.name for task in asked]
+
+
+def draw(run: Run, source: Source | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
+    """A figure for each task of a run: puzzles of its source (or of another) with the network's answers."""
+    source = source or open_source(run.data["name"])
+    return _draw(source, run.tasks(), run.settings["size"], count, seed, run)
+
+
+def _draw(
+    source: Source, tasks: list[PretextTask], size: int, count: int, seed: int, run: Run | None
+) -> "dict[str, Figure]":
+    count = min(count, source.count)
+    # Not the pictures that the run began with, and not only the first class of a listing.
+    drawn = batches.sample(source, count, seed + 1)
+    dataset = puzzle_stream.stream(drawn, tasks, size, count, seed)
+    puzzles, answers, _ = next(iter(dataset))
+    predictions: dict[str, Any] = {}
+    if run is not None:
+        predictions = {
+            task.name: np.asarray(run.solver(task.name)(puzzles[task.name], training=False)) for task in tasks
+        }
+    as_arrays = tf.nest.map_structure(lambda tensor: tensor.numpy(), (puzzles, answers))
+    return {
+        task.name: task.picture(as_arrays[0][task.name], as_arrays[1][task.name], predictions.get(task.name), count)
+        for task in tasks
+    }

@@ -1,0 +1,1 @@
+"""What lies in a run's folder, as objects: settings, networks, checkpoints, the last evaluation."""

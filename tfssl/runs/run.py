@@ -1,0 +1,255 @@
+"""A run is a folder: settings, checkpoints, metrics, the encoder, the report.
+
+What lies in it:
+
+    run.json          settings, versions, fingerprint of the data
+    seen.npz          hashes of what it was pretrained on
+    checkpoints/      the newest two; each holds all that a bit-identical continuation needs
+    metrics.jsonl     a line every few steps, with means over the steps since the line before it, and one at the end of
+                      each epoch ("epoch_end"), with means over the epoch
+    tensorboard/      the same for TensorBoard, as "steps" and as "train"
+    random.keras      the trunk as it was before training
+    encoder.keras     the trunk after training, with precise batch norm
+    sound_random.keras, sound_encoder.keras    the same of the sound encoder, where a task listens
+    heads/            TASK.npz: the network that solves a task, with batch norm statistics of its puzzles
+    epochs/           N.keras: the trunk after epoch N, where it was asked for
+    broken.txt        pictures that could not be read
+    result.json       what the run ended with
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfssl.base.errors import UserError
+from tfssl.base.files import write_json
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfssl.models.trunks import Trunk
+    from tfssl.tasks.base import PretextTask
+
+FORMAT = 2
+"""Of run.json. 1 (not written there): heads that classify read features as they are. 2: `tasks.classification`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder of a pretraining run.
+
+    Attributes:
+      folder: where it is.
+      settings: the arguments of `pretrain` (data, tasks, trunk, size, epochs, seed, ...).
+      data: name, count and fingerprint of the source.
+      prepared: "learned": what each task learned from the source; "scales": what its loss is divided by; "sound":
+        what the sound encoder is made from.
+      format: of run.json, see `FORMAT`.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    prepared: dict[str, Any]
+    format: int = FORMAT
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """run, epochs, steps, images_per_second, metrics, broken_files; {} as long as the run has not ended."""
+        path = self.folder / "result.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version, of what the run began with: see `tfssl.base.environment`."""
+        return json.loads((self.folder / "run.json").read_text()).get("versions", {})
+
+    @property
+    def sound(self) -> dict[str, Any] | None:
+        """Of the sound encoder: "trunk" (its name), "samples" and "rate" (hertz) of its window; None without one."""
+        return self.prepared.get("sound")
+
+    def random_path(self, kind: str = "image") -> Path:
+        """Where an encoder ("image" or "sound") lies as it was before training."""
+        return self.folder / ("random.keras" if kind == "image" else f"{kind}_random.keras")
+
+    def trained_path(self, kind: str = "image", epoch: int | None = None) -> Path:
+        """Where a trained encoder lies, as it was after an epoch, or at the end."""
+        if epoch is not None:
+            return self.folder / "epochs" / ("" if kind == "image" else kind) / f"{epoch}.keras"
+        return self.folder / ("encoder.keras" if kind == "image" else f"{kind}_encoder.keras")
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What `tfssl.evaluate` found last, {} where it was not asked."""
+        path = self.folder / "evaluation.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def tasks(self) -> "list[PretextTask]":
+        """The tasks that the run was trained on, prepared as they were."""
+        from tfssl.tasks import parse_tasks
+
+        return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings["tasks"])]
+
+    def solver(self, task: str, inputs: Any = None) -> "keras.Model":
+        """The trained network of one task: puzzle -> what its head gives. Of a run that goes on, as last saved.
+
+        Args:
+          task: its name.
+          inputs: Keras inputs to build it on, in the structure of the task's puzzles, for fully convolutional heads
+            at other sizes, say; those of the run's own size where not given.
+
+        Raises:
+          UserError: the run has no such task, or has saved nothing yet.
+        """
+        from tfssl.runs import heads
+
+        return heads.load(self, task, inputs)
+
+    def epochs(self) -> list[int]:
+        """The epochs after which the trunk was kept (`keep_every`)."""
+        return sorted(int(path.stem) for path in (self.folder / "epochs").glob("*.keras"))
+
+    def trunk(self, epoch: int | None = None, kind: str = "image") -> "Trunk":
+        """A trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
+
+        Args:
+          epoch: of `epochs()`; None for the end.
+          kind: "image", or "sound" where a task listened.
+
+        Raises:
+          UserError: the run has not ended, did not keep that epoch, or has no sound encoder.
+        """
+        if epoch is not None and epoch not in self.epochs():
+            raise UserError(f"epoch {epoch} is asked for, but the run in {self.folder} kept {self.epochs() or 'none'}")
+        return self._load(self.trained_path(kind, epoch), kind)
+
+    def random_trunk(self, kind: str = "image") -> "Trunk":
+        """A trunk as it was before training; its batch norm statistics are not estimated."""
+        return self._load(self.random_path(kind), kind)
+
+    def random_encoders(self) -> "dict[str, Trunk]":
+        """All trunks as they were before training, by kind."""
+        return {kind: self.random_trunk(kind) for kind in ("image", *(("sound",) if self.sound else ()))}
+
+    def encoder(self, layer: str | None = None, pooled: bool = True, pool: int = 1) -> "keras.Model":
+        """The encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
+
+        Args:
+          layer: a stage, such as "stage3"; the last one where it is not given.
+          pooled: the embedding, float32 [N, D]; otherwise the feature map, float32 [N, h, w, C].
+          pool: places a side that the map is averaged to, D = pool * pool * C; 1 for the mean over all places.
+
+        Returns:
+          A model that takes uint8 [N, S, S, 3], S the run's size.
+
+        Raises:
+          UserError: an unknown layer, more places than its map has; the run has not ended.
+        """
+        from tfssl.models.trunks import make_encoder
+
+        return make_encoder(self.trunk(), self.settings["size"], layer, pooled, pool)
+
+    def sound_encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
+        """The sound encoder as a plain Keras model of stock layers: waveform float32 [N, samples] -> embedding [N, D].
+
+        Args:
+          layer: a stage; the last one where it is not given.
+          pooled: the embedding; otherwise the feature map, float32 [N, time, mel, D].
+
+        Raises:
+          UserError: no task of the run listened, or it has not ended.
+        """
+        from tfssl.models.trunks.sound import make_sound_encoder
+
+        trunk = self.trunk(kind="sound")
+        return make_sound_encoder(trunk, self.sound["samples"], layer, pooled)  # type: ignore[index]
+
+    def _load(self, path: Path, kind: str) -> "Trunk":
+        import keras
+
+        from tfssl.models.batch_norm import BatchNormalization
+        from tfssl.models.trunks import Trunk, stages_of
+
+        if kind == "sound" and self.sound is None:
+            raise UserError(f"the run in {self.folder} has no sound encoder: none of {self.settings['tasks']} listens")
+        if not path.exists():
+            raise UserError(
+                f"the run in {self.folder} has not ended and has no encoder; go on with it by the command that began it"
+            )
+        faster = {"BatchNormalization": BatchNormalization}
+        _, pixels, body, _ = keras.models.load_model(path, faster, compile=False).layers
+        return Trunk(pixels, body, tuple(self.settings["stages"]) if kind == "image" else stages_of(body))
+
+    def as_json(self) -> dict[str, Any]:
+        """What --json prints: run, epochs, steps, images_per_second, metrics, broken_files."""
+        return self.result
+
+    def __str__(self) -> str:
+        settings, result = self.settings, self.result
+        line = f"run {self.folder}: {settings['tasks']} on {settings['trunk']}, {settings['size']} px, "
+        if not result:
+            return line + "has not ended"
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items())
+        return line + f"{result['steps']} steps at {result['images_per_second']:g} images/s: {figures}"
+
+
+def load_run(folder: "str | Path | Run") -> Run:
+    """The run in a folder. Raises UserError where there is none."""
+    if isinstance(folder, Run):
+        return folder
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise UserError(f"{folder} is no run (it has no run.json); expected the folder given to pretrain as --out")
+    try:
+        content = json.loads(path.read_text())
+        run = Run(
+            Path(folder), content["settings"], content["data"], content["prepared"], int(content.get("format", 1))
+        )
+    except (ValueError, KeyError) as problem:
+        raise UserError(f"{path} cannot be read ({problem}); the run cannot be used") from problem
+    if run.format > FORMAT:
+        raise UserError(
+            f"{path} has format {run.format}, this version of tfssl reads up to {FORMAT}; use a newer version of tfssl"
+        )
+    return run
+
+
+def create_or_match(
+    folder: Path, settings: dict[str, Any], data: dict[str, Any], prepare: Callable[[], dict[str, Any]]
+) -> Run:
+    """The run of these settings in this folder, begun or found there.
+
+    Args:
+      prepare: makes `Run.prepared`; called only where the run begins.
+
+    Raises:
+      UserError: the folder holds a run with other settings or other data, or something that is no run.
+    """
+    from tfssl.base import environment
+
+    if (folder / "run.json").exists():
+        run = load_run(folder)
+        if run.format < FORMAT and not run.result:
+            raise UserError(
+                f"{folder} holds a run that an older version of tfssl began (format {run.format} of {FORMAT}), and its"
+                " network is made otherwise today; choose another --out, or end it with that version"
+            )
+        given = settings | {"fingerprint of the data": data["fingerprint"]}
+        found = run.settings | {"fingerprint of the data": run.data["fingerprint"]}
+        for key in given | found:
+            if given.get(key) != found.get(key):
+                raise UserError(
+                    f"{folder} holds a run with {key} {found.get(key)!r}, now {given.get(key)!r} is given;"
+                    " choose another --out, or give what the run began with"
+                )
+        return run
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is no run; choose a new or empty folder for --out")
+    prepared = prepare()
+    content = {"format": FORMAT, "settings": settings, "data": data, "prepared": prepared}
+    content |= {"versions": environment.versions()}
+    write_json(folder / "run.json", content)
+    return load_run(folder)

@@ -1,0 +1,232 @@
+"""`sweep`: how hard, and how long? Pretext accuracy against downstream accuracy, as a curve."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfssl.base.files import atomic_write
+from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
+from tfssl.runs.run import Run
+from tfssl.studies import figures, table
+from tfssl.studies.compare import notes, parse_seeds, trials_of
+from tfssl.studies.statistics import difference, over_seeds, spreads
+from tfssl.studies.table import Row
+from tfssl.studies.trials import PROTOCOLS, Study, Tasks, Trial, canonical
+from tfssl.studies.variants import expand_braces, label_variants, watched_task
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One variant after so many steps, over its seeds.
+
+    Attributes:
+      variant: what tells it apart, as 'classes=16'; "random weights" for what was not trained.
+      steps: of training.
+      row: its figures.
+    """
+
+    variant: str
+    steps: int
+    row: Row
+
+    def as_json(self) -> dict[str, Any]:
+        """variant, steps, and what a row has."""
+        return {"variant": self.variant, "steps": self.steps} | self.row.as_json()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What `sweep` found.
+
+    Attributes:
+      folder: of the study.
+      points: variants in the order given, each with its steps rising; random weights last.
+      metric: of the pretext task, as 'jigsaw_accuracy': what the figure has.
+      sentences: what came out.
+      notes: how it was measured.
+      largest_class: share of the commonest class among the test pictures.
+    """
+
+    folder: Path
+    points: tuple[Point, ...]
+    metric: str
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    largest_class: float
+
+    def as_json(self) -> dict[str, Any]:
+        """study, points, metric, summary, largest_class, notes."""
+        return {
+            "study": str(self.folder),
+            "points": [point.as_json() for point in self.points],
+            "metric": self.metric,
+            "summary": list(self.sentences),
+            "largest_class": self.largest_class,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([table.as_text(*self._table()), "", *self.sentences, "", *self.notes])
+
+    def as_markdown(self) -> str:
+        """Table, sentences and notes in Markdown."""
+        lines = [*(f"- {sentence}\n" for sentence in self.sentences), *(f"\n{note}\n" for note in self.notes)]
+        return table.as_markdown(*self._table()) + "\n" + "".join(lines)
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]], Sequence[int]]:
+        headings = ("variant", "steps", *table.HEADINGS[1:])
+        rows = [(point.variant, f"{point.steps:,}", *table.cells(point.row)[1:]) for point in self.points]
+        return headings, rows, (1, *(column + 1 for column in table.TO_THE_RIGHT))
+
+
+def sweep(
+    data: Any,
+    tasks: str | Sequence[Tasks],
+    out: str | Path,
+    labelled: Any = None,
+    test: Any = None,
+    every: int | None = None,
+    seeds: str | Sequence[int] = (0,),
+    trunk: str = "resnet10(width=32)",
+    size: int = 96,
+    steps: int = 2000,
+    batch_size: int = 64,
+    limit: int | None = None,
+    test_limit: int | None = None,
+    split_seed: int = 0,
+    max_broken: float = 0.01,
+    verbose: int | None = None,
+    **more: Any,
+) -> Sweep:
+    """Pretrains variants of a task and sets pretext accuracy beside downstream accuracy (difficulty and duration).
+
+    The folder gets `table.md`, `study.json`, `figure.png` and the runs; it can be gone on with and grows as that of
+    `compare` does, whose intervals it has.
+
+    With `every` each run is also probed after each `every` steps. This is one run with one schedule, over which the
+    learning rate falls: the trunk as it was on the way, with batch norm statistics of whole pictures, not what a
+    shorter run would have ended with. Pretext metrics are means over the steps since the point before.
+
+    Args:
+      data: pictures to pretrain on, as of `compare`.
+      tasks: variants: 'jigsaw(classes={4,16,64})', or a list of sets of tasks as of `compare`. All have one task in
+        common.
+      out: the study's folder.
+      every: steps between probes of a run, a divisor of `steps`; at the end only where None.
+      labelled, test, seeds, trunk, size, steps, batch_size, limit, test_limit, split_seed, max_broken, verbose, more:
+        as of `compare`.
+
+    Raises:
+      UserError: whatever the user can mend; a folder that holds another study.
+    """
+    given = expand_braces(tasks) if isinstance(tasks, str) else list(tasks)
+    variants = [canonical(each) for each in given]
+    wanted = trials_of(variants, parse_seeds(seeds))
+    watched_task(variants)
+    study = Study(
+        "sweep",
+        out,
+        data,
+        labelled,
+        test,
+        trunk=trunk,
+        size=size,
+        steps=steps,
+        batch_size=batch_size,
+        limit=limit,
+        test_limit=test_limit,
+        split_seed=split_seed,
+        max_broken=max_broken,
+        every=every,
+        verbose=verbose,
+        more=more,
+    )
+    for trials in study.make(wanted):
+        found = _summary(study, trials)
+        study.write(found.as_json())
+        with atomic_write(study.folder / "table.md") as temporary:
+            temporary.write_text(found.as_markdown(), encoding="utf-8")
+        pretext_points = [point for point in found.points if point.row.tasks != table.RANDOM]
+        picture = figures.sweep_curves(
+            [(point.variant, point.steps, point.row) for point in pretext_points],
+            found.points[-1].row,
+            found.metric,
+            study.every is not None,
+        )
+        figures.save(picture, study.folder / "figure.png")
+    return found
+
+
+def _summary(study: Study, trials: Sequence[Trial]) -> Sweep:
+    variants = list(dict.fromkeys(trial.tasks for trial in trials))
+    labels = label_variants(variants)
+    untrained = table.random_row(trials)
+    points = []
+    for variant, label in zip(variants, labels, strict=True):
+        mine = [trial for trial in trials if trial.tasks == variant]
+        points += [Point(label, step, _row_after(mine, step)) for step in mine[0].earlier]
+        points.append(Point(label, study.steps, table.row_of(mine)))
+    metric = _main_metric(watched_task(variants), points[0].row.pretext)
+    evaluation = trials[0].evaluation
+    sentences = _sentences(points, untrained, metric, evaluation.test_images)
+    points.append(Point(table.RANDOM, 0, untrained))
+    how = notes(study, evaluation)
+    if study.every is not None:
+        how.append(
+            f"One run with one schedule a variant, probed every {study.every:,} steps: on the way the learning rate is"
+            " higher than at the end, so a point is not what a shorter run ends with."
+        )
+    return Sweep(study.folder, tuple(points), metric, sentences, tuple(how), evaluation.largest_class)
+
+
+def _row_after(trials: Sequence[Trial], step: int) -> Row:
+    """The row of trials as they were after a step at which an epoch ended."""
+    metrics = [table.pretext_metrics(_metrics_after(trial.run, step)) for trial in trials]
+    known = table.pretext_metrics(trials[0].run.result["metrics"])
+    return dataclasses.replace(
+        table.row_of(trials),
+        downstream=table.downstream(trials, lambda trial, protocol: trial.earlier[step].trained[protocol]),
+        pretext={name: over_seeds([found[name] for found in metrics]) for name in known},
+    )
+
+
+def _metrics_after(run: Run, step: int) -> dict[str, float]:
+    lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
+    return next(line for line in lines if line["step"] == step and line.get("epoch_end"))
+
+
+def _main_metric(task: str, metrics: Mapping[str, Any]) -> str:
+    """The accuracy of a task where it has one, else its first metric."""
+    own = [name for name in metrics if name.startswith(f"{task}_")]
+    return next((name for name in own if name.endswith("accuracy")), own[0])
+
+
+def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images: int) -> tuple[str, ...]:
+    """The best point by each protocol, against random weights and against the best pretext metric."""
+    several = len({point.steps for point in points}) > 1
+
+    def name(point: Point) -> str:
+        return f"{point.variant} after {point.steps:,} steps" if several else point.variant
+
+    said = []
+    for protocol in PROTOCOLS:
+        best = max(points, key=lambda point: point.row.downstream[protocol].estimate.mean)
+        found = best.row.downstream[protocol]
+        line = f"The best {SPOKEN[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
+        ahead = difference(found.by_seed, untrained.downstream[protocol].by_seed, test_images)
+        if ahead is not None and ahead.low is not None and ahead.high is not None:
+            over = f"over {len(ahead.values)} seeds" if spreads(ahead.values, test_images) else "over test pictures"
+            line += (
+                f", {100 * ahead.mean:+.1f} points against random weights "
+                f"(95 % interval {100 * ahead.low:+.1f} to {100 * ahead.high:+.1f}, {over})"
+            )
+        said.append(line + ".")
+    if metric.endswith("accuracy") and len(points) > 1:
+        easiest = max(points, key=lambda point: point.row.pretext[metric].mean)
+        share, chance = easiest.row.pretext[metric].mean, easiest.row.chance.get(metric)
+        said.append(
+            f"The best pretext task is that of {name(easiest)}: {table.format_metric(metric, share, None, chance)}."
+        )
+    return tuple(said)

@@ -1,0 +1,1 @@
+"""What several tasks are made of: patches, permutations, sequences of frames, colour bins, last layers."""

@@ -1,0 +1,1 @@
+"""`pretrain`: from a source to an encoder, in a folder."""
