@@ -4,13 +4,13 @@ import dataclasses
 import json
 from types import SimpleNamespace
 
-import leaky_tasks
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfssl
 from tests.pipelines.clip_records_test import RATE, jpeg, record
+from tests.support import leaky_tasks
 from tfssl.auditing import marked_clips, nuisances, prediction, samples, statistics, times
 from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK
 from tfssl.base.errors import UserError

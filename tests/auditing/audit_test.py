@@ -2,12 +2,12 @@
 
 import json
 
-import leaky_tasks
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfssl
+from tests.support import leaky_tasks
 from tfssl.auditing import aberration, intervention, nuisances, pieces, prediction, results, samples, statistics
 from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK, WEAK
 from tfssl.base.errors import UserError
