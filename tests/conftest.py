@@ -57,6 +57,12 @@ def localising_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tracking_run(tmp_path_factory):
+    """A tiny run of two steps of tracking that has ended. For reading only."""
+    return tiny_run(tmp_path_factory, "tracking", TOY_CLIPS, "tracking(references=2)", steps_per_epoch=2)
+
+
+@pytest.fixture(scope="session")
 def toy_export(toy_run, tmp_path_factory) -> Path:
     """A folder with version 1 of `toy_run`. For reading only."""
     import tfssl

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from tfssl.embedding.index import index
     from tfssl.embedding.search import search
     from tfssl.evaluation.evaluate import evaluate
+    from tfssl.evaluation.localisation import evaluate_localisation
     from tfssl.evaluation.neighbours import neighbours
     from tfssl.evaluation.pretext import pretext
     from tfssl.evaluation.retrieval import retrieve
     from tfssl.evaluation.sound import evaluate_sound
+    from tfssl.evaluation.tracking import evaluate_tracking
     from tfssl.export.checking.check import check
     from tfssl.export.saved_model import export
     from tfssl.export.server.serve import serve
@@ -63,7 +65,9 @@ _HOMES = {
     "compare": "tfssl.studies.compare",
     "embed": "tfssl.embedding.embed",
     "evaluate": "tfssl.evaluation.evaluate",
+    "evaluate_localisation": "tfssl.evaluation.localisation",
     "evaluate_sound": "tfssl.evaluation.sound",
+    "evaluate_tracking": "tfssl.evaluation.tracking",
     "index": "tfssl.embedding.index",
     "ingest": "tfssl.pipelines.clips.ingest",
     "inpaint": "tfssl.apply.inpaint",
@@ -94,7 +98,9 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "evaluate_localisation",
     "evaluate_sound",
+    "evaluate_tracking",
     "export",
     "index",
     "ingest",

@@ -8,7 +8,6 @@ import tfssl
 from tests.pipelines.recordings_test import tone, write
 from tfssl.apply.localise import Localiser, heat
 from tfssl.base.errors import UserError
-from tfssl.evaluation import localisation
 
 av = pytest.importorskip("av")
 
@@ -76,54 +75,8 @@ def test_wrong_input_is_told_and_nothing_is_written(run, clip, toy_run, tmp_path
         ((toy_run, clip, tmp_path / "heat.mp4"), "localise needs one that was trained on"),
         ((run, clip, clip), "would be overwritten"),
         ((run, clip), "--to is missing"),
-        ((run, "toy:clips(count=2)", tmp_path / "heat.png"), "leave out --to"),
-        ((run, "toy:clips(frames=2)"), "frames"),
-        ((run, "toy:clips(count=2, seconds=0.3)"), "of sound"),
+        ((run, "toy:clips(count=2)"), "expected a film; .* `tfssl evaluate-localisation RUN CLIPS`"),
     ):
         with pytest.raises(UserError, match=line):
             tfssl.localise(*arguments)
     assert not list(tmp_path.glob("heat*"))
-
-
-def test_the_largest_value_is_found_in_pixels():
-    maps = np.zeros((3, 4, 4), "f4")
-    maps[0, 1, 2], maps[1, 0, 0], maps[2, 3, 1] = 5, 1, -1
-    maps[2][maps[2] == 0] = -2
-    places = localisation.largest(maps, 32)
-    for place, (row, column) in zip(places, ((1, 2), (0, 0), (3, 1)), strict=True):
-        assert np.abs(place - (8 * np.array([row, column]) + 4)).max() <= 5
-
-
-def test_boxes_are_those_around_masks():
-    masks = np.zeros((2, 6, 6), bool)
-    masks[0, 1, 2] = masks[0, 3, 4] = masks[1, 5, 0] = True
-    expected = np.zeros_like(masks)
-    expected[0, 1:4, 2:5] = expected[1, 5, 0] = True
-    np.testing.assert_array_equal(localisation._boxes(masks), expected)
-
-
-def test_a_map_that_knows_the_object_points_at_it(run, monkeypatch):
-    """In place of the network: brightness of the mask that it cannot know, and its opposite."""
-    case, seen = localisation._case, []
-
-    def remembered(*arguments):
-        found = case(*arguments)
-        if found is not None:
-            seen.append(found[2])
-        return found
-
-    monkeypatch.setattr(localisation, "_case", remembered)
-    monkeypatch.setattr(localisation, "_random", lambda *_: lambda images, sounds: -np.array(seen, "f4"))
-    monkeypatch.setattr(Localiser, "__call__", lambda self, images, sounds: np.array(seen, "f4"))
-    found = tfssl.localise(run, "toy:clips(count=12, seconds=1.2, seed=9)")
-    assert (found.clips, found.trained, found.on_object) == (len(seen), 1.0, 1.0)
-    assert found.random < 1
-    assert 0 < found.chance < 0.6
-    assert found.interval[0] < 1 == found.interval[1]
-
-
-def test_the_pointing_game_is_played_on_the_toy_world(run):
-    found = tfssl.localise(run, "toy:clips(count=6, seconds=1.2, seed=9)")
-    assert 0 < found.clips <= 6
-    assert 0 <= found.on_object <= found.trained <= 1
-    assert "points at the box" in str(found)

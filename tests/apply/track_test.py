@@ -13,20 +13,12 @@ from tfssl.apply.mask_propagation import Follower, Following, Memory, in_cells
 from tfssl.apply.track import drawn_over
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
-from tfssl.evaluation.tracking import follow_toy, jaccard, located, splat
+from tfssl.evaluation.tracking import jaccard
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 1, "steps_per_epoch": 2, "batch_size": 8}
-    return tfssl.pretrain(
-        "toy:clips(count=16, size=32, seconds=1.2)",
-        "tracking(references=2)",
-        out=tmp_path_factory.mktemp("runs") / "run",
-        report=False,
-        verbose=0,
-        **settings,
-    )
+@pytest.fixture
+def run(tracking_run):
+    return tracking_run
 
 
 def told_apart(cell=4, waves=12):
@@ -99,36 +91,6 @@ def test_cells_are_means():
     np.testing.assert_allclose(in_cells(tf.constant(labels), 3, 2), expected, atol=1e-6)
 
 
-def test_points_are_found_where_they_were_put():
-    points = np.random.default_rng(3).uniform(6, 58, (2, 5, 2))
-    shares = splat(points, 64, 16).numpy()
-    np.testing.assert_allclose(shares.sum((1, 2)), 1, atol=1e-5)
-    middles = 4 * np.arange(16) + 2
-    np.testing.assert_allclose(np.einsum("nyxp,y->np", shares, middles), points[..., 0], atol=1e-4)
-    assert np.abs(located(shares, 64) - points).max() <= 2  # half a cell, as small shares are left out
-    peak = np.zeros((1, 16, 16, 1))
-    peak[0, 3, 10] = 0.2
-    np.testing.assert_allclose(located(peak, 64), [[[14, 42]]])
-
-
-def test_jaccard():
-    one, other = np.zeros((3, 4, 4), bool), np.zeros((3, 4, 4), bool)
-    one[0, :2], other[0, 1:3] = True, True
-    one[1, 0] = True
-    np.testing.assert_allclose(jaccard(one, other), [1 / 3, 0, 1])
-
-
-def test_the_toy_world_is_followed(run):
-    scores = follow_toy(run, clips=10, seconds=1.2)
-    assert set(scores.ways) == {"trained", "random", "stays", "cells"}
-    assert scores.frames == 14
-    assert 0.6 < scores.ways["cells"].jaccard < 1
-    assert 0.2 < scores.ways["stays"].jaccard < scores.ways["cells"].jaccard
-    assert 0 < scores.ways["random"].jaccard < scores.ways["cells"].jaccard
-    assert follow_toy(run, clips=10, seconds=1.2) == scores
-    assert "Jaccard" in str(scores)
-
-
 def write_film(path, frames):
     import av
 
@@ -156,9 +118,7 @@ def test_command_writes_a_film(run, film, tmp_path, capsys):
     import av
 
     with pytest.raises(SystemExit) as end:
-        main.main(
-            ["track", str(run.folder), str(film), "--mask", "8,8,20,24", "--to", str(tmp_path / "out.mp4"), "--json"]
-        )
+        main(["track", str(run.folder), str(film), "--mask", "8,8,20,24", "--to", str(tmp_path / "out.mp4"), "--json"])
     assert end.value.code == 0
     said = json.loads(capsys.readouterr().out)
     assert said["frames"] == 6
@@ -223,18 +183,11 @@ def test_wrong_input(run, film, tmp_path, monkeypatch, arguments, says):
 def test_a_run_without_tracking(toy_run, tmp_path):
     with pytest.raises(UserError, match="has no tracking, its tasks are: rotation"):
         tfssl.track(toy_run, "film.mp4", "0,0,1,1", tmp_path / "out.mp4")
-    with pytest.raises(UserError, match="has no tracking"):
-        follow_toy(toy_run)
 
 
-def test_track_measures_on_the_toy_world(run):
-
-    found = tfssl.track(run, "toy:clips(count=6, seconds=1.2, seed=3)")
-    assert found == follow_toy(run, clips=6, seconds=1.2, seed=3)
-    with pytest.raises(UserError, match="leave out --mask and --to"):
-        tfssl.track(run, "toy:clips(count=6)", mask="0,0,8,8", to="out.mp4")
-    with pytest.raises(UserError, match="unknown toy source 'images'"):
-        tfssl.track(run, "toy:images(count=6)")
+def test_toy_clips_are_measured_by_another_command(run):
+    with pytest.raises(UserError, match=r"expected a film; .* `tfssl evaluate-tracking RUN CLIPS`"):
+        tfssl.track(run, "toy:clips(count=6)")
 
 
 @pytest.mark.parametrize(("given", "missing"), [({"to": "out"}, "mask"), ({"mask": "0,0,8,8"}, "to")])

@@ -65,6 +65,8 @@ COMMANDS = {
     "retrieve": "retrieve paired toy:clips(count=16,size=32,seconds=1.2,seed=1)",
     "neighbours": "neighbours paired toy:clips(count=16,size=32,seconds=1.2,seed=1) --to alike.png --count 2",
     "localise": "localise heard films/film.mkv --to heat.png",
+    "evaluate-localisation": "evaluate-localisation heard toy:clips(count=4,size=32,seconds=1.2,seed=1)",
+    "evaluate-tracking": "evaluate-tracking heard toy:clips(count=4,size=32,seconds=1.2,seed=1)",
     "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --to painted",
     "colorize": "colorize run picture.png --to coloured",

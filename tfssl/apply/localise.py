@@ -3,20 +3,18 @@
 import dataclasses
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.apply.films import refuse_toy_clips
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.pipelines.clips import clip_records, recordings, video_files
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.audio_visual import AudioVisual, similarity_of
-
-if TYPE_CHECKING:
-    from tfssl.evaluation.localisation import Pointing
 
 RATE = 10.0  # frames a second that are looked at
 SHOWN = 8  # of a picture
@@ -83,28 +81,21 @@ def localising_task(run: Run) -> AudioVisual:
     )
 
 
-def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = None) -> "Localised | Pointing":
-    """Draws over the pictures of a clip how well each place fits the sound around that time.
-
-    With 'toy:clips(...)' it measures instead: of clips whose one sounding object is known, how many does it find?
+def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = None) -> Localised:
+    """Draw over the pictures of a clip how well each place fits the sound around that time.
 
     The square in the middle of each frame is looked at, as in evaluation. Colours go from the least to the largest
     similarity of the whole clip.
 
     Args:
       run: a run that was trained on 'audio_visual(fusion="localise")'.
-      clip: a film with sound, of any kind that FFmpeg reads; or 'toy:clips(count=500, seed=1)'.
+      clip: a film with sound, of any kind that FFmpeg reads.
       to: heat.mp4 for the film with its sound, or heat.png for eight of its frames.
 
     Raises:
       UserError: no such run, a clip without pictures or sound, a file that cannot be written, or PyAV is missing.
     """
-    if str(clip).startswith("toy:"):
-        from tfssl.evaluation.localisation import point
-
-        if to is not None:
-            raise UserError(f"{clip} is measured, not drawn; leave out --to, or give a film")
-        return point(load_run(run), str(clip))
+    refuse_toy_clips(clip, "evaluate-localisation")
     if to is None:
         raise UserError("--to is missing, expected a file that ends in .mp4 or .png")
     clip, to = Path(clip), Path(to)

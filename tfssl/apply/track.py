@@ -6,22 +6,19 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfssl.apply.films import refuse_toy_clips
 from tfssl.apply.mask_propagation import Follower, Following, embeddings_of
-from tfssl.base import specs
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.pipelines.clips import recordings, video_files
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops.windows import Box
 from tfssl.runs.run import Run, load_run
-
-if TYPE_CHECKING:
-    from tfssl.evaluation.tracking import FollowScores
 
 COLOUR = np.array([255, 60, 20])
 STRENGTH = 0.5
@@ -70,16 +67,15 @@ def track(
     temperature: float = Following.temperature,
     reach: int = Following.reach,
     verbose: int = 1,
-) -> "Tracked | FollowScores":
-    """Follows what a mask shows in the first frame of a film through all frames, by the embeddings of `tracking`.
+) -> Tracked:
+    """Follow what a mask shows in the first frame of a film through all frames, by the embeddings of `tracking`.
 
     Each place takes its part of the mask from the places of the first frame and of a few recent ones that look most
     like it to the network, which sees lightness only, at the scale that it was trained on.
 
     Args:
       run: a run that was trained on tracking.
-      clip: a film, of any kind that FFmpeg reads; or 'toy:clips(count=100, seed=1)', without mask and `to`, to measure
-        how well the main object of such clips is followed, beside random weights and a mask that stays.
+      clip: a film, of any kind that FFmpeg reads.
       mask: of the first frame: a picture, white where it is to be followed, or "TOP,LEFT,HEIGHT,WIDTH" in pixels.
       to: out.mp4 for the film with the mask drawn over it, its sound kept; any other name for a folder, which gets
         frame-00000.png, that, and mask-00000.png, white where it is, of each frame.
@@ -90,14 +86,9 @@ def track(
       UserError: no such run, or one without tracking; no film; a mask that is missing, empty, of another size or
         reaches outside; a file that cannot be written; PyAV is missing.
     """
+    refuse_toy_clips(clip, "evaluate-tracking")
     how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
     run = load_run(run)
-    if str(clip).startswith("toy:"):
-        from tfssl.evaluation.tracking import follow_toy
-
-        if (mask, to) != (None, None):
-            raise UserError(f"{clip} is measured, not drawn; leave out --mask and --to, or give a film")
-        return follow_toy(run, how=how, **toy_settings(str(clip)))
     for name, value in {"mask": mask, "to": to}.items():
         if value is None:
             raise UserError(f"--{name} is missing; expected with a film")
@@ -120,19 +111,6 @@ def track(
     else:
         _write_frames(clip, to, drawing, verbose)
     return Tracked(str(to), len(drawing.shares), drawing.shares)
-
-
-def toy_settings(text: str) -> dict[str, Any]:
-    """What `follow_toy` is to be given for 'toy:clips(count=50, seconds=2.0, seed=1)'. UserError for other settings."""
-    from tfssl.evaluation.tracking import SEED
-
-    known = {"count": 50, "seconds": 2.0, "seed": SEED}
-    kind, given = specs.parse_call(text.removeprefix("toy:"))
-    if kind != "clips":
-        raise specs.unknown("toy source", kind, ("clips",))
-    specs.check_settings("toy:clips", given, known)
-    values = known | given
-    return {"clips": values["count"], "seconds": values["seconds"], "seed": values["seed"]}
 
 
 def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -50,8 +50,8 @@ def colorize(as_json: bool, **arguments: Any) -> None:
 def localise(as_json: bool, **arguments: Any) -> None:
     """Draw where in the picture the sound comes from.
 
-    With 'toy:clips(count=500, seed=1)' in place of a film, and without --to, it is measured how often that is right.
-    RUN was trained on 'audio_visual(fusion="localise")'. Needs the extra 'video'.
+    `evaluate-localisation` measures how often that is right. RUN was trained on 'audio_visual(fusion="localise")'.
+    Needs the extra 'video'.
     """
     run(as_json, lambda: tfssl.localise(**arguments))
 
@@ -69,7 +69,6 @@ def localise(as_json: bool, **arguments: Any) -> None:
 def track(as_json: bool, **arguments: Any) -> None:
     """Follow what a mask shows through a film, and draw it over the frames.
 
-    With 'toy:clips(count=100, seed=1)' in place of a film, and without --mask and --to, it is measured how well.
-    RUN was trained on 'tracking'. Needs the extra 'video'.
+    `evaluate-tracking` measures how well. RUN was trained on 'tracking'. Needs the extra 'video'.
     """
     run(as_json, lambda: tfssl.track(**arguments))

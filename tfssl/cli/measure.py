@@ -43,6 +43,36 @@ def evaluate_sound(as_json: bool, **arguments: Any) -> None:
     run(as_json, lambda: tfssl.evaluate_sound(**arguments))
 
 
+@cli.command("evaluate-localisation")
+@click.argument("run")
+@click.argument("data", default="toy:clips(count=200, seed=20180)")
+@JSON
+def evaluate_localisation(as_json: bool, **arguments: Any) -> None:
+    """How often does a run point at what sounds, in clips of the toy world?
+
+    DATA is 'toy:clips(count=200, seed=20180)' where not given; the run must not be trained on that seed. RUN was
+    trained on 'audio_visual(fusion="localise")'.
+    """
+    run(as_json, lambda: tfssl.evaluate_localisation(**arguments))
+
+
+@cli.command("evaluate-tracking")
+@click.argument("run")
+@click.argument("data", default="toy:clips(count=50, seed=20180)")
+@click.option("--recent", default=4, show_default=True, help="Newest frames to copy from, beside the first.")
+@click.option("--most", default=10, show_default=True, help="Of all places, how many of the most similar count.")
+@click.option("--temperature", default=0.5, show_default=True, help="Lower takes more from the most similar of these.")
+@click.option("--reach", default=6, show_default=True, help="Cells that a place may move between frames.")
+@JSON
+def evaluate_tracking(as_json: bool, **arguments: Any) -> None:
+    """How well does a run follow the main object of clips of the toy world, beside random weights and staying?
+
+    DATA is 'toy:clips(count=50, seed=20180)' where not given; the run must not be trained on that seed. RUN was
+    trained on 'tracking'.
+    """
+    run(as_json, lambda: tfssl.evaluate_tracking(**arguments))
+
+
 @cli.command()
 @click.argument("run")
 @click.argument("data")

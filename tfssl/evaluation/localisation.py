@@ -1,31 +1,30 @@
-"""Where a sound comes from, measured: does the heat map point at the object of the toy world that sounds?
+"""`evaluate_localisation`: does the heat map of a sound point at the object of the toy world that sounds?
 
 The pointing game (Zhang et al. 2016, arXiv 1608.00507): a hit where the largest value lies inside of the object's box.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfssl.apply.localise import Localiser, localising_task
-from tfssl.base import specs
 from tfssl.base.errors import UserError
 from tfssl.base.statistics import wilson
+from tfssl.evaluation.toy_clips import RATE, read_settings
 from tfssl.models import batch_norm
 from tfssl.pipelines.toy_world import Clip, clip
 from tfssl.pipelines.toy_world.scenes import FIRST_OBJECT
 from tfssl.runs import heads
-from tfssl.runs.run import Run
+from tfssl.runs.run import Run, load_run
 
-RATE = 12.5
 STEPS = 16  # of batch norm, for random weights
-KNOWN = {"count": 200, "size": 64, "seconds": 2.0, "seed": 0, "start": 0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Pointing:
+class LocalisationEvaluation:
     """How often a way to point hits the object that sounds.
 
     Attributes:
@@ -62,35 +61,37 @@ class Pointing:
         )
 
 
-def point(run: Run, text: str) -> Pointing:
-    """Plays the pointing game on clips of the toy world, one frame each, with the sound around its time.
+def evaluate_localisation(
+    run: str | Path | Run, data: str = "toy:clips(count=200, seed=20180)"
+) -> LocalisationEvaluation:
+    """Play the pointing game on clips of the toy world, one frame each, with the sound around its time.
 
     Args:
-      run: trained on audio_visual(fusion="localise").
-      text: 'toy:clips(count=200, size=64, seconds=2.0, seed=0, start=0)'; choose a seed that was not trained on.
+      run: a run that was trained on 'audio_visual(fusion="localise")', or its folder.
+      data: 'toy:clips(count=200, seconds=2.0, seed=0, start=0)'; choose a seed that the run was not trained on.
         Pictures are drawn at the size of the run's crops, whatever `size` says.
 
     Raises:
-      UserError: a run without localisation, clips shorter than its sound, no clip in which the object is seen.
+      UserError: a run without localisation, other data, clips shorter than the sound that the run hears at once, no
+        clip in which the object is seen.
     """
+    run = load_run(run)
     localiser = Localiser(run)
-    _, given = specs.parse_call(text.removeprefix("toy:"))
-    specs.check_settings("toy:clips", given, KNOWN)
-    asked = KNOWN | given
+    asked = read_settings(data)
     if asked["seconds"] < localiser.seconds + 1 / RATE:
-        raise UserError(f"{text} has clips of {asked['seconds']} s, expected more than {localiser.seconds} s of sound")
+        raise UserError(f"{data} has clips of {asked['seconds']} s, expected more than {localiser.seconds} s of sound")
     numbers = range(asked["start"], asked["start"] + asked["count"])
     made = [_case(number, asked, localiser) for number in numbers]
     cases = [case for case in made if case is not None]
     if not cases:
-        raise UserError(f"in none of the clips of {text} the object that sounds is seen; give a larger count")
+        raise UserError(f"in none of the clips of {data} the object that sounds is seen; give a larger count")
     images, sounds, masks = (np.stack(parts) for parts in zip(*cases, strict=True))
     boxes = _boxes(masks)
     trained = largest(localiser(images, sounds), localiser.size)
     random = largest(_random(run, images, sounds)(images, sounds), localiser.size)
     rows, middle = np.arange(len(masks)), localiser.size // 2
     hits = boxes[rows, trained[:, 0], trained[:, 1]]
-    return Pointing(
+    return LocalisationEvaluation(
         run=str(run.folder),
         clips=len(masks),
         trained=float(hits.mean()),

@@ -1,4 +1,4 @@
-"""How well tracking follows: masks and points of the main object through clips of the toy world."""
+"""`evaluate_tracking`: how well are masks and points of the main object of toy clips followed?"""
 
 import dataclasses
 from pathlib import Path
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfssl.apply.mask_propagation import Following, Memory, embeddings_of, in_cells, task_of
 from tfssl.base.errors import UserError
+from tfssl.evaluation.toy_clips import RATE, read_settings
 from tfssl.models import batch_norm
 from tfssl.pipelines.ops import lab
 from tfssl.pipelines.toy_world import MOTIONS, Clip, clip
@@ -17,9 +18,6 @@ from tfssl.pipelines.toy_world.scenes import FIRST_OBJECT
 from tfssl.runs import heads
 from tfssl.runs.run import Run, load_run
 
-SEED = 20_180
-"""Of the clips: far from the seeds that runs are given, so that no scene of them was trained on."""
-RATE = 12.5
 STEPS = 16  # of batch norm
 RIGHT = 0.2
 """Part of the longer side of the object's box, up to which a point is right: PCK at 0.2."""
@@ -30,8 +28,8 @@ SEEN = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
-class FollowScore:
-    """Of one way to follow.
+class TrackingScore:
+    """How well one way to follow does.
 
     Attributes:
       jaccard: mean over clips of the mean over frames of intersection over union of masks, 0..1.
@@ -45,8 +43,8 @@ class FollowScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class FollowScores:
-    """What `follow_toy` found.
+class TrackingEvaluation:
+    """What `evaluate_tracking` measures.
 
     Attributes:
       run: folder.
@@ -61,7 +59,7 @@ class FollowScores:
     clips: int
     frames: int
     points: int
-    ways: dict[str, FollowScore]
+    ways: dict[str, TrackingScore]
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: the fields."""
@@ -76,41 +74,45 @@ class FollowScores:
         return "\n".join(lines)
 
 
-def follow_toy(
-    run: "Run | str | Path",
-    clips: int = 50,
-    seconds: float = 2.0,
-    how: Following | None = None,
-    seed: int = SEED,
-) -> FollowScores:
-    """Follows the main object of clips of the toy world from its mask in the first frame.
+def evaluate_tracking(
+    run: str | Path | Run,
+    data: str = "toy:clips(count=50, seed=20180)",
+    *,
+    recent: int = Following.recent,
+    most: int = Following.most,
+    temperature: float = Following.temperature,
+    reach: int = Following.reach,
+) -> TrackingEvaluation:
+    """Follow the main object of clips of the toy world from its mask in the first frame.
 
     Clips have 12.5 frames a second, at the size of the run's crops; those whose object does not fill half of a cell in
     the first frame are left out, and frames in which it is not seen. Points are followed where the object hops or
     swells, in frames in which it is seen whole, as only there it is known where they are.
 
     Args:
-      run: a run that was trained on tracking, on whatever data.
-      clips: how many.
-      seconds: of each.
-      how: see `Following`.
-      seed: of the toy world; other than that of `toy:clips` in training.
+      run: a run that was trained on tracking, on whatever data, or its folder.
+      data: 'toy:clips(count=200, seconds=2.0, seed=0, start=0)'; choose a seed that the run was not trained on.
+        Pictures are drawn at the size of the run's crops, whatever `size` says.
+      recent, most, temperature, reach: see `tfssl.apply.mask_propagation.Following`.
 
     Raises:
-      UserError: no such run, a count or length out of range.
+      UserError: no such run, other data, clips of less than two frames, none in which the object is large enough.
     """
+    how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
     run = load_run(run)
-    task, size, how = task_of(run), int(run.settings["size"]), how or Following()
-    if clips < 1 or not seconds * RATE >= 2:
-        raise UserError(f"{clips} clips of {seconds} s are asked for, expected 1 or more of two frames or more")
-    scenes = [clip(number, seed=seed, seconds=seconds, rate=RATE, size=size) for number in range(clips)]
+    task, size, asked = task_of(run), int(run.settings["size"]), read_settings(data)
+    clips, seconds, seed, start = asked["count"], asked["seconds"], asked["seed"], asked["start"]
+    if not seconds * RATE >= 2:
+        raise UserError(f"{data} has clips of {seconds} s, expected two frames or more, {2 / RATE} s")
+    numbers = range(start, start + clips)
+    scenes = [clip(number, seed=seed, seconds=seconds, rate=RATE, size=size) for number in numbers]
     side = -(-size // task.cell_at(size))
     masks = np.stack([scene.instances == FIRST_OBJECT for scene in scenes])
-    known = in_cells(tf.constant(masks[:, 0, ..., None], tf.float32), side, side).numpy().max((1, 2, 3)) >= 0.5
-    if not known.any():
+    large = in_cells(tf.constant(masks[:, 0, ..., None], tf.float32), side, side).numpy().max((1, 2, 3)) >= 0.5
+    if not large.any():
         raise UserError(f"in none of {clips} clips the object can be seen at cells of {size // side} pixels; give more")
-    scenes, masks = [scene for scene, fits in zip(scenes, known, strict=True) if fits], masks[known]
-    points, told = _points(scenes)
+    scenes, masks = [scene for scene, fits in zip(scenes, large, strict=True) if fits], masks[large]
+    points, known = _points(scenes)
     first = tf.constant(masks[:, 0, ..., None], tf.float32)
     labels = tf.concat([in_cells(first, side, side), splat(points[:, 0], size, side)], -1)
     grey = np.stack([lab.lightness(tf.constant(scene.frames)).numpy() for scene in scenes])
@@ -121,13 +123,13 @@ def follow_toy(
         followed = followed_labels(embeddings, grey, labels, how)
         found = tf.image.resize(tf.reshape(followed[..., :1], [-1, side, side, 1]), [size, size]).numpy()
         places = located(followed[..., 1:], size)
-        ways[name] = _score(found.reshape(masks[:, 1:].shape) >= 0.5, masks, places, points, told, lengths)
+        ways[name] = _score(found.reshape(masks[:, 1:].shape) >= 0.5, masks, places, points, known, lengths)
     stays = np.broadcast_to(masks[:, :1], masks[:, 1:].shape)
-    ways["stays"] = _score(stays, masks, np.broadcast_to(points[:, :1], points[:, 1:].shape), points, told, lengths)
+    ways["stays"] = _score(stays, masks, np.broadcast_to(points[:, :1], points[:, 1:].shape), points, known, lengths)
     truth = in_cells(tf.constant(masks.reshape(-1, size, size, 1), tf.float32), side, side)
     cells = tf.image.resize(truth, [size, size]).numpy().reshape(masks.shape)[:, 1:] >= 0.5
-    ways["cells"] = dataclasses.replace(_score(cells, masks, points[:, 1:], points, told, lengths), pck=None)
-    return FollowScores(str(run.folder), len(masks), masks.shape[1] - 1, int(told[:, 1:].sum()), ways)
+    ways["cells"] = dataclasses.replace(_score(cells, masks, points[:, 1:], points, known, lengths), pck=None)
+    return TrackingEvaluation(str(run.folder), len(masks), masks.shape[1] - 1, int(known[:, 1:].sum()), ways)
 
 
 def followed_labels(embeddings: keras.Model, grey: np.ndarray, labels: tf.Tensor, how: Following) -> np.ndarray:
@@ -177,15 +179,15 @@ def _score(
     masks: np.ndarray,
     places: np.ndarray,
     points: np.ndarray,
-    told: np.ndarray,
+    known: np.ndarray,
     lengths: np.ndarray,
-) -> FollowScore:
+) -> TrackingScore:
     seen = masks[:, 1:].any((-2, -1))
     each = np.ma.array(jaccard(found, masks[:, 1:]), mask=~seen).mean(1).compressed()
     away = np.linalg.norm(places - points[:, 1:], axis=-1) <= RIGHT * lengths[:, 1:, None]
     error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None
-    right = away[told[:, 1:]]
-    return FollowScore(float(each.mean()), error, float(right.mean()) if right.size else None)
+    right = away[known[:, 1:]]
+    return TrackingScore(float(each.mean()), error, float(right.mean()) if right.size else None)
 
 
 def _random(run: Run, grey: np.ndarray) -> keras.Model:
