@@ -96,7 +96,7 @@ def training(
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
       cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.decoding.cache`.
         0 to decode anew each time.
-      reflect: whether small pictures get a reflected border: see `picture_crops.training_crops`.
+      reflect: whether small pictures get a reflected border: see `tfssl.pipelines.decoding.random_crops`.
       verbose: 0 to say nothing while pictures are decoded into memory: see `cache.training_crops`.
 
     Raises:

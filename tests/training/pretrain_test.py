@@ -22,7 +22,6 @@ from tfssl.base.files import atomic_write, write_json
 from tfssl.models.trunks import make_trunk
 from tfssl.multitask.model import compile_model, make_model, make_optimizer
 from tfssl.tasks.rotation import Rotation
-from tfssl.training import callbacks
 from tfssl.training.pretrain import segments
 
 TOY = "toy:images(count=72, size=32)"
@@ -341,13 +340,6 @@ def test_flags(tmp_path, changes):
     embedding = run.encoder()(np.zeros([1, 32, 32, 3], np.uint8))
     assert embedding.dtype == tf.float32
     assert keras.config.dtype_policy().name == "float32"
-
-
-def test_log_lines_behind_the_checkpoint_are_cut(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 2, "epoch_end": true}\n{"step": 3}\n{"st')
-    callbacks.cut_log(path, 2)
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 2, "epoch_end": true}\n'
 
 
 def test_replacing_writes_whole_or_not_at_all(tmp_path):

@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfssl.benchmarks.timing import divided, measured, median, puzzles
+from tfssl.benchmarks.timing import divided, measured, median
+from tfssl.multitask.puzzle_stream import stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import clip_records
 from tfssl.pipelines.sources.any_source import ClipSource
@@ -79,10 +80,10 @@ def bench_clips(
     """See `tfssl.bench_pipeline`; tasks are prepared."""
     frames = {task.name: frames_of(task, size) for task in tasks}
     counts = sorted({1, *frames.values()} - {0})
-    stages = {"read": _bare(source, batch_size, 0), "crop": puzzles(source, [], size, batch_size)}
+    stages = {"read": _bare(source, batch_size, 0), "crop": batches.training(source, size, batch_size, 0)}
     stages |= {f"decode {count}": _bare(source, batch_size, count) for count in counts}
-    stages |= {task.name: puzzles(source, [task], size, batch_size) for task in tasks}
-    stages["all"] = puzzles(source, tasks, size, batch_size)
+    stages |= {task.name: stream(source, [task], size, batch_size, 0) for task in tasks}
+    stages["all"] = stream(source, tasks, size, batch_size, 0)
     rates = measured(stages, batch_size, passes, seconds, verbose)
     middle = {name: median(values) for name, values in rates.items()}
     names = [task.name for task in tasks]

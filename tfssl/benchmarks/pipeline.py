@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
-from tfssl.benchmarks.timing import divided, measured, median, puzzles
-from tfssl.multitask.puzzle_stream import check_fits
+from tfssl.benchmarks.timing import divided, measured, median
+from tfssl.multitask.puzzle_stream import check_fits, stream
+from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache, headers
 from tfssl.pipelines.sources.any_source import ClipSource, Source, open_source
 from tfssl.tasks import TASKS, parse_tasks
@@ -150,9 +151,11 @@ def bench_pipeline(
     memories = [cache_memory, 0] if cached else [0]
     stages = {"read": _files(source, batch_size, False), "decode": _files(source, batch_size, True)}
     for memory in memories:
-        for names in [(), *((task.name,) for task in prepared), tuple(task.name for task in prepared)]:
-            chosen = [task for task in prepared if task.name in names]
-            stages[_key(memory, names)] = puzzles(source, chosen, size, batch_size, memory, verbose)
+        crops = batches.training(source, size, batch_size, 0, cache_memory=memory, verbose=verbose)
+        stages[_key(memory, ())] = crops
+        for chosen in [*([task] for task in prepared), prepared]:
+            puzzles = stream(source, chosen, size, batch_size, 0, verbose=verbose, cache_memory=memory)
+            stages[_key(memory, [task.name for task in chosen])] = puzzles
     rates = measured(stages, batch_size, passes, seconds, verbose)
     found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
@@ -208,7 +211,7 @@ def _streams(
     crop, read = 1 / middle["crop"], 1 / median(rates["read"])  # seconds of a picture
     spent = {"crop": crop} if memory else {"read": read, "decode and crop": crop - read}
     spent |= {name: 1 / middle[name] - crop for name in names}
-    puzzles = {name: stages[keys[name]].element_spec[name][1].shape[0] for name in names}
+    puzzles = {name: stages[keys[name]].element_spec[1][name].shape[0] for name in names}
     return Streams(
         cached=memory > 0,
         crop=middle["crop"],

@@ -1,6 +1,5 @@
 """`write_report`: gathers what a run's folder holds and puts it on one page."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.report import figures
+from tfssl.runs import metrics_log
 from tfssl.runs.evaluation import PROTOCOLS, Evaluation, percent, read_evaluation
 from tfssl.runs.run import Run, load_run
 
@@ -50,7 +50,7 @@ def write_report(run: Run | str | Path) -> Path:
 
 def contents(run: Run) -> dict[str, Any]:
     """What the page shows, by the names that the template has for it."""
-    lines = read_metrics(run.folder / "metrics.jsonl")
+    lines = metrics_log.read(run.folder)
     evaluation = read_evaluation(run.folder)
     puzzles, no_puzzles = _puzzles(run)
     curves = figures.learning_curves(lines)
@@ -73,21 +73,6 @@ def contents(run: Run) -> dict[str, Any]:
             "Versions": run.versions,
         },
     }
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`; a line that a killed run left unfinished is passed over."""
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and {"step", "epoch"} <= line.keys():
-            lines.append(line)
-    return lines
 
 
 def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:

@@ -1,14 +1,13 @@
 """`sweep`: how hard, and how long? Pretext accuracy against downstream accuracy, as a curve."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfssl.base.files import atomic_write
+from tfssl.runs import metrics_log
 from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
-from tfssl.runs.run import Run
 from tfssl.studies import figures, table
 from tfssl.studies.compare import notes, parse_seeds, trials_of
 from tfssl.studies.statistics import difference, over_seeds, spreads
@@ -183,18 +182,13 @@ def _summary(study: Study, trials: Sequence[Trial]) -> Sweep:
 
 def _row_after(trials: Sequence[Trial], step: int) -> Row:
     """The row of trials as they were after a step at which an epoch ended."""
-    metrics = [table.pretext_metrics(_metrics_after(trial.run, step)) for trial in trials]
+    metrics = [table.pretext_metrics(metrics_log.read_epoch_end(trial.run.folder, step)) for trial in trials]
     known = table.pretext_metrics(trials[0].run.result["metrics"])
     return dataclasses.replace(
         table.row_of(trials),
         downstream=table.downstream(trials, lambda trial, protocol: trial.earlier[step].trained[protocol]),
         pretext={name: over_seeds([found[name] for found in metrics]) for name in known},
     )
-
-
-def _metrics_after(run: Run, step: int) -> dict[str, float]:
-    lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
-    return next(line for line in lines if line["step"] == step and line.get("epoch_end"))
 
 
 def _main_metric(task: str, metrics: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """`pretrain`: from a source to an encoder, in a folder that can be gone on with."""
 
 import functools
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from tfssl.multitask.model import MIXINGS, build_metrics, compile_model, make_mo
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, absolute_name, open_source, too_many_broken
-from tfssl.runs import heads, seen
+from tfssl.runs import heads, metrics_log, seen
 from tfssl.runs.checkpoints import Checkpoints
 from tfssl.runs.run import Run, create_or_match, load_run
 from tfssl.tasks import parse_tasks
@@ -33,7 +32,6 @@ from tfssl.training.warm_start import take_over
 
 BATCH = 64  # the batch, in source images, that --learning-rate is given for
 PRECISIONS = {None: "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-NO_METRICS = ("step", "epoch", "epoch_end", "images/s", "images_per_second", "learning_rate")
 
 
 def pretrain(
@@ -210,7 +208,7 @@ def pretrain(
         _say(take_over(parent, model, prepared, encoders))
     if start:
         _say(f"going on with the run in {run.folder} from step {start} of {total}")
-    callbacks.cut_log(run.folder / "metrics.jsonl", start)
+    metrics_log.cut(run.folder, start)
 
     peak = learning_rate * batch_size / BATCH
 
@@ -370,13 +368,14 @@ def _finish(
             temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
         listed = f"{len(names)} of {source.listed} {source.items}"
         _say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
-    last = _last_epoch(run)  # of a run that was killed after its last step, the only source of figures
+    # Of a run that was killed after its last step, the only source of figures.
+    last = metrics_log.read_epoch_end(run.folder)
     result = {
         "run": str(run.folder),
         "epochs": run.settings["epochs"],
         "steps": steps.done,
         "images_per_second": round(steps.images_per_second, 1) or last["images_per_second"],
-        "metrics": {k: v for k, v in (metrics or last).items() if k not in NO_METRICS},
+        "metrics": metrics_log.metrics_of(metrics or last),
         "broken_files": len(names),
     }
     write_json(run.folder / "result.json", result)
@@ -385,12 +384,6 @@ def _finish(
 
         write_report(run)
     return run
-
-
-def _last_epoch(run: Run) -> dict[str, float]:
-    """The line of metrics.jsonl that the last epoch ended with."""
-    lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line.get("epoch_end")][-1]
 
 
 def _say(line: str) -> None:
