@@ -15,6 +15,7 @@ from tfssl.pipelines.clips import clip_records
 from tfssl.pipelines.clips.clip_records import Clip
 from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.served import Served, ServedNetwork, Trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +34,7 @@ SIMILARITY = "audio_visual_similarity"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AudioVisual(PretextTask):
+class AudioVisual(PretextTask, Served):
     """Does this sound fit this picture? (Arandjelovic and Zisserman 2017, arXiv 1705.08168; 2018, arXiv 1712.06651)
 
     A frame and the sound around it, or, for every other row, sound from elsewhere. What would tell the answer
@@ -69,6 +70,8 @@ class AudioVisual(PretextTask):
     rate: tuple[int, ...] = learned_field()
     name: ClassVar[str] = "audio_visual"
     reads: ClassVar[tuple[str, ...]] = ("clip", "sound")
+    signature: ClassVar[str] = "localise"
+    takes: ClassVar[tuple[str, ...]] = ("image_bytes", "waveform")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,6 +169,20 @@ class AudioVisual(PretextTask):
 
     def metrics(self) -> list[keras.metrics.Metric]:
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def served(self, run: Trained) -> ServedNetwork | None:
+        """Where in each picture does its window of sound come from? With fusion="localise".
+
+        Answers "heat" float32 [N, h, w], logits: above 0 the place sounds.
+        """
+        if self.fusion != "localise":
+            return None
+        model = similarity_of(run.solver(self.name))
+
+        def answer(pictures: tf.Tensor, sound: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"heat": model({"image": pictures, "sound": sound}, training=False)[..., 0]}
+
+        return ServedNetwork(answer, (model,))
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure

@@ -12,6 +12,7 @@ from tfssl.base.errors import UserError
 from tfssl.pipelines.ops import geometry
 from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.served import Served, ServedNetwork, Trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ ANGLES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rotation(PretextTask):
+class Rotation(PretextTask, Served):
     """Which way is up? (Gidaris et al. 2018, arXiv 1803.07728)
 
     Every picture is mirrored or not, then stands in the batch in all its rotations, side by side: the label is right
@@ -54,6 +55,7 @@ class Rotation(PretextTask):
     view: str = "whole"
     dropout: float = 0.0
     name: ClassVar[str] = "rotation"
+    signature: ClassVar[str] = "predict_rotation"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,6 +105,22 @@ class Rotation(PretextTask):
         tilt = TILT if self.rotations == 8 else 0.0
         meant = tuple(round(angle - tilt) % 360 for angle in self.angles)
         return (_tilted(images, tilt) if tilt else self._viewed(images)), meant
+
+    def served(self, run: Trained) -> ServedNetwork:
+        """How far is each picture turned?
+
+        Answers "probabilities" float32 [N, rotations], and "angle" int32 [N], the likeliest, in degrees
+        counter-clockwise.
+        """
+        solver = run.solver(self.name)
+
+        def answer(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
+            seen, angles = self.seen(pictures)
+            logits = solver(seen, training=False)
+            angle = tf.gather(tf.constant(angles), tf.argmax(logits, 1))
+            return {"probabilities": tf.nn.softmax(logits), "angle": angle}
+
+        return ServedNetwork(answer, (solver,))
 
     def _box(self, size: int) -> tuple[int, int]:
         """(first row and column, side) of what 2 and 4 rotations see of a picture of `size` pixels."""
