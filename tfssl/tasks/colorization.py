@@ -10,10 +10,11 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.pipelines import batches
 from tfssl.pipelines.ops import geometry, lab
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle, learned_field
+from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
 from tfssl.tasks.parts import colour_bins, colour_head, colour_losses, regression
 from tfssl.tasks.parts.colourer import Colourer
 from tfssl.tasks.parts.served import Served, ServedNetwork, Trained
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ STATISTICS_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Colorization(PretextTask, Served):
+class Colorization(PretextTask, Undoable, Served):
     """What colours has this grey picture? (Zhang et al. 2016, arXiv 1603.08511; code richzhang/colorization)
 
     Every picture is mirrored or not, then the trunk sees its lightness L and the head tells a and b (CIE Lab, see

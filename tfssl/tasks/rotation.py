@@ -10,9 +10,11 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.ops import geometry
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.classification import ChoiceTask
 from tfssl.tasks.parts.served import Served, ServedNetwork, Trained
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +29,7 @@ ANGLES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rotation(PretextTask, Served):
+class Rotation(ChoiceTask, Undoable, Served):
     """Which way is up? (Gidaris et al. 2018, arXiv 1803.07728)
 
     Every picture is mirrored or not, then stands in the batch in all its rotations, side by side: the label is right
@@ -149,12 +151,6 @@ class Rotation(PretextTask, Served):
         first, last = self._box(sizes[0])[0], self._box(sizes[-1])[0] + side
         boxes = np.tile([first, first, last - first, last - first], (self.rotations, 1))
         return Pieces(back.reshape(-1, self.rotations, side, side, 3), boxes)
-
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure
