@@ -1,6 +1,6 @@
 """`export`: an encoder as a SavedModel that decodes, crops and scales by itself, for TensorFlow Serving or anybody.
 
-DIR/<version>/saved_model.pb, variables/   see `export.signatures` and `export.heads` for what it answers
+DIR/<version>/saved_model.pb, variables/   see `export.signatures` for what it answers
 DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
 DIR/<version>/tflite/, onnx/               files for devices and other runtimes, where asked for: see there
@@ -98,10 +98,10 @@ def export(
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
     [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
     `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound and `valid`, false
-    where a number is not finite or far too large. Where the run has these tasks, `predict_rotation`, `colorize` and
-    `localise`: see `export.heads`. Only ops of TensorFlow itself. What may be sent is in `limits`; an empty request
-    gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen windows of sound, of the run's own
-    data: they travel with the model.
+    where a number is not finite or far too large. Tasks of the run that are served have a signature each
+    (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. Only ops of TensorFlow itself. What may
+    be sent is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a
+    dozen windows of sound, of the run's own data: they travel with the model.
 
     Args:
       run: a run, or its folder.

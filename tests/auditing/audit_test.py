@@ -14,7 +14,7 @@ from tfssl.base.errors import UserError
 from tfssl.pipelines import toy_world
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import TASKS
-from tfssl.tasks.base import Pieces
+from tfssl.tasks.parts.undoing import Pieces
 from tfssl.tasks.relative_position import RelativePosition
 
 COUNT = 240

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.apply.colouring import Colourer
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.pipelines.clips import video_files
@@ -21,6 +20,7 @@ from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.sources.any_source import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.colorization import Colorization
+from tfssl.tasks.parts.colourer import Colourer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.apply.colouring import seen_sides
 from tfssl.base.errors import UserError
 from tfssl.pipelines.ops import lab
 from tfssl.runs.run import Run
+from tfssl.tasks.parts.colourer import seen_sides
 from tfssl.tasks.parts.copying import copied
 from tfssl.tasks.tracking import EMBEDDINGS, Tracking
 

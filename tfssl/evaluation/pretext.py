@@ -12,6 +12,7 @@ from tfssl.base.statistics import wilson
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.run import Run, load_run
+from tfssl.tasks.parts.classification import ChoiceTask
 
 SEED = 20_161
 """Far from the seeds that runs are given: the crops and puzzles of an evaluation are none of a training."""
@@ -117,8 +118,9 @@ def pretext(
     for task in tasks:
         values = {metric.name: float(metric.result()) for metric in metrics[task.name]}
         counted = round(shares[task.name] * sources)
-        told = wilson(values["accuracy"], counted) if task.choices and "accuracy" in values and counted else None
-        scores[task.name] = TaskScore(values, 1 / task.choices if task.choices else None, counted, told)
+        chance = task.chance if isinstance(task, ChoiceTask) else None
+        told = wilson(values["accuracy"], counted) if chance and "accuracy" in values and counted else None
+        scores[task.name] = TaskScore(values, chance, counted, told)
     return PretextScores(str(run.folder), source.name, source.count, scores)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfssl.multitask.optimizers import SGD
 from tfssl.tasks.base import Encoders, PretextTask
+from tfssl.tasks.parts.adversarial import AdversarialTask
 
 MIXINGS = ("joint", "alternate")
 
@@ -25,7 +26,7 @@ class Update:
 class Contest:
     """A task's opponent with its optimizer."""
 
-    task: PretextTask
+    task: AdversarialTask
     opponent: keras.Model
     optimizer: keras.optimizers.Optimizer
 
@@ -91,9 +92,9 @@ class PretextModel(keras.Model):
         own = task.make_loss()(answer, prediction, weight)
         for contest in self.plan.contests if self.plan else ():
             if contest.task is task:
-                _, made = task.contest(puzzle, answer, prediction)
+                _, made = contest.task.contest(puzzle, answer, prediction)
                 deceived = _is_real(contest.opponent(made, training=True), real=True)
-                own = (1 - task.opponent_weight) * own + task.opponent_weight * deceived
+                own = (1 - contest.task.opponent_weight) * own + contest.task.opponent_weight * deceived
         return own
 
     def extra_variables(self) -> list[keras.Variable]:
@@ -170,8 +171,7 @@ def compile_model(
     model.optimizer.build(model.trainable_variables)  # all of them: an update of a part could not add the rest
     contests = []
     for task in tasks:
-        opponent = task.opponent(encoders)
-        if opponent is not None:
+        if isinstance(task, AdversarialTask) and (opponent := task.opponent(encoders)) is not None:
             adam = keras.optimizers.Adam(2e-4, beta_1=0.5)  # Radford et al. 2016, arXiv 1511.06434
             contests.append(Contest(task, opponent, _as_precise(adam)))
             contests[-1].optimizer.build(opponent.trainable_variables)

@@ -12,9 +12,11 @@ from tfssl.base.errors import UserError
 from tfssl.models.batch_norm import BatchNormalization
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.ops import geometry, holes
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import regression
+from tfssl.tasks.parts.adversarial import AdversarialTask
 from tfssl.tasks.parts.metrics import PictureMean
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +37,7 @@ DEGENERATE = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Inpainting(PretextTask):
+class Inpainting(AdversarialTask, Undoable):
     """What is behind the hole? (Pathak et al. 2016, arXiv 1604.07379; code pathak22/context-encoder)
 
     Every picture is mirrored or not, then a part of it is painted over with one colour, and the head paints that part

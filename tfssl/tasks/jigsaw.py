@@ -11,10 +11,12 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.models.batch_norm import BatchNormalization
 from tfssl.pipelines.ops import tiles
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.classification import ChoiceTask
 from tfssl.tasks.parts.patches import features_of_tiles, standardised
 from tfssl.tasks.parts.permutations import permutation_set, quality
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +32,7 @@ WHITE, GREEN, RED = (255, 255, 255), (44, 160, 44), (214, 39, 40)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Jigsaw(PretextTask):
+class Jigsaw(ChoiceTask, Undoable):
     """In what order were these tiles? (Noroozi and Favaro 2016, arXiv 1603.09246)
 
     A picture is cut into cells, a tile is taken out of each at a random place of its own, and the tiles are put in the
@@ -149,14 +151,10 @@ class Jigsaw(PretextTask):
             x = keras.layers.Dropout(self.dropout, name="jigsaw_dropout")(x)
         return classification.logits(x, self.choices, "jigsaw_logits")
 
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
     def metrics(self) -> list[keras.metrics.Metric]:
-        first = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
         if self.choices <= 10:
-            return first
-        return [*first, keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5_accuracy")]
+            return super().metrics()
+        return [*super().metrics(), keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5_accuracy")]
 
     def questions(self, puzzle: Any, answer: Any) -> tuple[np.ndarray, np.ndarray]:
         return self._shown(puzzle), np.asarray(answer)
