@@ -38,7 +38,7 @@ def _rotation(run: "Run", task: Rotation) -> Signature:
     -> "probabilities" float32 [N, rotations], "angle" int32 [N], the likeliest, in degrees counter-clockwise, and
     "valid" bool [N]; zeros where a row is no picture.
     """
-    solver, size = run.solver(task.name), int(run.settings["size"])
+    solver, size = run.solver(task.name), run.settings.size
 
     def function(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         count = limits.count_rows(encoded)
@@ -75,7 +75,7 @@ def _localise(run: "Run", task: AudioVisual) -> Signature:
     -> "heat" float32 [N, h, w], logits: above 0 the place sounds; and "valid" bool [N], false with zeros where either
     is none. As many pictures as windows, or the request is refused.
     """
-    model, size = similarity_of(run.solver(task.name)), int(run.settings["size"])
+    model, size = similarity_of(run.solver(task.name)), run.settings.size
 
     def function(encoded: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         count, others = limits.count_rows(encoded), limits.count_rows(rows)

@@ -78,7 +78,9 @@ def test_rotation_of_the_inscribed_view_asks_about_the_middle_of_a_picture(pictu
     solver = keras.Sequential([keras.Input((21, 21, 3), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
     solver.layers[-1].set_weights([np.random.default_rng(0).normal(0, 1e-3, (21 * 21 * 3, 2)), np.zeros(2)])
     task = Rotation(rotations=2, view="inscribed")
-    run = types.SimpleNamespace(tasks=lambda: [task], settings={"size": SIZE}, solver={"rotation": solver}.get)
+    run = types.SimpleNamespace(
+        tasks=lambda: [task], settings=types.SimpleNamespace(size=SIZE), solver={"rotation": solver}.get
+    )
     (signature,) = head_signatures(run)
     found = signature.function(tf.constant(pictures))
     images, _ = picture_crops.pictures(tf.constant(pictures), SIZE)

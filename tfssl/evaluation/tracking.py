@@ -100,7 +100,7 @@ def follow_toy(
       UserError: no such run, a count or length out of range.
     """
     run = load_run(run)
-    task, size, how = task_of(run), int(run.settings["size"]), how or Following()
+    task, size, how = task_of(run), run.settings.size, how or Following()
     if clips < 1 or not seconds * RATE >= 2:
         raise UserError(f"{clips} clips of {seconds} s are asked for, expected 1 or more of two frames or more")
     scenes = [clip(number, seed=seed, seconds=seconds, rate=RATE, size=size) for number in range(clips)]

@@ -10,8 +10,6 @@ import tensorflow as tf
 from tfssl.multitask.optimizers import SGD
 from tfssl.tasks.base import Encoders, PretextTask
 
-MIXINGS = ("joint", "alternate")
-
 
 @dataclasses.dataclass(frozen=True)
 class Update:
