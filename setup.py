@@ -20,6 +20,7 @@ DEPENDENCIES = [
     "tensorflow-serving-api>=2.21,<2.22",
     "tensorboard>=2.20",  # without it, TensorFlow 2.21 cannot write the scalars of tensorboard/
     "click>=8.1",  # the command line; light enough that --help answers at once
+    "pydantic>=2.9",  # settings: bounds, choices and help stand at a field; imported in 0.1 s, so --help may
 ]
 
 EXTRAS = {

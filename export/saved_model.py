@@ -142,7 +142,7 @@ def export(
             rows = sample(kind, source, int(encoder.input_shape[1]), SAMPLE, BATCH) if source is not None else ()
             encoders[kind] = projected(encoder, dimensions, l2_normalise, rows)
     encoder, sound = encoders["pixels"], encoders.get("waveform")
-    signatures = encoder_signatures(encoder, int(run.settings["size"]), sound) + head_signatures(run)
+    signatures = encoder_signatures(encoder, run.settings.size, sound) + head_signatures(run)
     golden = make_golden(signatures, source)
     description = _description(run, embedding, int(encoder.output_shape[-1])) | {
         "principal_components": None if dimensions is None else {"of": run.data["name"], "sample": SAMPLE},
@@ -187,14 +187,14 @@ def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[st
 
     settings = run.settings
     return {
-        "trunk": settings["trunk"],
+        "trunk": settings.trunk,
         "layer": embedding.layer,
         "pool": embedding.pool,
         "measured": embedding.measured,
         "embedding": embedding.line,
-        "size": settings["size"],
+        "size": settings.size,
         "dimensions": dimensions,
-        "tasks": settings["tasks"],
+        "tasks": settings.tasks,
         "sound": run.sound,
         "versions": versions(),
     }

@@ -30,7 +30,7 @@ ROWS = {"image_bytes": "pictures", "waveform": "windows of sound"}
 
 def head_signatures(run: "Run") -> list[Signature]:
     """Those of the tasks of a run; none where it has no such task."""
-    size, samples = int(run.settings["size"]), run.sound["samples"] if run.sound else 0
+    size, samples = run.settings.size, run.sound["samples"] if run.sound else 0
     specs = {"image_bytes": image_bytes(), "waveform": waveform(samples)}
     found = []
     for task in run.tasks():

@@ -90,7 +90,6 @@ WRONG = {
     "show: no data": (["show", "--to", "a.png"], "Missing argument 'DATA'"),
     "show: no file": (["show", TOY], "Missing option '--to'"),
     "pretrain: no data": (["pretrain", "--out", "run"], "Missing argument 'DATA'"),
-    "pretrain: no folder": (["pretrain", TOY], "Missing option '--out'"),
     "pretrain: a word for a number": ([*PRETRAIN, "--epochs", "many"], "'many' is not a valid integer"),
     "evaluate: no data": (["evaluate", "run"], "Missing argument 'DATA'"),
     "export: no folder": (["export", "run"], "Missing argument 'DIR'"),

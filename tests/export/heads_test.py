@@ -124,7 +124,10 @@ def test_rotation_of_the_inscribed_view_asks_about_the_middle_of_a_picture(pictu
     solver.layers[-1].set_weights([np.random.default_rng(0).normal(0, 1e-3, (21 * 21 * 3, 2)), np.zeros(2)])
     task = Rotation(rotations=2, view="inscribed")
     run = types.SimpleNamespace(
-        tasks=lambda: [task], settings={"size": SIZE}, sound=None, solver={"rotation": solver}.get
+        tasks=lambda: [task],
+        settings=types.SimpleNamespace(size=SIZE),
+        sound=None,
+        solver={"rotation": solver}.get,
     )
     (signature,) = head_signatures(run)
     found = signature.function(tf.constant(pictures))

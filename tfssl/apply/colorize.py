@@ -102,7 +102,7 @@ def colorize(
 def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
     task = next((task for task in run.tasks() if isinstance(task, Colorization)), None)
     if task is None:
-        raise UserError(f"the run in {run.folder} has no colorization, its tasks are: {run.settings['tasks']}")
+        raise UserError(f"the run in {run.folder} has no colorization, its tasks are: {run.settings.tasks}")
     if draws < 1:
         raise UserError(f"--draws {draws} is given, expected at least 1")
     if draws > 1 and not task.diverse:

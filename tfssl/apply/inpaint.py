@@ -77,7 +77,7 @@ def inpaint(
     run = load_run(run)
     task = next((task for task in run.tasks() if isinstance(task, Inpainting)), None)
     if task is None:
-        raise UserError(f"the run in {run.folder} has no inpainting, its tasks are: {run.settings['tasks']}")
+        raise UserError(f"the run in {run.folder} has no inpainting, its tasks are: {run.settings.tasks}")
     listed = full_size.list_pictures(pictures)
     finder = _mask_finder(str(mask), listed)
     targets = {picture: Path(to) / picture.name for picture in listed}
@@ -111,7 +111,7 @@ class Painter:
     """The network of a run on holes of any shape, in pictures of any size."""
 
     def __init__(self, run: Run, task: Inpainting):
-        self._size = int(run.settings["size"])
+        self._size = run.settings.size
         self._task = task
         solver = run.solver("inpainting")
         self._predict = tf.function(

@@ -56,7 +56,7 @@ class Localiser:
 
     def __init__(self, run: Run, solver: keras.Model | None = None):
         task = localising_task(run)
-        self.seconds, self.size = task.seconds, int(run.settings["size"])
+        self.seconds, self.size = task.seconds, run.settings.size
         self.samples, self.rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
         inner = similarity_of(solver or run.solver(task.name))
         self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
@@ -76,7 +76,7 @@ def localising_task(run: Run) -> AudioVisual:
         if isinstance(task, AudioVisual) and task.fusion == "localise":
             return task
     raise UserError(
-        f"the run in {run.folder} has {run.settings['tasks']}; localise needs one that was trained on"
+        f"the run in {run.folder} has {run.settings.tasks}; localise needs one that was trained on"
         " 'audio_visual(fusion=\"localise\")'"
     )
 

@@ -128,7 +128,7 @@ def task_of(run: Run) -> Tracking:
     for task in run.tasks():
         if isinstance(task, Tracking):
             return task
-    raise UserError(f"the run in {run.folder} has no tracking, its tasks are: {run.settings['tasks']}")
+    raise UserError(f"the run in {run.folder} has no tracking, its tasks are: {run.settings.tasks}")
 
 
 def in_cells(labels: tf.Tensor, height: int, width: int) -> tf.Tensor:

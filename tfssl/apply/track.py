@@ -93,7 +93,7 @@ def track(
         if value is None:
             raise UserError(f"--{name} is missing; expected with a film")
     clip, to = Path(clip), Path(str(to))
-    follower = Follower(embeddings_of(run), int(run.settings["size"]), how)
+    follower = Follower(embeddings_of(run), run.settings.size, how)
     video_files.require()
     if not clip.is_file():
         raise UserError(f"{clip} does not exist; expected a film")

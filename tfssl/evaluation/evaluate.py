@@ -87,8 +87,8 @@ def evaluate(
     wanted = check_protocols(protocols)
     if frames < 1:
         raise UserError(f"--frames {frames} is given, expected at least 1")
-    seed = int(run.settings["seed"]) if seed is None else seed
-    size = int(run.settings["size"])
+    seed = run.settings.seed if seed is None else seed
+    size = run.settings.size
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
     train, held_out, note = any_source.open_splits(data, test=test, seed=split_seed, max_broken=max_broken)
     check_labels(train, held_out)
@@ -116,7 +116,7 @@ def evaluate(
     if isinstance(random, Evaluation):
         untrained, which = random.random, random.details.get("random_batch_norm", {})
     elif random:
-        untrained, which = measure_random(probes, run.random_trunk(), train, held_out, int(run.settings["batch_size"]))
+        untrained, which = measure_random(probes, run.random_trunk(), train, held_out, run.settings.batch_size)
 
     broken = found.broken + len(train.broken)
     broken += len(held_out.broken) if held_out.broken is not train.broken else 0

@@ -129,9 +129,9 @@ def neighbours(
     recordings = len(np.unique(groups))
     if recordings <= nearest:
         raise UserError(f"{source.name} has {recordings} recordings; expected more than --nearest {nearest}")
-    size = int(run.settings["size"])
+    size = run.settings.size
     untrained = features.stage_model(run.random_trunk(), size)
-    estimate_batch_norm(untrained, source, size, int(run.settings["batch_size"]), seed)
+    estimate_batch_norm(untrained, source, size, run.settings.batch_size, seed)
     found = [
         search(_embedded(model, source, size, layer, frames), groups, nearest)
         for model in (features.stage_model(trunk, size), untrained)

@@ -107,7 +107,7 @@ def pretext(
     metrics = {task.name: task.metrics() for task in tasks}
     solve = {task.name: _solver(run, task.name) for task in tasks}
     shares = dict.fromkeys(solve, 0.0)
-    for puzzles, answers, weights in stream(source, tasks, run.settings["size"], batch_size, seed).take(steps):
+    for puzzles, answers, weights in stream(source, tasks, run.settings.size, batch_size, seed).take(steps):
         for name, own in metrics.items():
             prediction = solve[name](puzzles[name])
             for metric in own:

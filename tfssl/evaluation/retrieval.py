@@ -88,7 +88,7 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
     task = next((task for task in run.tasks() if isinstance(task, AudioVisual)), None)
     if task is None or task.fusion != "distance":
         raise UserError(
-            f"the run in {run.folder} has {run.settings['tasks']}; retrieve needs one that was trained on"
+            f"the run in {run.folder} has {run.settings.tasks}; retrieve needs one that was trained on"
             " 'audio_visual', with fusion='distance', which puts picture and sound in one space"
         )
     source = open_source(data)
@@ -109,7 +109,7 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
     outputs = {kind: solver.get_layer(NUMBERS.format(kind)).output for kind in ("image", "sound")}
     model = keras.Model(solver.input, outputs)
     embed = tf.function(lambda puzzle: model(puzzle, training=False), reduce_retracing=True)
-    seen = batches.plain(chosen, int(run.settings["size"]), BATCH)
+    seen = batches.plain(chosen, run.settings.size, BATCH)
     heard = batches.plain_sound(chosen, run.sound["samples"], BATCH)  # type: ignore[index]
     found: dict[str, list[np.ndarray]] = {"image": [], "sound": []}
     for frames, sounds in zip(seen, heard, strict=True):

@@ -100,7 +100,7 @@ def evaluate_tracking(
     """
     how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
     run = load_run(run)
-    task, size, asked = task_of(run), int(run.settings["size"]), read_settings(data)
+    task, size, asked = task_of(run), run.settings.size, read_settings(data)
     clips, seconds, seed, start = asked["count"], asked["seconds"], asked["seed"], asked["start"]
     if not seconds * RATE >= 2:
         raise UserError(f"{data} has clips of {seconds} s, expected two frames or more, {2 / RATE} s")

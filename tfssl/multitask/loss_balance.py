@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from tfssl.tasks.base import Encoders, PretextTask
 
-BALANCES = ("initial", "gradient", "none")
 STEPS = 4
 SETTLING = 100
 """Steps before gradients are measured. Heads that choose begin at zero and send nothing into the trunk at first."""

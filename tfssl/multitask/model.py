@@ -11,8 +11,6 @@ from tfssl.multitask.optimizers import SGD
 from tfssl.tasks.base import Encoders, PretextTask
 from tfssl.tasks.parts.adversarial import AdversarialTask
 
-MIXINGS = ("joint", "alternate")
-
 
 @dataclasses.dataclass(frozen=True)
 class Update:

@@ -71,7 +71,7 @@ def show(
         run = load_run(run)
         names = _names(run, asked, size)
         source = open_source(data)
-        _advise(run.tasks(), run.settings["size"], source)
+        _advise(run.tasks(), run.settings.size, source)
         drawn = draw(run, source, count, seed)
         figures = {name: drawn[name] for name in names}
     else:
@@ -106,13 +106,13 @@ def _advise(tasks: list[PretextTask], size: int, source: AnySource) -> None:
 
 def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[str]:
     """Which of a run's tasks are drawn. Raises UserError where something else than the run's is asked for."""
-    if size not in (None, run.settings["size"]):
-        raise UserError(f"--size {size} is given, but the run in {run.folder} has {run.settings['size']}; leave it out")
+    if size not in (None, run.settings.size):
+        raise UserError(f"--size {size} is given, but the run in {run.folder} has {run.settings.size}; leave it out")
     own = {task.name: str(task) for task in run.tasks()}
     for task in asked or []:
         if task.name not in own or str(task) not in (task.name, own[task.name]):
             raise UserError(
-                f"--tasks {task} is given, but the run in {run.folder} has {run.settings['tasks']}; leave it out"
+                f"--tasks {task} is given, but the run in {run.folder} has {run.settings.tasks}; leave it out"
             )
     return list(own) if asked is None else [task.name for task in asked]
 
@@ -120,7 +120,7 @@ def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[
 def draw(run: Run, source: Source | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
     """A figure for each task of a run: puzzles of its source (or of another) with the network's answers."""
     source = source or open_source(run.data["name"])
-    return _draw(source, run.tasks(), run.settings["size"], count, seed, run)
+    return _draw(source, run.tasks(), run.settings.size, count, seed, run)
 
 
 def _draw(

@@ -59,7 +59,7 @@ class Trial:
     def seconds(self) -> float:
         """What training and evaluations took, about."""
         speed = self.run.result["images_per_second"]
-        training = self.run.result["steps"] * self.run.settings["batch_size"] / speed if speed else 0.0
+        training = self.run.result["steps"] * self.run.settings.batch_size / speed if speed else 0.0
         evaluations = [self.evaluation, *self.earlier.values()]
         return float(training + sum(evaluation.details["seconds"] for evaluation in evaluations))
 

@@ -46,7 +46,7 @@ class Colourer:
 
     def __init__(self, run: Trained, task: Colouring):
         self._task = task
-        self._size = int(run.settings["size"])
+        self._size = run.settings.size
         side = run.random_trunk().body.inputs[0].shape[1]  # of a model of one's own that has a size
         self._is_fixed = side is not None
         spec = task.draws(tf.zeros([1, self._size, self._size, 1], tf.uint8), 0)
