@@ -58,6 +58,7 @@ EXTRAS = {
         "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "faiss-cpu>=1.9",  # the tests of index and search
+        "filelock>=3.12",  # runs that the processes of make test share are made by one of them
         "mypy>=1.13",  # make types
         "onnx>=1.17",  # the tests of ONNX files, with the next two
         "onnxruntime>=1.20",

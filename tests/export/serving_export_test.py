@@ -233,7 +233,6 @@ def test_a_client_loses_nothing_when_versions_come_and_go(toy_export, tmp_path):
         until(1)
 
 
-@pytest.mark.slow
 def test_sound_and_heads_are_served_too(colour_run, localising_run, tmp_path):
     from tfssl.export.saved_model import export
     from tfssl.export.server.serve import Settings, running

@@ -6,7 +6,7 @@ marks the rows that cannot be answered.
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import keras
@@ -18,8 +18,8 @@ class Trained(Protocol):
     """What a task needs of a run to be served; `tfssl.runs.run.Run` is one."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The arguments of `pretrain`; "size" is the pixels of a side."""
+    def settings(self) -> Any:
+        """The arguments of `pretrain`; `size` is the pixels of a side."""
 
     def solver(self, task: str, inputs: Any = None) -> keras.Model:
         """The trained network of a task, on Keras inputs of one's own where these are given."""
