@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.apply.config import LocaliseSettings
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.pipelines.clips import clip_records, recordings, video_files
@@ -99,6 +100,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = No
     Raises:
       UserError: no such run, a clip without pictures or sound, a file that cannot be written, or PyAV is missing.
     """
+    LocaliseSettings(**locals())
     if str(clip).startswith("toy:"):
         from tfssl.evaluation.localisation import point
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.apply.mask_propagation import Follower, Following, embeddings_of
+from tfssl.apply.config import TrackSettings
+from tfssl.apply.mask_propagation import Follower, embeddings_of
 from tfssl.base import specs
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
@@ -65,10 +66,10 @@ def track(
     mask: str | Path | None = None,
     to: str | Path | None = None,
     *,
-    recent: int = Following.recent,
-    most: int = Following.most,
-    temperature: float = Following.temperature,
-    reach: int = Following.reach,
+    recent: int = 4,
+    most: int = 10,
+    temperature: float = 0.5,
+    reach: int = 6,
     verbose: int = 1,
 ) -> "Tracked | FollowScores":
     """Follows what a mask shows in the first frame of a film through all frames, by the embeddings of `tracking`.
@@ -90,7 +91,7 @@ def track(
       UserError: no such run, or one without tracking; no film; a mask that is missing, empty, of another size or
         reaches outside; a file that cannot be written; PyAV is missing.
     """
-    how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
+    how = TrackSettings(**locals())
     run = load_run(run)
     if str(clip).startswith("toy:"):
         from tfssl.evaluation.tracking import follow_toy
