@@ -23,6 +23,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
 from tfssl.export.checking.golden import make_golden, own_source
+from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import model_name, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.formats.onnx import onnx_files, require_onnx, write_onnx
@@ -121,6 +122,7 @@ def export(
       UserError: a run that has not ended, an unknown layer, more places or dimensions than there are, a version that
         exists, an extra that is missing, ops that a format has not, a folder that cannot be written.
     """
+    ExportSettings(**locals())
     from tfssl.runs.served import embedding_of
 
     if isinstance(run, (str, Path)):

@@ -268,9 +268,9 @@ def test_command(capfd, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"size": 8}, "--size 8 is given"),
-        ({"count": 10}, "--count 10 is given"),
-        ({"seed": -1}, "--seed -1 is given"),
+        ({"size": 8}, "size=8 is given"),
+        ({"count": 10}, "count=10 is given"),
+        ({"seed": -1}, "seed=-1 is given"),
         ({"tasks": "rotations"}, "unknown task"),
     ],
 )

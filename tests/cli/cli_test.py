@@ -88,7 +88,6 @@ WRONG = {
     "unknown command": (["learn"], "No such command 'learn'"),
     "unknown option": ([*SHOW, "--colour"], "No such option"),
     "show: no data": (["show", "--to", "a.png"], "Missing argument 'DATA'"),
-    "show: no file": (["show", TOY], "Missing option '--to'"),
     "pretrain: no data": (["pretrain", "--out", "run"], "Missing argument 'DATA'"),
     "pretrain: a word for a number": ([*PRETRAIN, "--epochs", "many"], "'many' is not a valid integer"),
     "evaluate: no data": (["evaluate", "run"], "Missing argument 'DATA'"),
@@ -177,8 +176,8 @@ WRONG = {
         [*EVALUATE, TOY, "--protocols", ","],
         "protocols are: linear, linear_pooled, linear_pooled_2, knn",
     ),
-    "evaluate: grid 0": ([*EVALUATE, TOY, "--grid", "0"], "grid is 0"),
-    "evaluate: no numbers": ([*EVALUATE, TOY, "--numbers", "0"], "numbers is 0"),
+    "evaluate: grid 0": ([*EVALUATE, TOY, "--grid", "0"], "--grid 0 is given"),
+    "evaluate: no numbers": ([*EVALUATE, TOY, "--numbers", "0"], "--numbers 0 is given"),
     # export
     "export: no run": (["export", "{shelf}/notes", "out"], "is no run"),
     "export: a run that has not ended": (["export", "{shelf}/unended", "out"], "has not ended"),

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.apply.config import LocaliseSettings
 from tfssl.apply.films import refuse_toy_clips
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
@@ -95,6 +96,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = No
     Raises:
       UserError: no such run, a clip without pictures or sound, a file that cannot be written, or PyAV is missing.
     """
+    LocaliseSettings(**locals())
     refuse_toy_clips(clip, "evaluate-localisation")
     if to is None:
         raise UserError("--to is missing, expected a file that ends in .mp4 or .png")

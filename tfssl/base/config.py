@@ -33,6 +33,20 @@ def split(given: Any) -> Any:
 Commas = pydantic.BeforeValidator(split)
 """For fields of several values, which may also be one text with commas."""
 
+
+def ending(*endings: str) -> pydantic.AfterValidator:
+    """For a field that is a file: its name ends in one of these."""
+
+    def check(path: Path) -> Path:
+        if path.suffix.lower() not in endings:
+            raise ValueError(f"a file that ends in {', '.join(endings[:-1])} or {endings[-1]}")
+        return path
+
+    return pydantic.AfterValidator(check)
+
+
+PictureFile = Annotated[Path, ending(".png", ".svg", ".pdf", ".jpg")]
+
 _ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False)
 
 
@@ -88,9 +102,9 @@ def option(
     return pydantic.Field(default, description=help, json_schema_extra=extra)
 
 
-def subject(metavar: str) -> Any:
+def subject(metavar: str, default: Any = ...) -> Any:
     """A field that the command line has by its place: RUN, DATA."""
-    return pydantic.Field(json_schema_extra={"subject": metavar})
+    return pydantic.Field(default, json_schema_extra={"subject": metavar})
 
 
 def python_only(default: Any) -> Any:

@@ -13,17 +13,7 @@ import tfssl
 from tfssl.base import config
 from tfssl.base.config import extra_of
 
-COUNT = click.IntRange(min=1)
-PORT = click.IntRange(0, 65535)
-MORE = click.FloatRange(0, min_open=True)
-SEED = click.IntRange(0, 2**31 - 1)  # goes into int32 tensors
-SHARE = click.FloatRange(0, 1)
-SERVER = click.option("--server", metavar="ADDRESS", help="host:8500 for gRPC, http://host:8501 for REST.")
-MODEL_NAME = click.option("--model-name", metavar="NAME", help="Of the model on the server; that of DIR.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, nothing else.")
-_JSON = click.Option(
-    ["--json", "as_json"], is_flag=True, help="Print one JSON object on standard output, nothing else."
-)
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on standard output, nothing else.")
 
 
 class Group(click.Group):
@@ -65,7 +55,7 @@ def command(
                 settings(**arguments)
                 run(as_json, lambda: function(**arguments))
 
-        parameters = [*_parameters(settings), _JSON]
+        parameters = [*_parameters(settings), JSON]
         made = Command(name or function.__name__, callback=call, params=parameters, help=function.__doc__)
         made.settings = settings
         group.add_command(made)
@@ -118,7 +108,9 @@ def _parameters(settings: type[config.Settings]) -> list[click.Parameter]:
 
 def _argument(name: str, field: FieldInfo) -> click.Argument:
     several = config.shape(field).repeated
-    return click.Argument([name], metavar=extra_of(field)["subject"], required=True, nargs=-1 if several else 1)
+    more: dict[str, Any] = {"required": True} if field.is_required() else {"required": False, "default": field.default}
+    metavar = extra_of(field)["subject"] if field.is_required() else f"[{extra_of(field)['subject']}]"
+    return click.Argument([name], metavar=metavar, nargs=-1 if several else 1, **more)
 
 
 def _option(name: str, field: FieldInfo) -> click.Option:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.evaluation import features
+from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.measuring import Probes
 from tfssl.models import batch_norm
 from tfssl.models.trunks import Trunk
@@ -82,11 +83,10 @@ def evaluate(
         UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or with other
             classes in test than in training; too many broken pictures; features that are not finite.
     """
+    settings = EvaluateSettings(**locals())
     began = time.monotonic()
     run = load_run(run)
-    wanted = check_protocols(protocols)
-    if frames < 1:
-        raise UserError(f"--frames {frames} is given, expected at least 1")
+    wanted = check_protocols(settings.protocols)
     seed = run.settings.seed if seed is None else seed
     size = run.settings.size
     trunk = run.trunk() if epoch is None else run.trunk(epoch)

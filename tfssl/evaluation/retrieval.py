@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.evaluation.config import RetrieveSettings
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import ClipSource, open_source
 from tfssl.runs.run import Run, load_run
@@ -84,6 +85,7 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
       UserError: a run without such a task, data without labels, with fewer than two clips that have all, or
         without two of one class.
     """
+    RetrieveSettings(**locals())
     run = load_run(run)
     task = next((task for task in run.tasks() if isinstance(task, AudioVisual)), None)
     if task is None or task.fusion != "distance":

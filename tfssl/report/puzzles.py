@@ -13,15 +13,13 @@ from tfssl.base.files import atomic_write
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, Source, open_source
+from tfssl.report.config import ShowSettings
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-PICTURES = (".png", ".svg", ".pdf", ".jpg")
-LEAST_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +60,7 @@ def show(
     Raises:
       UserError: an unknown task, one or a size that is not the run's, unreadable data, a file that cannot be written.
     """
-    _check(size, count, seed)
-    to = Path(to)
-    if to.suffix.lower() not in PICTURES:
-        raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
+    to = ShowSettings(**locals()).to
     asked = None if tasks is None else parse_tasks(tasks)
     if run is not None:
         run = load_run(run)
@@ -86,15 +81,6 @@ def show(
             figure.savefig(temporary, dpi=120)
         files[name] = str(path)
     return Shown(files)
-
-
-def _check(size: int | None, count: int, seed: int) -> None:
-    if size is not None and size < LEAST_SIZE:
-        raise UserError(f"--size {size} is given, expected at least {LEAST_SIZE} pixels")
-    if count < 1:
-        raise UserError(f"--count {count} is given, expected at least 1")
-    if not 0 <= seed < 2**31:
-        raise UserError(f"--seed {seed} is given, expected 0 to {2**31 - 1}")
 
 
 def _advise(tasks: list[PretextTask], size: int, source: AnySource) -> None:

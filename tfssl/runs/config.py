@@ -32,15 +32,15 @@ class Subject(Settings):
     steps_per_epoch: Count | None = option("Steps of an epoch; one pass over DATA where not given.", None)
     batch_size: Count = option("Source images in a step.", 64)
     seed: Seed = option("Weights, order, crops and puzzles follow from it.", 0)
-    init: Annotated[str | None, BeforeValidator(_run)] = option(
-        "A run whose weights to begin with; it may have had other tasks.", None
-    )
     keep_every: Count | None = option("Epochs between copies of the trunk that are kept.", None)
 
 
 class Training(Settings):
     """How a run learns: what a study passes on to each of its runs."""
 
+    init: Annotated[str | None, BeforeValidator(_run)] = option(
+        "A run whose weights to begin with; it may have had other tasks.", None
+    )
     sound_trunk: str = option("The network of tasks that listen.", "l3(width=64)")
     learning_rate: Positive = option("Peak, for 64 images a step; scales with it.", 0.1)
     schedule: Literal["cosine", "step"] = option("How the learning rate falls.", "cosine")
@@ -54,6 +54,13 @@ class Training(Settings):
     mixed_precision: Literal["float16", "bfloat16"] | None = option("float32 where not given.", None)
     jit_compile: bool = option("Compile the step with XLA.", False)
     deterministic: bool = option("Bit-identical repeats and resumes; slower.", False)
+
+
+class Pace(Settings):
+    """How often a run writes down how it is."""
+
+    log_every: Count = option("Steps that a line of metrics.jsonl is the mean of.", 20)
+    checkpoint_every: Count = option("Steps between checkpoints.", 500)
 
 
 class Recipe(Training, Subject):
