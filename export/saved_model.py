@@ -4,7 +4,7 @@ DIR/<version>/saved_model.pb, variables/   see `export.signatures` for what it a
 DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
 DIR/<version>/tflite/, onnx/               files for devices and other runtimes, where asked for: see there
-DIR/<version>/assets.extra/encoder.json    layer, places, what it was measured at, size, trunk, dimensions, versions
+DIR/<version>/assets.extra/encoder.json    format, layer, places, what it was measured at, size, trunk, dimensions
 DIR/<version>/assets.extra/tf_serving_warmup_requests    see `export.deployment.warm_up`
 DIR/models.config, batching.config, compose.yaml, kubernetes.yaml    where missing: see `export.deployment.files`
 """
@@ -33,7 +33,7 @@ from tfssl.export.formats.tflite import check_precisions, tflite_files, write_tf
 from tfssl.export.quietly import only_errors_logged
 from tfssl.export.signatures.encoder import Signature, encoder_signatures
 from tfssl.export.signatures.heads import head_signatures
-from tfssl.export.versions import check_version, new_version, newest_version
+from tfssl.export.versions import DESCRIPTION, FORMAT, check_version, new_version, newest_version
 
 if TYPE_CHECKING:
     from tfssl.runs.run import Run
@@ -158,7 +158,7 @@ def export(
         extra = building / "assets.extra"
         extra.mkdir()
         golden.write(extra / "golden.npz")
-        (extra / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
+        (building / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         if precisions:
             facts = {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound")}
             write_tflite(building, encoders, precisions, source, facts)
@@ -189,6 +189,7 @@ def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[st
 
     settings = run.settings
     return {
+        "format": FORMAT,
         "trunk": settings.trunk,
         "layer": embedding.layer,
         "pool": embedding.pool,

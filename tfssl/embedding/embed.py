@@ -109,6 +109,7 @@ def embed(
     encoder = load_encoder(model, layer, kind)
     inputs = open_inputs(data, sound, max_broken)
     record = {
+        "format": files.FORMAT,
         "encoder": encoder.about(),
         "data": {"name": inputs.name, "fingerprint": inputs.fingerprint},
         "batch_size": batch_size,

@@ -18,6 +18,8 @@ from tfssl.embedding.config import IndexSettings
 """Rows up to which all are compared: 100,000 of 512 numbers take 200 MB and some ten milliseconds a query."""
 TRAINING_ROWS = 64  # of each cell, as many as FAISS asks for and more
 VECTORS, PATHS, RECORD = "vectors.faiss", "names.npz", "index.json"
+FORMAT = 1
+"""Of index.json: "format", 1 where it is not written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,8 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000)
             (building / VECTORS).write_bytes(faiss.serialize_index(vectors).tobytes())
             np.savez(building / PATHS, **arrays)  # type: ignore[arg-type]
             kind = "exact" if exact else "cells"
-            (building / RECORD).write_text(json.dumps(record | {"count": count, "kind": kind}, indent=2) + "\n")
+            about = record | {"format": FORMAT, "count": count, "kind": kind}
+            (building / RECORD).write_text(json.dumps(about, indent=2) + "\n")
             building.chmod(0o755)
             building.rename(to)
         finally:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write
+from tfssl.base.errors import NewerFormatError, UserError
+from tfssl.base.files import atomic_write, check_format
 from tfssl.embedding import index as indexing
 from tfssl.embedding.config import SearchSettings
 from tfssl.embedding.encoders import Encoder, load_encoder
@@ -86,9 +86,12 @@ def search(
         raise UserError("no --query is given, expected at least one file")
     try:
         record = json.loads((folder / indexing.RECORD).read_text())
+        check_format(folder / indexing.RECORD, record, indexing.FORMAT)
         vectors = faiss.deserialize_index(np.fromfile(folder / indexing.VECTORS, np.uint8))
         with np.load(folder / indexing.PATHS) as file:
             paths, labels = file["path"], file.get("label")
+    except NewerFormatError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as problem:
         raise UserError(f"{folder} is no index; expected a folder that `tfssl index` wrote") from problem
     made_by = record["encoder"]
