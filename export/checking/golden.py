@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.export.signatures import limits
-from tfssl.export.signatures.encoder import INPUTS, Signature
+from tfssl.export.signatures.encoder import Signature
+from tfssl.export.signatures.heads import INPUTS
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 
@@ -108,8 +109,8 @@ def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Go
         inputs["waveform"] = _some_sounds(source, specs["waveform"].shape[1], COUNT)
     answers = {}
     for signature in signatures:
-        count = min(len(inputs[name]) for name in INPUTS[signature.name])
-        given = [tf.constant(inputs[name][:count]) for name in INPUTS[signature.name]]
+        count = min(len(inputs[spec.name]) for spec in signature.inputs)
+        given = [tf.constant(inputs[spec.name][:count]) for spec in signature.inputs]
         answers[signature.name] = {name: rows.numpy() for name, rows in signature.function(*given).items()}
     return Golden(inputs, answers)
 

@@ -73,9 +73,9 @@ def test_broken_pictures_do_not_stop_it(tmp_path, quick):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"size": 0}, "--size 0 is given"),
-        ({"passes": 0}, "--passes 0 is given"),
-        ({"batch_size": 0}, "--batch-size 0 is given"),
+        ({"size": 0}, "size=0 is given"),
+        ({"passes": 0}, "passes=0 is given"),
+        ({"batch_size": 0}, "batch_size=0 is given"),
         ({"seconds": 0.0}, "seconds=0.0 is given"),
         ({"cache_memory": -1}, "cache_memory=-1 is given"),
         ({"tasks": "rotations"}, "unknown task 'rotations'"),

@@ -174,8 +174,8 @@ def test_labels_and_groups_of_a_table(folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"size": 2}, "--size 2 is given"),
-        ({"test": 1.0}, "--test 1.0 is given"),
+        ({"size": 2}, "size=2 is given"),
+        ({"test": 1.0}, "test=1.0 is given"),
         ({"groups": "("}, "no regular expression"),
         ({"labels": "nowhere.csv"}, "cannot be read"),
         ({"clips": "nowhere"}, "nowhere is no folder"),

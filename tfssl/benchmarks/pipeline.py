@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.base.errors import UserError
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
+from tfssl.benchmarks.config import BenchPipelineSettings
 from tfssl.benchmarks.timing import divided, measured, median
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines import batches
@@ -17,8 +17,6 @@ from tfssl.pipelines.sources.any_source import open_source
 from tfssl.pipelines.sources.pictures import PictureSource
 from tfssl.tasks import TASKS, parse_tasks
 from tfssl.tasks.base import PretextTask
-
-LEAST_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +104,7 @@ def bench_pipeline(
     batch_size: int = 64,
     passes: int = 3,
     seconds: float = 1.5,
-    cache_memory: int = cache.MEMORY,
+    cache_memory: int = 1 << 30,
     max_broken: float = 0.01,
     verbose: int = 1,
 ) -> PipelineSpeed | ClipSpeed:
@@ -130,15 +128,7 @@ def bench_pipeline(
     Raises:
       UserError: missing or unreadable data, an unknown task, a size, batch, count of passes or time out of range.
     """
-    if size < LEAST_SIZE:
-        raise UserError(f"--size {size} is given, expected at least {LEAST_SIZE} pixels")
-    for name, count in {"--batch-size": batch_size, "--passes": passes}.items():
-        if count < 1:
-            raise UserError(f"{name} {count} is given, expected at least 1")
-    if not seconds > 0:
-        raise UserError(f"seconds={seconds} is given, expected more than 0")
-    if cache_memory < 0:
-        raise UserError(f"cache_memory={cache_memory} is given, expected 0 or more bytes")
+    BenchPipelineSettings(**locals())
     source = open_source(data, max_broken)
     batch_size = min(batch_size, source.count)
     fitting = [name for name, task in TASKS.items() if set(task.reads) <= set(source.holds)]

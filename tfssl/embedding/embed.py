@@ -15,6 +15,7 @@ from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_errors
 from tfssl.embedding import files
+from tfssl.embedding.config import EmbedSettings
 from tfssl.embedding.encoders import Encoder, load_encoder, on_server
 from tfssl.embedding.files import Embeddings, Parts
 from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
@@ -99,19 +100,16 @@ def embed(
       UserError: no such run, export, layer or data; too much that is broken; a file that cannot be written, or that
         holds embeddings of other data or of another encoder; a server that is down or serves another model.
     """
-    to = Path(to)
-    if to.suffix not in files.ENDINGS:
-        raise UserError(f"--to {to} is given, expected a file that ends in {' or '.join(files.ENDINGS)}")
+    to = EmbedSettings(**locals()).to
     if to.suffix == ".parquet":
         files.require_parquet()
-    if batch_size < 1:
-        raise UserError(f"--batch-size {batch_size} is given, expected at least 1")
     kind = "sound" if sound or is_folder_of_sounds(data) else "image"
     if layer is None and kind == "image" and _is_run(model):
         layer = embedding_of(load_run(model)).layer
     encoder = load_encoder(model, layer, kind)
     inputs = open_inputs(data, sound, max_broken)
     record = {
+        "format": files.FORMAT,
         "encoder": encoder.about(),
         "data": {"name": inputs.name, "fingerprint": inputs.fingerprint},
         "batch_size": batch_size,

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.evaluation import features
+from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.measuring import Probes
 from tfssl.models import batch_norm
 from tfssl.models.trunks import Trunk
@@ -82,13 +83,12 @@ def evaluate(
         UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or with other
             classes in test than in training; too many broken pictures; features that are not finite.
     """
+    settings = EvaluateSettings(**locals())
     began = time.monotonic()
     run = load_run(run)
-    wanted = check_protocols(protocols)
-    if frames < 1:
-        raise UserError(f"--frames {frames} is given, expected at least 1")
-    seed = int(run.settings["seed"]) if seed is None else seed
-    size = int(run.settings["size"])
+    wanted = check_protocols(settings.protocols)
+    seed = run.settings.seed if seed is None else seed
+    size = run.settings.size
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
     train, held_out, note = any_source.open_splits(data, test=test, seed=split_seed, max_broken=max_broken)
     check_labels(train, held_out)
@@ -116,7 +116,7 @@ def evaluate(
     if isinstance(random, Evaluation):
         untrained, which = random.random, random.details.get("random_batch_norm", {})
     elif random:
-        untrained, which = measure_random(probes, run.random_trunk(), train, held_out, int(run.settings["batch_size"]))
+        untrained, which = measure_random(probes, run.random_trunk(), train, held_out, run.settings.batch_size)
 
     broken = found.broken + len(train.broken)
     broken += len(held_out.broken) if held_out.broken is not train.broken else 0

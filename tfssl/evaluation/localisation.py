@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfssl.apply.localise import Localiser, localising_task
 from tfssl.base.errors import UserError
 from tfssl.base.statistics import wilson
+from tfssl.evaluation.config import EvaluateLocalisationSettings
 from tfssl.models import batch_norm
 from tfssl.pipelines.sources.toy import FRAME_RATE, ToyClips, parse_toy_clips
 from tfssl.pipelines.toy_world import Clip, clip
@@ -75,6 +76,7 @@ def evaluate_localisation(
       UserError: a run without localisation, other data, clips shorter than the sound that the run hears at once, no
         clip in which the object is seen.
     """
+    EvaluateLocalisationSettings(**locals())
     run = load_run(run)
     localiser = Localiser(run)
     asked = parse_toy_clips(data)

@@ -1,6 +1,7 @@
 """The shared encoders of a run: the image trunk, and where a task listens, the sound trunk; made, kept, found again."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ class Plans:
         if self.sound is not None:
             made["sound"] = make_sound_trunk(self.sound["trunk"], self.sound["samples"], self.sound["rate"])
         return made
+
+    @functools.cached_property
+    def kept(self) -> dict[str, Trunk]:
+        """Encoders made once, in the dtype policy of their first use: weights are copied into them to be saved."""
+        return self.make()
 
     def model(self, kind: str, trunk: Trunk, pooled: bool = True) -> keras.Model:
         """One of the encoders as a plain model: pictures or waveforms -> embedding, or the feature map."""
@@ -97,7 +103,7 @@ def save_trained(
     Args:
       path: of the file of each kind.
     """
-    for kind, copy in plans.make().items():
+    for kind, copy in plans.kept.items():
         copy.body.set_weights(trained[kind].body.get_weights())
         sample = batches.sample(source, PRECISE_STEPS * batch_size, seed)
         batch_norm.estimate(plans.model(kind, copy), plans.inputs(kind, sample, batch_size), PRECISE_STEPS)

@@ -55,7 +55,7 @@ def contents(run: Run) -> dict[str, Any]:
     puzzles, no_puzzles = _puzzles(run)
     curves = figures.learning_curves(lines)
     return {
-        "title": f"{run.settings['tasks']} on {run.settings['trunk']}",
+        "title": f"{run.settings.tasks} on {run.settings.trunk}",
         "folder": str(run.folder),
         "data": run.data,
         "sentences": [*training_sentences(run, lines), *(evaluation.sentences() if evaluation else [])],
@@ -68,7 +68,9 @@ def contents(run: Run) -> dict[str, Any]:
         "bars": _bars(evaluation) if evaluation else {},
         "rows": _rows(evaluation) if evaluation else [],
         "settings": {
-            "Pretraining": _readable(run.settings | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}),
+            "Pretraining": _readable(
+                run.settings.as_json() | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}
+            ),
             "Evaluation": _readable(evaluation.details) if evaluation else {},
             "Versions": run.versions,
         },
@@ -78,14 +80,14 @@ def contents(run: Run) -> dict[str, Any]:
 def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     """What pretraining came to, in plain words."""
     settings = run.settings
-    total = settings["epochs"] * settings["steps_per_epoch"]
+    total = settings.steps
     if not run.result:
         done = max((line["step"] for line in lines), default=0)
         return [f"The run has not ended: {done:,} of {total:,} steps are done. Go on by the command that began it."]
     source = f"{run.data['name']} ({run.data['count']:,} pictures, labels unused)"
     said = [
-        f"The trunk {settings['trunk']} learned {settings['tasks']} from {source} in "
-        f"{_counted(run.result['steps'], 'step')} of {_counted(settings['batch_size'], 'picture')}."
+        f"The trunk {settings.trunk} learned {settings.tasks} from {source} in "
+        f"{_counted(run.result['steps'], 'step')} of {_counted(settings.batch_size, 'picture')}."
     ]
     for name, value in run.result["metrics"].items():
         if name.endswith("_accuracy"):

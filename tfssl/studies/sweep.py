@@ -9,10 +9,11 @@ from tfssl.base.files import atomic_write
 from tfssl.runs import metrics_log
 from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.studies import figures, table
-from tfssl.studies.compare import notes, parse_seeds, trials_of
+from tfssl.studies.compare import notes, trials_of
+from tfssl.studies.config import SweepSettings
 from tfssl.studies.statistics import difference, over_seeds, spreads
 from tfssl.studies.table import Row
-from tfssl.studies.trials import PROTOCOLS, Study, Tasks, Trial, canonical
+from tfssl.studies.trials import PROTOCOLS, Study, Tasks, Trial, canonical, check_more
 from tfssl.studies.variants import expand_braces, label_variants, watched_task
 
 
@@ -120,28 +121,13 @@ def sweep(
     Raises:
       UserError: whatever the user can mend; a folder that holds another study.
     """
-    given = expand_braces(tasks) if isinstance(tasks, str) else list(tasks)
-    variants = [canonical(each) for each in given]
-    wanted = trials_of(variants, parse_seeds(seeds))
+    arguments = locals()
+    more = check_more(arguments.pop("more"))
+    settings = SweepSettings(**arguments, **more)
+    variants = [canonical(each) for each in (expand_braces(tasks) if isinstance(tasks, str) else tasks)]
+    wanted = trials_of(variants, settings.seeds)
     watched_task(variants)
-    study = Study(
-        "sweep",
-        out,
-        data,
-        labelled,
-        test,
-        trunk=trunk,
-        size=size,
-        steps=steps,
-        batch_size=batch_size,
-        limit=limit,
-        test_limit=test_limit,
-        split_seed=split_seed,
-        max_broken=max_broken,
-        every=every,
-        verbose=verbose,
-        more=more,
-    )
+    study = Study("sweep", settings, settings.every)
     for trials in study.make(wanted):
         found = _summary(study, trials)
         study.write(found.as_json())

@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.multitask import metric_sums
+from tfssl.pipelines.batches import BrokenPictures
+from tfssl.pipelines.sources.any_source import AnySource, too_many_broken
 from tfssl.runs import metrics_log
 from tfssl.runs.checkpoints import Checkpoints
 
@@ -207,6 +209,31 @@ class SaveAndStop(keras.callbacks.Callback):
         if not all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in self.model.trainable_variables):
             raise not_finite("a weight", self._steps, self._checkpoints)
         self._checkpoints.save(self._steps.done, self._log.window)
+
+
+class BrokenLimit(keras.callbacks.Callback):
+    """Stops a run whose source turns out to have more broken pictures than allowed."""
+
+    def __init__(self, source: AnySource, broken: BrokenPictures, largest: float):
+        super().__init__()
+        self._source, self._broken, self._largest = source, broken, largest
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        names = self._broken.names()
+        if len(names) > self._largest * self._source.listed:
+            raise UserError(too_many_broken(self._source.name, names, self._source.listed, self._largest))
+
+
+class EachEpochs(keras.callbacks.Callback):
+    """Calls with the number of epochs that are done, every `every` epochs."""
+
+    def __init__(self, every: int, call: Callable[[int], None]):
+        super().__init__()
+        self._every, self._call = every, call
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % self._every == 0:
+            self._call(epoch + 1)
 
 
 class Stopped(KeyboardInterrupt):
