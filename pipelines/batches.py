@@ -111,14 +111,14 @@ def training(
         parts, valid = read(index, crop_seed)
         if broken is not None and source.may_break:
             broken.mark(index, valid)
-        parts["image"] = _filled(parts["image"], valid)
+        parts["image"] = _fill_broken(parts["image"], valid)
         return make({k: tf.ensure_shape(v, [batch_size, *v.shape[1:]]) for k, v in parts.items()}, task_seed)
 
     steps = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _filled(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+def _fill_broken(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """Rows that are not valid become copies of valid ones, spread evenly: a black picture would teach nonsense."""
 
     def fill() -> tf.Tensor:

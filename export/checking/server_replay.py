@@ -6,9 +6,9 @@ from pathlib import Path
 from tfssl.base.errors import UserError
 from tfssl.export.checking.golden import Golden
 from tfssl.export.checking.replay import Replay, replay
-from tfssl.export.client.answers import listed
+from tfssl.export.client.answers import list_names
 from tfssl.export.client.client import Client
-from tfssl.export.client.rows import by
+from tfssl.export.client.rows import format_shape
 from tfssl.export.deployment.files import model_name
 
 
@@ -38,12 +38,14 @@ def replay_on_server(
     for name in names:
         another = f"{server} serves another model than {golden_of}:"
         if name not in served:
-            raise UserError(f"{another} no signature {name}; its signatures are: {listed(sorted(served))}")
+            raise UserError(f"{another} no signature {name}; its signatures are: {list_names(sorted(served))}")
         for output, rows in golden.answers[name].items():
             spec = served[name].outputs.get(output)
             if spec is None:
-                raise UserError(f"{another} {name} returns {listed(sorted(served[name].outputs))}, no {output}")
+                raise UserError(f"{another} {name} returns {list_names(sorted(served[name].outputs))}, no {output}")
             sizes = spec.shape[1:]
             if any(size not in (None, wanted) for size, wanted in zip(sizes, rows.shape[1:], strict=False)):
-                raise UserError(f"{another} {output} of {name} has {by(sizes)} numbers, not {by(rows.shape[1:])}")
+                raise UserError(
+                    f"{another} {output} of {name} has {format_shape(sizes)} numbers, not {format_shape(rows.shape[1:])}"
+                )
     return replay(golden, client.predict, names)

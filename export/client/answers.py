@@ -135,6 +135,6 @@ def one_line(text: str, longest: int = 300) -> str:
     return words if len(words) <= longest else words[:longest] + "..."
 
 
-def listed(names: Sequence[Any]) -> str:
+def list_names(names: Sequence[Any]) -> str:
     """'a, b' or 'none'."""
     return ", ".join(str(name) for name in names) or "none"

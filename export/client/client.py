@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tfssl.base.errors import UserError
-from tfssl.export.client.answers import Model, ServingError, Transport, listed, with_retries
-from tfssl.export.client.rows import INVALID, Row, by, divided, read_rows, told
+from tfssl.export.client.answers import Model, ServingError, Transport, list_names, with_retries
+from tfssl.export.client.rows import INVALID, Row, describe_wrong, divide, format_shape, read_rows
 from tfssl.export.signatures.bounds import MAX_ROWS
 
 PATIENCE = 5.0
@@ -103,7 +103,7 @@ class Client:
         try:
             return self._model(self._timeout)
         except ServingError as problem:
-            raise self._told(problem) from problem
+            raise self._explain(problem) from problem
 
     def embed(
         self,
@@ -140,15 +140,15 @@ class Client:
         end = time.monotonic() + (math.inf if deadline is None else deadline)
         for attempt in range(SWAPS + 1):
             try:
-                embedding, wrong = self._embedded(signature, given, self._model(self._seconds(end)), end)
+                embedding, wrong = self._embed(signature, given, self._model(self._seconds(end)), end)
                 break
             except ServingError as problem:
                 # The version was unloaded: rows of two versions must not stand in one array.
                 if problem.status != "NOT_FOUND" or self._version is not None or attempt == SWAPS:
-                    raise self._told(problem) from problem
+                    raise self._explain(problem) from problem
                 self._seen = None
         if wrong and invalid == "raise":
-            raise InvalidRowsError(told(given, wrong), wrong, embedding)
+            raise InvalidRowsError(describe_wrong(given, wrong), wrong, embedding)
         return embedding
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -172,7 +172,7 @@ class Client:
                 lambda seconds: self._transport.predict(signature, inputs, self._version, model, seconds), self._timeout
             )
         except ServingError as problem:
-            raise self._told(problem) from problem
+            raise self._explain(problem) from problem
 
     def _model(self, seconds: float) -> Model:
         if self._seen is None or time.monotonic() - self._seen[0] > FRESH:
@@ -187,18 +187,18 @@ class Client:
             raise ServingError("the deadline of the call has passed", "DEADLINE_EXCEEDED")
         return seconds
 
-    def _embedded(self, signature: str, rows: list[Row], model: Model, end: float) -> tuple[np.ndarray, dict[int, str]]:
+    def _embed(self, signature: str, rows: list[Row], model: Model, end: float) -> tuple[np.ndarray, dict[int, str]]:
         """The embeddings float32 [N, D], and what is wrong with rows, by number; they have NaN."""
         self._check_signature(signature, model)
         (name,), outputs = model.signatures[signature]
         if "embedding" not in outputs:
             raise UserError(
                 f"{self._name} at {self._address} is no encoder that tfssl exported: {signature} returns"
-                f" {listed(sorted(outputs))}"
+                f" {list_names(sorted(outputs))}"
             )
         self._check_shapes(rows, model.signatures[signature].inputs[name].shape[1:], model)
         embedding = np.full((len(rows), outputs["embedding"].shape[-1] or 0), np.nan, np.float32)
-        requests, wrong = divided(rows, self._batch_size)
+        requests, wrong = divide(rows, self._batch_size)
 
         def ask(numbers: list[int]) -> None:
             sent: dict[int, Any] = {}
@@ -234,18 +234,18 @@ class Client:
         if name not in model.signatures:
             raise UserError(
                 f"version {model.version} of {self._name} at {self._address} has no signature {name}; its signatures"
-                f" are: {listed(sorted(model.signatures))}"
+                f" are: {list_names(sorted(model.signatures))}"
             )
 
     def _check_shapes(self, rows: list[Row], wanted: tuple[int | None, ...], model: Model) -> None:
         for number, row in enumerate(rows):
             if isinstance(row, np.ndarray) and row.shape != wanted:
                 raise UserError(
-                    f"row {number} is {by(row.shape)}, and version {model.version} of {self._name} takes {by(wanted)};"
-                    " cut it to that size, or give pictures as files or bytes"
+                    f"row {number} is {format_shape(row.shape)}, and version {model.version} of {self._name} takes"
+                    f" {format_shape(wanted)}; cut it to that size, or give pictures as files or bytes"
                 )
 
-    def _told(self, problem: ServingError) -> ServingError:
+    def _explain(self, problem: ServingError) -> ServingError:
         """The error with what the user can do about it."""
         where, says = f"{self._name} at {self._address}", str(problem)
         if problem.status == "NOT_FOUND":
@@ -266,9 +266,8 @@ class Client:
         except (ServingError, LookupError):
             versions = []
         if versions and self._version is not None:
-            return (
-                f"{self._address} has no version {self._version} of {self._name}; its versions are: {listed(versions)}"
-            )
+            known = list_names(versions)
+            return f"{self._address} has no version {self._version} of {self._name}; its versions are: {known}"
         return f"{self._address} has no model {self._name}; give the name that the server was started with"
 
 

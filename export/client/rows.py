@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
-from tfssl.export.client.answers import listed
+from tfssl.export.client.answers import list_names
 from tfssl.export.signatures.bounds import MAX_BYTES
 
 Row = str | Path | bytes | np.ndarray
@@ -40,9 +40,11 @@ def read_rows(rows: Row | Iterable[Row]) -> tuple[str, list[Row]]:
         if signature == "waveform":
             given = [row.astype(np.float32, copy=False) for row in given]  # type: ignore[union-attr]
         return str(signature), given
-    found = {f"{row.dtype} {by(row.shape)}" if isinstance(row, np.ndarray) else type(row).__name__ for row in given}
+    found = {
+        f"{row.dtype} {format_shape(row.shape)}" if isinstance(row, np.ndarray) else type(row).__name__ for row in given
+    }
     raise UserError(
-        f"rows of {listed(sorted(found))} are given, expected all paths or bytes of pictures, all uint8 pixels"
+        f"rows of {list_names(sorted(found))} are given, expected all paths or bytes of pictures, all uint8 pixels"
         " [S, S, 3], or all floating-point waveforms [samples]"
     )
 
@@ -57,7 +59,7 @@ def _signature(row: Any) -> str | None:
     return None
 
 
-def divided(rows: list[Row], most: int) -> tuple[list[list[int]], dict[int, str]]:
+def divide(rows: list[Row], most: int) -> tuple[list[list[int]], dict[int, str]]:
     """Numbers of the rows of each request, at most `most`; and what is wrong with rows that no model takes."""
     requests: list[list[int]] = []
     wrong: dict[int, str] = {}
@@ -84,7 +86,7 @@ def _bytes(row: Row) -> int:
     return row.nbytes if isinstance(row, np.ndarray) else len(row)
 
 
-def told(rows: list[Row], wrong: dict[int, str]) -> str:
+def describe_wrong(rows: list[Row], wrong: dict[int, str]) -> str:
     """One line on rows without an embedding, the first five by name."""
     names = {number: row if isinstance(row, (str, Path)) else f"row {number}" for number, row in enumerate(rows)}
     first = "; ".join(f"{names[number]} {problem}" for number, problem in list(wrong.items())[:5])
@@ -92,6 +94,6 @@ def told(rows: list[Row], wrong: dict[int, str]) -> str:
     return f"{len(wrong)} of {len(rows)} rows have no embedding: {first}{more}; leave them out, or give invalid='nan'"
 
 
-def by(shape: Iterable[int | None]) -> str:
+def format_shape(shape: Iterable[int | None]) -> str:
     """(4, None) -> '4 x ?'."""
     return " x ".join("?" if size is None else str(size) for size in shape)

@@ -34,7 +34,7 @@ class RequestError(Exception):
     def __init__(self, code: grpc.StatusCode, message: str, http: int | None = None):
         super().__init__(message)
         self.code = code
-        self.message = shortened(message)
+        self.message = shorten(message)
         self.http = http or HTTP.get(code, 500)
 
 
@@ -43,7 +43,7 @@ def invalid(message: str) -> RequestError:
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """One line of at most LONGEST characters, all of which can be printed."""
     line = "".join(letter if letter.isprintable() else " " for letter in text[: LONGEST + 1])
     return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."

@@ -38,7 +38,7 @@ async def open_grpc(work: Work, host: str, port: int) -> tuple[grpc.aio.Server, 
         "tensorflow.serving.PredictionService": {
             "Predict": _handler(work, predict_pb2.PredictRequest, predict),
             "GetModelMetadata": _handler(work, get_model_metadata_pb2.GetModelMetadataRequest, metadata),
-            **{name: _handler(work, predict_pb2.PredictRequest, _unimplemented(name)) for name in UNIMPLEMENTED},
+            **{name: _handler(work, predict_pb2.PredictRequest, _refuse(name)) for name in UNIMPLEMENTED},
         },
         "tensorflow.serving.ModelService": {
             "GetModelStatus": _handler(work, get_model_status_pb2.GetModelStatusRequest, status),
@@ -66,7 +66,7 @@ def predict(work: Work, request: predict_pb2.PredictRequest, seconds: float) -> 
     return answer
 
 
-def _unimplemented(name: str) -> Callable[[Work, Any, float], NoReturn]:
+def _refuse(name: str) -> Callable[[Work, Any, float], NoReturn]:
     def refuse(work: Work, request: Any, seconds: float) -> NoReturn:
         raise RequestError(grpc.StatusCode.UNIMPLEMENTED, f"{name} is not there; encoders have Predict")
 

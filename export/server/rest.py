@@ -133,7 +133,7 @@ class Rest:
                     each.transport.abort()
 
 
-def _filled(request: Any, found: re.Match[str]) -> Any:
+def _name_model(request: Any, found: re.Match[str]) -> Any:
     """A request with the model that a path names."""
     request.model_spec.name = found[1]
     if found[2] is not None:
@@ -146,19 +146,19 @@ def _filled(request: Any, found: re.Match[str]) -> Any:
 
 
 def _predict(work: Work, found: re.Match[str], body: bytes, seconds: float) -> bytes:
-    spec = _filled(get_model_status_pb2.GetModelStatusRequest(), found).model_spec
+    spec = _name_model(get_model_status_pb2.GetModelStatusRequest(), found).model_spec
     with work.versions.use(version_of(work, spec)) as model:
         signature, inputs, rows = read_request(body, model)
         return write_answer(model.predict(signature, inputs, seconds), rows)
 
 
 def _status(work: Work, found: re.Match[str], _: float) -> bytes:
-    request = _filled(get_model_status_pb2.GetModelStatusRequest(), found)
-    return MessageToJson(status(work, request), indent=1, **_printed()).encode()
+    request = _name_model(get_model_status_pb2.GetModelStatusRequest(), found)
+    return MessageToJson(status(work, request), indent=1, **_print_options()).encode()
 
 
 def _metadata(work: Work, found: re.Match[str], _: float) -> bytes:
-    request = _filled(get_model_metadata_pb2.GetModelMetadataRequest(), found)
+    request = _name_model(get_model_metadata_pb2.GetModelMetadataRequest(), found)
     request.metadata_field.append(SIGNATURES)
     answer = metadata(work, request)
     signatures = get_model_metadata_pb2.SignatureDefMap()
@@ -171,9 +171,9 @@ def _metadata(work: Work, found: re.Match[str], _: float) -> bytes:
 
 
 def _as_dict(message: Message) -> dict[str, Any]:
-    return MessageToDict(message, **_printed())
+    return MessageToDict(message, **_print_options())
 
 
-def _printed() -> dict[str, bool]:
+def _print_options() -> dict[str, bool]:
     """As TensorFlow Serving prints: the names of the .proto, and also what is empty."""
     return {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}

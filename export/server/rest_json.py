@@ -154,15 +154,15 @@ def _is_base64(value: Any) -> bool:
 def _values(name: str, array: np.ndarray) -> Any:
     if array.dtype == object:
         if name.endswith("_bytes"):
-            return _mapped(array, lambda data: {"b64": base64.b64encode(data).decode()})
-        return _mapped(array, lambda data: data.decode(errors="replace"))
+            return _map_values(array, lambda data: {"b64": base64.b64encode(data).decode()})
+        return _map_values(array, lambda data: data.decode(errors="replace"))
     if array.dtype == np.float32:
         # The shortest digits that give the same float32, as TensorFlow Serving writes them: 0.1, no 0.10000000149.
         return array.astype("U").astype(np.float64).tolist()
     return array.tolist()
 
 
-def _mapped(array: np.ndarray, function: Any) -> Any:
+def _map_values(array: np.ndarray, function: Any) -> Any:
     flat = np.empty(array.size, object)
     flat[:] = [function(value) for value in array.ravel()]
     return flat.reshape(array.shape).tolist()

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from tfssl.base.errors import UserError
-from tfssl.export.server.errors import RequestError, shortened
+from tfssl.export.server.errors import RequestError, shorten
 from tfssl.export.server.model import Model
 from tfssl.export.server.warm_up import warm_up
 from tfssl.export.versions import numbers
@@ -141,9 +141,9 @@ class Versions:
                 model.close()
             reason = (getattr(problem, "message", str(problem)).strip().splitlines() or [type(problem).__name__])[0]
             self._broken[number] = files
-            self._say(number, State.END, shortened(reason))
+            self._say(number, State.END, shorten(reason))
             rest = "no version is served" if self._current is None else f"version {self._current} goes on"
-            logging.getLogger("tfssl").warning("%s cannot be served (%s): %s", folder, shortened(reason), rest)
+            logging.getLogger("tfssl").warning("%s cannot be served (%s): %s", folder, shorten(reason), rest)
             return False
         self._broken.pop(number, None)
         with self._lock:

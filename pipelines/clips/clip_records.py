@@ -165,7 +165,7 @@ def decode_frames(frames: tf.Tensor, size: int, seed: tf.Tensor | None) -> tf.Te
         lambda: formats.resize(squares, size),
     )
     made = tf.ensure_shape(resized, [frames.shape[0], size, size, 3])
-    return made if seed is None else tf.cond(draws[3] < 0.5, lambda: geometry.mirrored(made), lambda: made)
+    return made if seed is None else tf.cond(draws[3] < 0.5, lambda: geometry.mirror(made), lambda: made)
 
 
 def waveform(pcm: tf.Tensor, pcm_start: tf.Tensor, start_seconds: tf.Tensor, samples: int, rate: int) -> tf.Tensor:

@@ -44,17 +44,17 @@ def change(source: Path, target: Path, change_frame: ChangeFrame, progress: Prog
             if not reads.streams.video:
                 raise ValueError("has no pictures")
             with av.open(str(target), "w", format="mp4") as writes:
-                return _changed(av, reads, writes, change_frame, progress)
+                return _rewrite(av, reads, writes, change_frame, progress)
     except av.error.FFmpegError as problem:
         reason = (problem.strerror or type(problem).__name__).lower()
         raise ValueError(f"cannot be read or written as a film: {reason}") from problem
 
 
-def _changed(av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progress: Progress) -> int:
+def _rewrite(av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progress: Progress) -> int:
     video = reads.streams.video[0]
     video.thread_type = "AUTO"
     sound = reads.streams.audio[0] if reads.streams.audio else None
-    copied = _copied_sound(writes, sound)
+    copied = _copy_sound(writes, sound)
     made, count = None, 0
     waiting: list[Any] = []  # sound that comes before the first frame: streams cannot be added once anything is written
     for packet in reads.demux([video, sound] if copied else [video]):
@@ -67,9 +67,9 @@ def _changed(av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progre
                 waiting.clear()
             continue
         for frame in packet.decode():
-            image = change_frame(_upright(frame), frame.time or 0.0)
+            image = change_frame(_turn_upright(frame), frame.time or 0.0)
             if made is None:
-                made = _made_video(writes, video, image.shape, frame.rotation % 180 != 0)
+                made = _add_video(writes, video, image.shape, frame.rotation % 180 != 0)
             new = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             new.pts, new.time_base = frame.pts, frame.time_base
             writes.mux(made.encode(new))
@@ -82,14 +82,14 @@ def _changed(av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progre
     return count
 
 
-def _copied_sound(writes: Any, sound: Any) -> Any:
+def _copy_sound(writes: Any, sound: Any) -> Any:
     """A stream that takes the packets of a sound track as they are, None where there is none or MP4 cannot hold it."""
     if sound is None or sound.codec.name not in ("aac", "mp3", "ac3", "opus", "flac"):
         return None
     return writes.add_stream_from_template(sound)
 
 
-def _made_video(writes: Any, video: Any, shape: tuple[int, ...], lay: bool) -> Any:
+def _add_video(writes: Any, video: Any, shape: tuple[int, ...], lay: bool) -> Any:
     made = writes.add_stream("libx264", rate=video.average_rate or 25, options={"crf": QUALITY})
     made.height, made.width = shape[:2]
     # Colour at half of the size is what every player shows; it needs even sides.
@@ -102,7 +102,7 @@ def _made_video(writes: Any, video: Any, shape: tuple[int, ...], lay: bool) -> A
     return made
 
 
-def _upright(frame: Any) -> np.ndarray:
+def _turn_upright(frame: Any) -> np.ndarray:
     """uint8 [H, W, 3]: turned as the film says that it is meant to be seen."""
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 

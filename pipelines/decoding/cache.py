@@ -71,7 +71,7 @@ def training_crops(source: Pictures, size: int, memory: int = MEMORY, verbose: i
       cannot be decoded; that row is black.
     """
     if not fits(source, size, memory):
-        return _decoded_each_time(source, size)
+        return _decode_each_time(source, size)
     if source not in _kept or _kept[source][0] != size:
         _kept.pop(source, None)  # gone before the next ones come
         kind = Boxes if random_crops.is_large(_headers(source), size).numpy().any() else Squares
@@ -81,10 +81,10 @@ def training_crops(source: Pictures, size: int, memory: int = MEMORY, verbose: i
 
 def fits(source: Pictures, size: int, memory: int = MEMORY) -> bool:
     """Whether the decoded pictures of a source are kept when crops have `size` pixels."""
-    return needed(source, size) <= memory
+    return bytes_needed(source, size) <= memory
 
 
-def needed(source: Pictures, size: int) -> int:
+def bytes_needed(source: Pictures, size: int) -> int:
     """Bytes that the decoded pictures of a source take when crops have `size` pixels."""
     header = _headers(source)
     if not random_crops.is_large(header, size).numpy().any():
@@ -92,7 +92,7 @@ def needed(source: Pictures, size: int) -> int:
     return int(_layout(header, size).bytes.sum())
 
 
-def _decoded_each_time(source: Pictures, size: int) -> Crops:
+def _decode_each_time(source: Pictures, size: int) -> Crops:
     reader = source.reader()
 
     def crops(index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> picture_crops.Decoded:
@@ -211,7 +211,7 @@ def _squares(source: Pictures, size: int) -> Iterator[tuple[np.ndarray, np.ndarr
     """
     reader = source.reader()
     rows, header = reader.rows(tf.range(source.count))
-    planned = _planned(header, size)
+    planned = _plan_squares(header, size)
 
     def decode(way: list[int], number: tf.Tensor, row: Any) -> tuple[tf.Tensor, tf.Tensor]:
         name, window = row
@@ -237,7 +237,7 @@ def _pieces(source: Pictures, layout: _Layout, size: int) -> Iterator[tuple[np.n
     """
     reader = source.reader()
     rows, header = reader.rows(tf.range(source.count))
-    planned = _planned(header, size)
+    planned = _plan_squares(header, size)
     large = random_crops.is_large(header, size)
     piece = int(min(PIECE, layout.bytes.max()))
 
@@ -280,7 +280,7 @@ def _in_ways(
         yield numbered.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).ignore_errors()
 
 
-def _planned(header: Header, size: int) -> formats.Plan:
+def _plan_squares(header: Header, size: int) -> formats.Plan:
     """How the centred squares are decoded."""
     return formats.plan(header, stored_box(header, random_crops.centre_box(*upright_size(header))), size)
 

@@ -35,7 +35,7 @@ def gather(images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return unpack(tf.gather(tf.reshape(pack(images), [-1, height * width]), index, batch_dims=1))
 
 
-def mirrored(images: tf.Tensor) -> tf.Tensor:
+def mirror(images: tf.Tensor) -> tf.Tensor:
     """uint8 [B, H, W, 3] -> the same, left to right."""
     rows = tf.reshape(images, [-1, images.shape[2], 3])
     return tf.reshape(tf.reverse(rows, [1]), tf.shape(images))

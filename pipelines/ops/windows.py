@@ -31,7 +31,7 @@ def bounds(hidden: np.ndarray) -> Box:
     return Box(int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)
 
 
-def divided(hidden: np.ndarray, side: int) -> Iterator[Box]:
+def divide_hidden(hidden: np.ndarray, side: int) -> Iterator[Box]:
     """Boxes that hold each hidden pixel (bool [H, W]) once: one around a compact hole, several around a long scratch.
 
     A box longer than `side` of which less than half is hidden is divided, where that cuts through the fewest hidden
@@ -88,7 +88,7 @@ def around(box: Box, shape: tuple[int, int], side: int, centred: bool) -> Box:
     return Box(starts[0], starts[1], side, side)
 
 
-def seen(image: np.ndarray, hidden: np.ndarray, window: Box, size: int) -> tuple[np.ndarray, np.ndarray]:
+def cut_window(image: np.ndarray, hidden: np.ndarray, window: Box, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A window at the size that the network takes; past the picture's border lies what the border reflects.
 
     Args:
@@ -100,8 +100,8 @@ def seen(image: np.ndarray, hidden: np.ndarray, window: Box, size: int) -> tuple
     Returns:
       uint8 [size, size, 3] and bool [size, size], what is hidden by more than half. Colours are means over what shows.
     """
-    rows = _reflected(np.arange(window.top, window.top + window.height), image.shape[0])
-    columns = _reflected(np.arange(window.left, window.left + window.width), image.shape[1])
+    rows = _reflect(np.arange(window.top, window.top + window.height), image.shape[0])
+    columns = _reflect(np.arange(window.left, window.left + window.width), image.shape[1])
     narrowed = []
     for start in range(0, len(rows), BAND):  # the window of a large hole may have more pixels than fit as floats
         place = rows[start : start + BAND, None], columns
@@ -127,7 +127,7 @@ def resized_part(image: np.ndarray, side: int, part: Box) -> np.ndarray:
     return image
 
 
-def _reflected(place: np.ndarray, length: int) -> np.ndarray:
+def _reflect(place: np.ndarray, length: int) -> np.ndarray:
     period = max(2 * (length - 1), 1)
     place = place % period
     return np.minimum(place, period - place) if length > 1 else np.zeros_like(place)

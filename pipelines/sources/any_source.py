@@ -50,16 +50,16 @@ def open_source(data: Any, max_broken: float = 0.01) -> AnySource:
     """
     if isinstance(data, AnySource):
         return data
-    if isinstance(data, (str, os.PathLike)) and (part := _part_of(str(data))) is not None:
+    if isinstance(data, (str, os.PathLike)) and (part := _parse_part(str(data))) is not None:
         whole, training, seed = part
-        return _divided(open_source(whole, max_broken), seed)[0 if training else 1]
+        return _divide(open_source(whole, max_broken), seed)[0 if training else 1]
     source = next(source for source in (opener(data) for opener in OPENERS) if source is not None)
     if source.may_break and (source.count == 0 or len(source.broken) > max_broken * source.listed):
         raise UserError(too_many_broken(source.name, source.broken, source.listed, max_broken))
     return source
 
 
-def _part_of(text: str) -> tuple[str, bool, int] | None:
+def _parse_part(text: str) -> tuple[str, bool, int] | None:
     """See `dividing.parse_part`; None where it is the name of a folder."""
     part = dividing.parse_part(text)
     return None if part is None or Path(text).exists() else part
@@ -67,7 +67,7 @@ def _part_of(text: str) -> tuple[str, bool, int] | None:
 
 def absolute_name(name: str) -> str:
     """The name of a source, with its folder, where it has one, from the root: opens it from any place."""
-    if (part := _part_of(name)) is not None:
+    if (part := _parse_part(name)) is not None:
         whole, training, seed = part
         return dividing.name_of_part(absolute_name(whole), training, seed)
     if Path(name).exists():
@@ -110,7 +110,7 @@ def open_splits(
         note = f"trained on {folder}/train, tested on {folder}/{split}"
     else:
         whole = open_source(data, max_broken)
-        train, other = _divided(whole, seed)
+        train, other = _divide(whole, seed)
         note = f"{whole.name} has no train/ and test/: divided 80/20 within each class by split seed {seed}"
         note += f", pieces of one {whole.unit} on one side" if whole.moving else ""
     for source in (train, other):
@@ -128,7 +128,7 @@ def _require_labels(source: AnySource) -> None:
         raise UserError(f"{source.name} has no labels to evaluate with; expected one sub-folder a class, two at least")
 
 
-def _divided(whole: AnySource, seed: int) -> tuple[AnySource, AnySource]:
+def _divide(whole: AnySource, seed: int) -> tuple[AnySource, AnySource]:
     """Training and test part of a source, whose names tell how to make them again."""
     _require_labels(whole)
     parts = dividing.divide(np.asarray(whole.labels), whole.groups, seed)

@@ -100,14 +100,14 @@ def test_a_wrong_row_is_an_error_of_that_row(served, tmp_path, monkeypatch):
 
 def test_requests_are_never_longer_than_a_server_takes():
     most = bounds.MAX_ROWS
-    requests, wrong = rows.divided([b"x"] * (2 * most + 1), most)
+    requests, wrong = rows.divide([b"x"] * (2 * most + 1), most)
     assert [len(numbers) for numbers in requests] == [most, most, 1]
     sizes = [2**20, 2**21, 2**21, 100, 2**23, 100, 2**24, 2**24 + 1]
-    requests, wrong = rows.divided([bytes(size) for size in sizes], most)
+    requests, wrong = rows.divide([bytes(size) for size in sizes], most)
     assert requests == [[0, 1], [2, 3], [4], [5], [6]]
     assert list(wrong) == [7]
     pixels = list(np.zeros((64, 224, 224, 3), np.uint8))
-    requests, _ = rows.divided(pixels, most)
+    requests, _ = rows.divide(pixels, most)
     assert [number for numbers in requests for number in numbers] == list(range(64))
     assert all(len(numbers) * 224 * 224 * 3 < 2**22 for numbers in requests)
 

@@ -92,11 +92,11 @@ def test_a_box_always_has_its_level():
 def test_what_is_needed_is_what_is_kept(tmp_path):
     source = save(tmp_path / "large", [(100, 81), (64, 50)])
     # At 32 px the first gives boxes of 46 to 81 pixels: at 1 and 1/2; the second of 28 to 50: at 1.
-    assert cache.needed(source, 32) == 3 * (100 * 81 + 50 * 41 + 64 * 50)
+    assert cache.bytes_needed(source, 32) == 3 * (100 * 81 + 50 * 41 + 64 * 50)
     small = save(tmp_path / "small", [(32, 32), (20, 60)])
-    assert cache.needed(small, 32) == 2 * 32 * 32 * 4
+    assert cache.bytes_needed(small, 32) == 2 * 32 * 32 * 4
     mixed = save(tmp_path / "mixed", [(32, 32), (64, 50)])
-    assert cache.needed(mixed, 32) == 3 * (32 * 32 + 64 * 50)
+    assert cache.bytes_needed(mixed, 32) == 3 * (32 * 32 + 64 * 50)
 
 
 def test_a_source_over_the_limit_is_decoded_each_time(tmp_path):

@@ -20,12 +20,12 @@ def test_bounds():
 
 
 def test_one_box_around_a_compact_hole_and_several_around_scattered_ones():
-    assert list(windows.divided(mask((400, 300), (50, 60, 200, 150)), 16)) == [Box(50, 60, 200, 150)]
+    assert list(windows.divide_hidden(mask((400, 300), (50, 60, 200, 150)), 16)) == [Box(50, 60, 200, 150)]
     scattered = mask((400, 300), (3, 5, 10, 12), (380, 280, 7, 9))
-    assert list(windows.divided(scattered, 16)) == [Box(3, 5, 10, 12), Box(380, 280, 7, 9)]
-    assert list(windows.divided(np.eye(10, dtype=bool), 16)) == [Box(0, 0, 10, 10)]  # small enough
+    assert list(windows.divide_hidden(scattered, 16)) == [Box(3, 5, 10, 12), Box(380, 280, 7, 9)]
+    assert list(windows.divide_hidden(np.eye(10, dtype=bool), 16)) == [Box(0, 0, 10, 10)]  # small enough
     diagonal = np.eye(200, dtype=bool)
-    boxes = list(windows.divided(diagonal, 16))
+    boxes = list(windows.divide_hidden(diagonal, 16))
     assert 200 / 16 <= len(boxes) <= 32
     assert max(max(box[2:]) for box in boxes) <= 16
 
@@ -33,7 +33,7 @@ def test_one_box_around_a_compact_hole_and_several_around_scattered_ones():
 def test_boxes_hold_each_hidden_pixel_once():
     hidden = np.random.default_rng(0).random((90, 130)) < 0.01
     count = np.zeros(hidden.shape, int)
-    for box in windows.divided(hidden, 8):
+    for box in windows.divide_hidden(hidden, 8):
         box.of(count)[:] += box.of(hidden)
     np.testing.assert_array_equal(count, hidden)
 
@@ -57,7 +57,7 @@ def test_a_window_larger_than_the_picture_lies_about_its_middle():
 def test_seen_at_the_same_size_is_the_picture_and_its_mirror_image():
     image = np.random.default_rng(0).integers(0, 256, [12, 9, 3], dtype=np.uint8)
     hidden = mask((12, 9), (2, 3, 2, 2))
-    colours, hole = windows.seen(image, hidden, Box(-5, -6, 21, 21), 21)
+    colours, hole = windows.cut_window(image, hidden, Box(-5, -6, 21, 21), 21)
     around = ((5, 4), (6, 6))
     np.testing.assert_array_equal(hole, np.pad(hidden, around, mode="reflect"))
     np.testing.assert_array_equal(colours[~hole], np.pad(image, (*around, (0, 0)), mode="reflect")[~hole])
@@ -69,8 +69,8 @@ def test_seen_at_another_size_tells_nothing_of_what_is_hidden(side, size):
     image = rng.integers(0, 256, [side, side, 3], dtype=np.uint8)
     hidden = mask((side, side), (side // 3, side // 4, side // 3, side // 3))
     window = Box(0, 0, side, side)
-    colours, hole = windows.seen(image, hidden, window, size)
-    other, _ = windows.seen(np.where(hidden[..., None], 255 - image, image), hidden, window, size)
+    colours, hole = windows.cut_window(image, hidden, window, size)
+    other, _ = windows.cut_window(np.where(hidden[..., None], 255 - image, image), hidden, window, size)
     np.testing.assert_array_equal(colours, other)
     # Where nothing near is hidden it is the picture, resized.
     whole = np.round(tf.image.resize(image, [size, size], antialias=True))
@@ -80,7 +80,7 @@ def test_seen_at_another_size_tells_nothing_of_what_is_hidden(side, size):
     np.testing.assert_allclose(hole.mean(), hidden.mean(), atol=2 / size)
     # What is seen of a flat picture is flat up to the hole's very edge.
     flat = np.where(hidden[..., None], image, 77).astype(np.uint8)
-    assert (windows.seen(flat, hidden, window, size)[0][~hole] == 77).all()
+    assert (windows.cut_window(flat, hidden, window, size)[0][~hole] == 77).all()
 
 
 @pytest.mark.parametrize("side", [7, 16, 29, 64])
@@ -95,7 +95,7 @@ def test_a_compact_hole_stays_whole_beside_a_scratch():
     y, x = np.mgrid[:375, :500]
     disc = np.hypot((y - 240) / 56, (x - 360) / 62) < 1
     scratch = np.abs(y - (340 - 0.85 * (x - 50))) < 5
-    boxes = list(windows.divided(disc | (scratch & (x > 50) & (x < 400)), 32))
+    boxes = list(windows.divide_hidden(disc | (scratch & (x > 50) & (x < 400)), 32))
     around_disc = windows.bounds(disc)
     largest = max(boxes, key=lambda box: box.height * box.width)
     assert windows.bounds(largest.of(disc))[2:] == around_disc[2:]

@@ -124,7 +124,7 @@ class Painter:
     def __call__(self, image: np.ndarray, hidden: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3], painted where `hidden`, bool [H, W]."""
         painted = image.copy()
-        boxes = list(windows.divided(hidden, self._size // 2))
+        boxes = list(windows.divide_hidden(hidden, self._size // 2))
         for start in range(0, len(boxes), AT_ONCE):
             part = boxes[start : start + AT_ONCE]
             places = [self._window(box, hidden.shape) for box in part]
@@ -150,7 +150,7 @@ class Painter:
 
     def _puzzle(self, image: np.ndarray, hidden: np.ndarray, place: Box) -> np.ndarray:
         """uint8 [S, S, 3]: what the network sees of a window."""
-        seen, hole = windows.seen(image, hidden, place, self._size)
+        seen, hole = windows.cut_window(image, hidden, place, self._size)
         if self._task.hole == "centre":  # it has never seen another hole
             hole |= self._task.centre_weights(self._size) == 1
         seen[hole] = FILL

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfssl.benchmarks.timing import divided, measured, median
+from tfssl.benchmarks.timing import measure_rates, median, ratios
 from tfssl.multitask.puzzle_stream import stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import clip_records
@@ -84,7 +84,7 @@ def bench_clips(
     stages |= {f"decode {count}": _bare(source, batch_size, count) for count in counts}
     stages |= {task.name: stream(source, [task], size, batch_size, 0) for task in tasks}
     stages["all"] = stream(source, tasks, size, batch_size, 0)
-    rates = measured(stages, batch_size, passes, seconds, verbose)
+    rates = measure_rates(stages, batch_size, passes, seconds, verbose)
     middle = {name: median(values) for name, values in rates.items()}
     names = [task.name for task in tasks]
     slowest_task = [min(alone) for alone in zip(*(rates[name] for name in names), strict=True)]
@@ -102,10 +102,10 @@ def bench_clips(
         all=middle["all"],
         frames=frames,
         to_decode={
-            name: median(divided(rates[name], rates[f"decode {frames[name]}" if frames[name] else "crop"]))
+            name: median(ratios(rates[name], rates[f"decode {frames[name]}" if frames[name] else "crop"]))
             for name in names
         },
-        all_to_slowest=median(divided(rates["all"], slowest_task)),
+        all_to_slowest=median(ratios(rates["all"], slowest_task)),
         slowest=max(spent, key=lambda name: spent[name]),
     )
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
 from tfssl.benchmarks.config import BenchPipelineSettings
-from tfssl.benchmarks.timing import divided, measured, median
+from tfssl.benchmarks.timing import measure_rates, median, ratios
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache, headers
@@ -147,7 +147,7 @@ def bench_pipeline(
         for chosen in [*([task] for task in prepared), prepared]:
             puzzles = stream(source, chosen, size, batch_size, 0, verbose=verbose, cache_memory=memory)
             stages[_key(memory, [task.name for task in chosen])] = puzzles
-    rates = measured(stages, batch_size, passes, seconds, verbose)
+    rates = measure_rates(stages, batch_size, passes, seconds, verbose)
     found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
         data=source.name,
@@ -155,7 +155,7 @@ def bench_pipeline(
         size=size,
         batch_size=batch_size,
         passes=passes,
-        cache_bytes=cache.needed(source, size),
+        cache_bytes=cache.bytes_needed(source, size),
         read=median(rates["read"]),
         decode=median(rates["decode"]),
         streams=found[0],
@@ -209,7 +209,7 @@ def _streams(
         tasks={name: middle[name] for name in names},
         all=middle["all"],
         puzzles_per_second={name: middle[name] / batch_size * puzzles[name] for name in names},
-        to_decode={name: median(divided(rates[key], rates["decode"])) for name, key in keys.items()},
-        all_to_slowest=median(divided(rates[keys["all"]], slowest_task)),
+        to_decode={name: median(ratios(rates[key], rates["decode"])) for name, key in keys.items()},
+        all_to_slowest=median(ratios(rates[keys["all"]], slowest_task)),
         slowest=max(spent, key=lambda name: spent[name]),
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 WARM_UP = 0.5  # seconds of each pass that do not count: tf.data finds its parallelism, buffers fill
 
 
-def measured(
+def measure_rates(
     stages: dict[str, tf.data.Dataset], batch_size: int, passes: int, seconds: float, verbose: int
 ) -> dict[str, list[float]]:
     """Pictures (or clips) a second of each stage, in each pass that counts; one goes before."""
@@ -45,6 +45,6 @@ def median(values: Sequence[float]) -> float:
     return round(statistics.median(values), 3)
 
 
-def divided(values: Sequence[float], by: Sequence[float]) -> list[float]:
+def ratios(values: Sequence[float], by: Sequence[float]) -> list[float]:
     """One by one: both are of the same passes."""
     return [value / other for value, other in zip(values, by, strict=True)]
