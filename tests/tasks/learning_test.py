@@ -32,7 +32,7 @@ def solved(text, folder, **settings):
     run = tfssl.pretrain(SCENES, text, out=folder / "run", **settings)
     (task,) = run.tasks()
     solver, found = run.solver(task.name), []
-    for puzzle, answer, _ in puzzle_stream.stream(open_source(UNSEEN), [task], settings.size, 64, seed=9).take(
+    for puzzle, answer, _ in puzzle_stream.stream(open_source(UNSEEN), [task], settings["size"], 64, seed=9).take(
         COUNT // 64
     ):
         found.append((puzzle[task.name], answer[task.name], solver(puzzle[task.name], training=False)))
