@@ -114,7 +114,7 @@ class FrameOrder(ChoiceTask):
         features = sequences.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)  # [B, n, C]
         ends = tuple(zip(*itertools.combinations(range(self.frames), 2), strict=True))
         pairs = keras.ops.concatenate([keras.ops.take(features, list(each), axis=1) for each in ends], axis=-1)
-        x = sequences.dense(pairs, self.hidden, "frame_order_pairs")
+        x = classification.hidden(pairs, self.hidden, "frame_order_pairs")
         x = keras.layers.Flatten(name="frame_order_all")(x)
         return classification.logits(x, len(self.orders), "frame_order_logits")
 

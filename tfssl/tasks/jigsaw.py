@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.models.batch_norm import BatchNormalization
 from tfssl.pipelines.ops import tiles
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
@@ -144,9 +143,9 @@ class Jigsaw(ChoiceTask, Undoable):
         seen = SeenTiles(reach, name="jigsaw_tiles_seen")(puzzle)
         features = features_of_tiles(encoders["image"], seen, self.name)  # [B, n, C]
         channels = features.shape[-1]
-        x = _layer(features, min(2 * channels, LARGEST_TILE_FEATURES), "jigsaw_each")
+        x = classification.hidden(features, min(2 * channels, LARGEST_TILE_FEATURES), "jigsaw_each")
         x = keras.layers.Flatten(name="jigsaw_side_by_side")(x)
-        x = _layer(x, self.hidden or min(8 * channels, LARGEST_HIDDEN), "jigsaw_all")
+        x = classification.hidden(x, self.hidden or min(8 * channels, LARGEST_HIDDEN), "jigsaw_all")
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="jigsaw_dropout")(x)
         return classification.logits(x, self.choices, "jigsaw_logits")
@@ -254,12 +253,6 @@ def _shifted(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
         part = padded[:, :, first : first + tile] if axis == 2 else padded[:, :, :, first : first + tile]
         total = total + part * chosen[:, :, None, None, :, place]
     return total
-
-
-def _layer(inputs: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    x = keras.layers.Dense(width, use_bias=False, name=name)(inputs)
-    x = BatchNormalization(name=f"{name}_norm")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _framed(pixels: np.ndarray, frames: np.ndarray, grid: int) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.models.batch_norm import BatchNormalization
 from tfssl.pipelines.ops import tiles
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
@@ -130,9 +129,7 @@ class RelativePosition(ChoiceTask, Undoable):
         anchors, queries = ([pair[end] for pair in self.pairs] for end in (0, 1))
         x = keras.ops.concatenate([keras.ops.take(features, each, axis=1) for each in (anchors, queries)], axis=-1)
         for layer in ("first", "second"):
-            x = keras.layers.Dense(self.hidden, use_bias=False, name=f"relative_position_{layer}")(x)
-            norm = BatchNormalization(name=f"relative_position_{layer}_norm")
-            x = keras.layers.ReLU(name=f"relative_position_{layer}_relu")(norm(x))
+            x = classification.hidden(x, self.hidden, f"relative_position_{layer}")
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="relative_position_dropout")(x)
         return classification.logits(x, len(DIRECTIONS), "relative_position_logits")

@@ -108,7 +108,7 @@ class ShuffleAndLearn(ChoiceTask):
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         features = sequences.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)
         x = keras.layers.Flatten(name="shuffle_and_learn_triplet")(features)
-        x = sequences.dense(x, self.hidden, "shuffle_and_learn_hidden")
+        x = classification.hidden(x, self.hidden, "shuffle_and_learn_hidden")
         return classification.logits(x, 2, "shuffle_and_learn_logits")
 
     @property

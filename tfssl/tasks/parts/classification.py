@@ -1,4 +1,4 @@
-"""Tasks whose answer is one of several choices, and the last layer of their heads."""
+"""Tasks whose answer is one of several choices, and the layers of their heads."""
 
 import abc
 import dataclasses
@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfssl.models.batch_norm import BatchNormalization
 from tfssl.tasks.base import PretextTask
 
 SCALED = "_scaled_features"
@@ -48,6 +49,13 @@ class ChoiceTask(PretextTask):
           uint8 [Q, n, h, w, 3], the n parts that one choice is made from; int [Q], the right ones.
         """
         return (puzzle if puzzle.ndim == 5 else puzzle[:, None]), answer
+
+
+def hidden(inputs: Any, width: int, name: str) -> Any:
+    """A fully connected layer without bias, batch norm over all replicas, ReLU: [..., n] -> [..., width]."""
+    x = keras.layers.Dense(width, use_bias=False, name=name)(inputs)
+    x = BatchNormalization(name=f"{name}_norm")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def logits(inputs: Any, classes: int, name: str) -> Any:
