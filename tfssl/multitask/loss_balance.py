@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfssl.multitask.losses import task_losses
 from tfssl.tasks.base import Encoders, PretextTask
 
 BALANCES = ("initial", "gradient", "none")
@@ -71,9 +72,7 @@ def gradients(
 def _losses(model: keras.Model, tasks: Sequence[PretextTask], batch: Any) -> dict[str, tf.Tensor]:
     puzzles, answers, weights = batch
     predictions = model(puzzles, training=True)
-    return {
-        task.name: task.make_loss()(answers[task.name], predictions[task.name], weights[task.name]) for task in tasks
-    }
+    return task_losses(tasks, answers, predictions, weights)
 
 
 def of_losses(losses: Mapping[str, float]) -> dict[str, float]:
