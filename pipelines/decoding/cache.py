@@ -15,7 +15,7 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +25,6 @@ from tfssl.pipelines.decoding.headers import JPEG, Header
 from tfssl.pipelines.decoding.orientation import stored_box, turn_upright, upright_size
 from tfssl.pipelines.ops import geometry
 from tfssl.pipelines.progress import Progress
-from tfssl.pipelines.sources.pictures import Source
 
 MEMORY = 1 << 30
 """Bytes that the decoded pictures of a source may take: CIFAR at 32 pixels takes 0.2 GB, 1800 photos at 224 take 1."""
@@ -39,11 +38,24 @@ PIECE = 1 << 14
 MOST = 256
 """Squares or pieces that come at once, at most, where these are small: so that progress is steady."""
 
+
+class Pictures(Protocol):
+    """What is read of a source of pictures, see `sources.pictures.PictureSource`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def header(self) -> np.ndarray: ...
+    def reader(self) -> Any: ...
+
+
 Crops = Callable[[tf.Tensor, tf.Tensor, bool], picture_crops.Decoded]
-_kept: "weakref.WeakKeyDictionary[Source, tuple[int, Crops]]" = weakref.WeakKeyDictionary()
+_kept: "weakref.WeakKeyDictionary[Pictures, tuple[int, Crops]]" = weakref.WeakKeyDictionary()
 
 
-def training_crops(source: Source, size: int, memory: int = MEMORY, verbose: int = 1) -> Crops:
+def training_crops(source: Pictures, size: int, memory: int = MEMORY, verbose: int = 1) -> Crops:
     """What cuts random crops from pictures of a source, by the recipe of `random_crops`.
 
     The first call for a source and a size decodes all pictures, if they fit; they stay as long as the source does, or
@@ -67,12 +79,12 @@ def training_crops(source: Source, size: int, memory: int = MEMORY, verbose: int
     return _kept[source][1]
 
 
-def fits(source: Source, size: int, memory: int = MEMORY) -> bool:
+def fits(source: Pictures, size: int, memory: int = MEMORY) -> bool:
     """Whether the decoded pictures of a source are kept when crops have `size` pixels."""
     return needed(source, size) <= memory
 
 
-def needed(source: Source, size: int) -> int:
+def needed(source: Pictures, size: int) -> int:
     """Bytes that the decoded pictures of a source take when crops have `size` pixels."""
     header = _headers(source)
     if not random_crops.is_large(header, size).numpy().any():
@@ -80,7 +92,7 @@ def needed(source: Source, size: int) -> int:
     return int(_layout(header, size).bytes.sum())
 
 
-def _decoded_each_time(source: Source, size: int) -> Crops:
+def _decoded_each_time(source: Pictures, size: int) -> Crops:
     reader = source.reader()
 
     def crops(index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> picture_crops.Decoded:
@@ -93,7 +105,7 @@ def _decoded_each_time(source: Source, size: int) -> Crops:
 class Squares:
     """Crops of a source of which all pictures are small: their centred squares, shifted."""
 
-    def __init__(self, source: Source, size: int, verbose: int = 1):
+    def __init__(self, source: Pictures, size: int, verbose: int = 1):
         self._size = size
         found, good = np.zeros([source.count, size * size], np.int32), np.zeros([source.count], bool)
         with _progress(source, verbose) as progress:
@@ -116,7 +128,7 @@ class Squares:
 class Boxes:
     """Crops of a source with large pictures: boxes of these, resized, and shifted squares of small ones."""
 
-    def __init__(self, source: Source, size: int, verbose: int = 1):
+    def __init__(self, source: Pictures, size: int, verbose: int = 1):
         self._size = size
         header = _headers(source)
         layout = _layout(header, size)
@@ -191,7 +203,7 @@ def _layout(header: Header, size: int) -> _Layout:
     return _Layout(end - length, width.astype(np.int32), first[:, 0], last[:, 0], length.sum(1))
 
 
-def _squares(source: Source, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _squares(source: Pictures, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of the pictures that can be decoded, in any order.
 
     Returns:
@@ -214,7 +226,7 @@ def _squares(source: Source, size: int) -> Iterator[tuple[np.ndarray, np.ndarray
         yield from decoded.batch(_at_once(4 * size * size)).map(pack).prefetch(1).as_numpy_iterator()
 
 
-def _pieces(source: Source, layout: _Layout, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _pieces(source: Pictures, layout: _Layout, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Batches of pieces of the pictures that can be decoded, in any order.
 
     Pictures of any size are cut into pieces of one size, so a batch has about `BLOCK` bytes whatever is in a folder.
@@ -278,7 +290,7 @@ def _at_once(size: int) -> int:
     return min(max(BLOCK // size, 1), MOST)
 
 
-def _headers(source: Source) -> Header:
+def _headers(source: Pictures) -> Header:
     with tf.device("CPU"):
         return Header(*tf.unstack(tf.constant(source.header), num=len(Header._fields), axis=1))
 
@@ -298,5 +310,5 @@ def _variable(values: np.ndarray) -> tf.Variable:
         return pool.submit(make).result()
 
 
-def _progress(source: Source, verbose: int) -> Progress:
+def _progress(source: Pictures, verbose: int) -> Progress:
     return Progress("pictures decoded into memory", source.name, source.count, verbose)

@@ -17,7 +17,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
-from tfssl.pipelines.sources.any_source import ENDINGS
+from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.colorization import Colorization
 from tfssl.tasks.parts.colourer import Colourer

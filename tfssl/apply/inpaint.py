@@ -18,7 +18,7 @@ from tfssl.base.files import atomic_write
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops import windows
 from tfssl.pipelines.ops.windows import Box
-from tfssl.pipelines.sources.any_source import ENDINGS
+from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.inpainting import FILL, Inpainting, pasted
 

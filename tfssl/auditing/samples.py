@@ -11,7 +11,7 @@ from tfssl.base.errors import UserError
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import dividing
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource
+from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.tasks.base import PretextTask
 from tfssl.tasks.parts.classification import ChoiceTask
 
@@ -78,7 +78,7 @@ def pictures(images: np.ndarray) -> list[Batch]:
     return [{"image": each} for each in images]
 
 
-def of_clips(source: ClipSource, size: int, count: int, batch_size: int, seed: int) -> tf.data.Dataset:
+def of_clips(source: AnySource, size: int, count: int, batch_size: int, seed: int) -> tf.data.Dataset:
     """Batches of at most `count` clips, none twice. Read anew each time: a thousand clips would fill the memory.
 
     Batches of even number and of odd number share no recording: what is learned from the ones is asked of the others.

@@ -10,7 +10,7 @@ from tfssl.benchmarks.timing import divided, measured, median
 from tfssl.multitask.puzzle_stream import stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import clip_records
-from tfssl.pipelines.sources.any_source import ClipSource
+from tfssl.pipelines.sources.source import AnySource
 from tfssl.tasks.base import PretextTask
 
 
@@ -69,7 +69,7 @@ class ClipSpeed:
 
 
 def bench_clips(
-    source: ClipSource,
+    source: AnySource,
     tasks: Sequence[PretextTask],
     size: int,
     batch_size: int,
@@ -125,7 +125,7 @@ def frames_of(task: PretextTask, size: int) -> int:
     return sum(node.op == "DecodeAndCropJpeg" for node in nodes)
 
 
-def _bare(source: ClipSource, batch_size: int, count: int) -> tf.data.Dataset:
+def _bare(source: AnySource, batch_size: int, count: int) -> tf.data.Dataset:
     """Records read, and `count` frames of each decoded whole at random places, the plain way. A number for each."""
     reader = source.reader()
 

@@ -19,7 +19,7 @@ from tfssl.embedding.config import EmbedSettings
 from tfssl.embedding.encoders import Encoder, load_encoder, on_server
 from tfssl.embedding.files import Embeddings, Parts
 from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
-from tfssl.pipelines.sources.any_source import Source, too_many_broken
+from tfssl.pipelines.sources.any_source import too_many_broken
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds
 from tfssl.runs.run import Run, load_run
 from tfssl.runs.served import embedding_of
@@ -165,7 +165,7 @@ def _options(beam: str, model: Any, inputs: Inputs, server: str | None) -> Any:
         raise UserError(
             "--beam works on an export, and a run is given; give the folder that `tfssl export RUN DIR` wrote"
         )
-    if not isinstance(inputs.source, Source):
+    if inputs.items != "pictures":
         raise UserError(f"--beam embeds pictures, and {inputs.name} has {inputs.items}; leave --beam out")
     return options
 

@@ -92,7 +92,7 @@ def evaluate(
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
     train, held_out, note = any_source.open_splits(data, test=test, seed=split_seed, max_broken=max_broken)
     check_labels(train, held_out)
-    if frames > 1 and not isinstance(train, any_source.ClipSource):
+    if frames > 1 and not train.moving:
         raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
 
     probes = Probes(

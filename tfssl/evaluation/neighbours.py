@@ -12,7 +12,7 @@ from tfssl.evaluation import features
 from tfssl.evaluation.config import NeighboursSettings
 from tfssl.evaluation.evaluate import estimate_batch_norm
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource, open_source
+from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.runs.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def neighbours(
     if layer not in trunk.stages:
         raise UserError(f"--layer {layer} is given, the trunk has: {', '.join(trunk.stages)}")
     source = open_source(data)
-    if isinstance(source, ClipSource):
+    if source.moving:
         source = source.subset(np.flatnonzero(source.frame_counts > 0), source.name)
     else:
         frames = 1

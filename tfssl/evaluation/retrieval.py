@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.evaluation.config import RetrieveSettings
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import ClipSource, open_source
+from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.audio_visual import NUMBERS, AudioVisual
 
@@ -94,7 +94,7 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
             " 'audio_visual', with fusion='distance', which puts picture and sound in one space"
         )
     source = open_source(data)
-    if not isinstance(source, ClipSource) or source.labels is None:
+    if not source.moving or source.labels is None:
         raise UserError(f"{source.name} is given, expected clips with labels, as `tfssl ingest` writes them")
     rate = run.sound["rate"]  # type: ignore[index]
     numbers = np.flatnonzero(source.has_sound & (source.frame_counts > 0) & (source.labels >= 0))

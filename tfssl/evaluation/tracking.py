@@ -12,9 +12,9 @@ from tfssl.apply.config import Following
 from tfssl.apply.mask_propagation import Memory, embeddings_of, in_cells, task_of
 from tfssl.base.errors import UserError
 from tfssl.evaluation.config import EvaluateTrackingSettings
-from tfssl.evaluation.toy_clips import RATE, read_settings
 from tfssl.models import batch_norm
 from tfssl.pipelines.ops import lab
+from tfssl.pipelines.sources.toy import FRAME_RATE, parse_toy_clips
 from tfssl.pipelines.toy_world import MOTIONS, Clip, clip
 from tfssl.pipelines.toy_world.scenes import FIRST_OBJECT
 from tfssl.runs import heads
@@ -102,12 +102,12 @@ def evaluate_tracking(
     """
     how = EvaluateTrackingSettings(**locals())
     run = load_run(run)
-    task, size, asked = task_of(run), run.settings.size, read_settings(data)
-    clips, seconds, seed, start = asked["count"], asked["seconds"], asked["seed"], asked["start"]
-    if not seconds * RATE >= 2:
-        raise UserError(f"{data} has clips of {seconds} s, expected two frames or more, {2 / RATE} s")
+    task, size, asked = task_of(run), run.settings.size, parse_toy_clips(data)
+    clips, seconds, seed, start = asked.count, asked.seconds, asked.seed, asked.start
+    if not seconds * FRAME_RATE >= 2:
+        raise UserError(f"{data} has clips of {seconds} s, expected two frames or more, {2 / FRAME_RATE} s")
     numbers = range(start, start + clips)
-    scenes = [clip(number, seed=seed, seconds=seconds, rate=RATE, size=size) for number in numbers]
+    scenes = [clip(number, seed=seed, seconds=seconds, rate=FRAME_RATE, size=size) for number in numbers]
     side = -(-size // task.cell_at(size))
     masks = np.stack([scene.instances == FIRST_OBJECT for scene in scenes])
     large = in_cells(tf.constant(masks[:, 0, ..., None], tf.float32), side, side).numpy().max((1, 2, 3)) >= 0.5

@@ -16,7 +16,7 @@ from tfssl.models.trunks import Trunk, make_encoder, make_trunk
 from tfssl.models.trunks.sound import make_sound_encoder, make_sound_trunk
 from tfssl.multitask.puzzle_stream import puzzle_spec
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource
+from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.tasks.base import PretextTask
 
 PRECISE_STEPS = 64
@@ -62,7 +62,7 @@ class Plans:
         """Plain inputs of one of the encoders: whole pictures, or windows of sound, of the source."""
         if kind == "image":
             return batches.plain(source, self.size, batch_size).map(lambda batch: batch["image"])
-        if not isinstance(source, ClipSource) or self.sound is None:
+        if self.sound is None or not source.has_sound.any():
             raise UserError(f"{source.name} has no sound; expected clips that have")
         plain = batches.plain_sound(source, self.sound["samples"], batch_size)
         return plain.map(lambda batch: batch["sound"])

@@ -12,7 +12,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, Source, open_source
+from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.report.config import ShowSettings
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks import parse_tasks
@@ -103,14 +103,14 @@ def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[
     return list(own) if asked is None else [task.name for task in asked]
 
 
-def draw(run: Run, source: Source | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
+def draw(run: Run, source: AnySource | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
     """A figure for each task of a run: puzzles of its source (or of another) with the network's answers."""
     source = source or open_source(run.data["name"])
     return _draw(source, run.tasks(), run.settings.size, count, seed, run)
 
 
 def _draw(
-    source: Source, tasks: list[PretextTask], size: int, count: int, seed: int, run: Run | None
+    source: AnySource, tasks: list[PretextTask], size: int, count: int, seed: int, run: Run | None
 ) -> "dict[str, Figure]":
     count = min(count, source.count)
     # Not the pictures that the run began with, and not only the first class of a listing.

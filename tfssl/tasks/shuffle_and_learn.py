@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.clips.motion import Window, changed
-from tfssl.pipelines.sources.clips import ClipSource
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification, sequences
 from tfssl.tasks.parts.classification import ChoiceTask
@@ -80,7 +79,7 @@ class ShuffleAndLearn(ChoiceTask):
             raise UserError(f"shuffle_and_learn: hidden={self.hidden} is given, expected at least 1")
 
     def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
-        if not isinstance(source, ClipSource) or not (seen := source.frame_counts > 1).any():
+        if source is None or not (seen := source.frame_counts > 1).any():
             return []
         length, rate = float(np.median(source.seconds[seen])), source.frame_rate
         frames_long, step = round(length * rate), max(1, round(self.gap * rate))  # as `motion.window` rounds it
