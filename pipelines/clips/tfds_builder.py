@@ -1,12 +1,17 @@
 """Clips as a data set of TensorFlow Datasets: what `tfssl.ingest` writes and `sources.ingested` reads."""
 
+import contextlib
 import functools
+import io
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
+from tfssl.base.files import write_errors
 from tfssl.pipelines.clips import record
 from tfssl.pipelines.clips.recordings import Piece
 
@@ -74,3 +79,36 @@ def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[str, d
     for number, path in enumerate(recording.pieces):
         label = classes.index(recording.label) if recording.label else -1
         yield f"{recording.name}#{number}", record.of_piece(Piece.read(path), label, recording.name, number)
+
+
+def write_data_set(
+    to: Path,
+    splits: dict[str, list[str]],
+    found: dict[str, tuple[Path, ...]],
+    label_of: dict[str, str],
+    facts: dict[str, Any],
+    options: Any,
+) -> None:
+    """Writes the records beside, and moves them into place when they are whole.
+
+    Args:
+      to: folder of the data set.
+      splits: names of recordings by split.
+      found: the files of the pieces of each recording.
+      label_of: of each recording, "" unknown.
+      facts: what is kept beside the records, as JSON.
+      options: of Apache Beam, which then writes; None to write here.
+    """
+    classes = sorted({label_of[name] for names in splits.values() for name in names} - {""})
+    listed = {
+        split: [Recording(name.replace(os.sep, "/"), label_of[name], found[name]) for name in names]
+        for split, names in splits.items()
+    }
+    with write_errors(to), tempfile.TemporaryDirectory(dir=to, prefix=".") as building:
+        builder = Clips(splits=listed, classes=classes, facts=facts, beam=options is not None, data_dir=building)
+        # Without a runner of its own TensorFlow Datasets takes the one that the options name.
+        download = None if options is None else tfds.download.DownloadConfig(beam_options=options)
+        tfds.disable_progress_bar()
+        with contextlib.redirect_stdout(io.StringIO()):  # it says where it writes, a name that is gone when it ends
+            builder.download_and_prepare(download_config=download)
+        (Path(building) / "clips").rename(to / "clips")

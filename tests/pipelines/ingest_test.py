@@ -11,7 +11,7 @@ import tfssl
 from tests.pipelines.recordings_test import RATE, tone, write
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
-from tfssl.pipelines.clips import clip_records, ingest
+from tfssl.pipelines.clips import clip_records, ingest, tfds_builder
 from tfssl.pipelines.clips.record import FORMAT
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
 
@@ -136,7 +136,7 @@ def test_interrupted_it_goes_on(folder, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ingest, "_write", stop)
+    monkeypatch.setattr(tfds_builder, "write_data_set", stop)
     with pytest.raises(KeyboardInterrupt):
         tfssl.ingest(folder, to, **SETTINGS)
     monkeypatch.undo()

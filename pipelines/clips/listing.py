@@ -1,0 +1,86 @@
+"""Which recordings `ingest` takes, with their labels, and how they are divided into splits."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfssl.base.errors import UserError
+from tfssl.pipelines.clips import recordings
+from tfssl.pipelines.sources.dividing import groups_of_names
+
+
+def list_recordings(folder: Path) -> list[str]:
+    """Names of the films and sounds of a folder, relative to it, at any depth. Raises UserError where there is none."""
+    endings = (*recordings.FILMS, *recordings.SOUNDS)
+    names = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.suffix.lower() in endings and path.is_file() and not path.name.startswith(".")
+    )
+    if not names:
+        raise UserError(
+            f"no film and no sound in {folder}; expected files that end in {', '.join(endings)}, at any depth"
+        )
+    return names
+
+
+def read_labels(
+    folder: Path, names: Sequence[str], table: str | Path | None, groups: str | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Label ("" unknown) and source of each file.
+
+    Args:
+      folder: that all lie in.
+      names: of the files, as `list_recordings` gives them.
+      table: a CSV with columns file and label, and group where wanted; the first sub-folder is the label where None.
+      groups: a regular expression: see `dividing.groups_of_names`.
+
+    Raises:
+      UserError: a CSV or an expression that is wrong.
+    """
+    label_of, group_of = dict.fromkeys(names, ""), {name: name for name in names}
+    if table is None and all(os.sep in name for name in names):
+        label_of = {name: name.split(os.sep)[0] for name in names}
+    if groups is not None:
+        group_of = dict(zip(names, groups_of_names(names, groups), strict=True))
+    if table is not None:
+        for row in _rows(Path(table)):
+            given = row["file"].replace("/", os.sep)
+            meant = [name for name in names if name == given or name.endswith(os.sep + given)]
+            if len(meant) != 1:
+                what = "is none" if not meant else f"could be {meant[0]} or {meant[1]}"
+                raise UserError(f"{table}: the file {row['file']!r} {what} of those in {folder}; give paths below it")
+            label_of[meant[0]] = row.get("label") or ""
+            if row.get("group"):
+                group_of[meant[0]] = row["group"]
+    return label_of, group_of
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise UserError(f"--labels {path} cannot be read ({problem})") from problem
+    if not rows or not {"file", "label"} <= set(rows[0]):
+        raise UserError(
+            f"--labels {path} has no columns file and label; expected a CSV with a first line that names them"
+        )
+    return rows
+
+
+def choose_splits(names: Sequence[str], group_of: dict[str, str], test: float, seed: int) -> dict[str, list[str]]:
+    """Names by split; all of one source in one. At least one source in "test" where any is wanted and there are two."""
+    sources = sorted({group_of[name] for name in names})
+    count = round(test * len(sources))
+    if test > 0 and len(sources) > 1:
+        count = min(max(count, 1), len(sources) - 1)
+    chosen = {sources[place] for place in np.random.default_rng(seed).permutation(len(sources))[:count]}
+    splits = {
+        "train": [name for name in names if group_of[name] not in chosen],
+        "test": [name for name in names if group_of[name] in chosen],
+    }
+    return {split: found for split, found in splits.items() if found}
