@@ -55,6 +55,7 @@ class Bake(Settings):
         ({"heat": 300}, "heat=300 is given, expected from 100 to 299 degrees", "--heat 300 is given"),
         ({"crust": "none"}, "crust='none' is given, expected one of: thin, thick", "--crust none is given"),
         ({"steam": "often"}, "steam='often' is given, expected true or false", "--steam often is given"),
+        ({"sizes": "1,a"}, "sizes='1,a' is given, expected a whole number", "--sizes 1,a is given"),
         ({"to": 3}, "to=3 is given, expected text", "--to 3 is given"),
         ({"oil": 3}, "there is no setting 'oil'; these are: dough, to, loaves", "there is no setting 'oil'"),
     ],

@@ -95,6 +95,13 @@ def test_defaults_of_the_command_are_valid(name):
             assert getattr(settings, field) == info.default or not info.default
 
 
+def test_figures_that_code_has_too():
+    """Modules of settings do not import the code that has them, which is heavy."""
+    from tfssl.pipelines.decoding import cache
+
+    assert COMMANDS["bench_pipeline"].settings.model_fields["cache_memory"].default == cache.MEMORY
+
+
 def test_settings_classes_import_nothing_heavy():
     modules = sorted({command.settings.__module__ for command in COMMANDS.values()} | {"tfssl.runs.config"})
     program = f"import importlib, sys; [importlib.import_module(name) for name in {modules}]"

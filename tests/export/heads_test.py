@@ -77,34 +77,33 @@ def test_rotation_is_what_the_runs_network_says(toy_run, rotation, pictures):
 
 def run_of(task, **parts):
     """What signatures ask of a run that was trained on a task."""
-    return types.SimpleNamespace(tasks=lambda: [task], settings={"size": SIZE}, sound=None, **parts)
+    settings = types.SimpleNamespace(size=SIZE)
+    return types.SimpleNamespace(**{"tasks": lambda: [task], "settings": settings, "sound": None} | parts)
 
 
-def test_a_task_says_what_is_served_of_it_and_the_export_decodes_and_masks(pictures):
+def test_a_task_says_what_is_served_of_it_and_the_export_decodes_and_masks():
     class Measured(Rotation):
         signature = "measure"
+        takes = ("waveform",)
 
         def served(self, run):
             assert run.answer == 42
 
-            def answer(images):
-                levels = tf.cast(images, tf.int32)
-                return {"rows": tf.reduce_sum(levels, [2, 3]) + 1, "all": tf.reduce_mean(levels / 2, [1, 2, 3]) + 1}
+            def answer(sound):
+                return {"beside": tf.cast(10 * sound, tf.int32) + 1, "all": tf.reduce_sum(sound, 1) + 1}
 
             return ServedNetwork(answer, ())
 
-    (signature,) = head_signatures(run_of(Measured(), answer=42))
-    assert (signature.name, [spec.name for spec in signature.inputs]) == ("measure", ["image_bytes"])
+    (signature,) = head_signatures(run_of(Measured(), sound={"samples": 3}, answer=42))
+    assert (signature.name, signature.inputs) == ("measure", (tf.TensorSpec([None, 3], name="waveform"),))
     graph = tf.function(signature.function, input_signature=signature.inputs)
-    found = graph(tf.constant([pictures[0], b"none", pictures[2]]))
-    images = picture_crops.pictures(tf.constant(pictures), SIZE)[0].numpy()[[0, 2]].astype(int)
-    np.testing.assert_array_equal(found["valid"], [True, False, True])
-    np.testing.assert_array_equal(found["rows"].numpy()[[0, 2]], images.sum((2, 3)) + 1)
-    np.testing.assert_allclose(found["all"].numpy()[[0, 2]], images.mean((1, 2, 3)) / 2 + 1)
-    assert not found["rows"].numpy()[1].any()
-    assert found["all"][1] == 0
-    assert set(found) == {"rows", "all", "valid"}
-    assert [len(rows) for rows in graph(tf.zeros([0], tf.string)).values()] == [0, 0, 0]
+    found = graph(tf.constant([[0.1, 0.2, 0.3], [0.1, np.nan, 0], [0, 0, -0.5]]))
+    assert {name: rows.numpy().tolist() for name, rows in found.items()} == {
+        "beside": [[2, 3, 4], [0, 0, 0], [1, 1, -4]],
+        "all": pytest.approx([1.6, 0, 0.5]),
+        "valid": [True, False, True],
+    }
+    assert [len(rows) for rows in graph(tf.zeros([0, 3])).values()] == [0, 0, 0]
 
 
 def test_each_task_serves_under_a_name_of_its_own():
@@ -123,13 +122,7 @@ def test_rotation_of_the_inscribed_view_asks_about_the_middle_of_a_picture(pictu
     solver = keras.Sequential([keras.Input((21, 21, 3), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
     solver.layers[-1].set_weights([np.random.default_rng(0).normal(0, 1e-3, (21 * 21 * 3, 2)), np.zeros(2)])
     task = Rotation(rotations=2, view="inscribed")
-    run = types.SimpleNamespace(
-        tasks=lambda: [task],
-        settings=types.SimpleNamespace(size=SIZE),
-        sound=None,
-        solver={"rotation": solver}.get,
-    )
-    (signature,) = head_signatures(run)
+    (signature,) = head_signatures(run_of(task, solver={"rotation": solver}.get))
     found = signature.function(tf.constant(pictures))
     images, _ = picture_crops.pictures(tf.constant(pictures), SIZE)
     logits = images.numpy()[:, 5:26, 5:26].reshape(4, -1) @ solver.layers[-1].kernel.numpy()

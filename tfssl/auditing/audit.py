@@ -19,7 +19,7 @@ from tfssl.auditing import (
     samples,
     times,
 )
-from tfssl.auditing.config import AuditSettings
+from tfssl.auditing.config import LEAST_PICTURES, AuditSettings
 from tfssl.auditing.results import Audit, Probe
 from tfssl.auditing.samples import Batch, Maker, Stream
 from tfssl.base.errors import UserError
@@ -27,7 +27,6 @@ from tfssl.multitask import puzzle_stream
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import parse_tasks
 
-LEAST_PICTURES = 40
 BATCHES = 40
 """Batches of a sample; intervals are over their means."""
 LEAST_CLIPS = 4

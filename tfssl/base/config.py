@@ -78,7 +78,7 @@ class Settings(pydantic.BaseModel):
         try:
             super().__init__(**values)
         except pydantic.ValidationError as problem:
-            raise UserError(_sentence(type(self), problem.errors(include_url=False)[0])) from None
+            raise UserError(_sentence(type(self), problem.errors(include_url=False)[0], values)) from None
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> Self:
@@ -176,7 +176,7 @@ def expected(field: FieldInfo) -> str:
     return " and ".join(parts) + unit if parts else WORDS.get(kind, "another value") + unit
 
 
-def _sentence(settings: type[Settings], problem: Any) -> str:
+def _sentence(settings: type[Settings], problem: Any, values: Mapping[str, Any]) -> str:
     """What pydantic found wrong first, as one line for people."""
     name = str(problem["loc"][0]) if problem["loc"] else ""
     said = problem.get("ctx", {}).get("error")  # of a validator of ours
@@ -191,4 +191,4 @@ def _sentence(settings: type[Settings], problem: Any) -> str:
     if said is None and problem["type"].startswith(("int_", "float_", "bool_", "string_", "path_")):
         kind = WORDS.get(shape(field).kind, wanted)
         wanted = kind if kind == wanted else f"{kind}, {wanted}"
-    return f"{spelled(name, problem['input'])} is given, expected {wanted}"
+    return f"{spelled(name, values[name])} is given, expected {wanted}"

@@ -38,9 +38,6 @@ class Subject(Settings):
 class Training(Settings):
     """How a run learns: what a study passes on to each of its runs."""
 
-    init: Annotated[str | None, BeforeValidator(_run)] = option(
-        "A run whose weights to begin with; it may have had other tasks.", None
-    )
     sound_trunk: str = option("The network of tasks that listen.", "l3(width=64)")
     learning_rate: Positive = option("Peak, for 64 images a step; scales with it.", 0.1)
     schedule: Literal["cosine", "step"] = option("How the learning rate falls.", "cosine")
@@ -54,6 +51,9 @@ class Training(Settings):
     mixed_precision: Literal["float16", "bfloat16"] | None = option("float32 where not given.", None)
     jit_compile: bool = option("Compile the step with XLA.", False)
     deterministic: bool = option("Bit-identical repeats and resumes; slower.", False)
+    init: Annotated[str | None, BeforeValidator(_run)] = option(
+        "A run whose weights to begin with; it may have had other tasks.", None
+    )
 
 
 class Pace(Settings):

@@ -32,6 +32,8 @@ FILE_NAME = "study.json"
 PROTOCOLS = ("linear", "linear_pooled", "knn")
 """That a study measures: a probe of a grid, and two of what `export` gives, the mean over all places."""
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
+DEFAULTS = {name: field.default for name, field in PassedOn.model_fields.items()}
+"""Of what a study passes on to its runs."""
 RECIPE = 2
 """How trials are pretrained, divided and measured: raised where figures are no longer those of the one before."""
 
@@ -116,7 +118,9 @@ class Study:
             return []
         try:
             content = json.loads(path.read_text())
-            found = {"kind": content["kind"]} | content["settings"]
+            # Earlier versions also wrote down what was given and is the default.
+            settings = {key: value for key, value in content["settings"].items() if DEFAULTS.get(key) != value}
+            found = {"kind": content["kind"]} | settings
             trials = [(str(tasks), int(seed)) for tasks, seed in content["trials"]]
         except (ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{path} cannot be read ({problem}); choose another folder for --out") from problem
@@ -283,8 +287,7 @@ def slug(tasks: str) -> str:
 
 def given_on(given: PassedOn) -> dict[str, Any]:
     """What a study passes on to each of its runs: the settings that are not their defaults."""
-    fields = PassedOn.model_fields.items()
-    return {name: getattr(given, name) for name, field in fields if getattr(given, name) != field.default}
+    return {name: getattr(given, name) for name, default in DEFAULTS.items() if getattr(given, name) != default}
 
 
 def check_more(more: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,24 +10,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl.base import environment
 from tfssl.base.files import atomic_write, write_json
-from tfssl.models.trunks import make_trunk
-from tfssl.multitask import loss_balance
-from tfssl.multitask.encoders import Plans, save_trained, save_weights, sound_plan
+from tfssl.multitask.encoders import save_trained, save_weights
 from tfssl.multitask.model import PretextModel, build_metrics, compile_model, make_model, make_optimizer
-from tfssl.multitask.puzzle_stream import check_fits, stream
+from tfssl.multitask.puzzle_stream import stream
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, absolute_name, open_source
-from tfssl.runs import heads, metrics_log, seen
+from tfssl.runs import heads, metrics_log
 from tfssl.runs.checkpoints import Checkpoints
-from tfssl.runs.config import Recipe, RunSettings
-from tfssl.runs.run import Run, create_or_match, load_run
-from tfssl.tasks import parse_tasks
+from tfssl.runs.run import Run
 from tfssl.tasks.base import Encoders, PretextTask
 from tfssl.training import callbacks, schedules
 from tfssl.training.config import PretrainSettings
 from tfssl.training.guessing import AboveGuessing
+from tfssl.training.opening import Opened, open_run, say
 from tfssl.training.warm_start import take_over
 
 
@@ -114,32 +108,13 @@ def pretrain(
     settings = PretrainSettings(**locals())
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    opened = _open(settings, data, tasks, trunk, init)
+    opened = open_run(settings, data, tasks, trunk, init)
     if opened.run.result:
-        _say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
+        say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
         return opened.run
     built = _build(settings, opened, strategy)
     steps, metrics = _fit(settings, opened, built)
     return _finish(settings, opened, built, steps, metrics)
-
-
-@dataclasses.dataclass(frozen=True)
-class Opened:
-    """What a run reads and where it lies.
-
-    Attributes:
-      run: begun, or found in its folder.
-      source: what it is trained on.
-      tasks: prepared.
-      plans: of its encoders.
-      parent: the run whose weights it begins with.
-    """
-
-    run: Run
-    source: AnySource
-    tasks: Sequence[PretextTask]
-    plans: Plans
-    parent: Run | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,75 +126,6 @@ class Built:
     checkpoints: Checkpoints
     broken: batches.BrokenPictures
     start: int
-
-
-def _open(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | keras.Model, init: Any) -> Opened:
-    """Opens the source and the run's folder. Whatever does not fit is refused here, before anything is written."""
-    parsed = parse_tasks(tasks)
-    source = open_source(data, settings.max_broken)
-    parent = None if init is None else load_run(init)
-    if settings.batch_size > source.count:
-        raise batches.batch_too_large(settings.batch_size, source)
-    check_fits(parsed, settings.batch_size, source)
-    keras.utils.set_random_seed(settings.seed)
-    stages = make_trunk(trunk, settings.size).stages
-    plans = Plans(trunk, settings.size)
-
-    def prepare() -> dict[str, Any]:
-        nonlocal plans
-        tasks = [task.prepared(source) for task in parsed]
-        plans = dataclasses.replace(plans, sound=sound_plan(tasks, source, settings.size, settings.sound_trunk))
-        _ = plans.kept  # refused here where they do not fit
-        return {
-            "learned": {task.name: task.learned() for task in tasks},
-            "sound": plans.sound,
-            "scales": _scales(tasks, plans, source, settings),
-        }
-
-    recipe = _recipe(settings, parsed, source, stages, parent)
-    data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
-    run = create_or_match(settings.out, recipe, data_facts, prepare)
-    if plans.sound != run.sound:
-        plans = dataclasses.replace(plans, sound=run.sound)
-    seen.keep(run, source, parent)
-    learned = run.prepared["learned"]
-    opened = Opened(run, source, [task.with_learned(learned[task.name]) for task in parsed], plans, parent)
-    _advise(settings, opened)
-    return opened
-
-
-def _recipe(
-    settings: PretrainSettings,
-    tasks: Sequence[PretextTask],
-    source: AnySource,
-    stages: Sequence[str],
-    parent: Run | None,
-) -> RunSettings:
-    """What run.json holds of the settings, with what the source and the trunk make of them."""
-    kept = settings.model_dump(include=set(Recipe.model_fields)) | {
-        "tasks": ", ".join(map(str, tasks)),
-        "steps_per_epoch": settings.steps_per_epoch or source.count // settings.batch_size,
-        "init": None if parent is None else parent.folder.resolve(),
-        "stages": stages,
-    }
-    if not any("sound" in task.reads for task in tasks):
-        del kept["sound_trunk"]
-    return RunSettings(**kept)
-
-
-def _advise(settings: PretrainSettings, opened: Opened) -> None:
-    """Says what is not wrong, but should be known before hours of training."""
-    for task in opened.tasks:
-        for sentence in task.advice(settings.size, opened.source):
-            _say(f"{task.name}: {sentence}")
-    if settings.mixing == "alternate" and len(opened.tasks) > 1:
-        _say(
-            f"mixing alternate: a step makes {len(opened.tasks)} updates at the full learning rate, where joint makes"
-            " one"
-        )
-    if not opened.run.result and (others := environment.changes(opened.run.versions)):
-        began = f"the run in {opened.run.folder} began with {others}"
-        _say(f"{began}; that it ends as it would have, bit for bit, is not promised")
 
 
 def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy | None) -> Built:
@@ -242,11 +148,11 @@ def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.S
         if not run.random_path(kind).exists():
             each.body.set_weights(encoders[kind].body.get_weights())
             save_weights(run.random_path(kind), plans, kind, each)
-    start = checkpoints.restore(_say)
+    start = checkpoints.restore(say)
     if opened.parent is not None and not start:
-        _say(take_over(opened.parent, model, tasks, encoders))
+        say(take_over(opened.parent, model, tasks, encoders))
     if start:
-        _say(f"going on with the run in {run.folder} from step {start} of {run.settings.steps}")
+        say(f"going on with the run in {run.folder} from step {start} of {run.settings.steps}")
     return Built(model, encoders, checkpoints, broken, start)
 
 
@@ -300,7 +206,7 @@ def _watchers(
 
     def say_below_bar(line: str) -> None:
         _end_bar(settings)
-        _say(line)
+        say(line)
 
     def keep_trunk(epoch: int) -> None:
         _save_trained(opened, built, epoch)
@@ -327,7 +233,7 @@ def _finish(
         with atomic_write(run.folder / "broken.txt") as temporary:
             temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
         listed = f"{len(names)} of {source.listed} {source.items}"
-        _say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
+        say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
     last = metrics_log.read_epoch_end(run.folder)  # of a run killed after its last step, the only source of figures
     result = {
         "run": str(run.folder),
@@ -343,25 +249,6 @@ def _finish(
 
         write_report(run)
     return run
-
-
-def _scales(
-    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: PretrainSettings
-) -> dict[str, float]:
-    """What the tasks' losses are divided by, found on a network that is thrown away; {} where nothing is divided."""
-    if settings.balance == "none" or len(tasks) < 2:
-        return {}
-    dataset = stream(source, tasks, settings.size, settings.batch_size, settings.seed, verbose=settings.verbose)
-    encoders = plans.make()
-    model = make_model(tasks, encoders, dataset.element_spec)
-    scales = loss_balance.of_losses(loss_balance.initial_losses(model, tasks, dataset))
-    if settings.balance == "initial":
-        return scales
-    compile_model(model, tasks, encoders, make_optimizer(settings.momentum, settings.weight_decay), scales=scales)
-    loss_balance.settle(model, dataset, settings.peak)
-    return loss_balance.of_gradients(
-        loss_balance.gradients(model, encoders, tasks, dataset.skip(loss_balance.SETTLING))
-    )
 
 
 def _stream(settings: PretrainSettings, opened: Opened, first: int, broken: batches.BrokenPictures) -> tf.data.Dataset:
@@ -416,7 +303,3 @@ def dtype_policy(name: str) -> Iterator[None]:
 def _end_bar(settings: PretrainSettings) -> None:
     if settings.verbose == 1:
         print(flush=True)  # to where Keras draws its bar, whose line is not ended while it trains
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -14,12 +14,20 @@ import keras
 from tfssl.models.trunks import Trunk
 
 
+class Sized(Protocol):
+    """Settings of a run."""
+
+    @property
+    def size(self) -> int:
+        """Pixels of a side of its pictures."""
+
+
 class Trained(Protocol):
     """What a task needs of a run to be served; `tfssl.runs.run.Run` is one."""
 
     @property
-    def settings(self) -> Any:
-        """The arguments of `pretrain`; `size` is the pixels of a side."""
+    def settings(self) -> Sized:
+        """Those that the run was trained with."""
 
     def solver(self, task: str, inputs: Any = None) -> keras.Model:
         """The trained network of a task, on Keras inputs of one's own where these are given."""
