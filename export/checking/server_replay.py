@@ -45,7 +45,6 @@ def replay_on_server(
                 raise UserError(f"{another} {name} returns {list_names(sorted(served[name].outputs))}, no {output}")
             sizes = spec.shape[1:]
             if any(size not in (None, wanted) for size, wanted in zip(sizes, rows.shape[1:], strict=False)):
-                raise UserError(
-                    f"{another} {output} of {name} has {format_shape(sizes)} numbers, not {format_shape(rows.shape[1:])}"
-                )
+                has, expected = format_shape(sizes), format_shape(rows.shape[1:])
+                raise UserError(f"{another} {output} of {name} has {has} numbers, not {expected}")
     return replay(golden, client.predict, names)
