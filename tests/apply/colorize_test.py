@@ -169,7 +169,7 @@ def test_temperature_needs_bins_and_colorization_must_be_there(runs, toy_run, pi
 def test_command(runs, pictures, tmp_path, capsys):
     run, folder = runs["colorization"], tmp_path / "in"
     with pytest.raises(SystemExit) as end:
-        main.main(["colorize", str(run.folder), str(folder), "--to", str(tmp_path / "out"), "--json"])
+        main(["colorize", str(run.folder), str(folder), "--to", str(tmp_path / "out"), "--json"])
     assert end.value.code == 0
     said = json.loads(capsys.readouterr().out)
     assert said["count"] == 3

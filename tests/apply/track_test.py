@@ -156,9 +156,7 @@ def test_command_writes_a_film(run, film, tmp_path, capsys):
     import av
 
     with pytest.raises(SystemExit) as end:
-        main.main(
-            ["track", str(run.folder), str(film), "--mask", "8,8,20,24", "--to", str(tmp_path / "out.mp4"), "--json"]
-        )
+        main(["track", str(run.folder), str(film), "--mask", "8,8,20,24", "--to", str(tmp_path / "out.mp4"), "--json"])
     assert end.value.code == 0
     said = json.loads(capsys.readouterr().out)
     assert said["frames"] == 6

@@ -171,7 +171,7 @@ def test_command_on_clips_and_pictures(capfd):
 
     tasks = "rotation, audio_visual(seconds=0.5)"
     with pytest.raises(SystemExit) as done:
-        main.main(["audit", "toy:clips(count=48, size=32, seconds=1.2)", "--tasks", tasks, "--size", "32", "--json"])
+        main(["audit", "toy:clips(count=48, size=32, seconds=1.2)", "--tasks", tasks, "--size", "32", "--json"])
     assert done.value.code == 0
     shown = json.loads(capfd.readouterr().out)
     assert (shown["count"], shown["items"], shown["ok"]) == (48, "clips", True)

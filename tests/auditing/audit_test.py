@@ -255,12 +255,12 @@ def test_command(capfd, monkeypatch):
     from tfssl.cli.main import main
 
     with pytest.raises(SystemExit) as done:
-        main.main(["audit", "toy:images(count=48)", "--tasks", "inpainting", "--size", "32", "--json"])
+        main(["audit", "toy:images(count=48)", "--tasks", "inpainting", "--size", "32", "--json"])
     assert done.value.code == 0
     assert json.loads(capfd.readouterr().out)["ok"] is True
     monkeypatch.setitem(tasks.TASKS, "rotation", leaky_tasks.WrongLabels)
     with pytest.raises(SystemExit) as done:
-        main.main(["audit", "toy:images(count=48)", "--size", "32"])
+        main(["audit", "toy:images(count=48)", "--size", "32"])
     assert done.value.code == 1
     assert "1 probe found a leak or a fault" in capfd.readouterr().out
 
