@@ -22,7 +22,6 @@ from tfssl.training.pretrain import dtype_policy
 TOY = "toy:clips(count=48, size=48, seconds=1.6)"
 SIZE, BATCH = 48, 8
 TRUNK = "resnet10(width=4)"
-SCENES = "toy:images(count=48, size=48)"
 SOUND_TRUNK = "l3(width=4)"
 SEED = tf.constant([3, 5])
 # Of a step that is compared: with a higher rate, rounding grows through batch norm over so few rows to per cents.
@@ -129,8 +128,13 @@ def shallow(features=32):
     return keras.Model(pixels, activated(convolution(x, features, 3, 2), "stage1"), name="body")
 
 
+def owner(path):
+    """The task whose head a variable belongs to; "trunks" where it is none's."""
+    return max((name for name in TASKS if path.startswith(name)), key=len, default="trunks")
+
+
 def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH, trunk=lambda: TRUNK, **settings):
-    """The model, and losses and weights' changes of a step of plain `fit`."""
+    """The model, and of a step of plain `fit` losses by name, and the changes of the weights with whose they are."""
     keras.utils.set_random_seed(0)
     with strategy.scope(), dtype_policy(policy):
         dataset = puzzle_stream.stream(source, tasks, SIZE, batch_size, seed=0)
@@ -143,59 +147,71 @@ def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH
             variable.assign(np.random.default_rng(0).normal(size=variable.shape, scale=0.1))
     before = model.get_weights()
     history = model.fit(dataset, steps_per_epoch=1, epochs=1, shuffle=False, verbose=0).history
-    change = [new - old for new, old in zip(model.get_weights(), before, strict=True)]
+    owners = [owner(variable.path) for variable in model.weights]
+    change = [(part, new - old) for part, new, old in zip(owners, model.get_weights(), before, strict=True)]
     return model, {name: values[0] for name, values in history.items()}, change
 
 
 @pytest.fixture(scope="module")
-def alone(source, prepared):
-    """Name of a task -> its step on one replica, made once, and what it was made of."""
-    known = {}
+def all_quiet(prepared):
+    return [prepared(QUIET.get(name, name)) for name in TASKS]
 
-    def step(name):
-        if name not in known:
-            # Whole scenes for tasks on pictures: the smooth frames of clips leave more of rounding than of content.
-            data = open_source(SCENES) if TASKS[name].reads == ("image",) else source
-            made_of = [prepared(QUIET.get(name, name))], data
-            known[name] = train(tf.distribute.get_strategy(), *made_of, **STEP)[1:], made_of
-        return known[name]
 
-    return step
+@pytest.fixture(scope="module")
+def together(source, all_quiet):
+    """A step of all tasks on one replica, on a shallow trunk: what others are compared with, task by task."""
+    return train(tf.distribute.get_strategy(), all_quiet, source, **STEP, trunk=shallow)[1:]
 
 
 def differences(one, two, loss_tolerance):
-    """What of a step on one replica and on two is not the same: losses, or the changes of the weights."""
+    """What of a step on one replica and on two is not the same: losses, or the changes of the weights of a part.
+
+    Args:
+      one, two: losses by name, changes with whose they are.
+      loss_tolerance: relative; by name of the loss, and "" for the others.
+    """
     (losses, change), (losses_of_two, change_of_two) = one, two
     assert set(losses) == set(losses_of_two)
     found = [
         f"{name}: {losses[name]} and {losses_of_two[name]}"
         for name in losses
-        if name.endswith("loss") and losses_of_two[name] != pytest.approx(losses[name], rel=loss_tolerance)
+        if name.endswith("loss")
+        and losses_of_two[name] != pytest.approx(losses[name], rel=loss_tolerance.get(name, loss_tolerance[""]))
     ]
+    owners = [part for part, _ in change]
+    assert owners == [part for part, _ in change_of_two]
     # A gradient of one replica only, or one divided by their count, would be wrong by a half; rounding is 1e-5 to 7e-4.
-    learned = np.concatenate([one.ravel() for one in change])
-    learned_of_two = np.concatenate([two.ravel() for two in change_of_two])
-    apart = np.linalg.norm(learned_of_two - learned) / np.linalg.norm(learned)
-    return found if apart < 3e-3 else [*found, f"weights: {apart:.1%} apart"]
+    for part in sorted(set(owners)):
+        learned, learned_of_two = (
+            np.concatenate([each.ravel() for whose, each in changes if whose == part])
+            for changes in (change, change_of_two)
+        )
+        apart = np.linalg.norm(learned_of_two - learned) / np.linalg.norm(learned)
+        found += [f"weights of {part}: {apart:.1%} apart"] * (not apart < 3e-3)
+    return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TASKS)
-def test_two_replicas_are_one_with_the_joint_batch(name, replicas, alone):
-    one, made_of = alone(name)
-    two = train(replicas, *made_of, **STEP)[1:]
+def test_two_replicas_are_one_with_the_joint_batch(replicas, source, all_quiet, together):
+    """Each task by its loss and by the variables of its head, and the trunks."""
+    two = train(replicas, all_quiet, source, **STEP, trunk=shallow)[1:]
+    assert {part for part, _ in two[1]} == {*TASKS, "trunks"}
     # Tracking's softmax over all places makes rounding of the embeddings larger: 1e-6 to 1.4e-5, gradients 1e-4 apart.
-    assert differences(one, two, 1e-4 if name == "tracking" else 1e-5) == []
+    assert differences(together, two, {"": 1e-5, "tracking_loss": 1e-4}) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("mixing_name", "rate"), [("joint", 1e-4), ("alternate", 3e-5)])
-def test_two_replicas_are_one_with_all_tasks_together(mixing_name, rate, replicas, source, prepared):
-    """In turn, the rounding of an update goes through batch norm into the losses of all that follow: smaller steps."""
-    tasks = [prepared(QUIET.get(name, name)) for name in TASKS]
-    settings = STEP | {"mixing": mixing_name, "rate": rate, "trunk": shallow}
-    one, two = (train(strategy, tasks, source, **settings)[1:] for strategy in (tf.distribute.get_strategy(), replicas))
-    assert differences(one, two, 1e-4) == []
+def test_two_replicas_are_one_in_turn(replicas, source, all_quiet):
+    """The rounding of an update goes through batch norm into the losses of all that follow: smaller steps."""
+    settings = STEP | {"mixing": "alternate", "rate": 3e-5, "trunk": shallow}
+    strategies = tf.distribute.get_strategy(), replicas
+    one, two = (train(strategy, all_quiet, source, **settings)[1:] for strategy in strategies)
+    assert differences(one, two, {"": 1e-4}) == []
+
+
+def test_two_replicas_are_one_on_deep_trunks(replicas, source, prepared):
+    """Of picture and sound; see distribute_test for pictures alone."""
+    tasks, strategies = [prepared("audio_visual")], (tf.distribute.get_strategy(), replicas)
+    one, two = (train(strategy, tasks, source, **STEP)[1:] for strategy in strategies)
+    assert differences(one, two, {"": 1e-5}) == []
 
 
 @pytest.mark.slow
@@ -224,7 +240,6 @@ def test_tasks_that_choose_are_never_far_above_chance(width, source, prepared):
         assert max(means) < 1.1 * math.log(task.choices), (task.name, losses[task.name])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_gives_finite_losses(policy, source, prepared):
     tasks = [prepared(name) for name in TASKS]
@@ -232,15 +247,14 @@ def test_mixed_precision_gives_finite_losses(policy, source, prepared):
     assert all(np.isfinite(value) for value in losses.values()), losses
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TASKS)
-def test_jit_compile(name, alone):
-    (losses, _), made_of = alone(name)
-    _, compiled, _ = train(tf.distribute.get_strategy(), *made_of, **STEP, jit_compile=True)
-    assert compiled["loss"] == pytest.approx(losses["loss"], rel=1e-3)
+def test_jit_compile(source, all_quiet, together):
+    losses, _ = together
+    _, compiled, _ = train(tf.distribute.get_strategy(), all_quiet, source, **STEP, trunk=shallow, jit_compile=True)
+    assert {f"{name}_loss" for name in TASKS} < set(compiled)
+    for name in [name for name in compiled if name.endswith("loss")]:
+        assert compiled[name] == pytest.approx(losses[name], rel=1e-3), name
 
 
-@pytest.mark.slow
 def test_an_opponent_learns_beside_the_head(replicas, source, prepared):
     task = prepared("inpainting(hole='centre', adversarial=True)")
     model, logs, _ = train(tf.distribute.get_strategy(), [task], source)
@@ -253,7 +267,6 @@ def test_an_opponent_learns_beside_the_head(replicas, source, prepared):
     assert len(model.extra_variables()) > len(contest.opponent.variables)
 
 
-@pytest.mark.slow
 def test_a_run_of_all_tasks_keeps_its_solvers_and_hands_on_its_weights(tmp_path, capsys):
     settings = {"trunk": TRUNK, "size": SIZE, "batch_size": BATCH, "epochs": 1, "steps_per_epoch": 2}
     settings |= {"report": False, "verbose": 0, "sound_trunk": SOUND_TRUNK}
