@@ -12,19 +12,16 @@ from tfssl.cli.options import COUNT, JSON, SEED, SHARE, cli, run
 @click.argument("run")
 @click.argument("data")
 @click.option("--test", help="Test data, where DATA has no train/ and test/ (or val/).")
-@click.option(
-    "--protocols", default="linear,linear_pooled,linear_pooled_2,knn", show_default=True, help="All of these, or some."
-)
+@click.option("--protocols", help="Names, as linear,linear_pooled,linear_pooled_2,knn; all there are where not given.")
 @click.option("--numbers", default=9216, show_default=True, help="Largest count of pooled features of a stage.")
 @click.option("--grid", type=int, help="Pool every stage to GRID x GRID instead.")
 @click.option("--frames", default=1, show_default=True, help="Of a clip, whose features are averaged.")
 @click.option("--split-seed", type=SEED, default=0, show_default=True, help="Divides DATA that has no test part.")
 @click.option("--max-broken", type=SHARE, default=0.01, show_default=True, help="Largest part of unreadable pictures.")
 @JSON
-def evaluate(as_json: bool, protocols: str, **arguments: Any) -> None:
+def evaluate(as_json: bool, **arguments: Any) -> None:
     """Measure the features of every stage, beside the same trunk with random weights."""
-    chosen = tuple(protocol.strip() for protocol in protocols.split(",") if protocol.strip())
-    run(as_json, lambda: tfssl.evaluate(protocols=chosen, **arguments))
+    run(as_json, lambda: tfssl.evaluate(**arguments))
 
 
 @cli.command("evaluate-sound")

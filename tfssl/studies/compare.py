@@ -182,6 +182,6 @@ def notes(study: Study, evaluation: Evaluation) -> list[str]:
         seen.sentence(evaluation.details["seen_in_pretraining"], evaluation.test_images, study.held_out.items),
         "+-: 95 % interval; over seeds (Student) on the same test pictures where there are several, else over the draw "
         "of test pictures (Wilson). The best stage is chosen on the test pictures, for random weights too, which stand "
-        "at the better of two batch norms. Pooled: the linear probe of what export gives, the mean over all places. "
+        "at the better of two batch norms. Pooled: of what export gives, the mean over all places. "
         "Pretext metrics: mean of the last epoch, on training pictures.",
     ]

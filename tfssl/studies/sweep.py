@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.files import atomic_write
-from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.runs.run import Run
 from tfssl.studies import figures, table
 from tfssl.studies.compare import notes, parse_seeds, trials_of
@@ -214,7 +213,7 @@ def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images
     for protocol in PROTOCOLS:
         best = max(points, key=lambda point: point.row.downstream[protocol].estimate.mean)
         found = best.row.downstream[protocol]
-        line = f"The best {SPOKEN[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
+        line = f"The best {PROTOCOLS[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
         ahead = difference(found.by_seed, untrained.downstream[protocol].by_seed, test_images)
         if ahead is not None and ahead.low is not None and ahead.high is not None:
             over = f"over {len(ahead.values)} seeds" if spreads(ahead.values, test_images) else "over test pictures"

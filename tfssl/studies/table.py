@@ -116,9 +116,9 @@ def format_share(estimate: Estimate) -> str:
     return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
 
-PROBED = ("linear probe, %", "layer", "pooled, %", "layer", "k-NN, %", "layer")
+PROBED = tuple(heading for title in PROTOCOLS.values() for heading in (f"{title}, %", "layer"))
 HEADINGS = ("tasks", "pretext task", *PROBED, "images/s", "seeds")
-TO_THE_RIGHT = (2, 4, 6, 8, 9)
+TO_THE_RIGHT = (*range(2, 2 + len(PROBED), 2), len(HEADINGS) - 2, len(HEADINGS) - 1)
 
 
 def cells(row: Row) -> tuple[str, ...]:
