@@ -22,6 +22,7 @@ import numpy as np
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors, write_json
+from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings
 from tfssl.pipelines.sources.dividing import groups_of_names
 
@@ -29,7 +30,7 @@ WORK = ".ingest"
 
 
 @dataclasses.dataclass(frozen=True)
-class Ingested:
+class Ingested(Result):
     """What `ingest` wrote.
 
     Attributes:
@@ -41,16 +42,12 @@ class Ingested:
       broken: recordings that were left out: name -> what is wrong.
     """
 
-    folder: str
+    folder: Path
     clips: dict[str, int]
     recordings: dict[str, int]
     with_sound: int
     seconds: float
     broken: dict[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {n} clips of {self.recordings[name]} recordings" for name, n in self.clips.items())
@@ -129,7 +126,7 @@ def ingest(
     heard = sum(_has_sound(path) for paths in found.values() for path in paths)
     shutil.rmtree(work)
     return Ingested(
-        folder=str(to),
+        folder=Path(to),
         clips={split: sum(len(found[name]) for name in chosen) for split, chosen in splits.items()},
         recordings={split: len(chosen) for split, chosen in splits.items()},
         with_sound=heard,

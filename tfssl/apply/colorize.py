@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfssl.apply.colouring import Colourer
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.sources.any_source import ENDINGS
@@ -24,7 +25,7 @@ from tfssl.tasks.colorization import Colorization
 
 
 @dataclasses.dataclass(frozen=True)
-class Colorized:
+class Colorized(Result):
     """What `colorize` wrote.
 
     Attributes:
@@ -32,15 +33,15 @@ class Colorized:
       broken: what could not be read: name -> what is wrong.
     """
 
-    files: dict[str, list[str]]
+    files: dict[str, list[Path]]
     broken: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
-        return {"count": len(self.files), "files": self.files, "broken": self.broken}
+        """What --json prints: the fields, and "count" of the files."""
+        return {"count": len(self.files), **super().as_json()}
 
     def __str__(self) -> str:
-        lines = [f"{name}: {', '.join(paths)}" for name, paths in self.files.items()]
+        lines = [f"{name}: {', '.join(map(str, paths))}" for name, paths in self.files.items()]
         return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
 
 
@@ -81,7 +82,7 @@ def colorize(
         if target.resolve() in inputs:
             raise UserError(f"{picture.path} would be overwritten; choose another folder for --to")
     painter = Colourer(run, task)
-    files: dict[str, list[str]] = {}
+    files: dict[str, list[Path]] = {}
     broken: dict[str, str] = {}
     with contextlib.redirect_stdout(sys.stderr):
         bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="picture")
@@ -89,7 +90,7 @@ def colorize(
             if str(picture.path) not in broken:
                 try:
                     _colour(picture.path, target, functools.partial(painter, draw=number), verbose)
-                    files.setdefault(str(picture.path), []).append(str(target))
+                    files.setdefault(str(picture.path), []).append(target)
                 except _BrokenFileError as problem:
                     broken[str(picture.path)] = str(problem)
             bar.add(1)

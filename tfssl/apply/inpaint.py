@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops import windows
 from tfssl.pipelines.ops.windows import Box
@@ -29,7 +30,7 @@ MASK = "expected a picture or a folder of pictures (white = hole), TOP,LEFT,HEIG
 
 
 @dataclasses.dataclass(frozen=True)
-class Filled:
+class Filled(Result):
     """What `inpaint` wrote.
 
     Attributes:
@@ -37,12 +38,12 @@ class Filled:
       broken: pictures, and masks, that could not be read: name -> what is wrong.
     """
 
-    files: dict[str, str]
+    files: dict[str, Path]
     broken: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
-        return {"count": len(self.files), "files": self.files, "broken": self.broken}
+        """What --json prints: the fields, and "count" of the files."""
+        return {"count": len(self.files), **super().as_json()}
 
     def __str__(self) -> str:
         lines = [f"{name}: {path}" for name, path in self.files.items()]
@@ -99,7 +100,7 @@ def inpaint(
                 broken[str(problem.path)] = problem.reason
             else:
                 _write(target, painter(image, hidden))
-                files[str(picture.path)] = str(target)
+                files[str(picture.path)] = target
             bar.add(1)
     if not files:
         name, reason = next(iter(broken.items()))

@@ -15,6 +15,7 @@ from tfssl.apply.films import refuse_toy_clips
 from tfssl.apply.mask_propagation import Follower, Following, embeddings_of
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings, video_files
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops.windows import Box
@@ -32,7 +33,7 @@ MASK = "expected a picture as large as a frame (white = what to follow), or TOP,
 
 
 @dataclasses.dataclass(frozen=True)
-class Tracked:
+class Tracked(Result):
     """What `track` wrote.
 
     Attributes:
@@ -41,13 +42,9 @@ class Tracked:
       shares: of each frame's area, what the mask covers.
     """
 
-    to: str
+    to: Path
     frames: int
     shares: list[float]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         first, last = 100 * self.shares[0], 100 * self.shares[-1]
@@ -110,7 +107,7 @@ def track(
                 raise UserError(f"{clip} {problem}") from problem
     else:
         _write_frames(clip, to, drawing, verbose)
-    return Tracked(str(to), len(drawing.shares), drawing.shares)
+    return Tracked(to, len(drawing.shares), drawing.shares)
 
 
 def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfssl.base.result import Result
 from tfssl.benchmarks.timing import divided, measured, median, puzzles
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import clip_records
@@ -14,7 +15,7 @@ from tfssl.tasks.base import PretextTask
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipSpeed:
+class ClipSpeed(Result):
     """What `bench_pipeline` measured of clips, in clips a second, medians over passes.
 
     Attributes:
@@ -44,10 +45,6 @@ class ClipSpeed:
     to_decode: dict[str, float]
     all_to_slowest: float
     slowest: str
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.evaluation import metrics, sound
 from tfssl.evaluation.evaluate import check_labels
 from tfssl.evaluation.protocols.knn import NearestNeighbours
@@ -54,7 +55,7 @@ class DeviceFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceTable:
+class DeviceTable(Result):
     """What `bench_devices` measured.
 
     Attributes:
@@ -64,16 +65,12 @@ class DeviceTable:
       files: the SavedModel first.
     """
 
-    export: str
+    export: Path
     data: str
     train: int
     test: int
     folds: int
     files: tuple[DeviceFile, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         whole = {file.name.split("_")[0]: file.bytes for file in self.files if file.name.endswith("_float32.tflite")}
@@ -175,7 +172,7 @@ def bench_devices(
         else:
             cosine = float(cosines(encoder(golden.inputs[kind]), golden.answers[kind]["embedding"]).mean())
             found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
-    return DeviceTable(str(version), labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
+    return DeviceTable(version, labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
 
 
 def _pictures(data: Any, size: int, limit: int) -> _Labelled:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
+from tfssl.base.result import Result
 from tfssl.embedding import files
 
 EXACT_UP_TO = 100_000
@@ -21,7 +22,7 @@ VECTORS, PATHS, RECORD = "vectors.faiss", "names.npz", "index.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Indexed:
+class Indexed(Result):
     """What `index` wrote.
 
     Attributes:
@@ -30,13 +31,9 @@ class Indexed:
       kind: "exact" or "cells".
     """
 
-    folder: str
+    folder: Path
     count: int
     kind: str
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         return f"{self.folder}: {self.count} embeddings, {self.kind}"
@@ -102,7 +99,7 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = EXACT_UP
             building.rename(to)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    return Indexed(str(to), count, kind)
+    return Indexed(Path(to), count, kind)
 
 
 def _cells(faiss: Any, source: Path, count: int, size: int) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines.sources.any_source import open_source
@@ -36,7 +37,7 @@ class TaskScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class PretextScores:
+class PretextScores(Result):
     """Of all tasks of a run.
 
     Attributes:
@@ -45,14 +46,10 @@ class PretextScores:
       tasks: by name.
     """
 
-    run: str
+    run: Path
     data: str
     items: int
     tasks: dict[str, TaskScore]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [f"{self.run} on {self.data}:"]
@@ -119,7 +116,7 @@ def pretext(
         counted = round(shares[task.name] * sources)
         told = wilson(values["accuracy"], counted) if task.choices and "accuracy" in values and counted else None
         scores[task.name] = TaskScore(values, 1 / task.choices if task.choices else None, counted, told)
-    return PretextScores(str(run.folder), source.name, source.count, scores)
+    return PretextScores(run.folder, source.name, source.count, scores)
 
 
 def _solver(run: Run, name: str) -> Any:

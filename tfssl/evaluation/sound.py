@@ -4,7 +4,6 @@ import dataclasses
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.result import Result
 from tfssl.base.statistics import student
 from tfssl.evaluation import metrics
 from tfssl.evaluation.protocols.base import Protocol
@@ -54,7 +54,7 @@ class FoldScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class SoundEvaluation:
+class SoundEvaluation(Result):
     """Trained features beside random weights and beside statistics of the log-mel spectrogram.
 
     Attributes:
@@ -75,10 +75,6 @@ class SoundEvaluation:
     largest_class: float
     broken: dict[str, str]
     random_batch_norm: dict[str, dict[str, str]]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [

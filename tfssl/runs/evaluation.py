@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
 
 OWN, PRECISE = "own", "precise"
@@ -49,7 +50,7 @@ EARLIER = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Result):
     """Trained features beside those of the same trunk with random weights, stage by stage, first stage first.
 
     The first protocol of `trained` says which stage is best. `random` may be empty; each of its figures is the better

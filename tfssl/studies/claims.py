@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from tfssl.studies.statistics import Estimate, difference, spreads
 from tfssl.studies.table import RANDOM, Row
@@ -33,10 +32,6 @@ class Claim:
     ahead: Estimate
     verdict: str
     sentence: str
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it."""
-        return dataclasses.asdict(self) | {"ahead": self.ahead.as_json()}
 
 
 def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.runs import seen
 from tfssl.runs.evaluation import Evaluation
 from tfssl.studies import figures, table
@@ -16,7 +17,7 @@ from tfssl.studies.trials import Study, Tasks, Trial, canonical
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """What `compare` found.
 
     Attributes:
@@ -34,14 +35,9 @@ class Comparison:
     largest_class: float
 
     def as_json(self) -> dict[str, Any]:
-        """study, rows, claims, largest_class, notes."""
-        return {
-            "study": str(self.folder),
-            "rows": [row.as_json() for row in self.rows],
-            "claims": [claim.as_json() for claim in self.claims],
-            "largest_class": self.largest_class,
-            "notes": list(self.notes),
-        }
+        """study, rows, claims, notes, largest_class."""
+        content = super().as_json()
+        return {"study": content.pop("folder")} | content
 
     def __str__(self) -> str:
         rows = [table.cells(row) for row in self.rows]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.runs.run import Run
 from tfssl.studies import figures, table
 from tfssl.studies.compare import notes, parse_seeds, trials_of
@@ -17,7 +18,7 @@ from tfssl.studies.variants import expand_braces, label_variants, watched_task
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class Point(Result):
     """One variant after so many steps, over its seeds.
 
     Attributes:
@@ -36,7 +37,7 @@ class Point:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(Result):
     """What `sweep` found.
 
     Attributes:
@@ -56,15 +57,9 @@ class Sweep:
     largest_class: float
 
     def as_json(self) -> dict[str, Any]:
-        """study, points, metric, summary, largest_class, notes."""
-        return {
-            "study": str(self.folder),
-            "points": [point.as_json() for point in self.points],
-            "metric": self.metric,
-            "summary": list(self.sentences),
-            "largest_class": self.largest_class,
-            "notes": list(self.notes),
-        }
+        """study, summary, points, metric, notes, largest_class."""
+        content = super().as_json()
+        return {"study": content.pop("folder"), "summary": content.pop("sentences")} | content
 
     def __str__(self) -> str:
         return "\n".join([table.as_text(*self._table()), "", *self.sentences, "", *self.notes])
