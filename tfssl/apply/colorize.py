@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfssl.apply.colouring import Colourer
+from tfssl.apply.outputs import frame_bar, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
@@ -153,7 +153,7 @@ def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray],
     try:
         if video_files.is_film(path):
             with atomic_write(target) as temporary:
-                video_files.change(path, temporary, lambda image, _: paint(image), _frame_bar(verbose))
+                video_files.change(path, temporary, lambda image, _: paint(image), frame_bar(verbose))
             return
         painted = paint(full_size.decode(path.read_bytes()))
     except ValueError as problem:
@@ -162,16 +162,4 @@ def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray],
         raise _BrokenFileError(str(problem)) from problem
     except OSError as problem:
         raise _BrokenFileError(f"cannot be read: {(problem.strerror or str(problem)).lower()}") from problem
-    with atomic_write(target) as temporary:
-        temporary.write_bytes(tf.io.encode_png(painted).numpy())
-
-
-def _frame_bar(verbose: int) -> video_files.Progress:
-    bars: list[keras.utils.Progbar] = []
-
-    def progress(done: int, count: int | None) -> None:
-        if not bars:
-            bars.append(keras.utils.Progbar(count, verbose=verbose, unit_name="frame"))
-        bars[0].update(done)
-
-    return progress
+    write_png(target, painted)
