@@ -4,13 +4,18 @@ PYTHON := .venv/bin/python
 # Another interpreter than the first that fits: make test BASE_PYTHON=/path/to/python3.12
 BASE_PYTHON := python3.12 python3.11 python3 python
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test test-slow lint types format clean
 
 demo: .venv/installed
 	@$(PYTHON) -m tfssl.demo
 
+# A file goes to one process, which makes what its tests share once; conftest.py says which files come first.
 test: .venv/installed
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+
+# What is trained until it is good at something.
+test-slow: .venv/installed
+	$(PYTHON) -m pytest -m slow -n 2 --dist worksteal
 
 lint: .venv/installed
 	$(PYTHON) -m ruff check .

@@ -20,6 +20,7 @@ DEPENDENCIES = [
     "tensorflow-serving-api>=2.21,<2.22",
     "tensorboard>=2.20",  # without it, TensorFlow 2.21 cannot write the scalars of tensorboard/
     "click>=8.1",  # the command line; light enough that --help answers at once
+    "pydantic>=2.9",  # settings: bounds, choices and help stand at a field; imported in 0.1 s, so --help may
 ]
 
 EXTRAS = {
@@ -57,6 +58,7 @@ EXTRAS = {
         "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "faiss-cpu>=1.9",  # the tests of index and search
+        "filelock>=3.12",  # runs that the processes of make test share are made by one of them
         "mypy>=1.13",  # make types
         "onnx>=1.17",  # the tests of ONNX files, with the next two
         "onnxruntime>=1.20",

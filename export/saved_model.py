@@ -1,10 +1,10 @@
 """`export`: an encoder as a SavedModel that decodes, crops and scales by itself, for TensorFlow Serving or anybody.
 
-DIR/<version>/saved_model.pb, variables/   see `export.signatures` and `export.heads` for what it answers
+DIR/<version>/saved_model.pb, variables/   see `export.signatures` for what it answers
 DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
 DIR/<version>/tflite/, onnx/               files for devices and other runtimes, where asked for: see there
-DIR/<version>/assets.extra/encoder.json    layer, places, what it was measured at, size, trunk, dimensions, versions
+DIR/<version>/assets.extra/encoder.json    format, layer, places, what it was measured at, size, trunk, dimensions
 DIR/<version>/assets.extra/tf_serving_warmup_requests    see `export.deployment.warm_up`
 DIR/models.config, batching.config, compose.yaml, kubernetes.yaml    where missing: see `export.deployment.files`
 """
@@ -24,6 +24,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
 from tfssl.base.result import Result
 from tfssl.export.checking.golden import make_golden, own_source
+from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import model_name, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.formats.onnx import onnx_files, require_onnx, write_onnx
@@ -33,7 +34,7 @@ from tfssl.export.formats.tflite import check_precisions, tflite_files, write_tf
 from tfssl.export.quietly import only_errors_logged
 from tfssl.export.signatures.encoder import Signature, encoder_signatures
 from tfssl.export.signatures.heads import head_signatures
-from tfssl.export.versions import check_version, new_version, newest_version
+from tfssl.export.versions import DESCRIPTION, FORMAT, check_version, new_version, newest_version
 
 if TYPE_CHECKING:
     from tfssl.runs.run import Run
@@ -95,10 +96,10 @@ def export(
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
     [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
     `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound and `valid`, false
-    where a number is not finite or far too large. Where the run has these tasks, `predict_rotation`, `colorize` and
-    `localise`: see `export.heads`. Only ops of TensorFlow itself. What may be sent is in `limits`; an empty request
-    gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen windows of sound, of the run's own
-    data: they travel with the model.
+    where a number is not finite or far too large. Tasks of the run that are served have a signature each
+    (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. Only ops of TensorFlow itself. What may
+    be sent is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a
+    dozen windows of sound, of the run's own data: they travel with the model.
 
     Args:
       run: a run, or its folder.
@@ -118,6 +119,7 @@ def export(
       UserError: a run that has not ended, an unknown layer, more places or dimensions than there are, a version that
         exists, an extra that is missing, ops that a format has not, a folder that cannot be written.
     """
+    ExportSettings(**locals())
     from tfssl.runs.served import embedding_of
 
     if isinstance(run, (str, Path)):
@@ -139,7 +141,7 @@ def export(
             rows = sample(kind, source, int(encoder.input_shape[1]), SAMPLE, BATCH) if source is not None else ()
             encoders[kind] = projected(encoder, dimensions, l2_normalise, rows)
     encoder, sound = encoders["pixels"], encoders.get("waveform")
-    signatures = encoder_signatures(encoder, int(run.settings["size"]), sound) + head_signatures(run)
+    signatures = encoder_signatures(encoder, run.settings.size, sound) + head_signatures(run)
     golden = make_golden(signatures, source)
     description = _description(run, embedding, int(encoder.output_shape[-1])) | {
         "principal_components": None if dimensions is None else {"of": run.data["name"], "sample": SAMPLE},
@@ -153,7 +155,7 @@ def export(
         extra = building / "assets.extra"
         extra.mkdir()
         golden.write(extra / "golden.npz")
-        (extra / "encoder.json").write_text(json.dumps(description, indent=2) + "\n")
+        (building / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         if precisions:
             facts = {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound")}
             write_tflite(building, encoders, precisions, source, facts)
@@ -184,14 +186,15 @@ def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[st
 
     settings = run.settings
     return {
-        "trunk": settings["trunk"],
+        "format": FORMAT,
+        "trunk": settings.trunk,
         "layer": embedding.layer,
         "pool": embedding.pool,
         "measured": embedding.measured,
         "embedding": embedding.line,
-        "size": settings["size"],
+        "size": settings.size,
         "dimensions": dimensions,
-        "tasks": settings["tasks"],
+        "tasks": settings.tasks,
         "sound": run.sound,
         "versions": versions(),
     }

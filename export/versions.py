@@ -1,26 +1,54 @@
 """Folders of versions, as TensorFlow Serving polls them: DIR/1, DIR/2 and on. The largest number is what is served."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tfssl.base.errors import UserError
+from tfssl.base.files import check_format
+
+DESCRIPTION = "assets.extra/encoder.json"
+"""In a version: what its encoder is."""
+FORMAT = 1
+"""Of encoder.json: "format", 1 where it is not written. Raise it when older versions can no longer read an export."""
 
 
 def newest_version(folder: str | Path) -> Path:
-    """The newest version in a folder that `export` wrote; the folder itself if it is one. Raises UserError."""
+    """The newest version in a folder that `export` wrote; the folder itself if it is one.
+
+    Raises:
+      UserError: there is none, or a newer version of tfssl wrote it.
+    """
     folder = Path(folder)
     if (folder / "saved_model.pb").is_file():
+        description(folder)
         return folder
     complete = [number for number in numbers(folder) if (folder / str(number) / "saved_model.pb").is_file()]
     if not complete:
         why = "holds no SavedModel" if folder.is_dir() else "does not exist"
         raise UserError(f"{folder} is no export (it {why}); expected a folder that `tfssl export RUN DIR` wrote")
-    return folder / str(max(complete))
+    version = folder / str(max(complete))
+    description(version)
+    return version
+
+
+def description(version: Path) -> dict[str, Any]:
+    """What encoder.json says of a version; {} where there is none. Raises UserError where it is too new, or damaged."""
+    path = version / DESCRIPTION
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as problem:
+        raise UserError(f"{path} cannot be read ({problem}); export the run again") from problem
+    check_format(path, content, FORMAT)
+    return content
 
 
 def numbers(folder: Path) -> list[int]:

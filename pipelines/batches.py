@@ -12,10 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.pipelines.clips import clip_records
-from tfssl.pipelines.clips.clip_records import Clip
-from tfssl.pipelines.decoding import cache, picture_crops
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource, Source
+from tfssl.pipelines.decoding import cache
+from tfssl.pipelines.sources.source import AnySource
 
 SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
 
@@ -96,7 +94,7 @@ def training(
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
       cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.decoding.cache`.
         0 to decode anew each time.
-      reflect: whether small pictures get a reflected border: see `picture_crops.training_crops`.
+      reflect: whether small pictures get a reflected border: see `tfssl.pipelines.decoding.random_crops`.
       verbose: 0 to say nothing while pictures are decoded into memory: see `cache.training_crops`.
 
     Raises:
@@ -104,69 +102,20 @@ def training(
     """
     if not 1 <= batch_size <= source.count:
         raise batch_too_large(batch_size, source)
-    if isinstance(source, ClipSource):
-        read = _clips(source, size)
-    else:
-        read = _pictures(source, size, cache_memory, reflect, broken, verbose)
+    read = source.crop_reader(size, cache_memory, reflect, verbose)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
         crop_seed, task_seed = tf.unstack(tf.random.split(step_seed, 2))
-        parts, valid = read(order(source.count, batch_size, seed, step), crop_seed)
+        index = order(source.count, batch_size, seed, step)
+        parts, valid = read(index, crop_seed)
+        if broken is not None and source.may_break:
+            broken.mark(index, valid)
         parts["image"] = _filled(parts["image"], valid)
         return make({k: tf.ensure_shape(v, [batch_size, *v.shape[1:]]) for k, v in parts.items()}, task_seed)
 
     steps = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-
-
-Read = Callable[[tf.Tensor, tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
-"""(index int64 [B], seed) -> parts of a batch, and which rows have a picture."""
-
-
-def _pictures(
-    source: Source, size: int, memory: int, reflect: bool, broken: BrokenPictures | None, verbose: int
-) -> Read:
-    crops = cache.training_crops(source, size, memory, verbose)
-
-    def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        images, valid = crops(index, seed, reflect)
-        if broken is not None:
-            broken.mark(index, valid)
-        return {"image": tf.ensure_shape(images, [None, size, size, 3])}, valid
-
-    return read
-
-
-def _clips(source: ClipSource, size: int) -> Read:
-    """A crop of a random frame of each, and its record."""
-    reader = source.reader()
-
-    def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        records = reader.records(index)
-        given = clip_records.parse(records)
-
-        def frame(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            place_seed, crop_seed = tf.unstack(tf.random.split(seed, 2))
-            clip = given[number]
-            place = tf.random.stateless_uniform([], place_seed, maxval=tf.maximum(clip.count, 1), dtype=tf.int32)
-            return _decoded(clip, place, size, crop_seed)
-
-        images, valid = clip_records.over_rows(clip_records.rows(index), seed, frame)
-        return {"image": images, "clip": records}, valid
-
-    return read
-
-
-def _decoded(clip: Clip, place: tf.Tensor, size: int, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Frame `place` of a clip -> uint8 [size, size, 3], and whether there is any; black where there is none."""
-
-    def decode() -> tf.Tensor:
-        return clip_records.decode_frames(clip.frames(place)[None], size, seed)[0]
-
-    some = clip.count > 0
-    picture = tf.cond(some, decode, lambda: tf.zeros([size, size, 3], tf.uint8))
-    return tf.ensure_shape(picture, [size, size, 3]), some
 
 
 def _filled(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -207,57 +156,25 @@ def plain(source: AnySource, size: int, batch_size: int, start: int = 0, at: flo
         images, valid = read(index)
         return {"image": images, "valid": valid, "index": index}
 
-    read = _frames_at(source, size, at) if isinstance(source, ClipSource) else _whole(source, size)
+    read = source.picture_reader(size, at)
     return _in_order(start, source.count, batch_size, batch)
 
 
-def _whole(source: Source, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    reader = source.reader()
-
-    def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows, header = reader.rows(index)
-        return picture_crops.centre_crops(reader.read, rows, header, size)
-
-    return read
-
-
-def _frames_at(source: ClipSource, size: int, at: float) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    reader = source.reader()
-
-    def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        given = clip_records.parse(reader.records(index))
-
-        def frame(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            del seed
-            place = tf.cast(at * tf.cast(given[number].count, tf.float32), tf.int32)
-            return _decoded(given[number], place, size, None)
-
-        return clip_records.over_rows(clip_records.rows(index), tf.constant([0, 0]), frame)
-
-    return read
-
-
-def plain_sound(source: ClipSource, samples: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
+def plain_sound(source: AnySource, samples: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
     """One ordered pass over the clips that have sound, from the one of number `start` on: the window in the middle.
 
     Returns:
       {"sound": float32 [b, samples], -1..1, "index": int64 [b]}; the last batch may be short.
+
+    Raises:
+      UserError: no clip has sound.
     """
-    reader = source.reader()
+    read = source.sound_reader(samples)
     heard = tf.constant(np.flatnonzero(source.has_sound), tf.int64)
 
     def batch(place: tf.Tensor) -> dict[str, tf.Tensor]:
         index = tf.gather(heard, place)
-        given = clip_records.parse(reader.records(index))
-
-        def middle(number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-            del seed
-            clip = given[number]
-            length = tf.cast(clip.samples, tf.float32) / source.sound_rate
-            begin = clip.sound_start + tf.maximum(length - samples / source.sound_rate, 0.0) / 2
-            return clip_records.waveform(clip.sound, clip.sound_start, begin, samples, source.sound_rate)
-
-        return {"sound": clip_records.over_rows(clip_records.rows(index), tf.constant([0, 0]), middle), "index": index}
+        return {"sound": read(index), "index": index}
 
     return _in_order(start, int(heard.shape[0]), batch_size, batch)
 

@@ -13,6 +13,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.result import Result, plain
 from tfssl.export.checking.golden import Golden, read_golden
 from tfssl.export.checking.replay import Replay, compare, replay
+from tfssl.export.config import CheckSettings
 from tfssl.export.formats.onnx import FOLDER as ONNX_FOLDER
 from tfssl.export.formats.onnx import OnnxEncoder, onnx_files
 from tfssl.export.formats.tflite import FOLDER, TFLiteEncoder, tflite_files
@@ -65,6 +66,7 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
       UserError: the folder is no export, or one that cannot be loaded; it has TFLite files and LiteRT is missing, or
         ONNX files and onnxruntime; the server is down, or has another model.
     """
+    CheckSettings(**locals())
     version = newest_version(folder)
     path = version / "assets.extra" / "golden.npz"
     if not path.is_file():

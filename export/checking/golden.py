@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.export.signatures import limits
-from tfssl.export.signatures.encoder import INPUTS, Signature
+from tfssl.export.signatures.encoder import Signature
+from tfssl.export.signatures.heads import INPUTS
 from tfssl.pipelines import batches
-from tfssl.pipelines.clips import clip_records
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource, open_source
+from tfssl.pipelines.sources.any_source import AnySource, open_source
 
 COUNT = 12
 NO_PICTURE = b"this is no picture"
@@ -110,8 +109,8 @@ def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Go
         inputs["waveform"] = _some_sounds(source, specs["waveform"].shape[1], COUNT)
     answers = {}
     for signature in signatures:
-        count = min(len(inputs[name]) for name in INPUTS[signature.name])
-        given = [tf.constant(inputs[name][:count]) for name in INPUTS[signature.name]]
+        count = min(len(inputs[spec.name]) for spec in signature.inputs)
+        given = [tf.constant(inputs[spec.name][:count]) for spec in signature.inputs]
         answers[signature.name] = {name: rows.numpy() for name, rows in signature.function(*given).items()}
     return Golden(inputs, answers)
 
@@ -124,21 +123,11 @@ def _some_pictures(source: AnySource | None, count: int) -> list[bytes]:
 
 def _some_sounds(source: AnySource | None, samples: int, count: int) -> np.ndarray:
     """Waveforms float32 [count or fewer, samples] of a source of clips."""
-    own = isinstance(source, ClipSource) and source.has_sound.any()
-    clips_of: Any = source if own else open_source(f"toy:clips(count={count}, size=16)")
-    return next(iter(batches.plain_sound(clips_of, samples, count)))["sound"].numpy()
+    if source is None or not source.has_sound.any():
+        source = open_source(f"toy:clips(count={count}, size=16)")
+    return next(iter(batches.plain_sound(source, samples, count)))["sound"].numpy()
 
 
 def _read(source: AnySource, count: int) -> list[bytes]:
     numbers = np.unique(np.linspace(0, source.count - 1, 4 * count).round().astype(int))
-    if isinstance(source, ClipSource):
-        records = source.reader().records(tf.constant(numbers, tf.int64))
-        given = clip_records.parse(records)
-        found = [given[number] for number in range(len(numbers))]
-        return sorted((each.frames(each.count // 2).numpy() for each in found if each.count), key=len)[:count]
-    if source.encoded is not None:
-        encoded = [source.encoded[number] for number in numbers]
-    else:
-        small = sorted(numbers, key=lambda number: Path(source.paths[number]).stat().st_size)[:count]
-        encoded = [Path(source.paths[number]).read_bytes() for number in small]
-    return sorted(encoded, key=len)[:count]
+    return sorted(source.encoded_pictures(numbers), key=len)[:count]

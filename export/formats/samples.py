@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource
+from tfssl.pipelines.sources.any_source import AnySource
 
 
 def sample(kind: str, source: AnySource, length: int, count: int, batch_size: int) -> Iterator[np.ndarray]:
@@ -24,6 +24,6 @@ def sample(kind: str, source: AnySource, length: int, count: int, batch_size: in
             valid = batch["valid"].numpy()
             if valid.any():
                 yield batch["image"].numpy()[valid]
-    elif isinstance(chosen, ClipSource):
+    elif chosen.has_sound.any():
         for batch in batches.plain_sound(chosen, length, batch_size):
             yield batch["sound"].numpy()

@@ -14,10 +14,10 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from tfssl.export.server import grpc_service
 from tfssl.export.server.errors import RequestError, invalid
 from tfssl.export.server.executor import Work
 from tfssl.export.server.rest_json import read_request, write_answer
+from tfssl.export.server.service import SIGNATURES, metadata, status, version_of
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _ASKED = re.compile(_MODEL + r"(/metadata)?", re.IGNORECASE)
@@ -134,7 +134,7 @@ class Rest:
 
 
 def _filled(request: Any, found: re.Match[str]) -> Any:
-    """A request of gRPC with the model that a path names."""
+    """A request with the model that a path names."""
     request.model_spec.name = found[1]
     if found[2] is not None:
         if int(found[2]) > _LARGEST_VERSION:
@@ -147,25 +147,25 @@ def _filled(request: Any, found: re.Match[str]) -> Any:
 
 def _predict(work: Work, found: re.Match[str], body: bytes, seconds: float) -> bytes:
     spec = _filled(get_model_status_pb2.GetModelStatusRequest(), found).model_spec
-    with work.versions.use(grpc_service.version_of(work, spec)) as model:
+    with work.versions.use(version_of(work, spec)) as model:
         signature, inputs, rows = read_request(body, model)
         return write_answer(model.predict(signature, inputs, seconds), rows)
 
 
 def _status(work: Work, found: re.Match[str], _: float) -> bytes:
     request = _filled(get_model_status_pb2.GetModelStatusRequest(), found)
-    return MessageToJson(grpc_service.status(work, request), indent=1, **_printed()).encode()
+    return MessageToJson(status(work, request), indent=1, **_printed()).encode()
 
 
 def _metadata(work: Work, found: re.Match[str], _: float) -> bytes:
     request = _filled(get_model_metadata_pb2.GetModelMetadataRequest(), found)
-    request.metadata_field.append(grpc_service.SIGNATURES)
-    answer = grpc_service.metadata(work, request)
+    request.metadata_field.append(SIGNATURES)
+    answer = metadata(work, request)
     signatures = get_model_metadata_pb2.SignatureDefMap()
-    answer.metadata[grpc_service.SIGNATURES].Unpack(signatures)
+    answer.metadata[SIGNATURES].Unpack(signatures)
     document = {
         "model_spec": _as_dict(answer.model_spec),
-        "metadata": {grpc_service.SIGNATURES: _as_dict(signatures)},
+        "metadata": {SIGNATURES: _as_dict(signatures)},
     }
     return json.dumps(document, indent=1).encode()
 

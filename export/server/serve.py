@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import math
 import os
-import re
 import signal
 import sys
 import threading
@@ -16,6 +14,7 @@ from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
+from tfssl.export.config import ServeSettings
 from tfssl.export.deployment.files import model_name
 from tfssl.export.server.executor import Limits, Work
 from tfssl.export.server.grpc_service import open_grpc
@@ -63,33 +62,6 @@ class Addresses:
     grpc: str | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The arguments of `serve`, which says what they are. Raises UserError for one that is wrong."""
-
-    name: str | None = None
-    host: str = "127.0.0.1"
-    rest_port: int = 0
-    grpc_port: int | None = 0
-    poll: float = 1.0
-    threads: int | None = None
-    max_request: int = 64
-    max_waiting: int = 256
-    timeout: float = 30.0
-
-    def __post_init__(self) -> None:
-        if self.name is not None and not re.fullmatch(r"[^/:]+", self.name):
-            raise UserError(f"--name {self.name!r} is given, expected a name without / and :")
-        for name in ("poll", "threads", "max_request", "max_waiting", "timeout"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"--{name.replace('_', '-')} {value} is given, expected more than 0")
-        for name in ("rest_port", "grpc_port"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 2**16:
-                raise UserError(f"--{name.replace('_', '-')} {value} is given, expected 0 to 65535")
-
-
 def serve(
     folder: str | Path,
     name: str | None = None,
@@ -122,10 +94,10 @@ def serve(
     Raises:
       UserError: no export, one that cannot be loaded, an address that cannot be listened on.
     """
-    settings = Settings(name, host, rest_port, grpc_port, poll, threads, max_request, max_waiting, timeout)
+    settings = ServeSettings(**locals())
     stop = threading.Event()
-    with running(folder, settings) as (addresses, result):
-        _tell(addresses, Path(folder), host)
+    with running(settings) as (addresses, result):
+        _tell(addresses, settings.folder, host)
         with _signals(stop.set):
             while not stop.wait(3600.0):
                 pass
@@ -134,7 +106,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def running(folder: str | Path, settings: Settings) -> Iterator[tuple[Addresses, Callable[[], Served]]]:
+def running(settings: ServeSettings) -> Iterator[tuple[Addresses, Callable[[], Served]]]:
     """A server beside the caller's own code, for as long as the block lasts.
 
     Yields:
@@ -144,7 +116,7 @@ def running(folder: str | Path, settings: Settings) -> Iterator[tuple[Addresses,
       UserError: as `serve`.
     """
     rest_service = _rest_service()
-    folder = Path(folder)
+    folder = settings.folder
     check_folder(folder)
     name = settings.name or model_name(folder)
     threads = settings.threads or os.cpu_count() or 1

@@ -13,20 +13,17 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "serving_default": ("image_bytes",),
     "pixels": ("pixels",),
     "waveform": ("waveform",),
-    "predict_rotation": ("image_bytes",),
-    "colorize": ("image_bytes",),
-    "localise": ("image_bytes", "waveform"),
 }
-"""All signatures that an export may have, with the names of their inputs."""
+"""The signatures of encoders, with the names of their inputs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One of `INPUTS`.
+    """One of an encoder's, or of a head's: see `export.signatures.heads`.
 
     Attributes:
       name: of the signature.
-      inputs: their types and shapes, in the order of `INPUTS`; N of each is the same, and unknown.
+      inputs: their types and shapes; N of each is the same, and unknown.
       function: of these tensors -> outputs by name, [N, ...] each. It may be called with the tensors as they are.
       uses: what holds the variables.
     """

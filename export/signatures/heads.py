@@ -1,91 +1,90 @@
-"""Signatures of the heads that a run has: `predict_rotation`, `colorize`, `localise`.
+"""Signatures of the heads that a run has: one of each of its tasks that is `Served`, as `predict_rotation`.
 
 Each has a network of its own, encoder included: batch norm statistics belong to a kind of input, and those of puzzles
 are not those of whole pictures.
 """
 
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfssl.apply.colouring import Colourer
-from tfssl.export.signatures import limits
+from tfssl.export.signatures import encoder, limits
 from tfssl.export.signatures.encoder import Signature, image_bytes, waveform
-from tfssl.tasks.audio_visual import AudioVisual, similarity_of
-from tfssl.tasks.colorization import Colorization
-from tfssl.tasks.rotation import Rotation
+from tfssl.tasks import TASKS
+from tfssl.tasks.parts.served import Served, ServedNetwork
 
 if TYPE_CHECKING:
     from tfssl.runs.run import Run
 
+INPUTS: dict[str, tuple[str, ...]] = encoder.INPUTS | {
+    task.signature: task.takes for task in TASKS.values() if issubclass(task, Served)
+}
+"""All signatures that an export may have, with the names of their inputs."""
+
+ROWS = {"image_bytes": "pictures", "waveform": "windows of sound"}
+"""What the rows of each input are called."""
+
 
 def head_signatures(run: "Run") -> list[Signature]:
     """Those of the tasks of a run; none where it has no such task."""
+    size, samples = run.settings.size, run.sound["samples"] if run.sound else 0
+    specs = {"image_bytes": image_bytes(), "waveform": waveform(samples)}
     found = []
     for task in run.tasks():
-        if isinstance(task, Rotation):
-            found.append(_rotation(run, task))
-        elif isinstance(task, Colorization):
-            found.append(_colorize(run, task))
-        elif isinstance(task, AudioVisual) and task.fusion == "localise":
-            found.append(_localise(run, task))
+        if isinstance(task, Served) and (network := task.served(run)) is not None:
+            function = _painted(network) if network.at_own_size else _answered(network, task.takes, size)
+            inputs = tuple(specs[name] for name in task.takes)
+            found.append(Signature(task.signature, inputs, function, network.uses))
     return found
 
 
-def _rotation(run: "Run", task: Rotation) -> Signature:
-    """How far is each picture turned?
+def _answered(network: ServedNetwork, takes: Sequence[str], size: int) -> Callable[..., dict[str, tf.Tensor]]:
+    """What a network says of rows of its inputs, and "valid" bool [N], false with zeros where one of a row is none.
 
-    -> "probabilities" float32 [N, rotations], "angle" int32 [N], the likeliest, in degrees counter-clockwise, and
-    "valid" bool [N]; zeros where a row is no picture.
+    As many rows of each input, or the request is refused.
     """
-    solver, size = run.solver(task.name), int(run.settings["size"])
+    decode = {"image_bytes": lambda rows: limits.pictures(rows, size), "waveform": limits.waveforms}
 
-    def function(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        count = limits.count_rows(encoded)
-        images, valid = limits.pictures(limits.at_least_one(encoded, count), size)
-        seen, angles = task.seen(images)
-        logits = solver(seen, training=False)
-        probabilities = tf.where(valid[:, None], tf.nn.softmax(logits), 0.0)
-        angle = tf.where(valid, tf.gather(tf.constant(angles), tf.argmax(logits, 1)), 0)
-        return {"probabilities": probabilities[:count], "angle": angle[:count], "valid": valid[:count]}
+    def function(*rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        count = _same_count(rows, takes)
+        decoded = [decode[name](limits.at_least_one(each, count)) for name, each in zip(takes, rows, strict=True)]
+        valid = functools.reduce(operator.and_, (is_valid for _, is_valid in decoded))
+        answers = network.answer(*(given for given, _ in decoded))
+        known = {name: tf.where(_beside(valid, each), each, tf.zeros([], each.dtype)) for name, each in answers.items()}
+        return {name: each[:count] for name, each in known.items()} | {"valid": valid[:count]}
 
-    return Signature("predict_rotation", (image_bytes(),), function, (solver,))
+    return function
 
 
-def _colorize(run: "Run", task: Colorization) -> Signature:
-    """What colours had each picture? As the command `colorize`: upright, at its own size, its lightness kept.
+def _painted(network: ServedNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """What a network makes of encoded pictures, each at its own size.
 
-    -> "png_bytes" string [N], empty where a row is no picture, and "valid" bool [N]. By the ending of that name
+    Gives "png_bytes" string [N], empty where a row is no picture, and "valid" bool [N]. By the ending of that name
     TensorFlow Serving's REST knows that it is to be sent as base64.
     """
-    colourer = Colourer(run, task)
 
     def function(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         count = limits.count_rows(encoded)
         rows = limits.at_least_one(encoded, count)
-        png = limits.whole_pictures(rows, lambda image: tf.io.encode_png(colourer.painted(image)))[:count]
+        png = limits.whole_pictures(rows, lambda image: tf.io.encode_png(network.answer(image)))[:count]
         return {"png_bytes": png, "valid": tf.strings.length(png) > 0}
 
-    return Signature("colorize", (image_bytes(),), function, (colourer.solver,))
+    return function
 
 
-def _localise(run: "Run", task: AudioVisual) -> Signature:
-    """Where in each picture does its window of sound come from?
-
-    -> "heat" float32 [N, h, w], logits: above 0 the place sounds; and "valid" bool [N], false with zeros where either
-    is none. As many pictures as windows, or the request is refused.
-    """
-    model, size = similarity_of(run.solver(task.name)), int(run.settings["size"])
-
-    def function(encoded: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        count, others = limits.count_rows(encoded), limits.count_rows(rows)
-        told = ["a request must have as many windows of sound as pictures. Given:", others, count]
-        with tf.control_dependencies([tf.debugging.Assert(tf.equal(count, others), told)]):
+def _same_count(rows: Sequence[tf.Tensor], takes: Sequence[str]) -> tf.Tensor:
+    """int32 scalar: rows of each input. Raises InvalidArgumentError in the graph where they differ, or are too many."""
+    count, *others = (limits.count_rows(each) for each in rows)
+    for name, other in zip(takes[1:], others, strict=True):
+        told = [f"a request must have as many {ROWS[name]} as {ROWS[takes[0]]}. Given:", other, count]
+        with tf.control_dependencies([tf.debugging.Assert(tf.equal(count, other), told)]):
             count = tf.identity(count)
-        images, seen = limits.pictures(limits.at_least_one(encoded, count), size)
-        waves, heard = limits.waveforms(limits.at_least_one(rows, count))
-        valid = seen & heard
-        heat = tf.where(valid[:, None, None], model({"image": images, "sound": waves}, training=False)[..., 0], 0.0)
-        return {"heat": heat[:count], "valid": valid[:count]}
+    return count
 
-    return Signature("localise", (image_bytes(), waveform(run.sound["samples"])), function, (model,))  # type: ignore[index]
+
+def _beside(valid: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
+    """bool [N], as [N, 1, ...] of the rank of the answers."""
+    return tf.reshape(valid, [-1] + [1] * (answers.shape.rank - 1))

@@ -1,7 +1,7 @@
 """Reading clips in the graph: only the frames that a puzzle needs are decoded, and sound is cut by time.
 
-A record is a piece of a recording as `tfssl.ingest` writes it: frames as JPEGs with their times, sound as 16 bit mono
-PCM with the time at which it begins, on the same clock.
+A record is a piece of a recording as `tfssl.ingest` writes it, see `record`: frames as JPEGs with their times, sound as
+16 bit mono PCM with the time at which it begins, on the same clock.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfssl.pipelines.clips import record
 from tfssl.pipelines.clips.recordings import THUMBNAIL
 from tfssl.pipelines.decoding import formats
 from tfssl.pipelines.ops import geometry
@@ -17,15 +18,6 @@ from tfssl.pipelines.ops import geometry
 PARALLEL = 8
 LEAST_AREA = 0.5
 """Part of the largest square crop that a random crop takes at least."""
-
-_FEATURES = {
-    "frames": tf.io.RaggedFeature(tf.string),
-    "frame_times": tf.io.RaggedFeature(tf.float32),
-    "thumbnails": tf.io.FixedLenFeature([], tf.string, ""),
-    "sound": tf.io.FixedLenFeature([], tf.string, ""),
-    "sound_start": tf.io.FixedLenFeature([], tf.float32, 0.0),
-    "recording": tf.io.FixedLenFeature([], tf.string, ""),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +100,13 @@ class Clip:
 
 def parse(records: tf.Tensor) -> Clips:
     """Records, string [B] -> their parts; what is missing is empty."""
-    found = tf.io.parse_example(records, _FEATURES)
-    frames = found["frames"]
+    each = ("thumbnails", "sound", "sound_start", "recording")
+    found = tf.io.parse_example(records, record.features("frames", "frame_times", *each))
     return Clips(
-        frames.values,
-        found["frame_times"].values,
-        tf.cast(frames.row_splits, tf.int32),
-        *(found[key] for key in ("thumbnails", "sound", "sound_start", "recording")),
+        jpegs=found["frames"].values,
+        times=found["frame_times"].values,
+        splits=tf.cast(found["frames"].row_splits, tf.int32),
+        **{name: found[name] for name in each},
     )
 
 

@@ -24,6 +24,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors, write_json
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings
+from tfssl.pipelines.config import IngestSettings
 from tfssl.pipelines.sources.dividing import groups_of_names
 
 WORK = ".ingest"
@@ -98,9 +99,10 @@ def ingest(
     Raises:
       UserError: no folder, nothing in it that can be decoded, a `to` that exists, a CSV or expression that is wrong.
     """
+    given = IngestSettings(**locals())
     began = time.monotonic()
-    folder, to = Path(clips), Path(to)
-    _check(folder, to, size, rate, sound_rate, seconds, test, seed, processes)
+    folder, to = given.clips, given.to
+    _check(folder, to)
     names = _listed(folder)
     label_of, group_of = _labels(folder, names, labels, groups)
     settings = {
@@ -135,35 +137,13 @@ def ingest(
     )
 
 
-def _check(
-    folder: Path,
-    to: Path,
-    size: int,
-    rate: float,
-    sound_rate: int,
-    seconds: float,
-    test: float,
-    seed: int,
-    processes: int | None,
-) -> None:
+def _check(folder: Path, to: Path) -> None:
     try:
         import av  # noqa: F401
     except ImportError as problem:
         raise UserError("films are decoded by PyAV, which is not installed; pip install 'tfssl[video]'") from problem
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one of films and sounds")
-    wrong = {
-        "--size": (size, size >= 8, "8 pixels or more"),
-        "--rate": (rate, 0 < rate <= 1000, "frames a second, more than 0"),
-        "--sound-rate": (sound_rate, 8000 <= sound_rate <= 192000, "8000 to 192000 hertz"),
-        "--seconds": (seconds, seconds >= 0.5, "0.5 or more"),
-        "--test": (test, 0 <= test < 1, "a part from 0 to below 1"),
-        "--seed": (seed, 0 <= seed < 2**31, f"0 to {2**31 - 1}"),
-        "--processes": (processes, processes is None or processes >= 1, "1 or more"),
-    }
-    for name, (value, fine, wanted) in wrong.items():
-        if not fine:
-            raise UserError(f"{name} {value} is given, expected {wanted}")
     others = [each for each in to.iterdir() if each.name != WORK] if to.is_dir() else []
     if others or (to.exists() and not to.is_dir()):
         raise UserError(f"{to} exists and is not empty; choose a new folder for --to")

@@ -1,15 +1,14 @@
-"""Clips as a data set of TensorFlow Datasets: what `tfssl.ingest` writes and `tfssl.pipelines.sources.clips` reads."""
+"""Clips as a data set of TensorFlow Datasets: what `tfssl.ingest` writes and `sources.ingested` reads."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tfssl.pipelines.clips import record
 from tfssl.pipelines.clips.recordings import Piece
-from tfssl.pipelines.sources.clips import FORMAT
 
 
 class Recording(NamedTuple):
@@ -23,7 +22,7 @@ class Recording(NamedTuple):
 class Clips(tfds.core.GeneratorBasedBuilder):
     """Pieces of recordings: frames as JPEG with their times, mono sound with the time at which it begins."""
 
-    VERSION = tfds.core.Version(FORMAT)
+    VERSION = tfds.core.Version(record.FORMAT)
     code_path = None  # where checksums of downloads would lie; there are none
 
     def __init__(
@@ -39,19 +38,16 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        scalar = tfds.features.Scalar
-        label = tfds.features.ClassLabel(names=self._classes) if self._classes else scalar(tf.int64)
         features = {
-            "frames": tfds.features.Sequence(tfds.features.Image(encoding_format="jpeg")),
-            # As bytes, like the sound: whole numbers of TensorFlow's records take up to ten bytes each.
-            "thumbnails": scalar(tf.string),
-            "frame_times": tfds.features.Tensor(shape=(None,), dtype=tf.float32),
-            "sound": scalar(tf.string),
-            "sound_start": scalar(tf.float32),
-            "label": label,
-            "recording": tfds.features.Text(),
-            "piece": scalar(tf.int64),
+            name: tfds.features.Scalar(field.dtype)
+            if field.missing is not None
+            else tfds.features.Tensor(shape=(None,), dtype=field.dtype)
+            for name, field in record.FIELDS.items()
         }
+        features["frames"] = tfds.features.Sequence(tfds.features.Image(encoding_format="jpeg"))
+        features["recording"] = tfds.features.Text()
+        if self._classes:
+            features["label"] = tfds.features.ClassLabel(names=self._classes)
         return tfds.core.DatasetInfo(
             builder=self,
             description="Pieces of recordings: JPEG frames with times in seconds, 16 bit mono sound on the same clock.",
@@ -76,17 +72,5 @@ class Clips(tfds.core.GeneratorBasedBuilder):
 def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The pieces of one recording."""
     for number, path in enumerate(recording.pieces):
-        piece = Piece.read(path)
-        yield (
-            f"{recording.name}#{number}",
-            {
-                "frames": piece.frames,
-                "thumbnails": piece.thumbnails.tobytes(),
-                "frame_times": piece.times,
-                "sound": piece.sound.astype("<i2").tobytes(),
-                "sound_start": piece.sound_start,
-                "label": classes.index(recording.label) if recording.label else -1,
-                "recording": recording.name,
-                "piece": number,
-            },
-        )
+        label = classes.index(recording.label) if recording.label else -1
+        yield f"{recording.name}#{number}", record.of_piece(Piece.read(path), label, recording.name, number)

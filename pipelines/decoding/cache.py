@@ -15,16 +15,16 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from tfssl.pipelines.decoding import formats, picture_crops
+from tfssl.pipelines.decoding import formats, picture_crops, random_crops
 from tfssl.pipelines.decoding.headers import JPEG, Header
+from tfssl.pipelines.decoding.orientation import stored_box, turn_upright, upright_size
 from tfssl.pipelines.ops import geometry
 from tfssl.pipelines.progress import Progress
-from tfssl.pipelines.sources.pictures import Source
 
 MEMORY = 1 << 30
 """Bytes that the decoded pictures of a source may take: CIFAR at 32 pixels takes 0.2 GB, 1800 photos at 224 take 1."""
@@ -38,12 +38,25 @@ PIECE = 1 << 14
 MOST = 256
 """Squares or pieces that come at once, at most, where these are small: so that progress is steady."""
 
+
+class Pictures(Protocol):
+    """What is read of a source of pictures, see `sources.pictures.PictureSource`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def header(self) -> np.ndarray: ...
+    def reader(self) -> Any: ...
+
+
 Crops = Callable[[tf.Tensor, tf.Tensor, bool], picture_crops.Decoded]
-_kept: "weakref.WeakKeyDictionary[Source, tuple[int, Crops]]" = weakref.WeakKeyDictionary()
+_kept: "weakref.WeakKeyDictionary[Pictures, tuple[int, Crops]]" = weakref.WeakKeyDictionary()
 
 
-def training_crops(source: Source, size: int, memory: int = MEMORY, verbose: int = 1) -> Crops:
-    """What cuts random crops from pictures of a source, as `picture_crops.training_crops` describes them.
+def training_crops(source: Pictures, size: int, memory: int = MEMORY, verbose: int = 1) -> Crops:
+    """What cuts random crops from pictures of a source, by the recipe of `random_crops`.
 
     The first call for a source and a size decodes all pictures, if they fit; they stay as long as the source does, or
     until crops of another size are asked for.
@@ -61,25 +74,25 @@ def training_crops(source: Source, size: int, memory: int = MEMORY, verbose: int
         return _decoded_each_time(source, size)
     if source not in _kept or _kept[source][0] != size:
         _kept.pop(source, None)  # gone before the next ones come
-        kind = Boxes if picture_crops.is_large(_headers(source), size).numpy().any() else Squares
+        kind = Boxes if random_crops.is_large(_headers(source), size).numpy().any() else Squares
         _kept[source] = size, kind(source, size, verbose)
     return _kept[source][1]
 
 
-def fits(source: Source, size: int, memory: int = MEMORY) -> bool:
+def fits(source: Pictures, size: int, memory: int = MEMORY) -> bool:
     """Whether the decoded pictures of a source are kept when crops have `size` pixels."""
     return needed(source, size) <= memory
 
 
-def needed(source: Source, size: int) -> int:
+def needed(source: Pictures, size: int) -> int:
     """Bytes that the decoded pictures of a source take when crops have `size` pixels."""
     header = _headers(source)
-    if not picture_crops.is_large(header, size).numpy().any():
+    if not random_crops.is_large(header, size).numpy().any():
         return source.count * size * size * 4
     return int(_layout(header, size).bytes.sum())
 
 
-def _decoded_each_time(source: Source, size: int) -> Crops:
+def _decoded_each_time(source: Pictures, size: int) -> Crops:
     reader = source.reader()
 
     def crops(index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> picture_crops.Decoded:
@@ -92,7 +105,7 @@ def _decoded_each_time(source: Source, size: int) -> Crops:
 class Squares:
     """Crops of a source of which all pictures are small: their centred squares, shifted."""
 
-    def __init__(self, source: Source, size: int, verbose: int = 1):
+    def __init__(self, source: Pictures, size: int, verbose: int = 1):
         self._size = size
         found, good = np.zeros([source.count, size * size], np.int32), np.zeros([source.count], bool)
         with _progress(source, verbose) as progress:
@@ -105,10 +118,7 @@ class Squares:
 
     def __call__(self, index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> picture_crops.Decoded:
         area = self._size**2
-        shift_seed = tf.random.split(seed, 2)[1]
-        place = picture_crops.shift_index(
-            tf.shape(index)[0], self._size, shift_seed, picture_crops.border_of(self._size, reflect)
-        )
+        place = random_crops.draw_places(tf.shape(index)[0], self._size, seed, reflect)
         # A place in all pictures of a source may be past what an int32 holds.
         first = index * area
         packed = tf.gather(self._pixels, first[:, None, None] + tf.cast(place, tf.int64))
@@ -118,7 +128,7 @@ class Squares:
 class Boxes:
     """Crops of a source with large pictures: boxes of these, resized, and shifted squares of small ones."""
 
-    def __init__(self, source: Source, size: int, verbose: int = 1):
+    def __init__(self, source: Pictures, size: int, verbose: int = 1):
         self._size = size
         header = _headers(source)
         layout = _layout(header, size)
@@ -141,9 +151,8 @@ class Boxes:
     def __call__(self, index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> picture_crops.Decoded:
         size = self._size
         header = Header(*tf.unstack(tf.gather(self._header, index), num=len(Header._fields), axis=1))
-        box_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
-        large = picture_crops.is_large(header, size)
-        box = picture_crops.stored_box(header, picture_crops.training_boxes(header, box_seed, size))
+        large = random_crops.is_large(header, size)
+        box = stored_box(header, random_crops.draw_boxes(header, seed, size))
         planned = formats.plan(header, box, size)
         level = tf.where(large & (planned.format == JPEG), planned.branch, 0)
         window = tf.where(large[:, None], planned.window, [0, 0, size, size])
@@ -159,10 +168,8 @@ class Boxes:
             return formats.shrink_and_resize(tf.reshape(inside, [tall, wide, 3]), branch, size)
 
         images, _ = picture_crops.decode_rows(cut, (window, width, start, planned.branch), size)
-        images = picture_crops.turn_upright(images, header.orientation)
-        return picture_crops.shift(images, ~large, shift_seed, picture_crops.border_of(size, reflect)), tf.gather(
-            self._valid, index
-        )
+        images = turn_upright(images, header.orientation)
+        return random_crops.shift_small(images, header, seed, reflect), tf.gather(self._valid, index)
 
 
 class _Layout(NamedTuple):
@@ -183,9 +190,9 @@ class _Layout(NamedTuple):
 
 
 def _layout(header: Header, size: int) -> _Layout:
-    large = picture_crops.is_large(header, size).numpy()[:, None]
+    large = random_crops.is_large(header, size).numpy()[:, None]
     scaled = large & (header.format == JPEG).numpy()[:, None]
-    shortest = picture_crops.shortest_side(header.height, header.width)
+    shortest = random_crops.shortest_side(header.height, header.width)
     first = formats.scale(shortest, size).numpy()[:, None] * scaled
     last = formats.scale(tf.minimum(header.height, header.width), size).numpy()[:, None] * scaled
     ratios = np.asarray(formats.RATIOS)
@@ -196,7 +203,7 @@ def _layout(header: Header, size: int) -> _Layout:
     return _Layout(end - length, width.astype(np.int32), first[:, 0], last[:, 0], length.sum(1))
 
 
-def _squares(source: Source, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _squares(source: Pictures, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of the pictures that can be decoded, in any order.
 
     Returns:
@@ -212,14 +219,14 @@ def _squares(source: Source, size: int) -> Iterator[tuple[np.ndarray, np.ndarray
         return number, tf.ensure_shape(image, [size, size, 3])
 
     def pack(number: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = picture_crops.turn_upright(images, tf.gather(header.orientation, number))
+        images = turn_upright(images, tf.gather(header.orientation, number))
         return number, tf.reshape(geometry.pack(images), [-1, size * size])
 
     for decoded in _in_ways(planned[:2], (rows, planned.window), decode):
         yield from decoded.batch(_at_once(4 * size * size)).map(pack).prefetch(1).as_numpy_iterator()
 
 
-def _pieces(source: Source, layout: _Layout, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _pieces(source: Pictures, layout: _Layout, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Batches of pieces of the pictures that can be decoded, in any order.
 
     Pictures of any size are cut into pieces of one size, so a batch has about `BLOCK` bytes whatever is in a folder.
@@ -231,7 +238,7 @@ def _pieces(source: Source, layout: _Layout, size: int) -> Iterator[tuple[np.nda
     reader = source.reader()
     rows, header = reader.rows(tf.range(source.count))
     planned = _planned(header, size)
-    large = picture_crops.is_large(header, size)
+    large = random_crops.is_large(header, size)
     piece = int(min(PIECE, layout.bytes.max()))
 
     def decode(way: list[int], number: tf.Tensor, row: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -275,9 +282,7 @@ def _in_ways(
 
 def _planned(header: Header, size: int) -> formats.Plan:
     """How the centred squares are decoded."""
-    return formats.plan(
-        header, picture_crops.stored_box(header, picture_crops.centre_box(*picture_crops.upright_size(header))), size
-    )
+    return formats.plan(header, stored_box(header, random_crops.centre_box(*upright_size(header))), size)
 
 
 def _at_once(size: int) -> int:
@@ -285,7 +290,7 @@ def _at_once(size: int) -> int:
     return min(max(BLOCK // size, 1), MOST)
 
 
-def _headers(source: Source) -> Header:
+def _headers(source: Pictures) -> Header:
     with tf.device("CPU"):
         return Header(*tf.unstack(tf.constant(source.header), num=len(Header._fields), axis=1))
 
@@ -305,5 +310,5 @@ def _variable(values: np.ndarray) -> tf.Variable:
         return pool.submit(make).result()
 
 
-def _progress(source: Source, verbose: int) -> Progress:
+def _progress(source: Pictures, verbose: int) -> Progress:
     return Progress("pictures decoded into memory", source.name, source.count, verbose)

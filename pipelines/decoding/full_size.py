@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.decoding import formats, headers
-from tfssl.pipelines.sources import any_source
+from tfssl.pipelines.sources import folders
 
 _NEVER_SHRUNK = 2**29
 
@@ -40,13 +40,13 @@ def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
     for one in [given] if isinstance(given, (str, Path)) else given:
         place = Path(one)
         if place.is_dir():
-            found += [(place / inside, Path(inside)) for inside in any_source.walk(place)[0]]
+            found += [(place / inside, Path(inside)) for inside in folders.walk(place)[0]]
         elif place.is_file():
             found.append((place, Path(place.name)))
         else:
             raise UserError(f"{place} does not exist; expected a picture or a folder of pictures")
     if not found:
-        raise UserError(f"no picture in {given}; expected files that end in {', '.join(any_source.ENDINGS)}")
+        raise UserError(f"no picture in {given}; expected files that end in {', '.join(folders.ENDINGS)}")
     found = list(dict.fromkeys(found))
     count = Counter(inside.with_suffix(".png") for _, inside in found)
     named = [

@@ -5,81 +5,80 @@ import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfssl.pipelines.decoding import headers
+from tfssl.pipelines.decoding import cache, headers, picture_crops
+from tfssl.pipelines.sources.source import AnySource, CropReader, PictureReader
 
 PREFIX_BYTES = 65536  # holds the EXIF block, which JPEG limits to 64 kB, of nearly every file
 CHUNK = 1024
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Source:
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PictureSource(AnySource):
     """Pictures by number.
 
     Attributes:
-      name: what the user called it.
-      paths: name of each picture: its path, or "NAME#number".
-      labels: int32 [N], index into `classes`, or None.
-      classes: names of the classes, () without labels.
+      paths: of each picture its path, or "NAME#number".
       header: int32 [N, 5]: fields of `headers.Header` of each picture.
-      broken: what was left out when the source was opened: name -> what is wrong.
-      listed: how many pictures there were, broken ones included.
-      fingerprint: hash of names and sizes: tells whether the data is still the same.
-      contents: uint64 [N], hash of each picture, see `hash_of_picture`: the same of equal files, whatever their names.
+      fingerprint: hash of names and sizes, or of what is held in memory.
+      contents: uint64 [N], see `hash_of_picture`.
       encoded: the encoded pictures, or None where `paths` are files to read.
     """
 
-    name: str
-    paths: list[str]
-    labels: np.ndarray | None
-    classes: tuple[str, ...]
     header: np.ndarray
-    broken: dict[str, str]
-    listed: int
-    fingerprint: str
-    contents: np.ndarray
-    encoded: list[bytes] | None = None
 
-    holds = ("image",)
     items = "pictures"
-    sound_rate = 0
-
-    @property
-    def count(self) -> int:
-        """How many pictures can be read."""
-        return len(self.paths)
+    unit = "picture"
+    moving = False
+    may_break = True
+    per_item = (*AnySource.per_item, "header")
 
     @property
     def groups(self) -> np.ndarray:
-        """int [N]: pictures of one number are the same, byte for byte, and must not be divided."""
+        """int [N]: pictures of one number are the same, byte for byte."""
         return np.unique(self.contents, return_inverse=True)[1]
 
-    def subset(self, numbers: np.ndarray, name: str) -> "Source":
-        """The pictures of these numbers as a source of its own."""
-        return dataclasses.replace(
-            self,
-            name=name,
-            paths=[self.paths[i] for i in numbers],
-            labels=None if self.labels is None else self.labels[numbers],
-            header=self.header[numbers],
-            contents=self.contents[numbers],
-            encoded=None if self.encoded is None else [self.encoded[i] for i in numbers],
-            fingerprint=hashlib.sha256(self.fingerprint.encode() + np.asarray(numbers, np.int64).tobytes()).hexdigest(),
-        )
+    @property
+    def holds(self) -> tuple[str, ...]:
+        return ("image",)
 
     def reader(self) -> "Reader":
-        """What reads it in the graph."""
+        """What reads its encoded pictures in the graph."""
         return Reader(self)
+
+    def crop_reader(self, size: int, memory: int, reflect: bool, verbose: int) -> CropReader:
+        crops = cache.training_crops(self, size, memory, verbose)
+
+        def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            images, valid = crops(index, seed, reflect)
+            return {"image": tf.ensure_shape(images, [None, size, size, 3])}, valid
+
+        return read
+
+    def picture_reader(self, size: int, at: float) -> PictureReader:
+        reader = self.reader()
+
+        def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rows, header = reader.rows(index)
+            return picture_crops.centre_crops(reader.read, rows, header, size)
+
+        return read
+
+    def encoded_pictures(self, numbers: Sequence[int] | np.ndarray) -> list[bytes]:
+        if self.encoded is not None:
+            return [self.encoded[number] for number in numbers]
+        return [Path(self.paths[number]).read_bytes() for number in numbers]
 
 
 class Reader:
     """Rows of a source by number, in the graph."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: PictureSource):
         with tf.device("CPU"):
             self._data = tf.constant(source.paths if source.encoded is None else source.encoded)
             self._header = tf.constant(source.header)
@@ -135,7 +134,7 @@ def without_broken(
     contents: np.ndarray,
     encoded: list[bytes] | None = None,
     classes: tuple[str, ...] | None = None,
-) -> Source:
+) -> PictureSource:
     """A source of the pictures whose header is in order. Labels are names, or numbers where `classes` is given."""
     good = np.flatnonzero(header[:, -1] == 0)
     broken = {paths[i]: headers.PROBLEMS[header[i, -1]] for i in np.flatnonzero(header[:, -1])}
@@ -146,7 +145,7 @@ def without_broken(
             place = {label: i for i, label in enumerate(classes)}
             labels = [place[str(label)] for label in labels]
         numbers = np.asarray(labels, np.int32)[good]
-    return Source(
+    return PictureSource(
         name=name,
         paths=[paths[i] for i in good],
         labels=numbers,
@@ -156,11 +155,14 @@ def without_broken(
         listed=len(paths),
         fingerprint=digest,
         contents=contents[good],
+        frame_counts=np.ones(len(good), np.int32),
+        seconds=np.zeros(len(good), np.float32),
+        has_sound=np.zeros(len(good), bool),
         encoded=None if encoded is None else [encoded[i] for i in good],
     )
 
 
-def in_memory(name: str, encoded: list[bytes], labels: Sequence[int] | None, classes: tuple[str, ...]) -> Source:
+def in_memory(name: str, encoded: list[bytes], labels: Sequence[int] | None, classes: tuple[str, ...]) -> PictureSource:
     """A source of encoded pictures that are held in memory, with labels as numbers."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in encoded)).hexdigest()
     header = read_index(len(encoded), lambda number: encoded[number][:PREFIX_BYTES], lambda number: encoded[number])

@@ -9,11 +9,11 @@ import tensorflow as tf
 from PIL import Image
 
 import tfssl
-from tfssl.apply.colouring import Colourer, _stretched, seen_sides
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.ops import lab
+from tfssl.tasks.parts.colourer import Colourer, _stretched, seen_sides
 
 SETTINGS = {"size": 32, "epochs": 1, "batch_size": 8, "report": False, "verbose": 0}
 TOY = "toy:images(count=48, size=32)"
@@ -88,7 +88,7 @@ def test_large_pictures_are_coloured_in_bands(runs, monkeypatch):
     run = runs["colorization"]
     source = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     whole = Colourer(run, run.tasks()[0])(source)
-    monkeypatch.setattr("tfssl.apply.colouring.BAND", 900)
+    monkeypatch.setattr("tfssl.tasks.parts.colourer.BAND", 900)
     np.testing.assert_array_equal(Colourer(run, run.tasks()[0])(source), whole)
 
 

@@ -159,7 +159,7 @@ def test_broken_pictures_are_named(run, pictures, tmp_path, capfd):
     ],
 )
 def test_wrong_masks(run, pictures, tmp_path, mask, says):
-    if run.settings["tasks"] != "inpainting":
+    if run.settings.tasks != "inpainting":
         pytest.skip("the same for every run")
     save_mask(tmp_path / "masks" / "small.png", box((20, 24), 2, 2, 3, 3))
     save_mask(tmp_path / "masks" / "empty.png", np.zeros((50, 90), bool))

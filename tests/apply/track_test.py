@@ -165,7 +165,7 @@ def test_drawing_leaves_the_rest_as_it_was():
         ({"clip": "text.png"}, "text.png cannot be read or written as a film"),
         ({"clip": "text.png", "to": "folder"}, "text.png .*; expected a film"),
         ({"to": "film.mp4"}, "film.mp4 would be overwritten"),
-        ({"recent": 0}, "recent=0 is given, expected 1 or more"),
+        ({"recent": 0}, "recent=0 is given, expected at least 1"),
         ({"temperature": 0.0}, "temperature=0.0 is given, expected more than 0"),
     ],
 )

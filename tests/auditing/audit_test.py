@@ -14,7 +14,7 @@ from tfssl.base.errors import UserError
 from tfssl.pipelines import toy_world
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import TASKS
-from tfssl.tasks.base import Pieces
+from tfssl.tasks.parts.undoing import Pieces
 from tfssl.tasks.relative_position import RelativePosition
 
 COUNT = 240
@@ -268,9 +268,9 @@ def test_command(capfd, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"size": 8}, "--size 8 is given"),
-        ({"count": 10}, "--count 10 is given"),
-        ({"seed": -1}, "--seed -1 is given"),
+        ({"size": 8}, "size=8 is given"),
+        ({"count": 10}, "count=10 is given"),
+        ({"seed": -1}, "seed=-1 is given"),
         ({"tasks": "rotations"}, "unknown task"),
     ],
 )

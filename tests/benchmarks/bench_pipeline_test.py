@@ -37,7 +37,7 @@ def test_every_stage_is_measured_kept_and_decoded_each_time(quick):
 
 def test_the_slow_stage_is_the_one_that_takes_the_time():
     tasks = pipeline.parse_tasks("rotation, inpainting")
-    spec = tf.data.Dataset.range(2).batch(2).map(lambda x: {task.name: (x, x, x) for task in tasks})
+    spec = tf.data.Dataset.range(2).batch(2).map(lambda x: ({task.name: x for task in tasks},) * 3)
     memory = 5
     rates = {"read": [1000.0], "decode": [100.0], "5 ": [200.0], "5 rotation": [190.0], "5 inpainting": [50.0]}
     rates["5 rotation inpainting"] = [40.0]
@@ -55,7 +55,7 @@ def test_the_slow_stage_is_the_one_that_takes_the_time():
     assert pipeline._streams(rates | {"read": [210.0]}, tasks, 2, 0, stages).slowest == "read"
 
 
-def _static(element):
+def _static(*element):
     return tf.nest.map_structure(lambda tensor: tf.ensure_shape(tensor, [2]), element)
 
 
@@ -73,9 +73,9 @@ def test_broken_pictures_do_not_stop_it(tmp_path, quick):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"size": 0}, "--size 0 is given"),
-        ({"passes": 0}, "--passes 0 is given"),
-        ({"batch_size": 0}, "--batch-size 0 is given"),
+        ({"size": 0}, "size=0 is given"),
+        ({"passes": 0}, "passes=0 is given"),
+        ({"batch_size": 0}, "batch_size=0 is given"),
         ({"seconds": 0.0}, "seconds=0.0 is given"),
         ({"cache_memory": -1}, "cache_memory=-1 is given"),
         ({"tasks": "rotations"}, "unknown task 'rotations'"),

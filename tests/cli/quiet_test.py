@@ -70,7 +70,7 @@ COMMANDS = {
     "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --to painted",
     "colorize": "colorize run picture.png --to coloured",
-    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2,4}}) --trunk resnet10(width=8) --size 32 --steps 2"
+    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2}}) --trunk resnet10(width=8) --size 32 --steps 2"
     " --batch-size 8 --out swept",
     "bench": f"bench pipeline {TOY} --tasks rotation --size 32 --batch-size 8 --passes 1 --seconds 0.02",
     "audit": "audit toy:clips(count=48,size=32,seconds=1.2) --tasks rotation,audio_visual(seconds=0.5) --size 32",
@@ -82,17 +82,60 @@ PROGRESS = re.compile(
 )
 
 
-def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """What `tfssl ARGUMENTS` says and ends with, in a folder where a bare checkout would not be found by itself."""
-    command = [sys.executable, "-c", "from tfssl.cli.main import main; main()", *arguments]
+# Each has a process of its own: one that ends as a user's does, and one that starts others.
+ALONE = ("show", "ingest")
+# The others are called in turn in one process, with the operating system's own files for what they say, native code and
+# what they start included.
+IN_TURN = """
+import json, os, sys
+from tfssl.cli.main import main
+
+ended = {}
+for name, arguments in json.load(sys.stdin).items():
+    for number, ending in ((1, "out"), (2, "err")):
+        file = os.open(f"{name}.{ending}", os.O_WRONLY | os.O_CREAT)
+        os.dup2(file, number)
+        os.close(file)
+    try:
+        main(arguments)
+    except SystemExit as end:
+        ended[name] = end.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+with open("ended.json", "w") as file:
+    json.dump(ended, file)
+"""
+
+
+def started(program: str, folder: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """What a Python program says and ends with, in a folder where a bare checkout would not be found by itself."""
     environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set for the tests; a user has not set it
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, input=given, capture_output=True, text=True)
 
 
-@pytest.fixture(scope="session")
-def said(audio_visual_run, tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
-    """What every command says, run once and in order on one tiny run, with --json."""
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What `tfssl ARGUMENTS` says and ends with."""
+    return started("from tfssl.cli.main import main; main()", folder, *arguments)
+
+
+def run_in_turn(commands: dict[str, list[str]], folder: Path) -> dict[str, subprocess.CompletedProcess[str]]:
+    """The same of several commands in one process."""
+    done = started(IN_TURN, folder, given=json.dumps(commands))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    ended = json.loads((folder / "ended.json").read_text())
+    return {
+        name: subprocess.CompletedProcess(
+            arguments, ended[name], *((folder / f"{name}.{ending}").read_text() for ending in ("out", "err"))
+        )
+        for name, arguments in commands.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def said(audio_visual_run, localising_run, tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What every command says, run once and in order on tiny runs, with --json."""
     folder = tmp_path_factory.mktemp("quiet")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / "picture.png")
     (folder / "films").mkdir()
@@ -103,23 +146,13 @@ def said(audio_visual_run, tmp_path_factory) -> dict[str, subprocess.CompletedPr
         place = folder / "sounds" / "ab"[number % 2]
         place.mkdir(parents=True, exist_ok=True)
         write(place / f"{number}.wav", sounds=[tone(0.6, 300 + 100 * number)])
-    tfssl.pretrain(
-        "toy:clips(count=8, size=32, seconds=1.2)",
-        "audio_visual(fusion='localise', seconds=0.5), tracking",
-        trunk="resnet10(width=4)",
-        sound_trunk="l3(width=2)",
-        size=32,
-        batch_size=8,
-        epochs=1,
-        out=folder / "heard",
-        report=False,
-        verbose=0,
-    )
+    shutil.copytree(localising_run.folder, folder / "heard")
     shutil.copytree(audio_visual_run.folder, folder / "paired")
-    return {name: run([*text.split(), "--json"], folder) for name, text in COMMANDS.items()}
+    commands = {name: [*text.split(), "--json"] for name, text in COMMANDS.items()}
+    found = run_in_turn({name: command for name, command in commands.items() if name not in ALONE}, folder)
+    return found | {name: run(commands[name], folder) for name in ALONE}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_says_only_its_own(said, name):
     done = said[name]

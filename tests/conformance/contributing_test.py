@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfssl
+from tfssl.auditing.results import FAULT, OK
 from tfssl.models.trunks import make_trunk
+from tfssl.training.guessing import chance_loss
 
 
 @pytest.fixture
@@ -42,3 +45,16 @@ def test_the_task_of_the_page(mirror):
     assert mirror.make_loss()(answer, logits).numpy() == pytest.approx(np.log(2))  # that of guessing
     assert len(mirror.picture(puzzle.numpy(), answer.numpy(), logits.numpy()).axes) == 6
     assert str(mirror) == "mirror"
+
+
+def test_it_has_its_chance_level_and_its_audit(mirror):
+    assert mirror.chance == 0.5
+    assert chance_loss(mirror) == pytest.approx(np.log(2))
+    audit = tfssl.audit("toy:images(count=40, size=32)", mirror, size=16, verbose=0)
+    probes = {probe.name: probe for probe in audit.probes}
+    assert (probes["answers balanced"].found, probes["answers balanced"].chance) == (0.5, 0.5)
+    assert {probes[name].chance for name in ("mean colours", "borders, neutral", "sharpness directions")} == {0.5}
+    # A picture beside its mirror image has the same colours and the same noise; and nothing of it is drawn at random.
+    assert probes["mean colours"].verdict == probes["noise level, neutral"].verdict == OK
+    assert [probe.name for probe in audit.leaks] == ["epochs differ"]
+    assert probes["epochs differ"].verdict == FAULT

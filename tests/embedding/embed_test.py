@@ -122,7 +122,6 @@ tfssl.embed(sys.argv[1], "toy:images(count=320, size=32)", sys.argv[2], batch_si
 """
 
 
-@pytest.mark.slow
 def test_killed_in_the_middle_it_ends_with_the_same_file(toy_run, tmp_path, capsys):
     data = "toy:images(count=320, size=32)"
     for ending in ("npz", "parquet"):

@@ -81,7 +81,7 @@ def test_pieces_of_one_recording_are_in_one_fold(run, folder, capfd):
         ({"folds": "("}, "no regular expression"),
         ({"folds": "(z)"}, "finds nothing in the name"),
         ({"folds": "(wav)"}, "finds one fold only"),
-        ({"neighbours": 0}, "--neighbours 0"),
+        ({"neighbours": 0}, "neighbours=0"),
         ({"data": "nowhere"}, "nowhere is no folder"),
     ],
 )

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -317,15 +318,15 @@ def test_broken_pictures_are_left_out_and_counted(run, tmp_path):
         tfssl.evaluate(run, tmp_path / "data", protocols="knn", max_broken=0, report=False)
 
 
-def test_one_split_for_runs_of_all_seeds_and_what_it_has_of_their_pictures(run, monkeypatch):
+def test_one_split_for_runs_of_all_seeds_and_what_it_has_of_their_pictures(run):
     """The run was pretrained on the first 48 of the 100 pictures that are divided here."""
     import tfssl
 
     data, parts = "toy:images(count=100, size=32)", []
     for seed, split_seed in ((0, 0), (7, 0), (7, 1)):
-        monkeypatch.setitem(run.settings, "seed", seed)
+        seeded = dataclasses.replace(run, settings=run.settings.model_copy(update={"seed": seed}))
         settings = {"protocols": "knn", "random": False, "report": False, "split_seed": split_seed}
-        found = tfssl.evaluate(run, data, **settings)
+        found = tfssl.evaluate(seeded, data, **settings)
         held_out = open_source(found.details["test"])
         known = sum(int(path.rsplit("#")[-1]) < 48 for path in held_out.paths)
         assert found.details["seen_in_pretraining"] == known > 0

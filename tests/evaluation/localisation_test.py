@@ -59,7 +59,7 @@ def test_the_pointing_game_is_played_on_the_toy_world(localising_run):
         ("toy:clips(frames=2)", "frames"),
         ("toy:clips(count=2, seconds=0.3)", "of sound"),
         ("toy:clips(count=0)", "a count of at least 1"),
-        ("toy:images(count=6)", "unknown toy source 'images'"),
+        ("toy:images(count=6)", "images.count=6. is given, expected 'toy:clips"),
         ("film.mp4", "film.mp4 is given, expected 'toy:clips"),
     ],
 )

@@ -60,8 +60,8 @@ def test_pictures_have_one_frame(toy_run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"to": "alike.txt"}, "--to alike.txt is given, expected a file that ends in"),
-        ({"nearest": 0}, "--nearest 0 is given"),
+        ({"to": "alike.txt"}, "to='alike.txt' is given, expected a file that ends in"),
+        ({"nearest": 0}, "nearest=0 is given"),
         ({"layer": "stage9"}, "the trunk has: stage1"),
         ({"nearest": 24}, "has 24 recordings; expected more than --nearest 24"),
     ],

@@ -52,7 +52,7 @@ def test_other_clips_have_other_scores(tracking_run):
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        ("toy:images(count=6)", "unknown toy source 'images'"),
+        ("toy:images(count=6)", "images.count=6. is given, expected 'toy:clips"),
         ("toy:clips(seconds=0.1)", "clips of 0.1 s, expected two frames or more, 0.16 s"),
         ("clips", "clips is given, expected 'toy:clips"),
     ],

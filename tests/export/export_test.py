@@ -28,6 +28,7 @@ from tfssl.export.versions import new_version, newest_version
 from tfssl.models.trunks import Trunk, make_encoder, make_trunk
 from tfssl.pipelines.decoding import picture_crops
 from tfssl.pipelines.sources.any_source import open_source
+from tfssl.runs.config import RunSettings
 
 SIZE = 24
 DATA = "toy:images(count=30, size=32)"
@@ -39,7 +40,7 @@ class SmallRun:
     """What `export` asks of a run."""
 
     trunk: Trunk
-    settings: dict[str, Any]
+    settings: RunSettings
     data: dict[str, Any]
     sound: None = None
     evaluation: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -57,7 +58,7 @@ def run():
     trunk = make_trunk("resnet10(width=8)", SIZE)
     rng = np.random.default_rng(0)
     trunk.body.set_weights([w + 0.02 * rng.normal(size=w.shape) for w in trunk.body.get_weights()])
-    settings = {"trunk": "resnet10(width=8)", "size": SIZE, "tasks": "rotation()", "stages": list(trunk.stages)}
+    settings = RunSettings(trunk="resnet10(width=8)", size=SIZE, steps_per_epoch=1, stages=trunk.stages)
     return SmallRun(trunk, settings, {"name": DATA, "fingerprint": open_source(DATA).fingerprint})
 
 

@@ -16,7 +16,6 @@ import tfssl
 COUNT = int(os.environ.get("TFSSL_FUZZ", "200"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", ["saved_model", "rest", "grpc"])
 def test_every_request_is_answered_or_refused(target):
     folder = Path(__file__).parents[2]

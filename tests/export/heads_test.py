@@ -17,8 +17,9 @@ from tfssl.export.checking.golden import as_objects, make_golden
 from tfssl.export.checking.replay import compare, replay
 from tfssl.export.saved_model import write_saved_model
 from tfssl.export.signatures import limits
-from tfssl.export.signatures.heads import head_signatures
+from tfssl.export.signatures.heads import INPUTS, head_signatures
 from tfssl.pipelines.decoding import picture_crops
+from tfssl.tasks.parts.served import ServedNetwork
 from tfssl.tasks.rotation import Rotation
 
 SIZE = 32
@@ -74,11 +75,60 @@ def test_rotation_is_what_the_runs_network_says(toy_run, rotation, pictures):
     np.testing.assert_array_equal(found["probabilities"][-1], 0)
 
 
+def run_of(task, **parts):
+    """What signatures ask of a run that was trained on a task."""
+    return types.SimpleNamespace(tasks=lambda: [task], settings={"size": SIZE}, sound=None, **parts)
+
+
+def test_a_task_says_what_is_served_of_it_and_the_export_decodes_and_masks(pictures):
+    class Measured(Rotation):
+        signature = "measure"
+
+        def served(self, run):
+            assert run.answer == 42
+
+            def answer(images):
+                levels = tf.cast(images, tf.int32)
+                return {"rows": tf.reduce_sum(levels, [2, 3]) + 1, "all": tf.reduce_mean(levels / 2, [1, 2, 3]) + 1}
+
+            return ServedNetwork(answer, ())
+
+    (signature,) = head_signatures(run_of(Measured(), answer=42))
+    assert (signature.name, [spec.name for spec in signature.inputs]) == ("measure", ["image_bytes"])
+    graph = tf.function(signature.function, input_signature=signature.inputs)
+    found = graph(tf.constant([pictures[0], b"none", pictures[2]]))
+    images = picture_crops.pictures(tf.constant(pictures), SIZE)[0].numpy()[[0, 2]].astype(int)
+    np.testing.assert_array_equal(found["valid"], [True, False, True])
+    np.testing.assert_array_equal(found["rows"].numpy()[[0, 2]], images.sum((2, 3)) + 1)
+    np.testing.assert_allclose(found["all"].numpy()[[0, 2]], images.mean((1, 2, 3)) / 2 + 1)
+    assert not found["rows"].numpy()[1].any()
+    assert found["all"][1] == 0
+    assert set(found) == {"rows", "all", "valid"}
+    assert [len(rows) for rows in graph(tf.zeros([0], tf.string)).values()] == [0, 0, 0]
+
+
+def test_each_task_serves_under_a_name_of_its_own():
+    """INPUTS is what old golden vectors are read by, too."""
+    assert INPUTS == {
+        "serving_default": ("image_bytes",),
+        "pixels": ("pixels",),
+        "waveform": ("waveform",),
+        "predict_rotation": ("image_bytes",),
+        "colorize": ("image_bytes",),
+        "localise": ("image_bytes", "waveform"),
+    }
+
+
 def test_rotation_of_the_inscribed_view_asks_about_the_middle_of_a_picture(pictures):
     solver = keras.Sequential([keras.Input((21, 21, 3), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
     solver.layers[-1].set_weights([np.random.default_rng(0).normal(0, 1e-3, (21 * 21 * 3, 2)), np.zeros(2)])
     task = Rotation(rotations=2, view="inscribed")
-    run = types.SimpleNamespace(tasks=lambda: [task], settings={"size": SIZE}, solver={"rotation": solver}.get)
+    run = types.SimpleNamespace(
+        tasks=lambda: [task],
+        settings=types.SimpleNamespace(size=SIZE),
+        sound=None,
+        solver={"rotation": solver}.get,
+    )
     (signature,) = head_signatures(run)
     found = signature.function(tf.constant(pictures))
     images, _ = picture_crops.pictures(tf.constant(pictures), SIZE)

@@ -78,11 +78,11 @@ def test_a_port_in_use(toy_export):
             assert f"cannot listen on 127.0.0.1:{port}" in told
 
 
-def test_picture_is_what_the_readme_sends(toy_export, tmp_path):
-    """The shell lines of the README's section "Served"."""
+def test_picture_is_what_the_page_on_serving_sends(toy_export, tmp_path):
+    """The shell lines of the page on serving."""
     (tmp_path / "photo.jpg").write_bytes(picture("JPEG"))
     line = 'echo "{\\"instances\\": [{\\"b64\\": \\"$(base64 -w0 photo.jpg)\\"}]}" > request.json'
-    assert line in (Path(__file__).parents[2] / "README.md").read_text()
+    assert line in (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
     subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
     server = start(str(toy_export), "--rest-port", "0", "--no-grpc")
     address = [server.stdout.readline() for _ in range(4)][1].split()[1]

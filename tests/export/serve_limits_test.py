@@ -15,7 +15,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from tests.support.hostile import lying_protos
 from tests.support.tiny_models import write_version
-from tfssl.export.server.serve import Settings, running
+from tfssl.export.config import ServeSettings
+from tfssl.export.server.serve import running
 
 PATH = "/v1/models/encoder:predict"
 START = f"POST {PATH} HTTP/1.1\r\nHost: a\r\n".encode()
@@ -27,7 +28,10 @@ def server(tmp_path_factory):
     """One that takes a MiB a request, four requests at once, and two seconds for each."""
     folder = tmp_path_factory.mktemp("served") / "encoder"
     write_version(folder, 1)
-    with running(folder, Settings(max_request=1, max_waiting=4, timeout=2.0)) as (addresses, _):
+    with running(ServeSettings(folder=folder, rest_port=0, grpc_port=0, max_request=1, max_waiting=4, timeout=2.0)) as (
+        addresses,
+        _,
+    ):
         yield addresses
 
 

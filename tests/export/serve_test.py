@@ -71,9 +71,10 @@ def target(toy_export, tmp_path_factory):
             server.terminate()
             server.wait()
     else:
-        from tfssl.export.server.serve import Settings, running
+        from tfssl.export.config import ServeSettings
+        from tfssl.export.server.serve import running
 
-        with running(toy_export, Settings(name=NAME)) as (addresses, _):
+        with running(ServeSettings(folder=toy_export, rest_port=0, grpc_port=0, name=NAME)) as (addresses, _):
             yield Target(addresses.rest, addresses.grpc, toy_export / "1")
 
 

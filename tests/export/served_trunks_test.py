@@ -27,7 +27,7 @@ def test_every_trunk_is_here():
     assert set(SMALL) == set(TRUNKS)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "resnet50" else n for n in SMALL])
+@pytest.mark.parametrize("name", SMALL)
 def test_served_is_probed(name, tmp_path):
     text, size = SMALL[name]
     keras.utils.set_random_seed(0)

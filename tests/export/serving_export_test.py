@@ -208,12 +208,13 @@ def test_embed_refuses_a_server_of_something_else(target, copied, toy_run, nobod
 
 
 def test_a_client_loses_nothing_when_versions_come_and_go(toy_export, tmp_path):
-    from tfssl.export.server.serve import Settings, running
+    from tfssl.export.config import ServeSettings
+    from tfssl.export.server.serve import running
 
     folder = shutil.copytree(toy_export, tmp_path / "models")
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
     with (
-        running(folder, Settings(poll=0.1)) as (addresses, _),
+        running(ServeSettings(folder=folder, rest_port=0, grpc_port=0, poll=0.1)) as (addresses, _),
         serving.Client(addresses.grpc, model="models") as client,
     ):
         expected = client.embed(pixels)
@@ -233,16 +234,16 @@ def test_a_client_loses_nothing_when_versions_come_and_go(toy_export, tmp_path):
         until(1)
 
 
-@pytest.mark.slow
 def test_sound_and_heads_are_served_too(colour_run, localising_run, tmp_path):
+    from tfssl.export.config import ServeSettings
     from tfssl.export.saved_model import export
-    from tfssl.export.server.serve import Settings, running
+    from tfssl.export.server.serve import running
 
     data = "toy:clips(count=3, size=32, seconds=1.2)"
     for run, names in ((colour_run, {"colorize"}), (localising_run, {"waveform", "localise"})):
         folder = tmp_path / str(len(names))
         export(run, folder)
-        with running(folder, Settings(name=NAME)) as (addresses, _):
+        with running(ServeSettings(folder=folder, rest_port=0, grpc_port=0, name=NAME)) as (addresses, _):
             golden = read_golden(folder / "1" / "assets.extra" / "golden.npz")
             assert set(golden.answers) == names | {"serving_default", "pixels"}
             for address in (addresses.grpc, f"http://{addresses.rest}"):

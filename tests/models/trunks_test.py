@@ -1,6 +1,8 @@
+import dataclasses
 import os
 import subprocess
 import sys
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.models.trunks import TRUNKS, layers, make_encoder, make_trunk
+from tfssl.models.trunks.family import Family
 
 
 def convolution(before, after, kernel):
@@ -95,6 +98,33 @@ def test_the_least_size_works_and_one_pixel_less_is_refused(name):
     assert np.isfinite(encoder(np.full((1, least, least, 3), 200, "uint8"))).all()
     with pytest.raises(UserError, match=f"too small for {name}; give {least} pixels"):
         make_trunk(name, least - 1)
+
+
+def test_a_trunk_is_a_class(monkeypatch):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Tiny(Family):
+        width: int = 3
+        name: ClassVar[str] = "tiny"
+        least_size: ClassVar[int] = 5
+
+        def body(self, size):
+            pixels = keras.Input((None, None, 3))
+            return keras.Model(pixels, keras.layers.Conv2D(self.width, 1, size // 4, name="stage1")(pixels))
+
+    monkeypatch.setitem(TRUNKS, "tiny", Tiny)
+    trunk = make_trunk("tiny(width=2)", 8)
+    assert (trunk.stages, trunk.body.compute_output_shape((1, 8, 8, 3))) == (("stage1",), (1, 4, 4, 2))
+    refused = {
+        "tiny(width=0)": "trunk tiny: width=0 is given, expected more than 0",
+        "tiny(width=1.5)": "trunk tiny: width=1.5 is given, expected int, such as 3",
+        "tiny(depth=2)": "trunk tiny has no setting 'depth'; its settings are: width",
+        "nin(blocks=6)": "trunk nin: blocks=6 is given, expected 3, 4 or 5",
+        "resnet50(width=2)": "trunk resnet50 has no setting 'width'; its settings are: none",
+    }
+    for text, said in refused.items():
+        with pytest.raises(UserError) as problem:
+            make_trunk(text, 32)
+        assert str(problem.value) == said
 
 
 def test_pixels_are_standardised():

@@ -68,7 +68,6 @@ def test_all_runs_of_a_process_have_one_strategy_over_all_gpus(monkeypatch):
         pretrain._strategy_of_all_gpus.cache_clear()
 
 
-@pytest.mark.slow
 def test_a_run_under_a_strategy_ends_and_goes_on(replicas, tmp_path, capsys):
     settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 2, "batch_size": BATCH, "checkpoint_every": 4}
     settings |= {"strategy": replicas, "report": False, "verbose": 0}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches, progress
-from tfssl.pipelines.decoding import cache, formats, headers, picture_crops
+from tfssl.pipelines.decoding import cache, formats, headers, orientation, picture_crops, random_crops
 from tfssl.pipelines.ops import geometry
 from tfssl.pipelines.sources.any_source import open_source
 
@@ -82,11 +82,11 @@ def test_a_box_always_has_its_level():
     sides = tf.random.stateless_uniform([2, count], [0, 1], 40, 600, tf.int32)
     header = headers.Header(tf.fill([count], headers.JPEG), sides[0], sides[1], tf.ones([count], tf.int32), None)
     layout = cache._layout(header, size)
-    box = picture_crops.random_box(header.height, header.width, tf.constant([2, 3]))
+    box = random_crops.random_box(header.height, header.width, tf.constant([2, 3]))
     level = formats.scale(tf.reduce_min(box[:, 2:], axis=1), size).numpy()
     assert set(level) == {0, 1, 2, 3}
     assert np.all((layout.first <= level) & (level <= layout.last))
-    assert np.all(box[:, 2:].numpy().min(1) >= picture_crops.shortest_side(header.height, header.width).numpy())
+    assert np.all(box[:, 2:].numpy().min(1) >= random_crops.shortest_side(header.height, header.width).numpy())
 
 
 def test_what_is_needed_is_what_is_kept(tmp_path):
@@ -141,7 +141,7 @@ def one_by_one(source, layout, size):
     for number, path in enumerate(map(Path, source.paths)):
         header = headers.Header(*source.header[number])
         read = headers.Header(*(tf.constant([each]) for each in header))
-        box = picture_crops.stored_box(read, picture_crops.centre_box(*picture_crops.upright_size(read)))
+        box = orientation.stored_box(read, random_crops.centre_box(*orientation.upright_size(read)))
         row = formats.Plan(*(each[0] for each in formats.plan(read, box, size)))
         try:
             if 4 * min(header.height, header.width) < 5 * size:

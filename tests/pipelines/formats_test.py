@@ -21,6 +21,7 @@ from tests.support.encoded import (
     traced_box,
 )
 from tfssl.pipelines.decoding import formats, headers, picture_crops
+from tfssl.pipelines.decoding.orientation import upright_size
 
 
 @pytest.mark.smoke
@@ -50,7 +51,7 @@ def test_orientation_as_pillow_turns_it(kind, orientation):
     data = encoded(smooth(40, 64), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {"quality": 95}))
     upright = ImageOps.exif_transpose(opened(data))
     header = headers.read_header(tf.constant(data))
-    assert tuple(int(side) for side in picture_crops.upright_size(header)) == (upright.height, upright.width)
+    assert tuple(int(side) for side in upright_size(header)) == (upright.height, upright.width)
     top, left = (upright.height - 40) // 2, (upright.width - 40) // 2
     centre = upright.crop((left, top, left + 40, top + 40))
     # At the sides of a JPEG crop libjpeg lacks the neighbour that its colour is smoothed with.

@@ -12,8 +12,8 @@ from tests.pipelines.recordings_test import RATE, tone, write
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
 from tfssl.pipelines.clips import clip_records, ingest
+from tfssl.pipelines.clips.record import FORMAT
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
-from tfssl.pipelines.sources.clips import FORMAT
 
 SETTINGS = {"size": 16, "rate": 10.0, "processes": 1, "verbose": 0}
 
@@ -174,8 +174,8 @@ def test_labels_and_groups_of_a_table(folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"size": 2}, "--size 2 is given"),
-        ({"test": 1.0}, "--test 1.0 is given"),
+        ({"size": 2}, "size=2 is given"),
+        ({"test": 1.0}, "test=1.0 is given"),
         ({"groups": "("}, "no regular expression"),
         ({"labels": "nowhere.csv"}, "cannot be read"),
         ({"clips": "nowhere"}, "nowhere is no folder"),

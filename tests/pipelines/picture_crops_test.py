@@ -6,17 +6,17 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tests.support.encoded import assert_close, crops, decoded, encoded, smooth, traced
-from tfssl.pipelines.decoding import headers, picture_crops
+from tfssl.pipelines.decoding import headers, picture_crops, random_crops
 
 
 def test_centre_box():
     for height, width, expected in [(5, 9, [0, 2, 5, 5]), (8, 3, [2, 0, 3, 3]), (1, 1, [0, 0, 1, 1])]:
-        assert picture_crops.centre_box(tf.constant(height), tf.constant(width)).numpy().tolist() == expected
+        assert random_crops.centre_box(tf.constant(height), tf.constant(width)).numpy().tolist() == expected
 
 
 def test_random_boxes_lie_inside_and_follow_their_distribution():
     count = 4000
-    box = picture_crops.random_box(tf.fill([count], 300), tf.fill([count], 400), tf.constant([1, 2])).numpy()
+    box = random_crops.random_box(tf.fill([count], 300), tf.fill([count], 400), tf.constant([1, 2])).numpy()
     top, left, height, width = box.T
     assert np.all((top >= 0) & (left >= 0) & (top + height <= 300) & (left + width <= 400))
     area = height * width / 120000
@@ -28,13 +28,13 @@ def test_random_boxes_lie_inside_and_follow_their_distribution():
     # Every place is as likely as another: the free room is divided evenly, on average.
     room = (300 - height) > 20
     assert abs(np.mean(top[room] / (300 - height[room])) - 0.5) < 0.03
-    again = picture_crops.random_box(tf.fill([count], 300), tf.fill([count], 400), tf.constant([1, 2]))
+    again = random_crops.random_box(tf.fill([count], 300), tf.fill([count], 400), tf.constant([1, 2]))
     np.testing.assert_array_equal(box, again)
 
 
 def test_random_boxes_of_odd_pictures():
     for height, width in [(1, 1), (1, 500), (500, 1), (3, 1000), (2, 2)]:
-        box = picture_crops.random_box(tf.fill([200], height), tf.fill([200], width), tf.constant([3, 4])).numpy()
+        box = random_crops.random_box(tf.fill([200], height), tf.fill([200], width), tf.constant([3, 4])).numpy()
         assert box[:, 2:].min() >= 1
         assert np.all(box[:, :2] >= 0)
         assert np.all(box[:, :2] + box[:, 2:] <= [height, width])
@@ -55,7 +55,7 @@ def test_training_crop_of_large_pictures_is_a_random_box():
     picture = np.stack([rows, columns, np.zeros_like(rows)], -1)
     header = headers.Header(*(tf.fill([50], n) for n in (headers.PNG, 200, 240, 1, 0)))
     seed = tf.constant([0, 7])
-    boxes = picture_crops.random_box(header.height, header.width, tf.random.split(seed, 2)[0]).numpy()
+    boxes = random_crops.random_box(header.height, header.width, tf.random.split(seed, 2)[0]).numpy()
     found = crops([encoded(Image.fromarray(picture), "PNG")] * 50, 7, 64)
     for crop, (top, left, height, width) in zip(found, boxes, strict=True):
         assert_close(crop[0, 0, :2], [top + height / 128, left + width / 128], 2)

@@ -4,8 +4,12 @@ import tensorflow as tf
 from PIL import Image
 
 from tfssl.base.errors import UserError
+from tfssl.pipelines import batches
+from tfssl.pipelines.clips import record
 from tfssl.pipelines.decoding import headers
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
+from tfssl.pipelines.sources.clips import open_records
+from tfssl.pipelines.sources.toy import ToyClips, ToyImages, parse_toy, parse_toy_clips
 
 
 def picture(path, size=(20, 10), colour=(200, 30, 30), **settings):
@@ -105,6 +109,53 @@ def test_toy_world():
     np.testing.assert_array_equal(source.labels, scenes.label)
     np.testing.assert_array_equal(tf.io.decode_png(source.encoded[7]), scenes.image[7])
     assert source.classes == toy_world.CLASSES
+
+
+def test_toy_names_are_read_once_for_all():
+    assert parse_toy("toy:images") == ToyImages(2000, 64, 0, 0)
+    assert parse_toy("toy:clips(seconds=1, start=3)") == ToyClips(200, 64, 1, 0, 3)
+    assert parse_toy_clips("toy:clips(count=5, seed=2)") == ToyClips(5, 64, 2.0, 2, 0)
+    for wrong, says in {
+        "toy:sounds": "unknown toy source 'sounds'; toy sources are: clips, images",
+        "toy:clipsandmore": "unknown toy source 'clipsandmore'",
+        "toy:images(seconds=2.0)": "toy:images has no setting 'seconds'",
+        "toy:clips(seconds=0)": "expected clips of more than 0 seconds",
+        "toy:clips(size=15)": "at least 16 pixels",
+    }.items():
+        with pytest.raises(UserError, match=says):
+            open_source(wrong)
+    for other in ("toy:images", "film.mp4"):
+        with pytest.raises(UserError, match=f"{other} is given, expected 'toy:clips"):
+            parse_toy_clips(other)
+
+
+def test_pictures_and_clips_answer_the_same_questions(folder):
+    pictures, clips = open_source(folder), open_source("toy:clips(count=3, size=16, seconds=0.4)")
+    assert (pictures.moving, pictures.frame_counts.tolist()) == (False, [1] * pictures.count)
+    assert (clips.moving, clips.frame_counts.tolist()) == (True, [5, 5, 5])
+    assert (pictures.has_sound.any(), clips.has_sound.all()) == (False, True)
+    assert (pictures.sound_rate, clips.sound_rate) == (0, 16000)
+    (encoded,) = pictures.encoded_pictures([2])
+    with open(pictures.paths[2], "rb") as file:
+        assert encoded == file.read()
+    for number, frame in zip((1, 2), clips.encoded_pictures([1, 2]), strict=True):
+        (batch,) = batches.plain(clips.subset(np.array([number]), "one"), 16, 1)
+        np.testing.assert_array_equal(batch["image"][0], tf.io.decode_jpeg(frame, channels=3))
+    with pytest.raises(UserError, match="has no sound"):
+        batches.plain_sound(pictures, 100, 2)
+
+
+def test_only_pictures_are_noted_as_broken():
+    """A clip of sound alone has no picture, and is not broken."""
+    clips = open_source("toy:clips(count=4, size=16, seconds=0.2)")
+    nothing = {"frames": [], "frame_times": [], "thumbnails": b""}
+    pieces = [record.write(record.read(each) | nothing) for each in clips.encoded]
+    heard = open_records("heard", clips.classes, frame_rate=0, sound_rate=16000, fingerprint="", encoded=pieces)
+    assert (heard.holds, heard.frame_counts.tolist()) == (("sound",), [0] * 4)
+    broken = batches.BrokenPictures(heard)
+    (batch,) = batches.training(heard, 16, 4, 0, broken=broken).take(1)
+    assert not batch["image"].numpy().any()
+    assert broken.names() == {}
 
 
 @pytest.mark.parametrize("shape", ["alone", "tuple", "dict", "encoded"])

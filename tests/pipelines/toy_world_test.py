@@ -269,7 +269,6 @@ def test_wrong_clips_are_named() -> None:
         toy_world.clip(-1)
 
 
-@pytest.mark.slow
 def test_speed() -> None:
     """1,000 scenes of 64 pixels take about a second; 4 are allowed, in processor time, for slow and busy machines."""
     toy_world.scenes(20)

@@ -34,7 +34,7 @@ def test_endings(tmp_path, ending, begins):
 
 def test_a_wrong_ending_and_a_folder(tmp_path):
     for name in ("puzzles", "puzzles.gif", "puzzles.npz"):
-        with pytest.raises(UserError, match=r"expected a file that ends in \.png, \.svg, \.pdf, \.jpg"):
+        with pytest.raises(UserError, match=r"expected a file that ends in \.png, \.svg, \.pdf or \.jpg"):
             show(TOY, to=tmp_path / name, size=32)
     assert not list(tmp_path.iterdir())
     (tmp_path / "folder.png").mkdir()

@@ -9,7 +9,7 @@ import tfssl
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.report.figures import as_svg, learning_curves, stage_bars
-from tfssl.report.page import read_metrics, write_report
+from tfssl.report.page import write_report
 from tfssl.runs.evaluation import Evaluation, Score
 from tfssl.runs.run import load_run
 
@@ -114,12 +114,6 @@ def test_report_of_a_run_that_has_not_ended(tmp_path, run):
 def test_no_run(tmp_path):
     with pytest.raises(UserError, match="is no run"):
         write_report(tmp_path)
-
-
-def test_a_line_cut_in_half_is_passed_over(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "epoch": 1, "loss": 2.0}\n{"note": 1}\n{"step": 2, "epo')
-    assert read_metrics(path) == [{"step": 1, "epoch": 1, "loss": 2.0}]
 
 
 def test_curves_have_the_epochs_means_and_those_of_the_steps_between():

@@ -84,7 +84,7 @@ def test_an_evaluation_without_pooled_probes_is_read_and_chooses_by_what_it_has(
 def test_the_line_of_an_embedding():
     def told(evaluation, *arguments):
         content = {} if evaluation is None else evaluation.as_json()
-        run = SimpleNamespace(evaluation=content, settings={"stages": ["stage1", "stage2", "stage3"]})
+        run = SimpleNamespace(evaluation=content, settings=SimpleNamespace(stages=("stage1", "stage2", "stage3")))
         return embedding_of(run, *arguments)
 
     found = told(pooled_evaluation())
@@ -111,7 +111,7 @@ def test_the_line_of_an_embedding():
         "stage3, 3 x 3 places; was not measured: tfssl evaluate RUN DATA --grid 3",
     )
     assert "was not measured: evaluate takes stages, stage1, stage2" in told(pooled_evaluation(), "conv").line
-    broken = SimpleNamespace(evaluation={"linear": {}}, settings={"stages": ["stage1"]})
+    broken = SimpleNamespace(evaluation={"linear": {}}, settings=SimpleNamespace(stages=("stage1",)))
     with pytest.raises(UserError, match=r"evaluation\.json of the run cannot be read"):
         embedding_of(broken)
 

@@ -75,7 +75,7 @@ def test_the_table_has_the_numbers_of_the_runs(comparison):
     assert rotation.chance == {"rotation_accuracy": 0.25}
     assert rotation.images_per_second.mean == pytest.approx(np.mean([r["images_per_second"] for r in results]))
     assert all((e["train_images"], e["test_images"]) == (60, 20) for e in evaluations)
-    assert [load_run(folder).settings["steps_per_epoch"] for folder in folders] == [4, 4]
+    assert [load_run(folder).settings.steps_per_epoch for folder in folders] == [4, 4]
     line = next(line for line in str(comparison).splitlines() if line.startswith("rotation "))
     assert f"{100 * np.mean(accuracies):.1f}" in line
     assert "chance 25.0 %" in line
@@ -226,7 +226,7 @@ def test_a_sweep_over_steps(swept):
         ("rotation(rotations=2)", 4),
     ]
     folder = swept.folder / "runs" / "rotation_rotations=2" / "seed0"
-    assert load_run(folder).settings["epochs"] == 2
+    assert load_run(folder).settings.epochs == 2
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for point, name in ((middle, "epochs/1.json"), (end, "evaluation.json")):
         best = max(score["top1"] for score in json.loads((folder / name).read_text())["linear"].values())
@@ -323,7 +323,7 @@ def test_wrong_input(name, capfd, monkeypatch, tmp_path):
 
 def test_tasks_that_cannot_begin_are_forgotten(comparison, tmp_path):
     before = (comparison.folder / "study.json").read_text()
-    with pytest.raises(UserError, match="--learning-rate -1 is given"):
+    with pytest.raises(UserError, match="learning_rate=-1 is given"):
         compare(DATA, ["rotation"], tmp_path / "study", learning_rate=-1, **TINY)
     for folder in (comparison.folder, tmp_path / "study"):
         with pytest.raises(UserError, match="batch=99"):

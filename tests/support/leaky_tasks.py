@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from tfssl.pipelines.ops import geometry, holes, tiles
 from tfssl.tasks.audio_visual import AudioVisual
-from tfssl.tasks.base import Pieces
 from tfssl.tasks.frame_filling import FrameFilling
 from tfssl.tasks.frame_order import FrameOrder
 from tfssl.tasks.inpainting import Inpainting
-from tfssl.tasks.parts.patches import PatchStandardization, features_of_tiles
+from tfssl.tasks.parts.patches import features_of_tiles, standardised
+from tfssl.tasks.parts.undoing import Pieces
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
 from tfssl.tasks.shuffle_and_learn import ShuffleAndLearn
@@ -158,7 +158,7 @@ class Shuffled(Rotation):
         return shown, answer, tf.ones([cut.shape[0]])
 
     def head(self, encoders, puzzle):
-        return features_of_tiles(encoders["image"], PatchStandardization()(puzzle), self.name)
+        return features_of_tiles(encoders["image"], standardised(puzzle), self.name)
 
     @property
     def choices(self):

@@ -77,7 +77,6 @@ def test_chance_is_the_entropy_of_the_shares():
     assert chance_loss(task) == pytest.approx(-0.25 * np.log(0.25) - 0.75 * np.log(0.75))
 
 
-@pytest.mark.slow
 def test_a_run_with_an_absurd_learning_rate_says_so(tmp_path, capsys):
     settings = {"trunk": "resnet10(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
     settings |= {"epochs": 1, "steps_per_epoch": 22, "learning_rate": 400.0}

@@ -3,25 +3,25 @@
 import contextlib
 import dataclasses
 import functools
-import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfssl.apply.colouring import Colourer
+from tfssl.apply.config import ColorizeSettings
 from tfssl.apply.outputs import frame_bar, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
-from tfssl.pipelines.sources.any_source import ENDINGS
+from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.colorization import Colorization
+from tfssl.tasks.parts.colourer import Colourer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +71,10 @@ def colorize(
       UserError: no run, or one without colorization; draws or a temperature that it does not know; no pictures, or none
         that can be read; one that would be overwritten; a file that cannot be written; a film without PyAV.
     """
+    settings = ColorizeSettings(**locals())
     run = load_run(run)
     task = _task(run, draws, temperature)
-    listed = _listed([pictures] if isinstance(pictures, (str, Path)) else list(pictures))
+    listed = _listed(settings.pictures)
     jobs = [
         (picture, number, _target(Path(to), picture, number, draws)) for picture in listed for number in range(draws)
     ]
@@ -103,9 +104,7 @@ def colorize(
 def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
     task = next((task for task in run.tasks() if isinstance(task, Colorization)), None)
     if task is None:
-        raise UserError(f"the run in {run.folder} has no colorization, its tasks are: {run.settings['tasks']}")
-    if draws < 1:
-        raise UserError(f"--draws {draws} is given, expected at least 1")
+        raise UserError(f"the run in {run.folder} has no colorization, its tasks are: {run.settings.tasks}")
     if draws > 1 and not task.diverse:
         raise UserError(
             f"--draws {draws} is given, but {task} has one colouring of a picture; leave it out, or give a run of"
@@ -115,12 +114,10 @@ def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
         return task
     if not task.bins:
         raise UserError(f"--temperature {temperature} is given, but {task} has no bins to take a mean of; leave it out")
-    if not 0 < temperature < math.inf:
-        raise UserError(f"--temperature {temperature} is given, expected more than 0, as 0.38")
     return dataclasses.replace(task, temperature=temperature)
 
 
-def _listed(given: list[str | Path]) -> list[full_size.Listed]:
+def _listed(given: Sequence[str | Path]) -> list[full_size.Listed]:
     """Pictures and films. Raises UserError where there is none, or something is not there."""
     found, rest = [], []
     for place in map(Path, given):

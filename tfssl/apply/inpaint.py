@@ -12,13 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.apply import masks
+from tfssl.apply.config import InpaintSettings
 from tfssl.apply.outputs import write_png
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops import windows
 from tfssl.pipelines.ops.windows import Box
-from tfssl.pipelines.sources.any_source import ENDINGS
+from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.inpainting import FILL, Inpainting, pasted
 
@@ -72,11 +73,12 @@ def inpaint(
       UserError: no run, or one without inpainting; no pictures, or none that can be read; a mask that is missing,
         empty, of another size or reaches outside; a picture that would be overwritten; a file that cannot be written.
     """
+    settings = InpaintSettings(**locals())
     run = load_run(run)
     task = next((task for task in run.tasks() if isinstance(task, Inpainting)), None)
     if task is None:
-        raise UserError(f"the run in {run.folder} has no inpainting, its tasks are: {run.settings['tasks']}")
-    listed = full_size.list_pictures(pictures)
+        raise UserError(f"the run in {run.folder} has no inpainting, its tasks are: {run.settings.tasks}")
+    listed = full_size.list_pictures(settings.pictures)
     finder = _mask_finder(str(mask), listed)
     targets = {picture: Path(to) / picture.name for picture in listed}
     inputs = {picture.path.resolve() for picture in listed}
@@ -109,7 +111,7 @@ class Painter:
     """The network of a run on holes of any shape, in pictures of any size."""
 
     def __init__(self, run: Run, task: Inpainting):
-        self._size = int(run.settings["size"])
+        self._size = run.settings.size
         self._task = task
         solver = run.solver("inpainting")
         self._predict = tf.function(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.apply.config import LocaliseSettings
 from tfssl.apply.films import refuse_toy_clips
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
@@ -52,7 +53,7 @@ class Localiser:
 
     def __init__(self, run: Run, solver: keras.Model | None = None):
         task = localising_task(run)
-        self.seconds, self.size = task.seconds, int(run.settings["size"])
+        self.seconds, self.size = task.seconds, run.settings.size
         self.samples, self.rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
         inner = similarity_of(solver or run.solver(task.name))
         self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
@@ -72,7 +73,7 @@ def localising_task(run: Run) -> AudioVisual:
         if isinstance(task, AudioVisual) and task.fusion == "localise":
             return task
     raise UserError(
-        f"the run in {run.folder} has {run.settings['tasks']}; localise needs one that was trained on"
+        f"the run in {run.folder} has {run.settings.tasks}; localise needs one that was trained on"
         " 'audio_visual(fusion=\"localise\")'"
     )
 
@@ -91,6 +92,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = No
     Raises:
       UserError: no such run, a clip without pictures or sound, a file that cannot be written, or PyAV is missing.
     """
+    LocaliseSettings(**locals())
     refuse_toy_clips(clip, "evaluate-localisation")
     if to is None:
         raise UserError("--to is missing, expected a file that ends in .mp4 or .png")

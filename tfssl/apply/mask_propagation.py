@@ -1,43 +1,18 @@
 """Following what a mask shows through the frames of a film, by the embeddings that the task `tracking` learned."""
 
 import collections
-import dataclasses
-import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.apply.colouring import seen_sides
+from tfssl.apply.config import Following
 from tfssl.base.errors import UserError
 from tfssl.pipelines.ops import lab
 from tfssl.runs.run import Run
+from tfssl.tasks.parts.colourer import seen_sides
 from tfssl.tasks.parts.copying import copied
 from tfssl.tasks.tracking import EMBEDDINGS, Tracking
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Following:
-    """How labels are copied from frame to frame.
-
-    Attributes:
-      recent: newest frames that are references, beside the first one.
-      most: of all references' places, how many of the most similar count.
-      temperature: of the softmax over these.
-      reach: cells, up to which a place may have moved from one of the recent frames; anywhere in the first one.
-    """
-
-    recent: int = 4
-    most: int = 10
-    temperature: float = 0.5
-    reach: int = 6
-
-    def __post_init__(self) -> None:
-        for setting in ("recent", "most", "reach"):
-            if getattr(self, setting) < 1:
-                raise UserError(f"{setting}={getattr(self, setting)} is given, expected 1 or more")
-        if not 0 < self.temperature < math.inf:
-            raise UserError(f"temperature={self.temperature} is given, expected more than 0")
 
 
 class Memory:
@@ -128,7 +103,7 @@ def task_of(run: Run) -> Tracking:
     for task in run.tasks():
         if isinstance(task, Tracking):
             return task
-    raise UserError(f"the run in {run.folder} has no tracking, its tasks are: {run.settings['tasks']}")
+    raise UserError(f"the run in {run.folder} has no tracking, its tasks are: {run.settings.tasks}")
 
 
 def in_cells(labels: tf.Tensor, height: int, width: int) -> tf.Tensor:

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.apply import masks
+from tfssl.apply.config import TrackSettings
 from tfssl.apply.films import refuse_toy_clips
-from tfssl.apply.mask_propagation import Follower, Following, embeddings_of
+from tfssl.apply.mask_propagation import Follower, embeddings_of
 from tfssl.apply.outputs import frame_bar, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
@@ -56,10 +57,10 @@ def track(
     mask: str | Path | None = None,
     to: str | Path | None = None,
     *,
-    recent: int = Following.recent,
-    most: int = Following.most,
-    temperature: float = Following.temperature,
-    reach: int = Following.reach,
+    recent: int = 4,
+    most: int = 10,
+    temperature: float = 0.5,
+    reach: int = 6,
     verbose: int = 1,
 ) -> Tracked:
     """Follow what a mask shows in the first frame of a film through all frames, by the embeddings of `tracking`.
@@ -73,21 +74,21 @@ def track(
       mask: of the first frame: a picture, white where it is to be followed, or "TOP,LEFT,HEIGHT,WIDTH" in pixels.
       to: out.mp4 for the film with the mask drawn over it, its sound kept; any other name for a folder, which gets
         frame-00000.png, that, and mask-00000.png, white where it is, of each frame.
-      recent, most, temperature, reach: see `tfssl.apply.mask_propagation.Following`.
+      recent, most, temperature, reach: see `tfssl.apply.config.Following`.
       verbose: 1 a progress bar on standard error, 0 nothing.
 
     Raises:
       UserError: no such run, or one without tracking; no film; a mask that is missing, empty, of another size or
         reaches outside; a file that cannot be written; PyAV is missing.
     """
+    how = TrackSettings(**locals())
     refuse_toy_clips(clip, "evaluate-tracking")
-    how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
     run = load_run(run)
     for name, value in {"mask": mask, "to": to}.items():
         if value is None:
             raise UserError(f"--{name} is missing; expected with a film")
     clip, to = Path(clip), Path(str(to))
-    follower = Follower(embeddings_of(run), int(run.settings["size"]), how)
+    follower = Follower(embeddings_of(run), run.settings.size, how)
     video_files.require()
     if not clip.is_file():
         raise UserError(f"{clip} does not exist; expected a film")

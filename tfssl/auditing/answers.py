@@ -8,19 +8,20 @@ from tfssl.auditing.prediction import margin
 from tfssl.auditing.results import LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
 from tfssl.tasks.base import PretextTask
+from tfssl.tasks.parts.classification import ChoiceTask
 
 SIGNIFICANCE = 1e-3
 
 
 def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
-    """Chi-square of the answers' counts against those by design (`PretextTask.shares`), which are even unless said.
+    """Chi-square of the answers' counts against those by design (`ChoiceTask.shares`), which are even unless said.
 
     The figure is the share of the answer that is furthest above its design: of even ones what it alone would get.
     """
     from scipy.stats import chisquare
 
     name = "answers balanced"
-    if task.choices is None:
+    if not isinstance(task, ChoiceTask):
         return Probe(task=str(task), name=name, verdict=NONE, note="the answer is no choice")
     right = np.concatenate([batch.questions(task).right for batch in made])
     if not len(right):

@@ -19,6 +19,7 @@ from tfssl.auditing import (
     samples,
     times,
 )
+from tfssl.auditing.config import LEAST_PICTURES, AuditSettings
 from tfssl.auditing.results import Audit, Probe
 from tfssl.auditing.samples import Batch, Maker, Stream
 from tfssl.base.errors import UserError
@@ -26,7 +27,6 @@ from tfssl.multitask import puzzle_stream
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import parse_tasks
 
-LEAST_SIZE, LEAST_PICTURES = 16, 40
 BATCHES = 40
 """Batches of a sample; intervals are over their means."""
 LEAST_CLIPS = 4
@@ -62,12 +62,7 @@ def audit(
     Raises:
       UserError: unknown tasks, unreadable data, fewer than 40 pictures or clips.
     """
-    if size < LEAST_SIZE:
-        raise UserError(f"--size {size} is given, expected at least {LEAST_SIZE} pixels")
-    if count < LEAST_PICTURES:
-        raise UserError(f"--count {count} is given, expected at least {LEAST_PICTURES}")
-    if not 0 <= seed < 2**31:
-        raise UserError(f"--seed {seed} is given, expected 0 to {2**31 - 1}")
+    AuditSettings(**locals())
     parsed = parse_tasks(tasks)
     source = open_source(data, max_broken)
     puzzle_stream.check_fits(parsed, max((task.batch for task in parsed), default=0), source)

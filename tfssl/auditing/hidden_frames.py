@@ -10,6 +10,7 @@ from tfssl.auditing import marked_clips
 from tfssl.auditing.intervention import chroma, other_colours, parts_of, pictures_of
 from tfssl.auditing.results import LEAK, NONE, OK, Probe
 from tfssl.auditing.samples import Batch, Maker
+from tfssl.tasks.parts.classification import ChoiceTask
 
 NAME = "a frame is hidden"
 ROWS = 8
@@ -22,7 +23,7 @@ and where pixels are mixed to smaller ones, as colours and not as lights, their 
 def probe(maker: Maker, batch: Batch) -> Probe:
     """Changes each frame of the first clips of a batch, in turn."""
     task = maker.task
-    if task.choices is not None:
+    if isinstance(task, ChoiceTask):
         return Probe(task=str(task), name=NAME, verdict=NONE, note="the answer is a choice: see the nuisances")
     some = {key: np.asarray(value)[:ROWS] for key, value in batch.items()}
     puzzle, answer, weight = maker.graph(some, 0)

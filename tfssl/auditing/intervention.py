@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfssl.auditing.results import LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Maker
+from tfssl.tasks.parts.classification import ChoiceTask
 
 NAME, CHROMA = "hidden part changed", "puzzle is grey"
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear sRGB
@@ -21,7 +22,7 @@ ROUNDING = 2.0
 def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     """Probes of a batch uint8 [B, S, S, 3] of a task whose answer is no choice."""
     task = maker.task
-    if task.choices is not None:
+    if isinstance(task, ChoiceTask):
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the answer is a choice: see the nuisances")]
     puzzle, answer, _ = maker.graph({"image": images}, 0)
     pictures = list(pictures_of(puzzle).values())

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from tfssl.pipelines.clips import record
+
 LEVEL = 16384
 """Of marked sound, of 32767: a task may change its loudness by half."""
 WORD = 64
@@ -22,7 +24,7 @@ def frozen(records: np.ndarray) -> np.ndarray:
 
 def frame_count(records: np.ndarray) -> int:
     """Frames of the clip that has most."""
-    return max(len(_frames(tf.train.Example.FromString(record))) for record in records)
+    return max(len(record.read(each)["frames"]) for each in records)
 
 
 def numbered(records: np.ndarray, count: int) -> np.ndarray:
@@ -86,19 +88,18 @@ class MarkedSound:
 
     def __init__(self, records: np.ndarray, seed: int = 0):
         rng = np.random.default_rng(seed)
-        examples = [tf.train.Example.FromString(record) for record in records]
+        clips = [record.read(each) for each in records]
         words, places = [], []
-        for row, example in enumerate(examples):
-            sound = example.features.feature["sound"].bytes_list
-            length = len(sound.value[0]) // 2 if sound.value else 0
+        for row, clip in enumerate(clips):
+            length = len(clip["sound"]) // 2
             if length < WORD:
                 continue
             signs = rng.integers(0, 2, length).astype(bool)
-            sound.value[0] = np.where(signs, LEVEL, -LEVEL).astype("<i2").tobytes()
+            clip["sound"] = np.where(signs, LEVEL, -LEVEL).astype("<i2").tobytes()
             found = _words(signs)
             words.append(found)
             places.append(np.stack([np.full(len(found), row), np.arange(len(found))], 1))
-        self.records = np.array([example.SerializeToString() for example in examples], object)
+        self.records = np.array([record.write(clip) for clip in clips], object)
         self._words = np.concatenate(words) if words else np.zeros(0, np.uint64)
         self._places = np.concatenate(places) if places else np.zeros((0, 2), int)
         order = np.argsort(self._words)
@@ -139,17 +140,12 @@ def _jpeg(picture: np.ndarray, quality: int = 100) -> bytes:
     return tf.io.encode_jpeg(picture, quality=quality, chroma_downsampling=False).numpy()
 
 
-def _frames(example: tf.train.Example) -> list[bytes]:
-    return list(example.features.feature["frames"].bytes_list.value)
-
-
 def _each(records: np.ndarray, change: Callable[[list[bytes], int], list[bytes]]) -> np.ndarray:
     """Records, bytes [B], with other frames: change(frames, row)."""
     found = []
-    for row, record in enumerate(records):
-        example = tf.train.Example.FromString(record)
-        frames = _frames(example)
-        if frames:
-            example.features.feature["frames"].bytes_list.value[:] = change(frames, row)
-        found.append(example.SerializeToString())
+    for row, each in enumerate(records):
+        clip = record.read(each)
+        if clip["frames"]:
+            clip["frames"] = change(clip["frames"], row)
+        found.append(record.write(clip))
     return np.array(found, object)

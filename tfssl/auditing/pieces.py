@@ -7,7 +7,9 @@ import numpy as np
 from tfssl.auditing import statistics
 from tfssl.auditing.results import FAULT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
-from tfssl.tasks.base import Pieces, PretextTask
+from tfssl.tasks.base import PretextTask
+from tfssl.tasks.parts.classification import ChoiceTask
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 LOOKED_UP = 96
 """Pictures whose pieces are looked up in their source."""
@@ -24,8 +26,8 @@ GOES_ON = 1.3
 
 
 def put_right(task: PretextTask, made: Made) -> Pieces | None:
-    """The pieces of a batch, as numpy arrays."""
-    pieces = task.undone(made.puzzle, made.answer)
+    """The pieces of a batch, as numpy arrays; None where the task cannot be undone."""
+    pieces = task.undone(made.puzzle, made.answer) if isinstance(task, Undoable) else None
     return None if pieces is None else Pieces(np.asarray(pieces.pixels), np.asarray(pieces.boxes))
 
 
@@ -65,8 +67,8 @@ def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.nda
     Returns:
       uint8 [M, h, w, 3]; int [M], the number of the box.
     """
-    parts, _ = task.questions(made.puzzle, made.answer)
-    parts = np.asarray(parts)
+    asked = task.questions(made.puzzle, made.answer)[0] if isinstance(task, ChoiceTask) else pieces.pixels
+    parts = np.asarray(asked)
     rows, number = pieces.pixels.shape[:2]
     if parts.shape[2:] != pieces.pixels.shape[2:] or len(parts) % rows:
         return pieces.pixels.reshape(-1, *pieces.pixels.shape[2:]), np.tile(np.arange(number), rows)

@@ -24,6 +24,7 @@ from tfssl.auditing.pieces import is_cut, put_right, seen_by_place
 from tfssl.auditing.results import CONTENT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
 from tfssl.tasks.base import PretextTask
+from tfssl.tasks.parts.classification import ChoiceTask
 
 MOST_PARTS = 2
 """Parts of a question whose nuisances are looked at side by side; of more their mean is, and each `piece alone`."""
@@ -36,7 +37,7 @@ def margin(choices: int) -> float:
     return min(0.02, 0.5 / choices)
 
 
-def measured(task: PretextTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def measured(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """All questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
     answers, found = [], []
     for batch in made:
@@ -60,7 +61,7 @@ def probes(
     Args:
       side_by_side: parts of a question, at most, whose nuisances are looked at side by side.
     """
-    if task.choices is None:
+    if not isinstance(task, ChoiceTask):
         return [
             Probe(task=str(task), name="prediction", verdict=NONE, note="the answer is no choice: see intervention")
         ]

@@ -11,8 +11,9 @@ from tfssl.base.errors import UserError
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import dividing
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource
+from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.tasks.base import PretextTask
+from tfssl.tasks.parts.classification import ChoiceTask
 
 Batch = Mapping[str, Any]
 """{"image": uint8 [B, S, S, 3]}, of clips with "clip": bytes [B], their records."""
@@ -37,8 +38,8 @@ class Made:
         """uint8 [B, S, S, 3]."""
         return self.batch["image"]
 
-    def questions(self, task: PretextTask) -> "Questions":
-        """What counts of `PretextTask.questions`, and the sound that belongs to it."""
+    def questions(self, task: ChoiceTask) -> "Questions":
+        """What counts of `ChoiceTask.questions`, and the sound that belongs to it."""
         parts, right = (np.asarray(each) for each in task.questions(self.puzzle, self.answer))
         sound = np.asarray(self.puzzle["sound"]) if "sound" in task.reads else None
         if np.shape(self.weight) != right.shape:
@@ -77,7 +78,7 @@ def pictures(images: np.ndarray) -> list[Batch]:
     return [{"image": each} for each in images]
 
 
-def of_clips(source: ClipSource, size: int, count: int, batch_size: int, seed: int) -> tf.data.Dataset:
+def of_clips(source: AnySource, size: int, count: int, batch_size: int, seed: int) -> tf.data.Dataset:
     """Batches of at most `count` clips, none twice. Read anew each time: a thousand clips would fill the memory.
 
     Batches of even number and of odd number share no recording: what is learned from the ones is asked of the others.

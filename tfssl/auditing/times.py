@@ -19,6 +19,7 @@ from tfssl.auditing.prediction import margin, told
 from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Batch, Made, Maker, Stream
 from tfssl.pipelines.clips import clip_records
+from tfssl.tasks.parts.classification import ChoiceTask
 
 STAMP, ORDER = "time stamp of the sound", "order of frames is the answer"
 BINS = 8
@@ -35,7 +36,7 @@ def probes(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
 def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
     """Is the answer predictable from when the sound is? Nothing for tasks that do not listen or have no choices."""
     task = maker.task
-    if "sound" not in task.reads or task.choices is None:
+    if "sound" not in task.reads or not isinstance(task, ChoiceTask):
         return []
     stamps, answers, lost = [], [], 0
     for step, tensors in enumerate(drawn):
@@ -108,7 +109,7 @@ def _eighths(share: np.ndarray) -> np.ndarray:
 def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
     """Is the answer that of the order, and what does the time of one frame tell? Nothing of puzzles of one frame."""
     task = maker.task
-    if task.choices is None or "sound" in task.reads:
+    if not isinstance(task, ChoiceTask) or "sound" in task.reads:
         return []
     most = max(marked_clips.frame_count(np.asarray(batch["clip"])) for batch in drawn)
     if most > MOST_FRAMES:

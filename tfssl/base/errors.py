@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and ends with status 2.
     """
+
+
+class NewerFormatError(UserError):
+    """A file was written by a newer version of tfssl than this one."""

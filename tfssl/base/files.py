@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tfssl.base.errors import UserError
+from tfssl.base.errors import NewerFormatError, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -38,6 +38,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def check_format(path: Path, content: dict[str, Any], newest: int) -> None:
+    """Refuse what a newer version of tfssl wrote.
+
+    Args:
+      path: what was read, for the message.
+      content: its record; "format" is its format, 1 where it has none, as all that was written before formats were.
+      newest: the newest format that this version reads.
+
+    Raises:
+      NewerFormatError: the format is newer, or no number.
+    """
+    found = content.get("format", 1)
+    if not isinstance(found, int) or found > newest:
+        raise NewerFormatError(
+            f"{path} has format {found}, this version of tfssl reads up to {newest}; use a newer version of tfssl"
+        )
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.base.result import Result
-from tfssl.benchmarks.timing import divided, measured, median, puzzles
+from tfssl.benchmarks.timing import divided, measured, median
+from tfssl.multitask.puzzle_stream import stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import clip_records
-from tfssl.pipelines.sources.any_source import ClipSource
+from tfssl.pipelines.sources.source import AnySource
 from tfssl.tasks.base import PretextTask
 
 
@@ -65,7 +66,7 @@ class ClipSpeed(Result):
 
 
 def bench_clips(
-    source: ClipSource,
+    source: AnySource,
     tasks: Sequence[PretextTask],
     size: int,
     batch_size: int,
@@ -76,10 +77,10 @@ def bench_clips(
     """See `tfssl.bench_pipeline`; tasks are prepared."""
     frames = {task.name: frames_of(task, size) for task in tasks}
     counts = sorted({1, *frames.values()} - {0})
-    stages = {"read": _bare(source, batch_size, 0), "crop": puzzles(source, [], size, batch_size)}
+    stages = {"read": _bare(source, batch_size, 0), "crop": batches.training(source, size, batch_size, 0)}
     stages |= {f"decode {count}": _bare(source, batch_size, count) for count in counts}
-    stages |= {task.name: puzzles(source, [task], size, batch_size) for task in tasks}
-    stages["all"] = puzzles(source, tasks, size, batch_size)
+    stages |= {task.name: stream(source, [task], size, batch_size, 0) for task in tasks}
+    stages["all"] = stream(source, tasks, size, batch_size, 0)
     rates = measured(stages, batch_size, passes, seconds, verbose)
     middle = {name: median(values) for name, values in rates.items()}
     names = [task.name for task in tasks]
@@ -121,7 +122,7 @@ def frames_of(task: PretextTask, size: int) -> int:
     return sum(node.op == "DecodeAndCropJpeg" for node in nodes)
 
 
-def _bare(source: ClipSource, batch_size: int, count: int) -> tf.data.Dataset:
+def _bare(source: AnySource, batch_size: int, count: int) -> tf.data.Dataset:
     """Records read, and `count` frames of each decoded whole at random places, the plain way. A number for each."""
     reader = source.reader()
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
+from tfssl.benchmarks.config import BenchDevicesSettings
 from tfssl.evaluation import metrics, sound
 from tfssl.evaluation.evaluate import check_labels
 from tfssl.evaluation.protocols.knn import NearestNeighbours
@@ -140,12 +141,11 @@ def bench_devices(
       UserError: no export, or one without TFLite files, or without one of sound where sounds are given; data without
         labels; LiteRT is missing.
     """
+    BenchDevicesSettings(**locals())
     version = newest_version(folder)
     files = tflite_files(version)
     if not files:
         raise UserError(f"{version} has no TFLite files; export with --tflite float32,float16,int8")
-    if limit < 2 or passes < 1:
-        raise UserError(f"--limit {limit} and --passes {passes} are given, expected at least 2 and 1")
     golden = read_golden(version / "assets.extra" / "golden.npz")
     if is_folder_of_sounds(data):
         labelled = _sounds(data, next(iter(files.values()))["sound"], limit, folds, groups)

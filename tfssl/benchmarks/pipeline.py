@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.base.errors import UserError
 from tfssl.base.result import Result
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
-from tfssl.benchmarks.timing import divided, measured, median, puzzles
-from tfssl.multitask.puzzle_stream import check_fits
+from tfssl.benchmarks.config import BenchPipelineSettings
+from tfssl.benchmarks.timing import divided, measured, median
+from tfssl.multitask.puzzle_stream import check_fits, stream
+from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache, headers
-from tfssl.pipelines.sources.any_source import ClipSource, Source, open_source
+from tfssl.pipelines.sources.any_source import open_source
+from tfssl.pipelines.sources.pictures import PictureSource
 from tfssl.tasks import TASKS, parse_tasks
 from tfssl.tasks.base import PretextTask
-
-LEAST_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def bench_pipeline(
     batch_size: int = 64,
     passes: int = 3,
     seconds: float = 1.5,
-    cache_memory: int = cache.MEMORY,
+    cache_memory: int = 1 << 30,
     max_broken: float = 0.01,
     verbose: int = 1,
 ) -> PipelineSpeed | ClipSpeed:
@@ -129,31 +129,25 @@ def bench_pipeline(
     Raises:
       UserError: missing or unreadable data, an unknown task, a size, batch, count of passes or time out of range.
     """
-    if size < LEAST_SIZE:
-        raise UserError(f"--size {size} is given, expected at least {LEAST_SIZE} pixels")
-    for name, count in {"--batch-size": batch_size, "--passes": passes}.items():
-        if count < 1:
-            raise UserError(f"{name} {count} is given, expected at least 1")
-    if not seconds > 0:
-        raise UserError(f"seconds={seconds} is given, expected more than 0")
-    if cache_memory < 0:
-        raise UserError(f"cache_memory={cache_memory} is given, expected 0 or more bytes")
+    BenchPipelineSettings(**locals())
     source = open_source(data, max_broken)
     batch_size = min(batch_size, source.count)
     fitting = [name for name, task in TASKS.items() if set(task.reads) <= set(source.holds)]
     parsed = parse_tasks(fitting if tasks is None else tasks)
     check_fits(parsed, batch_size, source)
     prepared = [task.prepared(source) for task in parsed]
-    if isinstance(source, ClipSource):
+    if not isinstance(source, PictureSource):  # asked here alone: the steps inside of a class are measured
         return bench_clips(source, prepared, size, batch_size, passes, seconds, verbose)
 
     cached = cache.fits(source, size, cache_memory)
     memories = [cache_memory, 0] if cached else [0]
     stages = {"read": _files(source, batch_size, False), "decode": _files(source, batch_size, True)}
     for memory in memories:
-        for names in [(), *((task.name,) for task in prepared), tuple(task.name for task in prepared)]:
-            chosen = [task for task in prepared if task.name in names]
-            stages[_key(memory, names)] = puzzles(source, chosen, size, batch_size, memory, verbose)
+        crops = batches.training(source, size, batch_size, 0, cache_memory=memory, verbose=verbose)
+        stages[_key(memory, ())] = crops
+        for chosen in [*([task] for task in prepared), prepared]:
+            puzzles = stream(source, chosen, size, batch_size, 0, verbose=verbose, cache_memory=memory)
+            stages[_key(memory, [task.name for task in chosen])] = puzzles
     rates = measured(stages, batch_size, passes, seconds, verbose)
     found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
@@ -170,7 +164,7 @@ def bench_pipeline(
     )
 
 
-def _files(source: Source, batch_size: int, decode: bool) -> tf.data.Dataset:
+def _files(source: PictureSource, batch_size: int, decode: bool) -> tf.data.Dataset:
     """Files read, and decoded whole, the plain way: one a step of a parallel map. A number for each."""
     reader = source.reader()
     plain_jpeg = bool(np.all(source.header[:, 0] == headers.JPEG))
@@ -209,7 +203,7 @@ def _streams(
     crop, read = 1 / middle["crop"], 1 / median(rates["read"])  # seconds of a picture
     spent = {"crop": crop} if memory else {"read": read, "decode and crop": crop - read}
     spent |= {name: 1 / middle[name] - crop for name in names}
-    puzzles = {name: stages[keys[name]].element_spec[name][1].shape[0] for name in names}
+    puzzles = {name: stages[keys[name]].element_spec[1][name].shape[0] for name in names}
     return Streams(
         cached=memory > 0,
         crop=middle["crop"],

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
+from tfssl.benchmarks.config import BenchServingSettings
 from tfssl.export.checking.golden import read_golden
 from tfssl.export.server.load import Kind, write_plan
 from tfssl.export.versions import newest_version
@@ -104,12 +105,11 @@ def bench_serving(
     Raises:
       UserError: no export, or one without golden vectors.
     """
+    BenchServingSettings(**locals())
     version = newest_version(folder)
     path = version / "assets.extra" / "golden.npz"
     if not path.is_file():
         raise UserError(f"{version} has no golden vectors ({path.name}); expected a folder that `tfssl export` wrote")
-    if not (seconds > 0 and min(clients, batch, passes, requests) > 0):
-        raise UserError("--seconds, --clients, --batch, --passes and --requests must be more than 0")
     try:
         kinds = _kinds(version, batch)
     except (OSError, ValueError, KeyError) as problem:

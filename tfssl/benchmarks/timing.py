@@ -4,31 +4,10 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
-from tfssl.multitask.puzzle_stream import task_seed
-from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource
-from tfssl.tasks.base import PretextTask
-
 WARM_UP = 0.5  # seconds of each pass that do not count: tf.data finds its parallelism, buffers fill
-
-
-def puzzles(
-    source: AnySource, tasks: Sequence[PretextTask], size: int, batch_size: int, memory: int = 0, verbose: int = 1
-) -> tf.data.Dataset:
-    """The stream of crops, or of the puzzles of tasks, as `mixing.stream` makes it."""
-
-    def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> Any:
-        own = {task: {key: value[: task.batch or batch_size] for key, value in batch.items()} for task in tasks}
-        return {task.name: task.puzzles(own[task], task_seed(seed, task.name)) for task in tasks} or batch
-
-    reflect = all(task.reflects for task in tasks)
-    return batches.training(
-        source, size, batch_size, 0, make=make, cache_memory=memory, reflect=reflect, verbose=verbose
-    )
 
 
 def measured(

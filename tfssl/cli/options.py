@@ -1,23 +1,19 @@
-"""The command `tfssl` itself, and what its commands have in common."""
+"""The command `tfssl` itself, and how its commands are made from settings classes."""
 
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+from pydantic.fields import FieldInfo
 
 import tfssl
+from tfssl.base import config
+from tfssl.base.config import extra_of
 
-COUNT = click.IntRange(min=1)
-PORT = click.IntRange(0, 65535)
-MORE = click.FloatRange(0, min_open=True)
-SEED = click.IntRange(0, 2**31 - 1)  # goes into int32 tensors
-SHARE = click.FloatRange(0, 1)
-SERVER = click.option("--server", metavar="ADDRESS", help="host:8500 for gRPC, http://host:8501 for REST.")
-MODEL_NAME = click.option("--model-name", metavar="NAME", help="Of the model on the server; that of DIR.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output, nothing else.")
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on standard output, nothing else.")
 
 
 class Group(click.Group):
@@ -37,6 +33,37 @@ def cli() -> None:
     """
 
 
+class Command(click.Command):
+    """A command whose parameters are the fields of a settings class, `settings`."""
+
+    settings: type[config.Settings]
+
+
+def command(
+    settings: type[config.Settings], name: str | None = None, group: click.Group = cli
+) -> Callable[[Callable[..., Any]], Command]:
+    """Makes a command of a function that takes the fields of a settings class and returns a result.
+
+    The values are checked before the function is called, so that a wrong one is told before TensorFlow is imported.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        def call(as_json: bool, **values: Any) -> None:
+            off = {field: value for field, value, flag in _offs(settings) if values.pop(flag)}
+            arguments = values | off
+            with config.on_command_line():
+                settings(**arguments)
+                run(as_json, lambda: function(**arguments))
+
+        parameters = [*_parameters(settings), JSON]
+        made = Command(name or function.__name__, callback=call, params=parameters, help=function.__doc__)
+        made.settings = settings
+        group.add_command(made)
+        return made
+
+    return decorate
+
+
 def run(as_json: bool, function: Callable[[], Any]) -> None:
     """Calls, and prints the result for people or as JSON; with --json all else goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -44,3 +71,74 @@ def run(as_json: bool, function: Callable[[], Any]) -> None:
     print(json.dumps(result.as_json()) if as_json else result)
     if getattr(result, "ok", True) is False:
         raise SystemExit(1)
+
+
+class _Int(click.IntRange):
+    """A whole number. Its range is shown by --help, and checked by the settings class."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return click.INT.convert(value, param, ctx)
+
+
+class _Float(click.FloatRange):
+    """A number, as `_Int`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return click.FLOAT.convert(value, param, ctx)
+
+
+def _offs(settings: type[config.Settings]) -> list[tuple[str, Any, str]]:
+    """(field, value, name of the parameter) of each flag that stands for a value of a field."""
+    offs = {name: extra_of(field).get("off") for name, field in settings.model_fields.items()}
+    return [(name, off[1], off[0].lstrip("-").replace("-", "_")) for name, off in offs.items() if off]
+
+
+def _parameters(settings: type[config.Settings]) -> list[click.Parameter]:
+    """In the order of --help: arguments, options that must be given, the rest in the order of fields."""
+    fields = {name: field for name, field in settings.model_fields.items() if not extra_of(field).get("python_only")}
+    arguments = [_argument(name, field) for name, field in fields.items() if "subject" in extra_of(field)]
+    options: list[click.Parameter] = []
+    given = {name: field for name, field in fields.items() if "subject" not in extra_of(field)}
+    for name in sorted(given, key=lambda name: not given[name].is_required()):
+        options.append(_option(name, given[name]))
+        if off := extra_of(given[name]).get("off"):
+            options.append(click.Option([off[0]], is_flag=True, help=off[2]))
+    return [*arguments, *options]
+
+
+def _argument(name: str, field: FieldInfo) -> click.Argument:
+    several = config.shape(field).repeated
+    more: dict[str, Any] = {"required": True} if field.is_required() else {"required": False, "default": field.default}
+    metavar = extra_of(field)["subject"] if field.is_required() else f"[{extra_of(field)['subject']}]"
+    return click.Argument([name], metavar=metavar, nargs=-1 if several else 1, **more)
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    kind, bounds, choices, repeated = config.shape(field)
+    names = [f"--{name.replace('_', '-')}", name]
+    more: dict[str, Any] = {"help": field.description}
+    if field.is_required():
+        more |= {"required": True, "multiple": repeated}
+    else:
+        default = field.default
+        more["default"] = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        more["show_default"] = default not in (None, "", ())
+    if kind is bool:
+        return click.Option(
+            [f"{names[0]}/--no-{names[0][2:]}" if field.default else names[0], name], is_flag=True, **more
+        )
+    if choices:
+        more["metavar"] = f"[{'|'.join(map(str, choices))}]"
+    elif metavar := extra_of(field).get("metavar"):
+        more["metavar"] = metavar
+    return click.Option(names, type=str if repeated else _type(kind, bounds), **more)
+
+
+def _type(kind: type, bounds: Mapping[str, Any]) -> click.ParamType | type:
+    if kind not in (int, float):
+        return str
+    if not bounds:
+        return kind
+    low, high = (bounds.get(one, bounds.get(other)) for one, other in (("ge", "gt"), ("le", "lt")))
+    made = _Int if kind is int else _Float
+    return made(low, high, min_open="gt" in bounds, max_open="lt" in bounds)

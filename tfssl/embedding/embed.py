@@ -16,10 +16,11 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_errors
 from tfssl.base.result import Result
 from tfssl.embedding import files
+from tfssl.embedding.config import EmbedSettings
 from tfssl.embedding.encoders import Encoder, load_encoder, on_server
 from tfssl.embedding.files import Embeddings, Parts
 from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
-from tfssl.pipelines.sources.any_source import Source, too_many_broken
+from tfssl.pipelines.sources.any_source import too_many_broken
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds
 from tfssl.runs.run import Run, load_run
 from tfssl.runs.served import embedding_of
@@ -96,19 +97,16 @@ def embed(
       UserError: no such run, export, layer or data; too much that is broken; a file that cannot be written, or that
         holds embeddings of other data or of another encoder; a server that is down or serves another model.
     """
-    to = Path(to)
-    if to.suffix not in files.ENDINGS:
-        raise UserError(f"--to {to} is given, expected a file that ends in {' or '.join(files.ENDINGS)}")
+    to = EmbedSettings(**locals()).to
     if to.suffix == ".parquet":
         files.require_parquet()
-    if batch_size < 1:
-        raise UserError(f"--batch-size {batch_size} is given, expected at least 1")
     kind = "sound" if sound or is_folder_of_sounds(data) else "image"
     if layer is None and kind == "image" and _is_run(model):
         layer = embedding_of(load_run(model)).layer
     encoder = load_encoder(model, layer, kind)
     inputs = open_inputs(data, sound, max_broken)
     record = {
+        "format": files.FORMAT,
         "encoder": encoder.about(),
         "data": {"name": inputs.name, "fingerprint": inputs.fingerprint},
         "batch_size": batch_size,
@@ -164,7 +162,7 @@ def _options(beam: str, model: Any, inputs: Inputs, server: str | None) -> Any:
         raise UserError(
             "--beam works on an export, and a run is given; give the folder that `tfssl export RUN DIR` wrote"
         )
-    if not isinstance(inputs.source, Source):
+    if inputs.items != "pictures":
         raise UserError(f"--beam embeds pictures, and {inputs.name} has {inputs.items}; leave --beam out")
     return options
 

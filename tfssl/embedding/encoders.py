@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.base.errors import UserError
+from tfssl.base.errors import NewerFormatError, UserError
 from tfssl.export.signatures import limits
-from tfssl.export.versions import newest_version
+from tfssl.export.versions import description, newest_version
 from tfssl.runs.run import Run, load_run
 
 SIGNATURES = {"image": "pixels", "sound": "waveform"}
@@ -75,6 +74,8 @@ def load_encoder(model: str | Path | Run, layer: str | None = None, kind: str = 
         return _of_run(load_run(model), layer, kind)
     try:
         folder = newest_version(Path(model))
+    except NewerFormatError:
+        raise
     except UserError as problem:
         raise UserError(
             f"{model} is no run and no export; expected a folder that pretrain or export wrote"
@@ -111,8 +112,7 @@ def _of_export(folder: Path, kind: str) -> Encoder:
         return tf.concat([signature(**{spec.name: tf.constant(part)})["embedding"] for part in parts], 0)
 
     function.keep = loaded  # type: ignore[attr-defined]  # signatures do not keep their model alive
-    description = folder / "assets.extra" / "encoder.json"
-    about = json.loads(description.read_text()) if description.is_file() else {}
+    about = description(folder)
     sound = about.get("sound")
     return Encoder(
         model=str(folder.resolve()),

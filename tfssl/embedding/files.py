@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write, write_json
+from tfssl.base.files import atomic_write, check_format, write_json
 
 ENDINGS = (".npz", ".parquet")
 KEY = b"tfssl"  # of the record in a Parquet file's metadata
+FORMAT = 1
+"""Of the record: "format", 1 where it is not written. Raise it when older versions cannot read what is written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +54,15 @@ def read_embeddings(file: str | Path) -> Embeddings:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What a file of embeddings says of its encoder and its data. Raises UserError where it is none."""
+    """What a file of embeddings says of its encoder and its data. Raises UserError where it is none, or too new."""
     try:
         if path.suffix == ".npz":
             with np.load(path) as file:
-                return json.loads(str(file["record"]))
-        pyarrow = require_parquet()
-        return json.loads(pyarrow.parquet.read_schema(path).metadata[KEY])
+                record = json.loads(str(file["record"]))
+        else:
+            record = json.loads(require_parquet().parquet.read_schema(path).metadata[KEY])
+        check_format(path, record, FORMAT)
+        return record
     except UserError:
         raise
     except Exception as problem:  # of many kinds, those of zip files and PyArrow's own among them

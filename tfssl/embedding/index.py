@@ -14,11 +14,13 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
 from tfssl.base.result import Result
 from tfssl.embedding import files
+from tfssl.embedding.config import IndexSettings
 
-EXACT_UP_TO = 100_000
 """Rows up to which all are compared: 100,000 of 512 numbers take 200 MB and some ten milliseconds a query."""
 TRAINING_ROWS = 64  # of each cell, as many as FAISS asks for and more
 VECTORS, PATHS, RECORD = "vectors.faiss", "names.npz", "index.json"
+FORMAT = 1
+"""Of index.json: "format", 1 where it is not written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
 
 
-def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = EXACT_UP_TO) -> Indexed:
+def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000) -> Indexed:
     """Makes a FAISS index of a file of embeddings.
 
     Rows are scaled to length 1, so that inner products are cosines. Up to `exact_up_to` rows all are compared
@@ -69,8 +71,9 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = EXACT_UP
     Raises:
       UserError: no such file, a folder that exists, FAISS is missing.
     """
+    settings = IndexSettings(**locals())
     faiss = require_faiss()
-    source, to = Path(embeddings), Path(to)
+    source, to = settings.embeddings, settings.to
     record = files.read_record(source)
     if to.exists():
         raise UserError(f"{to} exists; choose a new folder for --to, or remove it")
@@ -94,7 +97,8 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = EXACT_UP
             (building / VECTORS).write_bytes(faiss.serialize_index(vectors).tobytes())
             np.savez(building / PATHS, **arrays)  # type: ignore[arg-type]
             kind = "exact" if exact else "cells"
-            (building / RECORD).write_text(json.dumps(record | {"count": count, "kind": kind}, indent=2) + "\n")
+            about = record | {"format": FORMAT, "count": count, "kind": kind}
+            (building / RECORD).write_text(json.dumps(about, indent=2) + "\n")
             building.chmod(0o755)
             building.rename(to)
         finally:

@@ -13,7 +13,7 @@ from tfssl.base.errors import UserError
 from tfssl.embedding.encoders import Encoder
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import recordings, video_files
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource, open_source
+from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds, windows
 
 UNDECODABLE = "cannot be decoded to its end"
@@ -50,7 +50,7 @@ class Inputs:
         if self.source is None:
             yield from _sounds(self.paths, encoder, start, batch_size)
         elif self.kind == "sound":
-            for batch in batches.plain_sound(self.source, encoder.size, batch_size, start):  # type: ignore[arg-type]
+            for batch in batches.plain_sound(self.source, encoder.size, batch_size, start):
                 yield encoder.function(batch["sound"]).numpy(), np.ones(len(batch["index"]), bool)
         else:
             for batch in batches.plain(self.source, encoder.size, batch_size, start):
@@ -76,7 +76,7 @@ def open_inputs(data: Any, sound: bool, max_broken: float) -> Inputs:
         labels = [source.classes[number] if number >= 0 else None for number in source.labels]
     paths = source.paths
     if sound:
-        if not isinstance(source, ClipSource) or not source.has_sound.any():
+        if not source.has_sound.any():
             raise UserError(f"{source.name} has no sound; leave --sound out, or give clips or a folder of sounds")
         heard = np.flatnonzero(source.has_sound)
         paths = [paths[number] for number in heard]

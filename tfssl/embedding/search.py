@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write
+from tfssl.base.errors import NewerFormatError, UserError
+from tfssl.base.files import atomic_write, check_format
 from tfssl.base.result import Result, plain
 from tfssl.embedding import index as indexing
+from tfssl.embedding.config import SearchSettings
 from tfssl.embedding.encoders import Encoder, load_encoder
 from tfssl.embedding.inputs import UNDECODABLE, embed_sound
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import picture_crops
 from tfssl.pipelines.sources.any_source import open_source
-from tfssl.report.puzzles import PICTURES
 from tfssl.runs.run import Run
 
 DRAWN = 96
@@ -79,20 +79,20 @@ def search(
     Raises:
       UserError: no index, the encoder is missing or another one, a query that is no picture, nothing to draw.
     """
+    settings = SearchSettings(**locals())
     faiss = indexing.require_faiss()
-    folder = Path(index)
-    queries = [str(one) for one in ([query] if isinstance(query, (str, Path)) else query)]
-    if count < 1:
-        raise UserError(f"--count {count} is given, expected at least 1")
+    folder, to = settings.index, settings.to
+    queries = [str(one) for one in settings.query]
     if not queries:
         raise UserError("no --query is given, expected at least one file")
-    if to is not None and Path(to).suffix.lower() not in PICTURES:
-        raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
     try:
         record = json.loads((folder / indexing.RECORD).read_text())
+        check_format(folder / indexing.RECORD, record, indexing.FORMAT)
         vectors = faiss.deserialize_index(np.fromfile(folder / indexing.VECTORS, np.uint8))
         with np.load(folder / indexing.PATHS) as file:
             paths, labels = file["path"], file.get("label")
+    except NewerFormatError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as problem:
         raise UserError(f"{folder} is no index; expected a folder that `tfssl index` wrote") from problem
     made_by = record["encoder"]

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.evaluation import features
+from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.probes import Probes
 from tfssl.evaluation.protocols import choose
 from tfssl.models import batch_norm
@@ -84,17 +85,16 @@ def evaluate(
         UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or with other
             classes in test than in training; too many broken pictures; features that are not finite.
     """
+    settings = EvaluateSettings(**locals())
     began = time.monotonic()
     run = load_run(run)
-    wanted = choose(protocols)
-    if frames < 1:
-        raise UserError(f"--frames {frames} is given, expected at least 1")
-    seed = int(run.settings["seed"]) if seed is None else seed
-    size = int(run.settings["size"])
+    wanted = choose(settings.protocols)
+    seed = run.settings.seed if seed is None else seed
+    size = run.settings.size
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
     train, held_out, note = any_source.open_splits(data, test=test, seed=split_seed, max_broken=max_broken)
     check_labels(train, held_out)
-    if frames > 1 and not isinstance(train, any_source.ClipSource):
+    if frames > 1 and not train.moving:
         raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
 
     probes = Probes(
@@ -114,7 +114,7 @@ def evaluate(
     if isinstance(random, Evaluation):
         untrained, which = random.random, random.details.get("random_batch_norm", {})
     elif random:
-        count = int(run.settings["batch_size"])
+        count = run.settings.batch_size
         untrained, which = measure_random(probes, run.random_trunk(), train, held_out, count, seed)
 
     broken = found.broken + len(train.broken)

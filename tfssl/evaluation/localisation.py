@@ -5,7 +5,6 @@ The pointing game (Zhang et al. 2016, arXiv 1608.00507): a hit where the largest
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +13,9 @@ from tfssl.apply.localise import Localiser, localising_task
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
-from tfssl.evaluation.toy_clips import RATE, read_settings
+from tfssl.evaluation.config import EvaluateLocalisationSettings
 from tfssl.models import batch_norm
+from tfssl.pipelines.sources.toy import FRAME_RATE, ToyClips, parse_toy_clips
 from tfssl.pipelines.toy_world import Clip, clip
 from tfssl.pipelines.toy_world.scenes import FIRST_OBJECT
 from tfssl.runs import heads
@@ -72,12 +72,13 @@ def evaluate_localisation(
       UserError: a run without localisation, other data, clips shorter than the sound that the run hears at once, no
         clip in which the object is seen.
     """
+    EvaluateLocalisationSettings(**locals())
     run = load_run(run)
     localiser = Localiser(run)
-    asked = read_settings(data)
-    if asked["seconds"] < localiser.seconds + 1 / RATE:
-        raise UserError(f"{data} has clips of {asked['seconds']} s, expected more than {localiser.seconds} s of sound")
-    numbers = range(asked["start"], asked["start"] + asked["count"])
+    asked = parse_toy_clips(data)
+    if asked.seconds < localiser.seconds + 1 / FRAME_RATE:
+        raise UserError(f"{data} has clips of {asked.seconds} s, expected more than {localiser.seconds} s of sound")
+    numbers = range(asked.start, asked.start + asked.count)
     made = [_case(number, asked, localiser) for number in numbers]
     cases = [case for case in made if case is not None]
     if not cases:
@@ -109,17 +110,17 @@ def largest(maps: np.ndarray, size: int) -> np.ndarray:
     return np.stack(np.unravel_index(places, (size, size)), 1)
 
 
-def _case(number: int, asked: dict[str, Any], localiser: Localiser) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _case(number: int, asked: ToyClips, localiser: Localiser) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Frame in the middle of a clip, its sound, and the mask of what sounds; None where that is not seen."""
-    seconds, seed = asked["seconds"], asked["seed"]
-    scene = clip(number, seed, seconds=seconds, rate=RATE, size=localiser.size, sample_rate=localiser.rate)
+    size, rate = localiser.size, localiser.rate
+    scene = clip(number, asked.seed, seconds=asked.seconds, rate=FRAME_RATE, size=size, sample_rate=rate)
     place = len(scene.frames) // 2
     mask = scene.instances[place] == FIRST_OBJECT
     return (scene.frames[place], _sound(scene, place, localiser), mask) if mask.any() else None
 
 
 def _sound(scene: Clip, place: int, localiser: Localiser) -> np.ndarray:
-    first = round((place / RATE - localiser.seconds / 2) * localiser.rate)
+    first = round((place / FRAME_RATE - localiser.seconds / 2) * localiser.rate)
     first = min(max(first, 0), len(scene.sound) - localiser.samples)
     return scene.sound[first : first + localiser.samples]
 

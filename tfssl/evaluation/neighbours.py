@@ -10,10 +10,10 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
 from tfssl.evaluation import features
+from tfssl.evaluation.config import NeighboursSettings
 from tfssl.evaluation.evaluate import estimate_batch_norm
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource, open_source
-from tfssl.report.puzzles import PICTURES
+from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.runs.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -104,19 +104,14 @@ def neighbours(
     Raises:
       UserError: an unknown stage, a count out of range, data with too few recordings.
     """
-    to = Path(to)
-    if to.suffix.lower() not in PICTURES:
-        raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
-    for name, value in {"count": count, "nearest": nearest, "frames": frames, "limit": limit}.items():
-        if value < 1:
-            raise UserError(f"--{name} {value} is given, expected at least 1")
+    to = NeighboursSettings(**locals()).to
     run = load_run(run)
     trunk = run.trunk()
     layer = layer or trunk.stages[-1]
     if layer not in trunk.stages:
         raise UserError(f"--layer {layer} is given, the trunk has: {', '.join(trunk.stages)}")
     source = open_source(data)
-    if isinstance(source, ClipSource):
+    if source.moving:
         source = source.subset(np.flatnonzero(source.frame_counts > 0), source.name)
     else:
         frames = 1
@@ -126,9 +121,9 @@ def neighbours(
     recordings = len(np.unique(groups))
     if recordings <= nearest:
         raise UserError(f"{source.name} has {recordings} recordings; expected more than --nearest {nearest}")
-    size = int(run.settings["size"])
+    size = run.settings.size
     untrained = features.stage_model(run.random_trunk(), size)
-    estimate_batch_norm(untrained, source, size, int(run.settings["batch_size"]), seed)
+    estimate_batch_norm(untrained, source, size, run.settings.batch_size, seed)
     found = [
         search(_embedded(model, source, size, layer, frames), groups, nearest)
         for model in (features.stage_model(trunk, size), untrained)

@@ -10,12 +10,11 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
+from tfssl.evaluation.config import PretextSettings
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.run import Run, load_run
-
-SEED = 20_161
-"""Far from the seeds that runs are given: the crops and puzzles of an evaluation are none of a training."""
+from tfssl.tasks.parts.classification import ChoiceTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +70,7 @@ def pretext(
     *,
     draws: int = 4,
     batch_size: int = 64,
-    seed: int = SEED,
+    seed: int = 20161,
     max_broken: float = 0.01,
 ) -> PretextScores:
     """Measures a run's tasks on puzzles of data that it was not trained on.
@@ -83,16 +82,15 @@ def pretext(
       data: anything that `open_source` takes and the tasks read; needs no labels.
       draws: puzzles of each picture or clip, about.
       batch_size: pictures or clips at once; all, where these are fewer.
-      seed: of the puzzles.
+      seed: of the puzzles. Its default is far from the seeds that runs are given: the crops and puzzles of an
+        evaluation are none of a training.
       max_broken: largest part of the data that may be unreadable.
 
     Raises:
       UserError: data that the tasks cannot read, fewer than two pictures or clips, a count out of range.
     """
+    PretextSettings(**locals())
     run = load_run(run)
-    for name, count in {"--draws": draws, "--batch-size": batch_size}.items():
-        if count < 1:
-            raise UserError(f"{name} {count} is given, expected at least 1")
     source, tasks = open_source(data, max_broken), run.tasks()
     if source.count < 2:
         raise UserError(f"{source.name} has one of {source.items} only; give two or more")
@@ -103,7 +101,7 @@ def pretext(
     metrics = {task.name: task.metrics() for task in tasks}
     solve = {task.name: _solver(run, task.name) for task in tasks}
     shares = dict.fromkeys(solve, 0.0)
-    for puzzles, answers, weights in stream(source, tasks, run.settings["size"], batch_size, seed).take(steps):
+    for puzzles, answers, weights in stream(source, tasks, run.settings.size, batch_size, seed).take(steps):
         for name, own in metrics.items():
             prediction = solve[name](puzzles[name])
             for metric in own:
@@ -114,8 +112,9 @@ def pretext(
     for task in tasks:
         values = {metric.name: float(metric.result()) for metric in metrics[task.name]}
         counted = round(shares[task.name] * sources)
-        told = wilson(values["accuracy"], counted) if task.choices and "accuracy" in values and counted else None
-        scores[task.name] = TaskScore(values, 1 / task.choices if task.choices else None, counted, told)
+        chance = task.chance if isinstance(task, ChoiceTask) else None
+        told = wilson(values["accuracy"], counted) if chance and "accuracy" in values and counted else None
+        scores[task.name] = TaskScore(values, chance, counted, told)
     return PretextScores(run.folder, source.name, source.count, scores)
 
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
+from tfssl.evaluation.config import RetrieveSettings
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import ClipSource, open_source
+from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.audio_visual import NUMBERS, AudioVisual
 
@@ -77,15 +78,16 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
       UserError: a run without such a task, data without labels, with fewer than two clips that have all, or
         without two of one class.
     """
+    RetrieveSettings(**locals())
     run = load_run(run)
     task = next((task for task in run.tasks() if isinstance(task, AudioVisual)), None)
     if task is None or task.fusion != "distance":
         raise UserError(
-            f"the run in {run.folder} has {run.settings['tasks']}; retrieve needs one that was trained on"
+            f"the run in {run.folder} has {run.settings.tasks}; retrieve needs one that was trained on"
             " 'audio_visual', with fusion='distance', which puts picture and sound in one space"
         )
     source = open_source(data)
-    if not isinstance(source, ClipSource) or source.labels is None:
+    if not source.moving or source.labels is None:
         raise UserError(f"{source.name} is given, expected clips with labels, as `tfssl ingest` writes them")
     rate = run.sound["rate"]  # type: ignore[index]
     numbers = np.flatnonzero(source.has_sound & (source.frame_counts > 0) & (source.labels >= 0))
@@ -102,7 +104,7 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
     outputs = {kind: solver.get_layer(NUMBERS.format(kind)).output for kind in ("image", "sound")}
     model = keras.Model(solver.input, outputs)
     embed = tf.function(lambda puzzle: model(puzzle, training=False), reduce_retracing=True)
-    seen = batches.plain(chosen, int(run.settings["size"]), BATCH)
+    seen = batches.plain(chosen, run.settings.size, BATCH)
     heard = batches.plain_sound(chosen, run.sound["samples"], BATCH)  # type: ignore[index]
     found: dict[str, list[np.ndarray]] = {"image": [], "sound": []}
     for frames, sounds in zip(seen, heard, strict=True):

@@ -14,6 +14,7 @@ from tfssl.base.files import write_json
 from tfssl.base.result import Result
 from tfssl.base.statistics import student
 from tfssl.evaluation import metrics
+from tfssl.evaluation.config import EvaluateSoundSettings
 from tfssl.evaluation.protocols.base import Protocol
 from tfssl.evaluation.protocols.knn import NearestNeighbours
 from tfssl.evaluation.protocols.logistic import Logistic
@@ -124,11 +125,10 @@ def evaluate_sound(
     Raises:
       UserError: a run without a sound encoder, data without labels, an expression that does not fit.
     """
+    EvaluateSoundSettings(**locals())
     run = load_run(run)
     trunk = run.trunk(kind="sound")
     plan = run.sound or {}
-    if neighbours < 1:
-        raise UserError(f"--neighbours {neighbours} is given, expected at least 1")
     sounds = read_sounds(data, plan["rate"])
     fold_of = folds_of(sounds, folds, groups, seed)
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]

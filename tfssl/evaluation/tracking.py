@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.apply.mask_propagation import Following, Memory, embeddings_of, in_cells, task_of
+from tfssl.apply.config import Following
+from tfssl.apply.mask_propagation import Memory, embeddings_of, in_cells, task_of
 from tfssl.base.errors import UserError
 from tfssl.base.result import Result
-from tfssl.evaluation.toy_clips import RATE, read_settings
+from tfssl.evaluation.config import EvaluateTrackingSettings
 from tfssl.models import batch_norm
 from tfssl.pipelines.ops import lab
+from tfssl.pipelines.sources.toy import FRAME_RATE, parse_toy_clips
 from tfssl.pipelines.toy_world import MOTIONS, Clip, clip
 from tfssl.pipelines.toy_world.scenes import FIRST_OBJECT
 from tfssl.runs import heads
@@ -74,10 +76,10 @@ def evaluate_tracking(
     run: str | Path | Run,
     data: str = "toy:clips(count=50, seed=20180)",
     *,
-    recent: int = Following.recent,
-    most: int = Following.most,
-    temperature: float = Following.temperature,
-    reach: int = Following.reach,
+    recent: int = 4,
+    most: int = 10,
+    temperature: float = 0.5,
+    reach: int = 6,
 ) -> TrackingEvaluation:
     """Follow the main object of clips of the toy world from its mask in the first frame.
 
@@ -89,19 +91,19 @@ def evaluate_tracking(
       run: a run that was trained on tracking, on whatever data, or its folder.
       data: 'toy:clips(count=200, seconds=2.0, seed=0, start=0)'; choose a seed that the run was not trained on.
         Pictures are drawn at the size of the run's crops, whatever `size` says.
-      recent, most, temperature, reach: see `tfssl.apply.mask_propagation.Following`.
+      recent, most, temperature, reach: see `tfssl.apply.config.Following`.
 
     Raises:
       UserError: no such run, other data, clips of less than two frames, none in which the object is large enough.
     """
-    how = Following(recent=recent, most=most, temperature=temperature, reach=reach)
+    how = EvaluateTrackingSettings(**locals())
     run = load_run(run)
-    task, size, asked = task_of(run), int(run.settings["size"]), read_settings(data)
-    clips, seconds, seed, start = asked["count"], asked["seconds"], asked["seed"], asked["start"]
-    if not seconds * RATE >= 2:
-        raise UserError(f"{data} has clips of {seconds} s, expected two frames or more, {2 / RATE} s")
+    task, size, asked = task_of(run), run.settings.size, parse_toy_clips(data)
+    clips, seconds, seed, start = asked.count, asked.seconds, asked.seed, asked.start
+    if not seconds * FRAME_RATE >= 2:
+        raise UserError(f"{data} has clips of {seconds} s, expected two frames or more, {2 / FRAME_RATE} s")
     numbers = range(start, start + clips)
-    scenes = [clip(number, seed=seed, seconds=seconds, rate=RATE, size=size) for number in numbers]
+    scenes = [clip(number, seed=seed, seconds=seconds, rate=FRAME_RATE, size=size) for number in numbers]
     side = -(-size // task.cell_at(size))
     masks = np.stack([scene.instances == FIRST_OBJECT for scene in scenes])
     large = in_cells(tf.constant(masks[:, 0, ..., None], tf.float32), side, side).numpy().max((1, 2, 3)) >= 0.5

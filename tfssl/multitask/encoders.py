@@ -1,6 +1,7 @@
 """The shared encoders of a run: the image trunk, and where a task listens, the sound trunk; made, kept, found again."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tfssl.models.trunks import Trunk, make_encoder, make_trunk
 from tfssl.models.trunks.sound import make_sound_encoder, make_sound_trunk
 from tfssl.multitask.puzzle_stream import puzzle_spec
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, ClipSource
+from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.tasks.base import PretextTask
 
 PRECISE_STEPS = 64
@@ -46,6 +47,11 @@ class Plans:
             made["sound"] = make_sound_trunk(self.sound["trunk"], self.sound["samples"], self.sound["rate"])
         return made
 
+    @functools.cached_property
+    def kept(self) -> dict[str, Trunk]:
+        """Encoders made once, in the dtype policy of their first use: weights are copied into them to be saved."""
+        return self.make()
+
     def model(self, kind: str, trunk: Trunk, pooled: bool = True) -> keras.Model:
         """One of the encoders as a plain model: pictures or waveforms -> embedding, or the feature map."""
         if kind == "image":
@@ -56,7 +62,7 @@ class Plans:
         """Plain inputs of one of the encoders: whole pictures, or windows of sound, of the source."""
         if kind == "image":
             return batches.plain(source, self.size, batch_size).map(lambda batch: batch["image"])
-        if not isinstance(source, ClipSource) or self.sound is None:
+        if self.sound is None or not source.has_sound.any():
             raise UserError(f"{source.name} has no sound; expected clips that have")
         plain = batches.plain_sound(source, self.sound["samples"], batch_size)
         return plain.map(lambda batch: batch["sound"])
@@ -97,7 +103,7 @@ def save_trained(
     Args:
       path: of the file of each kind.
     """
-    for kind, copy in plans.make().items():
+    for kind, copy in plans.kept.items():
         copy.body.set_weights(trained[kind].body.get_weights())
         sample = batches.sample(source, PRECISE_STEPS * batch_size, seed)
         batch_norm.estimate(plans.model(kind, copy), plans.inputs(kind, sample, batch_size), PRECISE_STEPS)

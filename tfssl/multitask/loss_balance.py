@@ -13,9 +13,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfssl.multitask.losses import task_losses
 from tfssl.tasks.base import Encoders, PretextTask
 
-BALANCES = ("initial", "gradient", "none")
 STEPS = 4
 SETTLING = 100
 """Steps before gradients are measured. Heads that choose begin at zero and send nothing into the trunk at first."""
@@ -71,9 +71,7 @@ def gradients(
 def _losses(model: keras.Model, tasks: Sequence[PretextTask], batch: Any) -> dict[str, tf.Tensor]:
     puzzles, answers, weights = batch
     predictions = model(puzzles, training=True)
-    return {
-        task.name: task.make_loss()(answers[task.name], predictions[task.name], weights[task.name]) for task in tasks
-    }
+    return task_losses(tasks, answers, predictions, weights)
 
 
 def of_losses(losses: Mapping[str, float]) -> dict[str, float]:

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfssl.multitask.losses import task_losses
 from tfssl.multitask.optimizers import SGD
 from tfssl.tasks.base import Encoders, PretextTask
-
-MIXINGS = ("joint", "alternate")
+from tfssl.tasks.parts.adversarial import AdversarialTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Update:
 class Contest:
     """A task's opponent with its optimizer."""
 
-    task: PretextTask
+    task: AdversarialTask
     opponent: keras.Model
     optimizer: keras.optimizers.Optimizer
 
@@ -61,40 +61,41 @@ class PretextModel(keras.Model):
             return super().train_step(data)
         puzzles, answers, weights = data
         predictions: dict[str, tf.Tensor] = {}
+        losses: dict[str, tf.Tensor] = {}
         total = tf.constant(0.0)
         for update in self.plan.updates:
             names = [task.name for task in update.tasks]
             with tf.GradientTape() as tape:
                 made = update.model({name: puzzles[name] for name in names}, training=True)
-                losses = [
-                    self.plan.loss_weights[task.name]
-                    * self._loss(task, puzzles[task.name], answers[task.name], made[task.name], weights[task.name])
-                    for task in update.tasks
-                ]
-                loss = tf.add_n(losses + [self._aggregate_additional_loss(loss) for loss in update.model.losses])
+                own = task_losses(update.tasks, answers, made, weights)
+                judged = own | {
+                    contest.task.name: _judged(contest, own, puzzles, answers, made)
+                    for contest in self.plan.contests
+                    if contest.task in update.tasks
+                }
+                counted = [self.plan.loss_weights[name] * judged[name] for name in names]
+                loss = tf.add_n(counted + [self._aggregate_additional_loss(loss) for loss in update.model.losses])
                 scaled = self.optimizer.scale_loss(loss)
             variables = update.model.trainable_variables
             self.optimizer.apply(tape.gradient(scaled, variables), variables)
             predictions |= made
+            losses |= own
             total += tf.cast(loss, tf.float32)
         for contest, mean in zip(self.plan.contests, self.opponent_losses, strict=True):
             name = contest.task.name
             mean.update_state(_train_opponent(contest, puzzles[name], answers[name], predictions[name]))
-        self.compute_loss(puzzles, answers, predictions, weights)  # for the mean of each task's loss
+        self._log_losses(losses, answers, predictions)
         rows = tf.shape(tf.nest.flatten(puzzles)[0])[0]
         self._loss_tracker.update_state(_of_all_replicas(total), sample_weight=rows)
         return self.compute_metrics(puzzles, answers, predictions, sample_weight=weights)
 
-    def _loss(
-        self, task: PretextTask, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor, weight: tf.Tensor
-    ) -> tf.Tensor:
-        own = task.make_loss()(answer, prediction, weight)
-        for contest in self.plan.contests if self.plan else ():
-            if contest.task is task:
-                _, made = task.contest(puzzle, answer, prediction)
-                deceived = _is_real(contest.opponent(made, training=True), real=True)
-                own = (1 - task.opponent_weight) * own + task.opponent_weight * deceived
-        return own
+    def _log_losses(self, losses: Mapping[str, tf.Tensor], answers: Any, predictions: Any) -> None:
+        """Updates the means of each task's loss, as Keras's own step does; with one task Keras has none."""
+        if not self._compile_loss.built:
+            self._compile_loss.build(answers, predictions)
+        for mean in self._compile_loss.metrics:
+            name = mean.name.removesuffix("_loss")
+            mean.update_state(_of_all_replicas(losses[name]), sample_weight=predictions[name].shape[0])
 
     def extra_variables(self) -> list[keras.Variable]:
         """Opponents and their optimizers: what a checkpoint needs beyond the weights and the optimizer."""
@@ -110,6 +111,14 @@ def _of_all_replicas(loss: tf.Tensor) -> tf.Tensor:
 def _is_real(logits: tf.Tensor, real: bool) -> tf.Tensor:
     labels = tf.ones_like(logits) if real else tf.zeros_like(logits)
     return keras.losses.BinaryCrossentropy(from_logits=True)(labels, logits)  # divides by the count of replicas
+
+
+def _judged(contest: Contest, losses: Any, puzzles: Any, answers: Any, predictions: Any) -> tf.Tensor:
+    """The loss of a task beside what it costs that its opponent is not deceived; all by task name."""
+    task, name = contest.task, contest.task.name
+    _, made = task.contest(puzzles[name], answers[name], predictions[name])
+    deceived = _is_real(contest.opponent(made, training=True), real=True)
+    return (1 - task.opponent_weight) * losses[name] + task.opponent_weight * deceived
 
 
 def _train_opponent(contest: Contest, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
@@ -170,8 +179,7 @@ def compile_model(
     model.optimizer.build(model.trainable_variables)  # all of them: an update of a part could not add the rest
     contests = []
     for task in tasks:
-        opponent = task.opponent(encoders)
-        if opponent is not None:
+        if isinstance(task, AdversarialTask) and (opponent := task.opponent(encoders)) is not None:
             adam = keras.optimizers.Adam(2e-4, beta_1=0.5)  # Radford et al. 2016, arXiv 1511.06434
             contests.append(Contest(task, opponent, _as_precise(adam)))
             contests[-1].optimizer.build(opponent.trainable_variables)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines import batches
+from tfssl.pipelines.decoding import cache
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
@@ -52,8 +53,9 @@ def stream(
     start: int = 0,
     broken: batches.BrokenPictures | None = None,
     verbose: int = 1,
+    cache_memory: int = cache.MEMORY,
 ) -> tf.data.Dataset:
-    """`puzzles` of an open source and prepared tasks."""
+    """`puzzles` of an open source and prepared tasks; `broken` and `cache_memory` as `batches.training` takes them."""
     check_fits(tasks, batch_size, source)
 
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -66,7 +68,7 @@ def stream(
         return tuple({name: parts[place] for name, parts in made.items()} for place in range(3))  # type: ignore[return-value]
 
     reflect = all(task.reflects for task in tasks)
-    return batches.training(source, size, batch_size, seed, start, make, broken, reflect=reflect, verbose=verbose)
+    return batches.training(source, size, batch_size, seed, start, make, broken, cache_memory, reflect, verbose)
 
 
 def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource) -> None:

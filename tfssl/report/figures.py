@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfssl.runs.evaluation import Evaluation
+from tfssl.runs.metrics_log import metrics_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 Lines = Sequence[dict[str, Any]]
 
-NOT_METRICS = ("step", "epoch", "epoch_end", "learning_rate", "images_per_second")
 SIZE = (4.4, 2.9)  # inches; small, so that its letters can still be read on a telephone
 TRAINED, RANDOM, QUIET = "#1f6f8b", "#b8c4c9", "#5c6b73"
 
@@ -23,7 +23,8 @@ def learning_curves(lines: Lines) -> dict[str, "Figure"]:
 
     A thin line goes through means over some steps each, a dot is the mean over a whole epoch.
     """
-    names = sorted({name for line in lines for name in line} - set(NOT_METRICS), key=lambda n: ("loss" not in n, n))
+    metrics = {name for line in lines for name in metrics_of(line)}
+    names = sorted(metrics, key=lambda name: ("loss" not in name, name))
     return {name: _curve(lines, name) for name in names}
 
 

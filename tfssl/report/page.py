@@ -1,6 +1,5 @@
 """`write_report`: gathers what a run's folder holds and puts it on one page."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.report import figures
+from tfssl.runs import metrics_log
 from tfssl.runs.evaluation import Evaluation, percent, read_evaluation
 from tfssl.runs.run import Run, load_run
 
@@ -50,12 +50,12 @@ def write_report(run: Run | str | Path) -> Path:
 
 def contents(run: Run) -> dict[str, Any]:
     """What the page shows, by the names that the template has for it."""
-    lines = read_metrics(run.folder / "metrics.jsonl")
+    lines = metrics_log.read(run.folder)
     evaluation = read_evaluation(run.folder)
     puzzles, no_puzzles = _puzzles(run)
     curves = figures.learning_curves(lines)
     return {
-        "title": f"{run.settings['tasks']} on {run.settings['trunk']}",
+        "title": f"{run.settings.tasks} on {run.settings.trunk}",
         "folder": str(run.folder),
         "data": run.data,
         "sentences": [*training_sentences(run, lines), *(evaluation.sentences() if evaluation else [])],
@@ -68,39 +68,26 @@ def contents(run: Run) -> dict[str, Any]:
         "bars": _bars(evaluation) if evaluation else {},
         "rows": _rows(evaluation) if evaluation else [],
         "settings": {
-            "Pretraining": _readable(run.settings | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}),
+            "Pretraining": _readable(
+                run.settings.as_json() | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}
+            ),
             "Evaluation": _readable(evaluation.details) if evaluation else {},
             "Versions": run.versions,
         },
     }
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`; a line that a killed run left unfinished is passed over."""
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and {"step", "epoch"} <= line.keys():
-            lines.append(line)
-    return lines
-
-
 def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     """What pretraining came to, in plain words."""
     settings = run.settings
-    total = settings["epochs"] * settings["steps_per_epoch"]
+    total = settings.steps
     if not run.result:
         done = max((line["step"] for line in lines), default=0)
         return [f"The run has not ended: {done:,} of {total:,} steps are done. Go on by the command that began it."]
     source = f"{run.data['name']} ({run.data['count']:,} pictures, labels unused)"
     said = [
-        f"The trunk {settings['trunk']} learned {settings['tasks']} from {source} in "
-        f"{_counted(run.result['steps'], 'step')} of {_counted(settings['batch_size'], 'picture')}."
+        f"The trunk {settings.trunk} learned {settings.tasks} from {source} in "
+        f"{_counted(run.result['steps'], 'step')} of {_counted(settings.batch_size, 'picture')}."
     ]
     for name, value in run.result["metrics"].items():
         if name.endswith("_accuracy"):

@@ -13,16 +13,14 @@ from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, Source, open_source
+from tfssl.pipelines.sources.any_source import AnySource, open_source
+from tfssl.report.config import ShowSettings
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-PICTURES = (".png", ".svg", ".pdf", ".jpg")
-LEAST_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +57,13 @@ def show(
     Raises:
       UserError: an unknown task, one or a size that is not the run's, unreadable data, a file that cannot be written.
     """
-    _check(size, count, seed)
-    to = Path(to)
-    if to.suffix.lower() not in PICTURES:
-        raise UserError(f"--to {to} is given, expected a file that ends in {', '.join(PICTURES)}")
+    to = ShowSettings(**locals()).to
     asked = None if tasks is None else parse_tasks(tasks)
     if run is not None:
         run = load_run(run)
         names = _names(run, asked, size)
         source = open_source(data)
-        _advise(run.tasks(), run.settings["size"], source)
+        _advise(run.tasks(), run.settings.size, source)
         drawn = draw(run, source, count, seed)
         figures = {name: drawn[name] for name in names}
     else:
@@ -85,15 +80,6 @@ def show(
     return Shown(files)
 
 
-def _check(size: int | None, count: int, seed: int) -> None:
-    if size is not None and size < LEAST_SIZE:
-        raise UserError(f"--size {size} is given, expected at least {LEAST_SIZE} pixels")
-    if count < 1:
-        raise UserError(f"--count {count} is given, expected at least 1")
-    if not 0 <= seed < 2**31:
-        raise UserError(f"--seed {seed} is given, expected 0 to {2**31 - 1}")
-
-
 def _advise(tasks: list[PretextTask], size: int, source: AnySource) -> None:
     """Says what the user should know of the tasks at this size and on this data."""
     for task in tasks:
@@ -103,25 +89,25 @@ def _advise(tasks: list[PretextTask], size: int, source: AnySource) -> None:
 
 def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[str]:
     """Which of a run's tasks are drawn. Raises UserError where something else than the run's is asked for."""
-    if size not in (None, run.settings["size"]):
-        raise UserError(f"--size {size} is given, but the run in {run.folder} has {run.settings['size']}; leave it out")
+    if size not in (None, run.settings.size):
+        raise UserError(f"--size {size} is given, but the run in {run.folder} has {run.settings.size}; leave it out")
     own = {task.name: str(task) for task in run.tasks()}
     for task in asked or []:
         if task.name not in own or str(task) not in (task.name, own[task.name]):
             raise UserError(
-                f"--tasks {task} is given, but the run in {run.folder} has {run.settings['tasks']}; leave it out"
+                f"--tasks {task} is given, but the run in {run.folder} has {run.settings.tasks}; leave it out"
             )
     return list(own) if asked is None else [task.name for task in asked]
 
 
-def draw(run: Run, source: Source | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
+def draw(run: Run, source: AnySource | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
     """A figure for each task of a run: puzzles of its source (or of another) with the network's answers."""
     source = source or open_source(run.data["name"])
-    return _draw(source, run.tasks(), run.settings["size"], count, seed, run)
+    return _draw(source, run.tasks(), run.settings.size, count, seed, run)
 
 
 def _draw(
-    source: Source, tasks: list[PretextTask], size: int, count: int, seed: int, run: Run | None
+    source: AnySource, tasks: list[PretextTask], size: int, count: int, seed: int, run: Run | None
 ) -> "dict[str, Figure]":
     count = min(count, source.count)
     # Not the pictures that the run began with, and not only the first class of a listing.

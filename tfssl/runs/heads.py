@@ -30,11 +30,11 @@ def save(run: "Run", task: PretextTask, trained: keras.Model, encoders: Encoders
       source: what the run was trained on.
     """
     name, settings = task.name, run.settings
-    spec = puzzle_stream.puzzle_spec(task, settings["size"])
+    spec = puzzle_stream.puzzle_spec(task, settings.size)
     solver = make_model([task], encoders, ({name: spec[0]},))
     part = keras.Model({name: trained.input[name]}, {name: trained.output[name]})
     solver.set_weights(part.get_weights())
-    stream = puzzle_stream.stream(source, [task], settings["size"], settings["batch_size"], settings["seed"])
+    stream = puzzle_stream.stream(source, [task], settings.size, settings.batch_size, settings.seed)
     batch_norm.estimate(solver, stream.map(lambda puzzles, *_: puzzles), PRECISE_STEPS)
     with atomic_write(run.folder / "heads" / f"{name}.npz") as temporary:
         np.savez(temporary, *solver.get_weights())
@@ -44,11 +44,11 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
     """See `Run.solver`."""
     task = {task.name: task for task in run.tasks()}.get(name)
     if task is None:
-        raise UserError(f"the run in {run.folder} has no {name}, its tasks are: {run.settings['tasks']}")
+        raise UserError(f"the run in {run.folder} has no {name}, its tasks are: {run.settings.tasks}")
     tasks, encoders = run.tasks(), run.random_encoders()
     path = run.folder / "heads" / f"{name}.npz"
     if not path.exists():  # it has not ended
-        specs = {each.name: puzzle_stream.puzzle_spec(each, run.settings["size"])[0] for each in tasks}
+        specs = {each.name: puzzle_stream.puzzle_spec(each, run.settings.size)[0] for each in tasks}
         whole = make_model(tasks, encoders, (specs,))
         read_weights(whole, run.folder / "checkpoints")
         part = keras.Model({name: whole.input[name]}, {name: whole.output[name]})
@@ -75,14 +75,14 @@ def untrained(run: "Run", task: PretextTask) -> keras.Model:
 
     Its batch norm statistics are not estimated.
     """
-    keras.utils.set_random_seed(int(run.settings["seed"]))
+    keras.utils.set_random_seed(run.settings.seed)
     inputs = _inputs(run, task)
     return keras.Model(inputs, task.head(run.random_encoders(), inputs), name=task.name)
 
 
 def _inputs(run: "Run", task: PretextTask) -> Any:
     """Keras inputs for the puzzles of one task alone; of a dict, with the names of its keys, as Keras then wants."""
-    spec = puzzle_stream.puzzle_spec(task, run.settings["size"])[0]
+    spec = puzzle_stream.puzzle_spec(task, run.settings.size)[0]
     if isinstance(spec, dict):
         return {key: make_inputs(key, part) for key, part in spec.items()}
     return make_inputs(task.name, spec)

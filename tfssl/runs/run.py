@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.base.result import Result
+from tfssl.runs.config import RunSettings
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +44,7 @@ class Run(Result):
 
     Attributes:
       folder: where it is.
-      settings: the arguments of `pretrain` (data, tasks, trunk, size, epochs, seed, ...).
+      settings: the arguments of `pretrain` that decide on its weights.
       data: name, count and fingerprint of the source.
       prepared: "learned": what each task learned from the source; "scales": what its loss is divided by; "sound":
         what the sound encoder is made from.
@@ -51,7 +52,7 @@ class Run(Result):
     """
 
     folder: Path
-    settings: dict[str, Any]
+    settings: RunSettings
     data: dict[str, Any]
     prepared: dict[str, Any]
     format: int = FORMAT
@@ -92,7 +93,7 @@ class Run(Result):
         """The tasks that the run was trained on, prepared as they were."""
         from tfssl.tasks import parse_tasks
 
-        return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings["tasks"])]
+        return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings.tasks)]
 
     def solver(self, task: str, inputs: Any = None) -> "keras.Model":
         """The trained network of one task: puzzle -> what its head gives. Of a run that goes on, as last saved.
@@ -151,7 +152,7 @@ class Run(Result):
         """
         from tfssl.models.trunks import make_encoder
 
-        return make_encoder(self.trunk(), self.settings["size"], layer, pooled, pool)
+        return make_encoder(self.trunk(), self.settings.size, layer, pooled, pool)
 
     def sound_encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
         """The sound encoder as a plain Keras model of stock layers: waveform float32 [N, samples] -> embedding [N, D].
@@ -175,14 +176,14 @@ class Run(Result):
         from tfssl.models.trunks import Trunk, stages_of
 
         if kind == "sound" and self.sound is None:
-            raise UserError(f"the run in {self.folder} has no sound encoder: none of {self.settings['tasks']} listens")
+            raise UserError(f"the run in {self.folder} has no sound encoder: none of {self.settings.tasks} listens")
         if not path.exists():
             raise UserError(
                 f"the run in {self.folder} has not ended and has no encoder; go on with it by the command that began it"
             )
         faster = {"BatchNormalization": BatchNormalization}
         _, pixels, body, _ = keras.models.load_model(path, faster, compile=False).layers
-        return Trunk(pixels, body, tuple(self.settings["stages"]) if kind == "image" else stages_of(body))
+        return Trunk(pixels, body, self.settings.stages if kind == "image" else stages_of(body))
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: run, epochs, steps, images_per_second, metrics, broken_files."""
@@ -190,7 +191,7 @@ class Run(Result):
 
     def __str__(self) -> str:
         settings, result = self.settings, self.result
-        line = f"run {self.folder}: {settings['tasks']} on {settings['trunk']}, {settings['size']} px, "
+        line = f"run {self.folder}: {settings.tasks} on {settings.trunk}, {settings.size} px, "
         if not result:
             return line + "has not ended"
         figures = ", ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items())
@@ -206,9 +207,8 @@ def load_run(folder: "str | Path | Run") -> Run:
         raise UserError(f"{folder} is no run (it has no run.json); expected the folder given to pretrain as --out")
     try:
         content = json.loads(path.read_text())
-        run = Run(
-            Path(folder), content["settings"], content["data"], content["prepared"], int(content.get("format", 1))
-        )
+        settings, number = RunSettings(**content["settings"]), int(content.get("format", 1))
+        run = Run(Path(folder), settings, content["data"], content["prepared"], number)
     except (ValueError, KeyError) as problem:
         raise UserError(f"{path} cannot be read ({problem}); the run cannot be used") from problem
     if run.format > FORMAT:
@@ -219,7 +219,7 @@ def load_run(folder: "str | Path | Run") -> Run:
 
 
 def create_or_match(
-    folder: Path, settings: dict[str, Any], data: dict[str, Any], prepare: Callable[[], dict[str, Any]]
+    folder: Path, settings: RunSettings, data: dict[str, Any], prepare: Callable[[], dict[str, Any]]
 ) -> Run:
     """The run of these settings in this folder, begun or found there.
 
@@ -238,8 +238,8 @@ def create_or_match(
                 f"{folder} holds a run that an older version of tfssl began (format {run.format} of {FORMAT}), and its"
                 " network is made otherwise today; choose another --out, or end it with that version"
             )
-        given = settings | {"fingerprint of the data": data["fingerprint"]}
-        found = run.settings | {"fingerprint of the data": run.data["fingerprint"]}
+        given = settings.as_json() | {"fingerprint of the data": data["fingerprint"]}
+        found = run.settings.as_json() | {"fingerprint of the data": run.data["fingerprint"]}
         for key in given | found:
             if given.get(key) != found.get(key):
                 raise UserError(
@@ -250,7 +250,7 @@ def create_or_match(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is no run; choose a new or empty folder for --out")
     prepared = prepare()
-    content = {"format": FORMAT, "settings": settings, "data": data, "prepared": prepared}
+    content = {"format": FORMAT, "settings": settings.as_json(), "data": data, "prepared": prepared}
     content |= {"versions": environment.versions()}
     write_json(folder / "run.json", content)
     return load_run(folder)

@@ -45,7 +45,7 @@ def embedding_of(run: "Run", layer: str | None = None, pool: int = 1, changes: S
         evaluation = Evaluation.from_json(run.evaluation) if run.evaluation else None
     except (ValueError, KeyError, TypeError) as problem:
         raise UserError(f"evaluation.json of the run cannot be read ({problem}); evaluate it again") from problem
-    stages = tuple(run.settings["stages"])
+    stages = run.settings.stages
     if layer is None:
         layer = stages[-1] if evaluation is None else evaluation.layer_to_export(pool)
     places = "mean over all places" if pool == 1 else f"{pool} x {pool} places"

@@ -12,8 +12,9 @@ from tfssl.runs import seen
 from tfssl.runs.evaluation import Evaluation
 from tfssl.studies import figures, table
 from tfssl.studies.claims import Claim, check_claims
+from tfssl.studies.config import CompareSettings
 from tfssl.studies.table import Row
-from tfssl.studies.trials import Study, Tasks, Trial, canonical
+from tfssl.studies.trials import Study, Tasks, Trial, canonical, check_more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,29 +100,16 @@ def compare(
       split_seed: of the division, and of these samples.
       max_broken: the largest share of unreadable pictures, 0 .. 1.
       verbose: of each run: 1 a progress bar, 2 a line an epoch, 0 nothing; None for 1 on a terminal, else 2.
-      more: what else `pretrain` takes: learning_rate, mixing, balance, mixed_precision.
+      more: what else `pretrain` takes: see `tfssl.studies.config.PassedOn`.
 
     Raises:
       UserError: whatever the user can mend; a folder that holds another study.
     """
-    wanted = trials_of(tasks, parse_seeds(seeds))
-    study = Study(
-        "compare",
-        out,
-        data,
-        labelled,
-        test,
-        trunk=trunk,
-        size=size,
-        steps=steps,
-        batch_size=batch_size,
-        limit=limit,
-        test_limit=test_limit,
-        split_seed=split_seed,
-        max_broken=max_broken,
-        verbose=verbose,
-        more=more,
-    )
+    arguments = locals()
+    more = check_more(arguments.pop("more"))
+    settings = CompareSettings(**arguments, **more)
+    wanted = trials_of(settings.tasks, settings.seeds)
+    study = Study("compare", settings)
     for trials in study.make(wanted):
         found = _summary(study, trials)
         study.write(found.as_json())
@@ -135,24 +123,12 @@ def trials_of(tasks: Sequence[Tasks], seeds: Sequence[int]) -> list[tuple[str, i
     """(tasks as text, seed) for each set of tasks and each seed. Raises UserError on none, or one given twice."""
     names = [canonical(each) for each in ([tasks] if isinstance(tasks, str) else tasks)]
     if not names:
-        raise UserError("no --tasks are given; give a set of tasks for each row of the table")
+        raise UserError("no tasks are given; give a set of tasks for each row of the table")
     for name in names:
         same = [other for other in names if sorted(other.split(", ")) == sorted(name.split(", "))]
         if len(same) > 1:
             raise UserError(f"--tasks {name!r} is given {len(same)} times; give each set of tasks once")
     return [(name, seed) for name in names for seed in seeds]
-
-
-def parse_seeds(seeds: str | Sequence[int]) -> list[int]:
-    """'0,1,2' or [0, 1, 2] -> [0, 1, 2]. Raises UserError."""
-    given = seeds.split(",") if isinstance(seeds, str) else list(seeds)
-    try:
-        found = [int(seed) for seed in given]
-    except ValueError:
-        found = []
-    if not found or len(set(found)) < len(found) or not all(0 <= seed < 2**31 for seed in found):
-        raise UserError(f"--seeds {seeds} is given, expected different numbers from 0 with commas between, as 0,1,2")
-    return found
 
 
 def _summary(study: Study, trials: Sequence[Trial]) -> Comparison:

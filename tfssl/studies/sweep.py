@@ -1,19 +1,19 @@
 """`sweep`: how hard, and how long? Pretext accuracy against downstream accuracy, as a curve."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
-from tfssl.runs.run import Run
+from tfssl.runs import metrics_log
 from tfssl.studies import figures, table
-from tfssl.studies.compare import notes, parse_seeds, trials_of
+from tfssl.studies.compare import notes, trials_of
+from tfssl.studies.config import SweepSettings
 from tfssl.studies.statistics import difference, over_seeds, spreads
 from tfssl.studies.table import Row
-from tfssl.studies.trials import PROTOCOLS, Study, Tasks, Trial, canonical
+from tfssl.studies.trials import PROTOCOLS, Study, Tasks, Trial, canonical, check_more
 from tfssl.studies.variants import expand_braces, label_variants, watched_task
 
 
@@ -115,28 +115,13 @@ def sweep(
     Raises:
       UserError: whatever the user can mend; a folder that holds another study.
     """
-    given = expand_braces(tasks) if isinstance(tasks, str) else list(tasks)
-    variants = [canonical(each) for each in given]
-    wanted = trials_of(variants, parse_seeds(seeds))
+    arguments = locals()
+    more = check_more(arguments.pop("more"))
+    settings = SweepSettings(**arguments, **more)
+    variants = [canonical(each) for each in (expand_braces(tasks) if isinstance(tasks, str) else tasks)]
+    wanted = trials_of(variants, settings.seeds)
     watched_task(variants)
-    study = Study(
-        "sweep",
-        out,
-        data,
-        labelled,
-        test,
-        trunk=trunk,
-        size=size,
-        steps=steps,
-        batch_size=batch_size,
-        limit=limit,
-        test_limit=test_limit,
-        split_seed=split_seed,
-        max_broken=max_broken,
-        every=every,
-        verbose=verbose,
-        more=more,
-    )
+    study = Study("sweep", settings, settings.every)
     for trials in study.make(wanted):
         found = _summary(study, trials)
         study.write(found.as_json())
@@ -177,18 +162,13 @@ def _summary(study: Study, trials: Sequence[Trial]) -> Sweep:
 
 def _row_after(trials: Sequence[Trial], step: int) -> Row:
     """The row of trials as they were after a step at which an epoch ended."""
-    metrics = [table.pretext_metrics(_metrics_after(trial.run, step)) for trial in trials]
+    metrics = [table.pretext_metrics(metrics_log.read_epoch_end(trial.run.folder, step)) for trial in trials]
     known = table.pretext_metrics(trials[0].run.result["metrics"])
     return dataclasses.replace(
         table.row_of(trials),
         downstream=table.downstream(trials, lambda trial, protocol: trial.earlier[step].trained[protocol]),
         pretext={name: over_seeds([found[name] for found in metrics]) for name in known},
     )
-
-
-def _metrics_after(run: Run, step: int) -> dict[str, float]:
-    lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
-    return next(line for line in lines if line["step"] == step and line.get("epoch_end"))
 
 
 def _main_metric(task: str, metrics: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from tfssl.runs.evaluation import Score, best_stage
 from tfssl.studies.statistics import Estimate, over_seeds
 from tfssl.studies.trials import PROTOCOLS, Trial
 from tfssl.tasks import parse_tasks
+from tfssl.tasks.parts.classification import ChoiceTask
 
 RANDOM = "random weights"
 
@@ -93,7 +94,7 @@ def pretext_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def chance_levels(tasks: str) -> dict[str, float]:
     """TASK_accuracy -> what guessing gets, of the tasks whose answer is a choice."""
-    return {f"{task.name}_accuracy": 1 / task.choices for task in parse_tasks(tasks) if task.choices}
+    return {f"{task.name}_accuracy": task.chance for task in parse_tasks(tasks) if isinstance(task, ChoiceTask)}
 
 
 def format_metric(name: str, value: float, half: float | None = None, chance: float | None = None) -> str:

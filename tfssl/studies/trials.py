@@ -3,7 +3,6 @@
 import dataclasses
 import gc
 import hashlib
-import inspect
 import json
 import re
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfssl.base.config import spelled
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.evaluation.evaluate import check_labels, evaluate
@@ -20,6 +20,7 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source, open_splits
 from tfssl.runs.evaluation import Evaluation, read_evaluation
 from tfssl.runs.run import Run, load_run
+from tfssl.studies.config import CompareSettings, PassedOn, SweepSettings
 from tfssl.studies.progress import Progress
 from tfssl.studies.subsets import limited
 from tfssl.tasks import parse_tasks
@@ -34,8 +35,8 @@ PROTOCOLS = {protocol.name: protocol.title for protocol in choose("linear, linea
 places. A figure that shows one only shows the first."""
 MAIN = next(iter(PROTOCOLS))
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
-OURS = {"data", "tasks", "trunk", "size", "epochs", "steps_per_epoch", "batch_size", "seed", "out", "keep_every"}
-OURS |= {"max_broken", "report", "strategy", "verbose"}
+DEFAULTS = {name: field.default for name, field in PassedOn.model_fields.items()}
+"""Of what a study passes on to its runs."""
 RECIPE = 2
 """How trials are pretrained, divided and measured: raised where figures are no longer those of the one before."""
 
@@ -62,7 +63,7 @@ class Trial:
     def seconds(self) -> float:
         """What training and evaluations took, about."""
         speed = self.run.result["images_per_second"]
-        training = self.run.result["steps"] * self.run.settings["batch_size"] / speed if speed else 0.0
+        training = self.run.result["steps"] * self.run.settings.batch_size / speed if speed else 0.0
         evaluations = [self.evaluation, *self.earlier.values()]
         return float(training + sum(evaluation.details["seconds"] for evaluation in evaluations))
 
@@ -75,64 +76,35 @@ class Study:
       settings: what all trials share.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        folder: str | Path,
-        data: Any,
-        labelled: Any = None,
-        test: Any = None,
-        *,
-        trunk: str,
-        size: int,
-        steps: int,
-        batch_size: int,
-        limit: int | None,
-        test_limit: int | None,
-        split_seed: int,
-        max_broken: float,
-        every: int | None = None,
-        verbose: int | None = None,
-        more: Mapping[str, Any],
-    ):
-        for name, value in (("steps", steps), ("limit", limit), ("test_limit", test_limit), ("every", every)):
-            if value is not None and value < 1:
-                raise UserError(f"--{name.replace('_', '-')} {value} is given, expected at least 1")
-        if every is not None and steps % every:
+    def __init__(self, kind: str, given: CompareSettings | SweepSettings, every: int | None = None):
+        if every is not None and given.steps % every:
             raise UserError(
-                f"--every {every} is given, expected a divisor of --steps {steps}, as {steps // epochs_of(steps)}"
+                f"{spelled('every', every)} is given, expected a divisor of {spelled('steps', given.steps)}, as"
+                f" {given.steps // epochs_of(given.steps)}"
             )
-        if not isinstance(trunk, str):
-            raise UserError(
-                "a study takes a trunk by its name, as 'resnet10(width=32)': every run begins with a new one"
-            )
-        make_trunk(trunk, size)  # refused here if it does not fit
-        self._more = _check_more(more)
-        self.folder = Path(folder)
-        whole = data if labelled is None else labelled
-        train, held_out, _ = open_splits(whole, test=test, seed=split_seed, max_broken=max_broken)
+        make_trunk(given.trunk, given.size)  # refused here if it does not fit
+        self._more = given_on(given)
+        self.folder = given.out
+        whole = given.data if given.labelled is None else given.labelled
+        train, held_out, _ = open_splits(whole, test=given.test, seed=given.split_seed, max_broken=given.max_broken)
         # Where nothing else is given, not on what is tested on: a figure is to be of pictures that the run never saw.
-        self._source = train if labelled is None else open_source(data, max_broken)
-        if not 1 <= batch_size <= self._source.count:
-            raise batches.batch_too_large(batch_size, self._source)
+        self._source = train if given.labelled is None else open_source(given.data, given.max_broken)
+        if given.batch_size > self._source.count:
+            raise batches.batch_too_large(given.batch_size, self._source)
         check_labels(train, held_out)
-        self.train = limited(train, limit, balanced=True, seed=split_seed)
-        self.held_out = limited(held_out, test_limit, balanced=False, seed=split_seed)
-        self.every, self.steps = every, steps
-        self._steps_per_epoch = every or steps // epochs_of(steps)
-        self._max_broken = max_broken
-        self._verbose = (1 if sys.stdout.isatty() else 2) if verbose is None else verbose
+        self.train = limited(train, given.limit, balanced=True, seed=given.split_seed)
+        self.held_out = limited(held_out, given.test_limit, balanced=False, seed=given.split_seed)
+        self.every, self.steps = every, given.steps
+        self._steps_per_epoch = every or given.steps // epochs_of(given.steps)
+        self._max_broken = given.max_broken
+        self._verbose = (1 if sys.stdout.isatty() else 2) if given.verbose is None else given.verbose
         self.settings: dict[str, Any] = {
             "data": self._source.name,
             "labelled": self.train.name,
             "test": self.held_out.name,
-            "trunk": trunk,
-            "size": size,
-            "steps": steps,
-            "batch_size": batch_size,
+            **given.model_dump(include={"trunk", "size", "steps", "batch_size", "split_seed"}),
             "every": every,
-            "split_seed": split_seed,
-            **{key: value if isinstance(value, (int, float, str)) else str(value) for key, value in self._more.items()},
+            **self._more,
             "fingerprint of the data": self._source.fingerprint,
             "fingerprint of the labelled data": self.train.fingerprint + self.held_out.fingerprint,
         }
@@ -149,7 +121,9 @@ class Study:
             return []
         try:
             content = json.loads(path.read_text())
-            found = {"kind": content["kind"]} | content["settings"]
+            # Earlier versions also wrote down what was given and is the default.
+            settings = {key: value for key, value in content["settings"].items() if DEFAULTS.get(key) != value}
+            found = {"kind": content["kind"]} | settings
             trials = [(str(tasks), int(seed)) for tasks, seed in content["trials"]]
         except (ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{path} cannot be read ({problem}); choose another folder for --out") from problem
@@ -314,11 +288,17 @@ def slug(tasks: str) -> str:
     return short if len(short) <= 100 else f"{short[:80]}-{hashlib.sha256(tasks.encode()).hexdigest()[:8]}"
 
 
-def _check_more(more: Mapping[str, Any]) -> dict[str, Any]:
-    known = [name for name in inspect.signature(pretrain).parameters if name not in OURS]
+def given_on(given: PassedOn) -> dict[str, Any]:
+    """What a study passes on to each of its runs: the settings that are not their defaults."""
+    return {name: getattr(given, name) for name, default in DEFAULTS.items() if getattr(given, name) != default}
+
+
+def check_more(more: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuses names that a study does not pass on; leaves out what is None."""
     for name in more:
         if name in ("epochs", "steps_per_epoch"):
             raise UserError(f"{name} is given; a study counts its training in steps: give steps")
-        if name not in known:
-            raise UserError(f"pretrain has no setting {name!r} that a study can pass on; these are: {', '.join(known)}")
+        if name not in PassedOn.model_fields:
+            known = ", ".join(PassedOn.model_fields)
+            raise UserError(f"pretrain has no setting {name!r} that a study can pass on; these are: {known}")
     return {name: value for name, value in more.items() if value is not None}

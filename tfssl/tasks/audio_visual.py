@@ -13,8 +13,10 @@ from tfssl.models.batch_norm import BatchNormalization
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.clips import clip_records
 from tfssl.pipelines.clips.clip_records import Clip
-from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
+from tfssl.tasks.base import Batch, Encoders, Puzzle, learned_field
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.classification import ChoiceTask
+from tfssl.tasks.parts.served import Served, ServedNetwork, Trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ SIMILARITY = "audio_visual_similarity"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AudioVisual(PretextTask):
+class AudioVisual(ChoiceTask, Served):
     """Does this sound fit this picture? (Arandjelovic and Zisserman 2017, arXiv 1705.08168; 2018, arXiv 1712.06651)
 
     A frame and the sound around it, or, for every other row, sound from elsewhere. What would tell the answer
@@ -67,8 +69,11 @@ class AudioVisual(PretextTask):
     negatives: str = "clip"
     stage: str = ""
     rate: tuple[int, ...] = learned_field()
+    choices = 2
     name: ClassVar[str] = "audio_visual"
     reads: ClassVar[tuple[str, ...]] = ("clip", "sound")
+    signature: ClassVar[str] = "localise"
+    takes: ClassVar[tuple[str, ...]] = ("image_bytes", "waveform")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,10 +88,6 @@ class AudioVisual(PretextTask):
 
     def prepared(self, source: "AnySource") -> Self:
         return dataclasses.replace(self, rate=(source.sound_rate,))
-
-    @property
-    def choices(self) -> int:
-        return 2
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         (rate,), size, records = self.rate, batch["image"].shape[1], batch["clip"]
@@ -161,11 +162,19 @@ class AudioVisual(PretextTask):
             name="audio_visual_logits",
         )(distance)
 
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    def served(self, run: Trained) -> ServedNetwork | None:
+        """Where in each picture does its window of sound come from? With fusion="localise".
 
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        Answers "heat" float32 [N, h, w], logits: above 0 the place sounds.
+        """
+        if self.fusion != "localise":
+            return None
+        model = similarity_of(run.solver(self.name))
+
+        def answer(pictures: tf.Tensor, sound: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"heat": model({"image": pictures, "sound": sound}, training=False)[..., 0]}
+
+        return ServedNetwork(answer, (model,))
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure

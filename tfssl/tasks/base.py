@@ -1,12 +1,16 @@
-"""What a pretext task is: one object that makes the labels, the head, the loss and the metrics."""
+"""What a pretext task is: one object that makes the labels, the head, the loss and the metrics.
+
+What only some tasks have is in `tfssl.tasks.parts`: an answer that is a choice (`classification.ChoiceTask`), a puzzle
+that can be put right (`undoing.Undoable`), an opponent (`adversarial.AdversarialTask`), a signature in an export
+(`served.Served`).
+"""
 
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfssl.base import specs
@@ -21,19 +25,6 @@ if TYPE_CHECKING:
 Batch = Mapping[str, tf.Tensor]
 Encoders = Mapping[str, Trunk]
 Puzzle = tuple[Any, tf.Tensor, tf.Tensor]
-
-
-class Pieces(NamedTuple):
-    """A puzzle put right: parts of the source pictures, and where in them each must lie.
-
-    Attributes:
-      pixels: uint8 [B, n, h, w, 3].
-      boxes: int [n, 4], the (top, left, height, width) in pixels of the upright crop inside of which each part lies,
-        in every picture or in every part of its mirror image.
-    """
-
-    pixels: np.ndarray
-    boxes: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,46 +103,6 @@ class PretextTask(abc.ABC):
         """Metrics in the field's terms, with short names ("accuracy"); of the kind of `keras.metrics.Mean`, whose
         variables are sums: the log subtracts them.
         """
-
-    def opponent(self, encoders: Encoders) -> keras.Model | None:
-        """A discriminator that is trained against the head: [N, h, w, c] of `contest` -> logit that it is real [N, 1].
-
-        Its layers' names begin with the task's name. None where the task has none.
-        """
-        del encoders
-        return None
-
-    def contest(self, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the opponent sees, [N, h, w, c] each: (real, from the answer; made, from the head's prediction)."""
-        raise NotImplementedError(f"{self.name} has no opponent")
-
-    @property
-    def opponent_weight(self) -> float:
-        """What deceiving the opponent counts beside the loss, which counts one minus that."""
-        return 0.0
-
-    @property
-    def choices(self) -> int | None:
-        """How many answers there are, one of which is right; None where the answer is no choice."""
-        return None
-
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """How often each of the `choices` is the right one, by design: alike, unless a task says otherwise."""
-        return (1 / self.choices,) * self.choices if self.choices else ()
-
-    def questions(self, puzzle: Any, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The choices that the head makes, one by one, for `audit`.
-
-        Returns:
-          uint8 [Q, n, h, w, 3], the n parts that one choice is made from; int [Q], the right ones.
-        """
-        return (puzzle if puzzle.ndim == 5 else puzzle[:, None]), answer
-
-    def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
-        """The puzzle (as numpy arrays) put right by its answer, for `audit`; None where that cannot be done."""
-        del puzzle, answer
-        return None
 
     @abc.abstractmethod
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":

@@ -10,8 +10,11 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.pipelines import batches
 from tfssl.pipelines.ops import geometry, lab
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle, learned_field
+from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
 from tfssl.tasks.parts import colour_bins, colour_head, colour_losses, regression
+from tfssl.tasks.parts.colourer import Colourer
+from tfssl.tasks.parts.served import Served, ServedNetwork, Trained
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +27,7 @@ STATISTICS_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Colorization(PretextTask):
+class Colorization(PretextTask, Undoable, Served):
     """What colours has this grey picture? (Zhang et al. 2016, arXiv 1603.08511; code richzhang/colorization)
 
     Every picture is mirrored or not, then the trunk sees its lightness L and the head tells a and b (CIE Lab, see
@@ -76,6 +79,7 @@ class Colorization(PretextTask):
     grey: float = 5.0
     shares: tuple[float, ...] = learned_field()
     name: ClassVar[str] = "colorization"
+    signature: ClassVar[str] = "colorize"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,6 +189,11 @@ class Colorization(PretextTask):
     def ab(self, prediction: Any) -> np.ndarray:
         """What the head gives [..., h, w, c] -> a and b as a picture shows them, float32 [..., h, w, 2]."""
         return colour_losses.predicted_ab(tf.convert_to_tensor(prediction), self.bins, self.temperature).numpy()
+
+    def served(self, run: Trained) -> ServedNetwork:
+        """What colours had each picture? As the command `colorize`: upright, at its own size, its lightness kept."""
+        colourer = Colourer(run, self)
+        return ServedNetwork(colourer.painted, (colourer.solver,), at_own_size=True)
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         lightness = _lightness(puzzle)

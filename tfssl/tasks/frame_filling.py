@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.models.batch_norm import BatchNormalization
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.clips.motion import Window, changed
 from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle
 from tfssl.tasks.parts import sequences
-from tfssl.tasks.parts.colour_head import ResizedLike, activated_convolution
+from tfssl.tasks.parts.decoder import ResizedLike, activated_convolution, normed_convolution
 from tfssl.tasks.parts.metrics import PictureMean
 from tfssl.tasks.parts.warping import UNITS, MatchedDisplacement, WarpedBetween
 
@@ -166,12 +165,11 @@ def _decoded(maps: list[Any]) -> Any:
     for level, each in reversed(list(enumerate(maps))):
         channels, name = min(2 * each.shape[-1], CHANNELS), f"frame_filling_{level}"
         both = keras.layers.Concatenate(name=f"{name}_both")([each[:, 0], each[:, 1]])
-        both = _normed(both, channels, f"{name}_narrow")
-        both = keras.layers.ReLU(name=f"{name}_narrow_activation")(both)
+        both = activated_convolution(both, channels, 1, f"{name}_narrow")
         if x is not None:
             x = ResizedLike(name=f"{name}_grown")([x, both])
             both = keras.layers.Concatenate(name=f"{name}_joined")([both, x])
-        x = activated_convolution(both, channels, name)
+        x = activated_convolution(both, channels, 3, name)
     return x
 
 
@@ -188,17 +186,13 @@ def _scaled(features: Any) -> Any:
 def _matched(maps: Any) -> Any:
     """Both frames' maps [B, 2, h, w, C] -> `MatchedDisplacement`, in units of `WarpedBetween`: float32 [B, h, w, 3]."""
     rows, columns, channels = maps.shape[2:]
-    embedded = _normed(keras.ops.reshape(maps, (-1, rows, columns, channels)), EMBEDDING, "frame_filling_embedding")
+    flat = keras.ops.reshape(maps, (-1, rows, columns, channels))
+    embedded = normed_convolution(flat, EMBEDDING, 1, "frame_filling_embedding")
     embedded = keras.ops.reshape(embedded, (-1, 2, rows, columns, EMBEDDING))
     matched = MatchedDisplacement(REACH, name="frame_filling_match")([embedded[:, 0], embedded[:, 1]])
     return keras.layers.Rescaling([UNITS / rows, UNITS / columns, 1.0], dtype="float32", name="frame_filling_units")(
         matched
     )
-
-
-def _normed(x: Any, filters: int, name: str) -> Any:
-    x = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_convolution")(x)
-    return BatchNormalization(name=f"{name}_norm")(x)
 
 
 def _colours(levels: tf.Tensor) -> tf.Tensor:

@@ -12,8 +12,9 @@ from tfssl.base.errors import UserError
 from tfssl.pipelines.clips import clip_records
 from tfssl.pipelines.clips.motion import Window, changed
 from tfssl.pipelines.ops import geometry
-from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification, sequences
+from tfssl.tasks.parts.classification import ChoiceTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ COLOURS = ("drop", "keep")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FrameOrder(PretextTask):
+class FrameOrder(ChoiceTask):
     """In which order were these frames? Forwards and backwards count as one.
 
     (Lee et al. 2017, arXiv 1708.01246; HsinYingLee/OPN)
@@ -113,15 +114,9 @@ class FrameOrder(PretextTask):
         features = sequences.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)  # [B, n, C]
         ends = tuple(zip(*itertools.combinations(range(self.frames), 2), strict=True))
         pairs = keras.ops.concatenate([keras.ops.take(features, list(each), axis=1) for each in ends], axis=-1)
-        x = sequences.dense(pairs, self.hidden, "frame_order_pairs")
+        x = classification.hidden(pairs, self.hidden, "frame_order_pairs")
         x = keras.layers.Flatten(name="frame_order_all")(x)
         return classification.logits(x, len(self.orders), "frame_order_logits")
-
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         titles, right = [], []

@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.models.batch_norm import BatchNormalization
-from tfssl.models.trunks import Trunk
 from tfssl.pipelines.ops import geometry, holes
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
-from tfssl.tasks.parts import regression
+from tfssl.tasks.base import Batch, Encoders, Puzzle
+from tfssl.tasks.parts import decoder, regression
+from tfssl.tasks.parts.adversarial import AdversarialTask
 from tfssl.tasks.parts.metrics import PictureMean
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,12 +31,11 @@ PAPER_SIZE = 128
 
 OVERLAP_WEIGHT = 10
 OPPONENT_WEIGHT = 0.001
-STRIDE_SIZE = 256
 DEGENERATE = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Inpainting(PretextTask):
+class Inpainting(AdversarialTask, Undoable):
     """What is behind the hole? (Pathak et al. 2016, arXiv 1604.07379; code pathak22/context-encoder)
 
     Every picture is mirrored or not, then a part of it is painted over with one colour, and the head paints that part
@@ -119,18 +119,14 @@ class Inpainting(PretextTask):
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         trunk = encoders["image"]
         x = trunk(puzzle)
-        channels = x.shape[-1]
-        doublings = max(0, round(math.log2(_stride(trunk))) - 1)
-        for level in range(doublings + 1):
-            filters = max(min(channels // 2, 128) // 2**level, 16)
-            if level:
-                x = keras.layers.UpSampling2D(name=f"inpainting_double{level}")(x)
-            else:
-                x = _activated_convolution(x, filters, 1, "inpainting_narrow")
-            # The first sees far: what lies on the other side of a hole is several places of the trunk's map away.
-            x = _activated_convolution(x, filters, 3 if level else 5, f"inpainting_{level}")
+        most = min(x.shape[-1] // 2, 128)
+        x = decoder.activated_convolution(x, max(most, 16), 1, "inpainting_narrow")
+        # It sees far: what lies on the other side of a hole is several places of the trunk's map away.
+        x = decoder.activated_convolution(x, max(most, 16), 5, "inpainting_0")
+        for level in range(1, decoder.doublings(trunk, 2) + 1):
+            x = decoder.doubled(x, max(most // 2**level, 16), self.name, level)
         colours = regression.numbers(x, 3, 3, "inpainting_colours")
-        return ResizedLike(dtype="float32", name="inpainting_picture")([colours, puzzle])
+        return decoder.ResizedLike(dtype="float32", name="inpainting_picture")([colours, puzzle])
 
     def make_loss(self) -> keras.losses.Loss:
         return HoleError()
@@ -213,35 +209,6 @@ def pasted(images: np.ndarray, hidden: np.ndarray, prediction: np.ndarray) -> np
 def _as_arrays(answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     size = answer.shape[1]
     return answer[..., : 3 * size].reshape(-1, size, size, 3), answer[..., 3 * size :]
-
-
-def _stride(trunk: Trunk) -> float:
-    """Pixels of a place of the trunk's map. Not from the picture at hand, or the decoder would change with its size."""
-    size = trunk.body.inputs[0].shape[1] or STRIDE_SIZE
-    return size / trunk.body.compute_output_shape((1, size, size, 3))[1]
-
-
-def _activated_convolution(inputs: Any, filters: int, kernel: int, name: str) -> Any:
-    """A convolution, batch norm with statistics over all replicas, ReLU."""
-    x = keras.layers.Conv2D(filters, kernel, padding="same", use_bias=False, name=f"{name}_convolution")(inputs)
-    x = BatchNormalization(name=f"{name}_norm")(x)
-    return keras.layers.ReLU(name=f"{name}_activation")(x)
-
-
-@keras.saving.register_keras_serializable("tfssl")
-class ResizedLike(keras.layers.Layer):
-    """Maps [N, h, w, C], resized bilinearly to the height and width of pictures [N, H, W, 3], whatever these are."""
-
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        maps, pictures = inputs
-        height, width = pictures.shape[1:3]
-        if height is None or width is None:
-            height, width = tf.unstack(tf.shape(pictures)[1:3])
-        return tf.image.resize(maps, (height, width))
-
-    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
-        maps, pictures = input_shape
-        return (maps[0], pictures[1], pictures[2], maps[3])
 
 
 class HoleError(keras.losses.Loss):

@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.models.batch_norm import BatchNormalization
 from tfssl.pipelines.ops import tiles
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.classification import ChoiceTask
 from tfssl.tasks.parts.patches import features_of_tiles, standardised
 from tfssl.tasks.parts.permutations import permutation_set, quality
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ WHITE, GREEN, RED = (255, 255, 255), (44, 160, 44), (214, 39, 40)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Jigsaw(PretextTask):
+class Jigsaw(ChoiceTask, Undoable):
     """In what order were these tiles? (Noroozi and Favaro 2016, arXiv 1603.09246)
 
     A picture is cut into cells, a tile is taken out of each at a random place of its own, and the tiles are put in the
@@ -142,21 +143,17 @@ class Jigsaw(PretextTask):
         seen = SeenTiles(reach, name="jigsaw_tiles_seen")(puzzle)
         features = features_of_tiles(encoders["image"], seen, self.name)  # [B, n, C]
         channels = features.shape[-1]
-        x = _layer(features, min(2 * channels, LARGEST_TILE_FEATURES), "jigsaw_each")
+        x = classification.hidden(features, min(2 * channels, LARGEST_TILE_FEATURES), "jigsaw_each")
         x = keras.layers.Flatten(name="jigsaw_side_by_side")(x)
-        x = _layer(x, self.hidden or min(8 * channels, LARGEST_HIDDEN), "jigsaw_all")
+        x = classification.hidden(x, self.hidden or min(8 * channels, LARGEST_HIDDEN), "jigsaw_all")
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="jigsaw_dropout")(x)
         return classification.logits(x, self.choices, "jigsaw_logits")
 
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
     def metrics(self) -> list[keras.metrics.Metric]:
-        first = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
         if self.choices <= 10:
-            return first
-        return [*first, keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5_accuracy")]
+            return super().metrics()
+        return [*super().metrics(), keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5_accuracy")]
 
     def questions(self, puzzle: Any, answer: Any) -> tuple[np.ndarray, np.ndarray]:
         return self._shown(puzzle), np.asarray(answer)
@@ -256,12 +253,6 @@ def _shifted(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
         part = padded[:, :, first : first + tile] if axis == 2 else padded[:, :, :, first : first + tile]
         total = total + part * chosen[:, :, None, None, :, place]
     return total
-
-
-def _layer(inputs: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    x = keras.layers.Dense(width, use_bias=False, name=name)(inputs)
-    x = BatchNormalization(name=f"{name}_norm")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _framed(pixels: np.ndarray, frames: np.ndarray, grid: int) -> np.ndarray:

@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.models.batch_norm import BatchNormalization
 from tfssl.pipelines.ops import tiles
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.classification import ChoiceTask
 from tfssl.tasks.parts.patches import features_of_tiles, standardised
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ AXIS = (-1.0, 2.0, -1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RelativePosition(PretextTask):
+class RelativePosition(ChoiceTask, Undoable):
     """On which side of this patch did that one lie? (Doersch et al. 2015, arXiv 1505.05192; cdoersch/deepcontext)
 
     A picture is cut into cells, a tile is taken out of each at a random place of its own, and the network says for
@@ -74,6 +75,7 @@ class RelativePosition(PretextTask):
     resample: float = 0.33
     hidden: int = 512
     dropout: float = 0.0
+    choices = len(DIRECTIONS)
     name: ClassVar[str] = "relative_position"
     reflects: ClassVar[bool] = False
 
@@ -127,22 +129,10 @@ class RelativePosition(PretextTask):
         anchors, queries = ([pair[end] for pair in self.pairs] for end in (0, 1))
         x = keras.ops.concatenate([keras.ops.take(features, each, axis=1) for each in (anchors, queries)], axis=-1)
         for layer in ("first", "second"):
-            x = keras.layers.Dense(self.hidden, use_bias=False, name=f"relative_position_{layer}")(x)
-            norm = BatchNormalization(name=f"relative_position_{layer}_norm")
-            x = keras.layers.ReLU(name=f"relative_position_{layer}_relu")(norm(x))
+            x = classification.hidden(x, self.hidden, f"relative_position_{layer}")
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name="relative_position_dropout")(x)
         return classification.logits(x, len(DIRECTIONS), "relative_position_logits")
-
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-
-    @property
-    def choices(self) -> int:
-        return len(DIRECTIONS)
 
     def questions(self, puzzle: Any, answer: Any) -> tuple[np.ndarray, np.ndarray]:
         shown = self._shown(puzzle)

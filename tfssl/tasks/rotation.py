@@ -10,8 +10,11 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.ops import geometry
-from tfssl.tasks.base import Batch, Encoders, Pieces, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
+from tfssl.tasks.parts.classification import ChoiceTask
+from tfssl.tasks.parts.served import Served, ServedNetwork, Trained
+from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +29,7 @@ ANGLES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rotation(PretextTask):
+class Rotation(ChoiceTask, Undoable, Served):
     """Which way is up? (Gidaris et al. 2018, arXiv 1803.07728)
 
     Every picture is mirrored or not, then stands in the batch in all its rotations, side by side: the label is right
@@ -54,6 +57,7 @@ class Rotation(PretextTask):
     view: str = "whole"
     dropout: float = 0.0
     name: ClassVar[str] = "rotation"
+    signature: ClassVar[str] = "predict_rotation"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,6 +108,22 @@ class Rotation(PretextTask):
         meant = tuple(round(angle - tilt) % 360 for angle in self.angles)
         return (_tilted(images, tilt) if tilt else self._viewed(images)), meant
 
+    def served(self, run: Trained) -> ServedNetwork:
+        """How far is each picture turned?
+
+        Answers "probabilities" float32 [N, rotations], and "angle" int32 [N], the likeliest, in degrees
+        counter-clockwise.
+        """
+        solver = run.solver(self.name)
+
+        def answer(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
+            seen, angles = self.seen(pictures)
+            logits = solver(seen, training=False)
+            angle = tf.gather(tf.constant(angles), tf.argmax(logits, 1))
+            return {"probabilities": tf.nn.softmax(logits), "angle": angle}
+
+        return ServedNetwork(answer, (solver,))
+
     def _box(self, size: int) -> tuple[int, int]:
         """(first row and column, side) of what 2 and 4 rotations see of a picture of `size` pixels."""
         side = size if self.view == "whole" else _inscribed(size)
@@ -131,12 +151,6 @@ class Rotation(PretextTask):
         first, last = self._box(sizes[0])[0], self._box(sizes[-1])[0] + side
         boxes = np.tile([first, first, last - first, last - first], (self.rotations, 1))
         return Pieces(back.reshape(-1, self.rotations, side, side, 3), boxes)
-
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure

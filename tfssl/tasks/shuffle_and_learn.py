@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.clips.motion import Window, changed
-from tfssl.pipelines.sources.clips import ClipSource
-from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle
+from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification, sequences
+from tfssl.tasks.parts.classification import ChoiceTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ a slack of 6 gaps in 2 / 3.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ShuffleAndLearn(PretextTask):
+class ShuffleAndLearn(ChoiceTask):
     """Are these three frames in the order of time? (Misra et al. 2016, arXiv 1603.08561; imisra/shuffle-tuple)
 
     Five frames a < b < c < d < e at equal distances come from a window of the clip that is drawn by how much moves in
@@ -63,6 +63,7 @@ class ShuffleAndLearn(PretextTask):
     gap: float = 0.3
     least_change: float = 0.005
     hidden: int = 512
+    choices = 2
     name: ClassVar[str] = "shuffle_and_learn"
     reads: ClassVar[tuple[str, ...]] = ("clip",)
 
@@ -78,7 +79,7 @@ class ShuffleAndLearn(PretextTask):
             raise UserError(f"shuffle_and_learn: hidden={self.hidden} is given, expected at least 1")
 
     def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
-        if not isinstance(source, ClipSource) or not (seen := source.frame_counts > 1).any():
+        if source is None or not (seen := source.frame_counts > 1).any():
             return []
         length, rate = float(np.median(source.seconds[seen])), source.frame_rate
         frames_long, step = round(length * rate), max(1, round(self.gap * rate))  # as `motion.window` rounds it
@@ -106,22 +107,12 @@ class ShuffleAndLearn(PretextTask):
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         features = sequences.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)
         x = keras.layers.Flatten(name="shuffle_and_learn_triplet")(features)
-        x = sequences.dense(x, self.hidden, "shuffle_and_learn_hidden")
+        x = classification.hidden(x, self.hidden, "shuffle_and_learn_hidden")
         return classification.logits(x, 2, "shuffle_and_learn_logits")
-
-    @property
-    def choices(self) -> int:
-        return 2
 
     @property
     def shares(self) -> tuple[float, float]:
         return 1 - self.positives, self.positives
-
-    def make_loss(self) -> keras.losses.Loss:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         words = ("out of order", "in order")

@@ -15,7 +15,7 @@ from tfssl.pipelines.clips.motion import Window, changed
 from tfssl.pipelines.ops import lab
 from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
 from tfssl.tasks.parts import copying, sequences
-from tfssl.tasks.parts.colour_head import ResizedLike
+from tfssl.tasks.parts.decoder import STRIDE_SIZE, ResizedLike
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,6 @@ EMBEDDINGS = "tracking_embeddings"
 """Layer of the head: lightness uint8 [N, H, W, 1] -> embeddings float32 [N, H / cell, W / cell, width]."""
 
 FINE = 64  # pixels of a side, up to which cells are of 4 pixels
-STRIDE_SIZE = 256
 STATISTICS = 512
 STATISTICS_SIZE = 64
 POINTS = 50_000

@@ -1,6 +1,5 @@
 """What happens around a training step: learning rate, speed, the log, checkpoints, and stopping."""
 
-import json
 import math
 import signal
 import time
@@ -14,8 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write, write_errors
 from tfssl.multitask import metric_sums
+from tfssl.pipelines.batches import BrokenPictures
+from tfssl.pipelines.sources.any_source import AnySource, too_many_broken
+from tfssl.runs import metrics_log
 from tfssl.runs.checkpoints import Checkpoints
 
 Logs = dict[str, Any]
@@ -122,7 +123,7 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, folder: Path, steps: Steps, every: int, saved: np.ndarray | None = None):
         super().__init__()
-        self._path, self._steps, self._every, self._epoch = folder / "metrics.jsonl", steps, every, 0
+        self._folder, self._steps, self._every, self._epoch = folder, steps, every, 0
         self._saved, self.window = saved, np.zeros(0)
         self._events = tf.summary.create_file_writer(str(folder / "tensorboard" / "steps"))
 
@@ -139,7 +140,7 @@ class MetricsLog(keras.callbacks.Callback):
         sums = metric_sums.read(self.model)
         means = metric_sums.values(self.model, sums - self.window)
         self.window = sums
-        self._write(means, {})
+        self._write(means)
         figures = means | {"learning_rate": self._steps.learning_rate}
         with self._events.as_default(self._steps.done):
             for name, value in figures.items():
@@ -147,30 +148,13 @@ class MetricsLog(keras.callbacks.Callback):
         self._events.flush()  # or what came before a kill and after a checkpoint of it would be missing
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        means = {k: float(v) for k, v in (logs or {}).items() if k not in ("images/s", "learning_rate")}
-        self._write(means, {"epoch_end": True})
+        means = {name: float(value) for name, value in metrics_log.metrics_of(logs or {}).items()}
+        self._write(means, epoch_end=True)
 
-    def _write(self, means: dict[str, float], more: dict[str, Any]) -> None:
-        line = {"step": self._steps.done, "epoch": self._epoch + 1, **means}
-        line |= {"learning_rate": self._steps.learning_rate}
-        line |= {"images_per_second": round(self._steps.images_per_second, 1), **more}
-        with write_errors(self._path), self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def cut_log(path: Path, step: int) -> None:
-    """Leaves the lines of metrics.jsonl up to `step`: what comes after is made again."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):
-            continue  # a line that was being written when the run was killed
-    with atomic_write(path) as temporary:
-        temporary.write_text("".join(kept))
+    def _write(self, means: dict[str, float], epoch_end: bool = False) -> None:
+        done, learning_rate = self._steps.done, self._steps.learning_rate
+        speed = round(self._steps.images_per_second, 1)
+        metrics_log.append(self._folder, done, self._epoch + 1, means, learning_rate, speed, epoch_end)
 
 
 class SaveAndStop(keras.callbacks.Callback):
@@ -225,6 +209,31 @@ class SaveAndStop(keras.callbacks.Callback):
         if not all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in self.model.trainable_variables):
             raise not_finite("a weight", self._steps, self._checkpoints)
         self._checkpoints.save(self._steps.done, self._log.window)
+
+
+class BrokenLimit(keras.callbacks.Callback):
+    """Stops a run whose source turns out to have more broken pictures than allowed."""
+
+    def __init__(self, source: AnySource, broken: BrokenPictures, largest: float):
+        super().__init__()
+        self._source, self._broken, self._largest = source, broken, largest
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        names = self._broken.names()
+        if len(names) > self._largest * self._source.listed:
+            raise UserError(too_many_broken(self._source.name, names, self._source.listed, self._largest))
+
+
+class EachEpochs(keras.callbacks.Callback):
+    """Calls with the number of epochs that are done, every `every` epochs."""
+
+    def __init__(self, every: int, call: Callable[[int], None]):
+        super().__init__()
+        self._every, self._call = every, call
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % self._every == 0:
+            self._call(epoch + 1)
 
 
 class Stopped(KeyboardInterrupt):

@@ -8,13 +8,14 @@ import numpy as np
 
 from tfssl.multitask import metric_sums
 from tfssl.tasks.base import PretextTask
+from tfssl.tasks.parts.classification import ChoiceTask
 from tfssl.training.callbacks import Logs, Steps
 
 STEPS = 20  # that a loss is averaged over: the batches of a step or two are too few
 MARGIN = 1.1  # a network that has learned nothing is at chance, and no more than some per cent above it
 
 
-def chance_loss(task: PretextTask) -> float:
+def chance_loss(task: ChoiceTask) -> float:
     """The cross-entropy, in nats, of an answer that knows how often each choice is right, and nothing of the puzzle."""
     return -sum(share * math.log(share) for share in task.shares if share)
 
@@ -68,7 +69,7 @@ class AboveGuessing(keras.callbacks.Callback):
             return  # the layers of a trunk of one's own add to the total, which is all that Keras knows with one task
         means = metric_sums.values(self.model, self._sums)
         for task in self._tasks:
-            if not task.choices or not task.weight:
+            if not isinstance(task, ChoiceTask) or not task.weight:
                 continue
             loss, chance = self._loss(task, means), chance_loss(task)
             if loss > MARGIN * chance:

@@ -1,8 +1,7 @@
-"""`pretrain`: from a source to an encoder, in a folder that can be gone on with."""
+"""`pretrain`: from a source to an encoder, in a folder that can be resumed. Its steps: open, build, fit, finish."""
 
+import dataclasses
 import functools
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,29 +10,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl.base import environment
-from tfssl.base.checks import check_counts, check_rates
-from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_json
-from tfssl.models.trunks import make_trunk
-from tfssl.multitask import loss_balance
-from tfssl.multitask.encoders import Plans, save_trained, save_weights, sound_plan
-from tfssl.multitask.model import MIXINGS, build_metrics, compile_model, make_model, make_optimizer
-from tfssl.multitask.puzzle_stream import check_fits, stream
+from tfssl.multitask.encoders import save_trained, save_weights
+from tfssl.multitask.model import PretextModel, build_metrics, compile_model, make_model, make_optimizer
+from tfssl.multitask.puzzle_stream import stream
 from tfssl.pipelines import batches
-from tfssl.pipelines.sources.any_source import AnySource, absolute_name, open_source, too_many_broken
-from tfssl.runs import heads, seen
+from tfssl.runs import heads, metrics_log
 from tfssl.runs.checkpoints import Checkpoints
-from tfssl.runs.run import Run, create_or_match, load_run
-from tfssl.tasks import parse_tasks
+from tfssl.runs.run import Run
 from tfssl.tasks.base import Encoders, PretextTask
 from tfssl.training import callbacks, schedules
+from tfssl.training.config import PretrainSettings
 from tfssl.training.guessing import AboveGuessing
+from tfssl.training.opening import Opened, open_run, say
 from tfssl.training.warm_start import take_over
-
-BATCH = 64  # the batch, in source images, that --learning-rate is given for
-PRECISIONS = {None: "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-NO_METRICS = ("step", "epoch", "epoch_end", "images/s", "images_per_second", "learning_rate")
 
 
 def pretrain(
@@ -46,11 +36,11 @@ def pretrain(
     *,
     sound_trunk: str = "l3(width=64)",
     steps_per_epoch: int | None = None,
-    batch_size: int = BATCH,
+    batch_size: int = 64,
     seed: int = 0,
     learning_rate: float = 0.1,
     schedule: str = "cosine",
-    warm_up: float = schedules.WARM_UP,
+    warm_up: float = 0.02,
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     mixed_precision: str | None = None,
@@ -67,7 +57,7 @@ def pretrain(
     report: bool = True,
     verbose: int = 1,
 ) -> Run:
-    """Trains one encoder on pretext tasks. On the folder of an interrupted run, goes on with it.
+    """Train one encoder on pretext tasks, or resume the run of a folder that was interrupted.
 
     Args:
       data: a folder of pictures, clips that `ingest` prepared, 'toy:images', 'toy:clips', 'tfds:NAME', a
@@ -115,150 +105,162 @@ def pretrain(
       UserError: whatever the user can mend. What existed stays as it was.
       Stopped: SIGTERM or Ctrl-C came; the run has saved, and goes on when called again.
     """
-    counts = {"size": size, "epochs": epochs, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
-    counts |= {"log_every": log_every, "checkpoint_every": checkpoint_every, "keep_every": keep_every}
-    check_counts(counts)
-    shares = {"warm_up": warm_up, "momentum": momentum, "max_broken": max_broken}
-    choices = {"schedule": (schedule, schedules.SCHEDULES), "mixed_precision": (mixed_precision, tuple(PRECISIONS))}
-    choices |= {"mixing": (mixing, MIXINGS), "balance": (balance, loss_balance.BALANCES)}
-    check_rates(learning_rate, weight_decay, seed, shares, choices)
-    parsed = parse_tasks(tasks)
+    settings = PretrainSettings(**locals())
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
-    initial = make_trunk(trunk, size)  # float32, and refused here if it does not fit
-    source = open_source(data, max_broken)
-    parent = None if init is None else load_run(init)
-    if not 1 <= batch_size <= source.count:
-        raise batches.batch_too_large(batch_size, source)
-    check_fits(parsed, batch_size, source)
-    steps_per_epoch = steps_per_epoch or source.count // batch_size
-    settings = {
-        "tasks": ", ".join(map(str, parsed)),
-        "trunk": trunk if isinstance(trunk, str) else f"{trunk.name} (a Keras model)",
-        "size": size,
-        "epochs": epochs,
-        "steps_per_epoch": steps_per_epoch,
-        "batch_size": batch_size,
-        "seed": seed,
-        "learning_rate": learning_rate,
-        "schedule": schedule,
-        "warm_up": warm_up,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "mixing": mixing,
-        "balance": balance,
-        "init": None if parent is None else str(parent.folder.resolve()),
-        "keep_every": keep_every,
-        "mixed_precision": mixed_precision,
-        "jit_compile": jit_compile,
-        "deterministic": deterministic,
-        "stages": list(initial.stages),
-    }
-    settings |= {"sound_trunk": sound_trunk} if any("sound" in task.reads for task in parsed) else {}
+    opened = open_run(settings, data, tasks, trunk, init)
+    if opened.run.result:
+        say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
+        return opened.run
+    built = _build(settings, opened, strategy)
+    steps, metrics = _fit(settings, opened, built)
+    return _finish(settings, opened, built, steps, metrics)
 
-    def prepare() -> dict[str, Any]:
-        tasks = [task.prepared(source) for task in parsed]
-        plans = Plans(trunk, size, sound_plan(tasks, source, size, sound_trunk))
-        plans.make()  # refused here if it does not fit
-        return {
-            "learned": {task.name: task.learned() for task in tasks},
-            "sound": plans.sound,
-            "scales": _scales(tasks, plans, source, settings, verbose),
-        }
 
-    data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
-    run = create_or_match(Path(out), settings, data_facts, prepare)
-    seen.keep(run, source, parent)
-    prepared = [task.with_learned(run.prepared["learned"][task.name]) for task in parsed]
-    for task in prepared:
-        for sentence in task.advice(size, source):
-            _say(f"{task.name}: {sentence}")
-    if mixing == "alternate" and len(prepared) > 1:
-        _say(f"mixing alternate: a step makes {len(prepared)} updates at the full learning rate, where joint makes one")
-    if run.result:
-        _say(f"the run in {run.folder} has ended already; nothing is left to do")
-        return run
-    if others := environment.changes(run.versions):
-        _say(
-            f"the run in {run.folder} began with {others}; that it ends as it would have, bit for bit, is not promised"
-        )
-    plans = Plans(trunk, size, run.sound)
-    keras.utils.set_random_seed(seed)
-    untrained = plans.make() | {"image": initial}
-    for kind, each in untrained.items():
-        if not run.random_path(kind).exists():
-            save_weights(run.random_path(kind), plans, kind, each)
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What is trained. `start` is the step that its checkpoint is of, 0 where it has none."""
 
-    keras.utils.set_random_seed(seed)  # whether anything had to be prepared or not
-    strategy = strategy or default_strategy()
-    broken = batches.BrokenPictures(source)
-    with strategy.scope(), dtype_policy(PRECISIONS[mixed_precision]):
+    model: PretextModel
+    encoders: Encoders
+    checkpoints: Checkpoints
+    broken: batches.BrokenPictures
+    start: int
+
+
+def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy | None) -> Built:
+    """Builds what is trained, as it was when it was saved last; keeps the encoders as they were before training."""
+    run, plans, tasks = opened.run, opened.plans, opened.tasks
+    broken = batches.BrokenPictures(opened.source)
+    precision = f"mixed_{settings.mixed_precision}" if settings.mixed_precision else "float32"
+    keras.utils.set_random_seed(settings.seed)  # whether anything had to be prepared or not
+    with (strategy or default_strategy()).scope(), dtype_policy(precision):
         encoders = plans.make()
-        for kind, each in encoders.items():
-            each.body.set_weights(untrained[kind].body.get_weights())
-        dataset = stream(source, prepared, size, batch_size, seed, 0, broken, verbose)
-        model = make_model(prepared, encoders, dataset.element_spec)
-        optimizer = make_optimizer(momentum, weight_decay)
-        compile_model(model, prepared, encoders, optimizer, jit_compile, mixing, run.prepared["scales"])
+        spec = _stream(settings, opened, 0, broken).element_spec
+        model = make_model(tasks, encoders, spec)
+        optimizer = make_optimizer(settings.momentum, settings.weight_decay)
+        scales = run.prepared["scales"]
+        compile_model(model, tasks, encoders, optimizer, settings.jit_compile, settings.mixing, scales)
         if not tf.distribute.has_strategy():
-            build_metrics(model, dataset.element_spec)
+            build_metrics(model, spec)
         checkpoints = Checkpoints(model, run.folder / "checkpoints", broken)
-    start = checkpoints.restore(_say)
-    total = epochs * steps_per_epoch
-    if parent is not None and not start:
-        _say(take_over(parent, model, prepared, encoders))
+    for kind, each in plans.kept.items():
+        if not run.random_path(kind).exists():
+            each.body.set_weights(encoders[kind].body.get_weights())
+            save_weights(run.random_path(kind), plans, kind, each)
+    start = checkpoints.restore(say)
+    if opened.parent is not None and not start:
+        say(take_over(opened.parent, model, tasks, encoders))
     if start:
-        _say(f"going on with the run in {run.folder} from step {start} of {total}")
-    callbacks.cut_log(run.folder / "metrics.jsonl", start)
+        say(f"going on with the run in {run.folder} from step {start} of {run.settings.steps}")
+    return Built(model, encoders, checkpoints, broken, start)
 
-    peak = learning_rate * batch_size / BATCH
 
-    def end_bar() -> None:
-        if verbose == 1:
-            print(flush=True)  # to where Keras draws its bar, whose line is not ended while it trains
-
-    def say_below_bar(line: str) -> None:
-        end_bar()
-        _say(line)
-
-    steps = callbacks.Steps(
-        start, lambda step: schedules.learning_rate(step, total, peak, schedule, warm_up), batch_size
-    )
-    saved = checkpoints.metrics() if start % steps_per_epoch else None
-    log = callbacks.MetricsLog(run.folder, steps, log_every, saved)
-    save = callbacks.SaveAndStop(steps, log, checkpoints, checkpoint_every, steps_per_epoch, total)
-    listeners = [
-        steps,
-        *([] if saved is None else [callbacks.RestoreMetrics(saved)]),
-        callbacks.StopWhenNotFinite(steps, checkpoints),
-        log,
-        AboveGuessing(prepared, steps, schedules.warm_up_steps(total, warm_up), say_below_bar),
-        BrokenLimit(source, broken, max_broken),
-        *([KeepTrunk(run, plans, encoders, source, keep_every)] if keep_every else []),
-        keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
-        save,
-    ]
+def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[callbacks.Steps, dict[str, float]]:
+    """Trains what is left of the run: its steps, and the metrics of the last epoch."""
+    steps_per_epoch = opened.run.settings.steps_per_epoch
+    steps = _steps(settings, opened, built)
+    saved = built.checkpoints.metrics() if built.start % steps_per_epoch else None
+    metrics_log.cut(opened.run.folder, built.start)
+    log = callbacks.MetricsLog(opened.run.folder, steps, settings.log_every, saved)
+    total = opened.run.settings.steps
+    save = callbacks.SaveAndStop(steps, log, built.checkpoints, settings.checkpoint_every, steps_per_epoch, total)
+    listeners = [steps, *([] if saved is None else [callbacks.RestoreMetrics(saved)])]
+    listeners += [callbacks.StopWhenNotFinite(steps, built.checkpoints), log]
+    listeners += [*_watchers(settings, opened, built, steps), save]
     metrics: dict[str, float] = {}
     save.listen()
     try:
-        for first, length, last_epoch in segments(start, steps_per_epoch, epochs):
-            history = model.fit(
-                stream(source, prepared, size, batch_size, seed, first, broken, verbose),
+        for first, length, last_epoch in segments(built.start, steps_per_epoch, settings.epochs):
+            history = built.model.fit(
+                _stream(settings, opened, first, built.broken),
                 steps_per_epoch=length,
                 initial_epoch=first // steps_per_epoch,
                 epochs=last_epoch,
                 callbacks=listeners,
                 shuffle=False,
-                verbose=verbose,
+                verbose=settings.verbose,
             ).history
             metrics = {key: float(values[-1]) for key, values in history.items()}
     except BaseException:
-        end_bar()
+        _end_bar(settings)
         raise
     finally:
         save.forget()
-    return _finish(run, plans, model, encoders, source, prepared, steps, metrics, broken, report)
+    return steps, metrics
+
+
+def _steps(settings: PretrainSettings, opened: Opened, built: Built) -> callbacks.Steps:
+    total, peak = opened.run.settings.steps, settings.peak
+
+    def rate(step: int) -> float:
+        return schedules.learning_rate(step, total, peak, settings.schedule, settings.warm_up)
+
+    return callbacks.Steps(built.start, rate, settings.batch_size)
+
+
+def _watchers(
+    settings: PretrainSettings, opened: Opened, built: Built, steps: callbacks.Steps
+) -> list[keras.callbacks.Callback]:
+    """What looks on while a run trains, and says or keeps something."""
+
+    def say_below_bar(line: str) -> None:
+        _end_bar(settings)
+        say(line)
+
+    def keep_trunk(epoch: int) -> None:
+        _save_trained(opened, built, epoch)
+
+    warm_up = schedules.warm_up_steps(opened.run.settings.steps, settings.warm_up)
+    return [
+        AboveGuessing(opened.tasks, steps, warm_up, say_below_bar),
+        callbacks.BrokenLimit(opened.source, built.broken, settings.max_broken),
+        *([callbacks.EachEpochs(settings.keep_every, keep_trunk)] if settings.keep_every else []),
+        keras.callbacks.TensorBoard(str(opened.run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
+    ]
+
+
+def _finish(
+    settings: PretrainSettings, opened: Opened, built: Built, steps: callbacks.Steps, metrics: dict[str, float]
+) -> Run:
+    """Writes the encoders, the heads, what was broken, the result and the report."""
+    run, source = opened.run, opened.source
+    _save_trained(opened, built)
+    for task in opened.tasks:
+        heads.save(run, task, built.model, opened.plans.kept, source)
+    names = built.broken.names()
+    if names:
+        with atomic_write(run.folder / "broken.txt") as temporary:
+            temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
+        listed = f"{len(names)} of {source.listed} {source.items}"
+        say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
+    last = metrics_log.read_epoch_end(run.folder)  # of a run killed after its last step, the only source of figures
+    result = {
+        "run": str(run.folder),
+        "epochs": settings.epochs,
+        "steps": steps.done,
+        "images_per_second": round(steps.images_per_second, 1) or last["images_per_second"],
+        "metrics": metrics_log.metrics_of(metrics or last),
+        "broken_files": len(names),
+    }
+    write_json(run.folder / "result.json", result)
+    if settings.report:
+        from tfssl.report.page import write_report
+
+        write_report(run)
+    return run
+
+
+def _stream(settings: PretrainSettings, opened: Opened, first: int, broken: batches.BrokenPictures) -> tf.data.Dataset:
+    """Puzzles from step `first` on."""
+    size, batch_size, seed = settings.size, settings.batch_size, settings.seed
+    return stream(opened.source, opened.tasks, size, batch_size, seed, first, broken, settings.verbose)
+
+
+def _save_trained(opened: Opened, built: Built, epoch: int | None = None) -> None:
+    settings = opened.run.settings
+    path = functools.partial(opened.run.trained_path, epoch=epoch)
+    save_trained(path, opened.plans, built.encoders, opened.source, settings.batch_size, settings.seed)
 
 
 def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
@@ -272,31 +274,6 @@ def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[in
         epoch += 1
     if epoch < epochs:
         yield epoch * steps_per_epoch, steps_per_epoch, epochs
-
-
-class BrokenLimit(keras.callbacks.Callback):
-    """Stops a run whose source turns out to have more broken pictures than allowed."""
-
-    def __init__(self, source: AnySource, broken: batches.BrokenPictures, largest: float):
-        super().__init__()
-        self._source, self._broken, self._largest = source, broken, largest
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        names = self._broken.names()
-        if len(names) > self._largest * self._source.listed:
-            raise UserError(too_many_broken(self._source.name, names, self._source.listed, self._largest))
-
-
-class KeepTrunk(keras.callbacks.Callback):
-    """Keeps the encoders every `every` epochs: see `Run.trained_path`."""
-
-    def __init__(self, run: Run, plans: Plans, encoders: Encoders, source: AnySource, every: int):
-        super().__init__()
-        self._run, self._plans, self._encoders, self._source, self._every = run, plans, encoders, source, every
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if (epoch + 1) % self._every == 0:
-            _save_trained(self._run, self._plans, self._encoders, self._source, epoch + 1)
 
 
 def default_strategy() -> tf.distribute.Strategy:
@@ -323,75 +300,6 @@ def dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _save_trained(run: Run, plans: Plans, encoders: Encoders, source: AnySource, epoch: int | None = None) -> None:
-    batch_size, seed = run.settings["batch_size"], run.settings["seed"]
-    save_trained(lambda kind: run.trained_path(kind, epoch), plans, encoders, source, batch_size, seed)
-
-
-def _scales(
-    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: dict[str, Any], verbose: int
-) -> dict[str, float]:
-    """What the tasks' losses are divided by, found on a network that is thrown away; {} where nothing is divided."""
-    if settings["balance"] == "none" or len(tasks) < 2:
-        return {}
-    batch_size = settings["batch_size"]
-    dataset = stream(source, tasks, plans.size, batch_size, settings["seed"], verbose=verbose)
-    encoders = plans.make()
-    model = make_model(tasks, encoders, dataset.element_spec)
-    scales = loss_balance.of_losses(loss_balance.initial_losses(model, tasks, dataset))
-    if settings["balance"] == "initial":
-        return scales
-    compile_model(model, tasks, encoders, make_optimizer(settings["momentum"], settings["weight_decay"]), scales=scales)
-    peak = settings["learning_rate"] * batch_size / BATCH
-    loss_balance.settle(model, dataset, peak)
-    return loss_balance.of_gradients(
-        loss_balance.gradients(model, encoders, tasks, dataset.skip(loss_balance.SETTLING))
-    )
-
-
-def _finish(
-    run: Run,
-    plans: Plans,
-    model: keras.Model,
-    encoders: Encoders,
-    source: AnySource,
-    tasks: Sequence[PretextTask],
-    steps: callbacks.Steps,
-    metrics: dict[str, float],
-    broken: batches.BrokenPictures,
-    report: bool,
-) -> Run:
-    _save_trained(run, plans, encoders, source)
-    for task in tasks:
-        heads.save(run, task, model, plans.make(), source)
-    names = broken.names()
-    if names:
-        with atomic_write(run.folder / "broken.txt") as temporary:
-            temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
-        listed = f"{len(names)} of {source.listed} {source.items}"
-        _say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
-    last = _last_epoch(run)  # of a run that was killed after its last step, the only source of figures
-    result = {
-        "run": str(run.folder),
-        "epochs": run.settings["epochs"],
-        "steps": steps.done,
-        "images_per_second": round(steps.images_per_second, 1) or last["images_per_second"],
-        "metrics": {k: v for k, v in (metrics or last).items() if k not in NO_METRICS},
-        "broken_files": len(names),
-    }
-    write_json(run.folder / "result.json", result)
-    if report:
-        from tfssl.report.page import write_report
-
-        write_report(run)
-    return run
-
-
-def _last_epoch(run: Run) -> dict[str, float]:
-    """The line of metrics.jsonl that the last epoch ended with."""
-    lines = map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line.get("epoch_end")][-1]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+def _end_bar(settings: PretrainSettings) -> None:
+    if settings.verbose == 1:
+        print(flush=True)  # to where Keras draws its bar, whose line is not ended while it trains

@@ -2,18 +2,16 @@
 
 import math
 
-SCHEDULES = ("cosine", "step")
-WARM_UP = 0.02
 DROPS = (0.3, 0.6, 0.8)  # RotNet on CIFAR-10: epochs 60, 120, 160 of 200
 DROP = 0.2
 
 
-def warm_up_steps(steps: int, warm_up: float = WARM_UP) -> int:
+def warm_up_steps(steps: int, warm_up: float) -> int:
     """How many steps out of `steps` the learning rate rises in."""
     return round(warm_up * steps)
 
 
-def learning_rate(step: int, steps: int, peak: float, schedule: str = "cosine", warm_up: float = WARM_UP) -> float:
+def learning_rate(step: int, steps: int, peak: float, schedule: str, warm_up: float) -> float:
     """The learning rate of step `step` (from 0) out of `steps`.
 
     Args:

@@ -28,7 +28,7 @@ def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], enc
       UserError: the trunks differ, or the parent has saved nothing.
     """
     known, old_encoders = parent.tasks(), parent.random_encoders()
-    specs = {task.name: puzzle_stream.puzzle_spec(task, parent.settings["size"])[0] for task in known}
+    specs = {task.name: puzzle_stream.puzzle_spec(task, parent.settings.size)[0] for task in known}
     old = make_model(known, old_encoders, (specs,))
     read_weights(old, parent.folder / "checkpoints")
     if parent.format < 2:
@@ -37,9 +37,10 @@ def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], enc
     for kind in both:
         shapes, old_shapes = ([w.shape for w in each[kind].body.weights] for each in (encoders, old_encoders))
         if shapes != old_shapes:
-            option, key = ("--trunk", "trunk") if kind == "image" else ("--sound-trunk", "sound_trunk")
+            trunk = parent.settings.trunk if kind == "image" else parent.settings.sound_trunk
+            option = "--trunk" if kind == "image" else "--sound-trunk"
             raise UserError(
-                f"--init {parent.folder} has the trunk {parent.settings[key]}, whose weights do not fit the one given;"
+                f"--init {parent.folder} has the trunk {trunk}, whose weights do not fit the one given;"
                 f" give the same {option}"
             )
         encoders[kind].body.set_weights(old_encoders[kind].body.get_weights())

@@ -2,50 +2,26 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.base.specs import check_settings, parse_call, unknown
-from tfssl.models.trunks import alexnet, applications, nin, resnet
+from tfssl.base.specs import parse_call, unknown
+from tfssl.models.trunks.alexnet import AlexNet
+from tfssl.models.trunks.applications import MobileNetV3Small, ResNet50
+from tfssl.models.trunks.family import Family
+from tfssl.models.trunks.nin import NetworkInNetwork
 from tfssl.models.trunks.pooling import check_pool, embedded
+from tfssl.models.trunks.resnet import ResNet10, ResNet18, ResNet34
 
 MEAN, DEVIATION = 0.47, 0.25
 """Of natural photos, about, over all channels, on a scale of 0 to 1."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """How a trunk of one name is made.
-
-    Attributes:
-      build: (size in pixels, **settings) -> body.
-      least_size: pixels of a side.
-      settings: with their defaults.
-    """
-
-    build: Callable[..., keras.Model]
-    least_size: int
-    settings: dict[str, Any]
-
-
-def _basic(*blocks: int) -> Family:
-    return Family(lambda size, width: resnet.resnet(blocks, size, width), resnet.LEAST_SIZE, {"width": 64})
-
-
-TRUNKS: dict[str, Family] = {
-    "alexnet": Family(lambda size, width: alexnet.alexnet(width), alexnet.LEAST_SIZE, {"width": 64}),
-    "mobilenet_v3_small": Family(
-        lambda size, width: applications.mobilenet_v3_small(width), applications.LEAST_SIZE, {"width": 1.0}
-    ),
-    "nin": Family(lambda size, blocks, width: nin.nin(blocks, width), nin.LEAST_SIZE, {"blocks": 4, "width": 192}),
-    "resnet10": _basic(1, 1, 1, 1),
-    "resnet18": _basic(2, 2, 2, 2),
-    "resnet34": _basic(3, 4, 6, 3),
-    "resnet50": Family(lambda size: applications.resnet50(), applications.LEAST_SIZE, {}),
+TRUNKS: dict[str, type[Family]] = {
+    family.name: family
+    for family in (AlexNet, MobileNetV3Small, NetworkInNetwork, ResNet10, ResNet18, ResNet34, ResNet50)
 }
 
 
@@ -137,17 +113,10 @@ def _named_body(text: str, size: int) -> keras.Model:
     name, settings = parse_call(text)
     if name not in TRUNKS:
         raise unknown("trunk", name, TRUNKS)
-    family = TRUNKS[name]
-    check_settings(f"trunk {name}", settings, family.settings)
-    settings = family.settings | settings
-    for key, value in settings.items():
-        if value <= 0:
-            raise UserError(f"trunk {name}: {key}={value!r} is given, expected more than 0")
-    if name == "nin" and not 3 <= settings["blocks"] <= 5:
-        raise UserError(f"trunk nin: blocks={settings['blocks']} is given, expected 3, 4 or 5")
+    family = TRUNKS[name].from_text(settings)
     if size < family.least_size:
         raise UserError(f"size {size} is too small for {name}; give {family.least_size} pixels or more")
-    return family.build(size, **settings)
+    return family.body(size)
 
 
 def _own_body(model: keras.Model, size: int) -> keras.Model:

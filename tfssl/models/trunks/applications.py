@@ -1,37 +1,49 @@
 """Trunks from `keras.applications`, without their weights: stages named, batch norm synchronised."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
 from tfssl.models.batch_norm import BatchNormalization
-
-LEAST_SIZE = 32
-"""Pixels. Both quarter the resolution in the stem and halve it three times more."""
+from tfssl.models.trunks.family import Family
 
 
-def resnet50() -> keras.Model:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResNet50(Family):
     """ResNet-50 (He et al. 2016, arXiv 1512.03385); stages are its four groups of bottlenecks.
 
-    Input shape: float [N, H, W, 3].
     Output shape: float [N, H / 32, W / 32, 2048], rounded up.
     """
-    ends = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
-    return application(keras.applications.ResNet50, ends)
+
+    name: ClassVar[str] = "resnet50"
+    least_size: ClassVar[int] = 32  # the resolution is quartered in the stem and halved three times more
+
+    def body(self, size: int) -> keras.Model:
+        del size
+        ends = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
+        return application(keras.applications.ResNet50, ends)
 
 
-def mobilenet_v3_small(width: float) -> keras.Model:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MobileNetV3Small(Family):
     """MobileNetV3-Small (Howard et al. 2019, arXiv 1905.02244); stages end where the resolution halves.
 
-    Args:
-      width: times the paper's channels.
-
-    Input shape: float [N, H, W, 3].
     Output shape: float [N, H / 32, W / 32, 576 * width]; maps of odd size lose their last row and column when halved.
+
+    Settings:
+      width: times the paper's channels.
     """
-    ends = ("expanded_conv_project_bn", "expanded_conv_2_add", "expanded_conv_7_add")
-    return application(keras.applications.MobileNetV3Small, ends, alpha=width, include_preprocessing=False)
+
+    width: float = 1.0
+    name: ClassVar[str] = "mobilenet_v3_small"
+    least_size: ClassVar[int] = 32  # the resolution is quartered in the stem and halved three times more
+
+    def body(self, size: int) -> keras.Model:
+        del size
+        ends = ("expanded_conv_project_bn", "expanded_conv_2_add", "expanded_conv_7_add")
+        return application(keras.applications.MobileNetV3Small, ends, alpha=self.width, include_preprocessing=False)
 
 
 def application(build: Callable[..., keras.Model], ends: tuple[str, ...], **settings: Any) -> keras.Model:

@@ -1,14 +1,61 @@
-"""The last layer of heads that choose one of several answers."""
+"""Tasks whose answer is one of several choices, and the layers of their heads."""
 
+import abc
+import dataclasses
 import math
 from typing import Any
 
 import keras
+import numpy as np
+
+from tfssl.models.batch_norm import BatchNormalization
+from tfssl.tasks.base import PretextTask
 
 SCALED = "_scaled_features"
 """What the name of the layer that scales ends in; that of `regression.numbers` has another ending."""
 SCALE = 7.0
 """By what features are multiplied, over the root of their number: see `logits`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChoiceTask(PretextTask):
+    """A task whose answer is one of `choices`, int32 [N] or [N, questions], and whose head gives `logits` for each."""
+
+    @property
+    @abc.abstractmethod
+    def choices(self) -> int:
+        """How many answers there are, one of which is right. Where it is always the same: `choices = 2`."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How often each of the `choices` is the right one, by design: alike, unless a task says otherwise."""
+        return (1 / self.choices,) * self.choices
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing any of the `choices` alike."""
+        return 1 / self.choices
+
+    def make_loss(self) -> keras.losses.Loss:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def questions(self, puzzle: Any, answer: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The choices that the head makes, one by one, for `audit`.
+
+        Returns:
+          uint8 [Q, n, h, w, 3], the n parts that one choice is made from; int [Q], the right ones.
+        """
+        return (puzzle if puzzle.ndim == 5 else puzzle[:, None]), answer
+
+
+def hidden(inputs: Any, width: int, name: str) -> Any:
+    """A fully connected layer without bias, batch norm over all replicas, ReLU: [..., n] -> [..., width]."""
+    x = keras.layers.Dense(width, use_bias=False, name=name)(inputs)
+    x = BatchNormalization(name=f"{name}_norm")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def logits(inputs: Any, classes: int, name: str) -> Any:

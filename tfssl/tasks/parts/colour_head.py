@@ -1,18 +1,16 @@
 """The head of colorization: from lightness through the trunk to a map at a quarter of the size."""
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfssl.models.batch_norm import BatchNormalization
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.ops import lab
 from tfssl.tasks.parts.colour_losses import SCALE
+from tfssl.tasks.parts.decoder import ResizedLike, activated_convolution, doubled, doublings
 
 CHANNELS = 128
-STRIDE_SIZE = 256
 REFERENCE = 16
 PLACES = 4
 UNFOLDED = 32
@@ -33,10 +31,9 @@ def upsampled(features: Any, lightness: Any, trunk: Trunk) -> Any:
     trunk's padding leaves it a little larger or smaller.
     """
     channels = min(CHANNELS, features.shape[-1])
-    x = activated_convolution(features, channels, "colorization_first")
-    for level in range(1, max(0, round(math.log2(_stride(trunk) / lab.SHRINK))) + 1):
-        x = keras.layers.UpSampling2D(name=f"colorization_double{level}")(x)
-        x = activated_convolution(x, channels, f"colorization_{level}")
+    x = activated_convolution(features, channels, 3, "colorization_first")
+    for level in range(1, doublings(trunk, lab.SHRINK) + 1):
+        x = doubled(x, channels, "colorization", level)
     return ResizedLike(shrink=lab.SHRINK, name="colorization_quarter")([x, lightness])
 
 
@@ -57,7 +54,7 @@ def with_code(features: Any, puzzle: dict[str, Any], codes: int) -> tuple[Any, A
     x = keras.layers.Rescaling(1 / SCALE, dtype="float32", name="colorization_code_colours")(puzzle["reference"])
     x = ResizedTo(side=REFERENCE, name="colorization_code_resized")(x)
     for level in range(2):
-        x = activated_convolution(x, UNFOLDED * 2**level, f"colorization_code_{level}", stride=2)
+        x = activated_convolution(x, UNFOLDED * 2**level, 3, f"colorization_code_{level}", stride=2)
     context = keras.layers.GlobalAveragePooling2D(name="colorization_code_context")(features)
     x = keras.layers.Flatten(name="colorization_code_flat")(x)
     x = keras.layers.Concatenate(name="colorization_code_joined")([x, context])
@@ -67,48 +64,6 @@ def with_code(features: Any, puzzle: dict[str, Any], codes: int) -> tuple[Any, A
     x = keras.layers.Reshape((PLACES, PLACES, UNFOLDED), name="colorization_code_map")(x)
     x = ResizedLike(name="colorization_code_spread")([x, features])
     return keras.layers.Concatenate(name="colorization_code_beside")([features, x]), numbers
-
-
-def activated_convolution(inputs: Any, filters: int, name: str, stride: int = 1) -> Any:
-    """3 x 3, batch norm with statistics over all replicas, ReLU."""
-    x = keras.layers.Conv2D(filters, 3, stride, "same", use_bias=False, name=f"{name}_convolution")(inputs)
-    x = BatchNormalization(name=f"{name}_norm")(x)
-    return keras.layers.ReLU(name=f"{name}_activation")(x)
-
-
-def _stride(trunk: Trunk) -> float:
-    """Pixels of a place of the trunk's map. Not from the picture at hand, or the head would change with its size."""
-    size = trunk.body.inputs[0].shape[1] or STRIDE_SIZE
-    return size / trunk.body.compute_output_shape((1, size, size, 3))[1]
-
-
-@keras.saving.register_keras_serializable("tfssl")
-class ResizedLike(keras.layers.Layer):
-    """Maps [N, h, w, C], resized bilinearly to the sides of other maps [N, H, W, c], or to a part of them, rounded up.
-
-    Args:
-      shrink: what the sides H and W are divided by.
-    """
-
-    def __init__(self, shrink: int = 1, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.shrink = shrink
-
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        maps, others = inputs
-        sides = others.shape[1:3]
-        if None in sides:
-            sides = tf.unstack(tf.shape(others)[1:3])
-        # Of a map that has this size already nothing is changed.
-        return tf.cast(tf.image.resize(maps, [-(-side // self.shrink) for side in sides]), self.compute_dtype)
-
-    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
-        maps, others = input_shape
-        height, width = (side and -(-side // self.shrink) for side in others[1:3])
-        return (maps[0], height, width, maps[3])
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"shrink": self.shrink}
 
 
 @keras.saving.register_keras_serializable("tfssl")

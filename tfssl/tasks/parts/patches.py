@@ -27,25 +27,6 @@ def standardised(patches: Any) -> Any:
     return patches / keras.ops.sqrt(keras.ops.maximum(variance, FLAT**2))
 
 
-class PatchStandardization(keras.layers.Layer):
-    """`standardised` as a layer, in float32 under every dtype policy.
-
-    Input shape: uint8 or float [..., h, w, c], grey levels from 0 to 255.
-    Output shape: float32, the same.
-    """
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(dtype="float32", **kwargs)
-
-    def call(self, patches: Any) -> Any:
-        """See `standardised`."""
-        return standardised(patches)
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        """The shape of the patches."""
-        return shape
-
-
 def features_of_tiles(trunk: Trunk, tiles: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """What the trunk finds in each tile: all tiles go through its body as one batch.
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.models.batch_norm import BatchNormalization
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.clips import clip_records, motion
 from tfssl.tasks.base import Batch
+from tfssl.tasks.parts.classification import hidden
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,14 +69,7 @@ def features_of_frames(trunk: Trunk, frames: Any, width: int, name: str) -> kera
     if window > 1:
         features = keras.layers.AveragePooling2D(window, name=f"{name}_pool")(features)
     flat = keras.layers.Flatten(name=f"{name}_places")(features)
-    return keras.ops.reshape(dense(flat, width, f"{name}_frame"), (-1, count, width))
-
-
-def dense(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    """Fully connected, batch norm over all replicas, ReLU."""
-    x = keras.layers.Dense(width, use_bias=False, name=name)(x)
-    x = BatchNormalization(name=f"{name}_norm")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+    return keras.ops.reshape(hidden(flat, width, f"{name}_frame"), (-1, count, width))
 
 
 def picture(frames: Any, titles: Sequence[str], right: Sequence[bool | None], count: int) -> "Figure":

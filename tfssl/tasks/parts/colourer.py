@@ -1,16 +1,15 @@
 """A run's colorization of whole pictures of any size, in the graph: the command and the signature do the same."""
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfssl.pipelines.ops import lab
-from tfssl.runs.run import Run
-from tfssl.tasks.colorization import Colorization
 from tfssl.tasks.parts import colour_losses
+from tfssl.tasks.parts.served import Trained
 
 STEP = 32
 """Pixels. Sides of what the network sees are multiples of it, so that every trunk's map fits exactly."""
@@ -22,6 +21,21 @@ BAND = 2**20
 """Pixels that are turned to Lab and back at once."""
 
 
+class Colouring(Protocol):
+    """What a `Colourer` asks of `tfssl.tasks.colorization.Colorization`."""
+
+    @property
+    def bins(self) -> bool:
+        """Whether the head tells bins of colours apart; else it gives a and b themselves."""
+
+    @property
+    def temperature(self) -> float:
+        """Of the annealed mean over bins."""
+
+    def draws(self, puzzle: Any, seed: int) -> Any:
+        """A puzzle of lightness uint8 [B, H, W, 1] that asks for a colouring by a code drawn by a seed."""
+
+
 class Colourer:
     """The network of a run on pictures of any size.
 
@@ -30,9 +44,9 @@ class Colourer:
       task: that one, with another temperature perhaps.
     """
 
-    def __init__(self, run: Run, task: Colorization):
+    def __init__(self, run: Trained, task: Colouring):
         self._task = task
-        self._size = int(run.settings["size"])
+        self._size = run.settings.size
         side = run.random_trunk().body.inputs[0].shape[1]  # of a model of one's own that has a size
         self._is_fixed = side is not None
         spec = task.draws(tf.zeros([1, self._size, self._size, 1], tf.uint8), 0)

@@ -1,0 +1,71 @@
+"""metrics.jsonl: what training came to, a line every few steps and one at the end of each epoch.
+
+Each line is an object: "step", "epoch", metrics by name, "learning_rate" and "images_per_second". That of the end of an
+epoch has "epoch_end": true, and metrics over the whole epoch; others have them over the steps since the line before.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfssl.base.files import atomic_write, write_errors
+
+NAME = "metrics.jsonl"
+NOT_METRICS = frozenset({"step", "epoch", "epoch_end", "learning_rate", "images_per_second", "images/s"})
+"""What a line holds beside metrics, and the name of the speed in the logs of Keras."""
+
+
+def append(
+    folder: Path,
+    step: int,
+    epoch: int,
+    metrics: Mapping[str, float],
+    learning_rate: float,
+    images_per_second: float,
+    epoch_end: bool = False,
+) -> None:
+    """Adds a line to the log of the run in `folder`. Raises UserError where it cannot be written."""
+    line = {"step": step, "epoch": epoch, **metrics, "learning_rate": learning_rate}
+    line |= {"images_per_second": images_per_second} | ({"epoch_end": True} if epoch_end else {})
+    with write_errors(folder / NAME), (folder / NAME).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the log of the run in `folder`, [] where it has none yet."""
+    return [line for _, line in _lines(folder)]
+
+
+def read_epoch_end(folder: Path, step: int | None = None) -> dict[str, Any]:
+    """The line of the epoch that ended at `step`, or of the last epoch.
+
+    Raises:
+      LookupError: no epoch has ended, or none at that step.
+    """
+    return [line for line in read(folder) if line.get("epoch_end") and step in (None, line["step"])][-1]
+
+
+def cut(folder: Path, step: int) -> None:
+    """Leaves the lines up to `step`: what comes after is made again."""
+    if (folder / NAME).exists():
+        kept = [text + "\n" for text, line in _lines(folder) if line["step"] <= step]
+        with atomic_write(folder / NAME) as temporary:
+            temporary.write_text("".join(kept))
+
+
+def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a line, or of the logs of an epoch, by name."""
+    return {name: value for name, value in line.items() if name not in NOT_METRICS}
+
+
+def _lines(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line as it is written, and what it holds; one that a killed run left unfinished is passed over."""
+    path = folder / NAME
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and {"step", "epoch"} <= line.keys():
+            yield text, line
