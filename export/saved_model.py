@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
+from tfssl.base.result import Result
 from tfssl.export.checking.golden import make_golden, own_source
 from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import model_name, write_deployment
@@ -43,7 +44,7 @@ __all__ = ["Exported", "export", "newest_version"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Exported:
+class Exported(Result):
     """What `export` wrote.
 
     Attributes:
@@ -57,7 +58,7 @@ class Exported:
       deployment: names of the files beside the versions that were missing and are there now.
     """
 
-    saved_model: str
+    saved_model: Path
     signatures: tuple[str, ...]
     embedding_size: int
     layer: str
@@ -67,10 +68,6 @@ class Exported:
     tflite: tuple[str, ...] = ()
     onnx: tuple[str, ...] = ()
     deployment: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         signatures = ", ".join(self.signatures)
@@ -170,7 +167,7 @@ def export(
         deployment = write_deployment(folder, final[0])
     names = tuple(each.name for each in signatures)
     about = (embedding.layer, embedding.pool, embedding.measured, embedding.line)
-    return Exported(str(final[0]), names, description["dimensions"], *about, *files, deployment)
+    return Exported(Path(final[0]), names, description["dimensions"], *about, *files, deployment)
 
 
 def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:

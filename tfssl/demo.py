@@ -51,7 +51,7 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
     random = max(score.top1 for score in evaluation.random[evaluation.main].values())
     accuracy = run.result["metrics"]["rotation_accuracy"]
     say("done")
-    print(f"puzzles:    {', '.join(shown.files.values())}")
+    print(f"puzzles:    {', '.join(map(str, shown.files.values()))}")
     print(f"report:     {report}")
     print(f"SavedModel: {exported.saved_model}")
     print(

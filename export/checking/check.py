@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result, plain
 from tfssl.export.checking.golden import Golden, read_golden
 from tfssl.export.checking.replay import Replay, compare, replay
 from tfssl.export.config import CheckSettings
@@ -23,7 +24,7 @@ ONNX = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
+class Check(Result):
     """What a replay found.
 
     Attributes:
@@ -31,7 +32,7 @@ class Check:
       replays: of each signature, and of each file for other runtimes.
     """
 
-    folder: str
+    folder: Path
     replays: tuple[Replay, ...]
 
     @property
@@ -41,8 +42,8 @@ class Check:
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints."""
-        replays = [dataclasses.asdict(replay) | {"ok": replay.ok} for replay in self.replays]
-        return {"folder": self.folder, "ok": self.ok, "replays": replays}
+        replays = [plain(replay) | {"ok": replay.ok} for replay in self.replays]
+        return {"folder": str(self.folder), "ok": self.ok, "replays": replays}
 
     def __str__(self) -> str:
         head = f"{'signature or file':27}{'rows':>5}{'difference':>12}{'least cosine':>14}{'tolerance':>11}"
@@ -92,7 +93,7 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
         with client_of(version, server, model_name) as client:
             found = replay_on_server(client, server, version, golden)
         replays += [dataclasses.replace(one, name=f"{one.name}, server") for one in found]
-    return Check(str(version), tuple(replays))
+    return Check(version, tuple(replays))
 
 
 def _check_file(version: Path, name: str, facts: dict[str, Any], golden: Golden) -> Replay:

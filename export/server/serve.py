@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.export.config import ServeSettings
 from tfssl.export.deployment.files import model_name
 from tfssl.export.server.executor import Limits, Work
@@ -25,7 +26,7 @@ GRACE = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Served:
+class Served(Result):
     """What a server did.
 
     Attributes:
@@ -39,10 +40,6 @@ class Served:
     versions: tuple[int, ...]
     answered: int
     refused: int
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         versions = ", ".join(map(str, self.versions))

@@ -5,10 +5,10 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings
 from tfssl.pipelines.clips.decode_jobs import claim, decode_missing
 from tfssl.pipelines.clips.listing import choose_splits, list_recordings, read_labels
@@ -18,7 +18,7 @@ WORK = ".ingest"
 
 
 @dataclasses.dataclass(frozen=True)
-class Ingested:
+class Ingested(Result):
     """What `ingest` wrote.
 
     Attributes:
@@ -30,16 +30,12 @@ class Ingested:
       broken: recordings that were left out: name -> what is wrong.
     """
 
-    folder: str
+    folder: Path
     clips: dict[str, int]
     recordings: dict[str, int]
     with_sound: int
     seconds: float
     broken: dict[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {n} clips of {self.recordings[name]} recordings" for name, n in self.clips.items())
@@ -121,7 +117,7 @@ def ingest(
     heard = sum(_has_sound(path) for paths in found.values() for path in paths)
     shutil.rmtree(work)
     return Ingested(
-        folder=str(to),
+        folder=Path(to),
         clips={split: sum(len(found[name]) for name in chosen) for split, chosen in splits.items()},
         recordings={split: len(chosen) for split, chosen in splits.items()},
         with_sound=heard,

@@ -97,7 +97,7 @@ def test_several_draws(runs, pictures, tmp_path):
     picture = tmp_path / "in" / "wide.png"
     made = tfssl.colorize(run, picture, tmp_path / "out", draws=3, verbose=0)
     names = [f"wide-{number}.png" for number in (1, 2, 3)]
-    assert made.files == {str(picture): [str(tmp_path / "out" / name) for name in names]}
+    assert made.files == {str(picture): [tmp_path / "out" / name for name in names]}
     found = [opened(tmp_path / "out" / name).astype(int) for name in names]
     assert np.abs(found[0] - found[1]).max() > 0
     assert np.abs(found[1] - found[2]).max() > 0

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.cli.main import main
-from tfssl.evaluation import measuring
+from tfssl.evaluation.protocols import linear
 
 TOY = "toy:images(count=72,size=32)"
 TINY = ["--trunk", "resnet10(width=4)", "--size", "32", "--batch-size", "8"]
@@ -288,7 +288,7 @@ def test_json_of_pretrain(tfssl, tmp_path):
 
 
 def test_json_of_evaluate(tfssl, toy_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "linear_probe", functools.partial(measuring.linear_probe, least_steps=30))
+    monkeypatch.setattr(linear, "linear_probe", functools.partial(linear.linear_probe, least_steps=30))
     shutil.copytree(toy_run.folder, tmp_path / "run")
     found = result(tfssl("evaluate", "run", TOY, "--test", "toy:images(count=40,size=32,start=72)", "--json"))
     stages = ["stage1", "stage2", "stage3", "stage4"]

@@ -72,7 +72,7 @@ def test_more_answers_than_there_are(indexed, queries):
 
 def test_a_gallery(indexed, queries, tmp_path):
     found = tfssl.search(indexed, queries, count=3, to=tmp_path / "gallery.png")
-    assert found.file == str(tmp_path / "gallery.png")
+    assert found.file == tmp_path / "gallery.png"
     height, width, _ = tf.io.decode_png((tmp_path / "gallery.png").read_bytes()).shape
     assert width == pytest.approx(4 * 1.1 * 120, abs=2)
     assert height == pytest.approx(2 * 1.35 * 120, abs=2)

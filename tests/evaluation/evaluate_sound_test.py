@@ -45,10 +45,10 @@ def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
     sounds = read_sounds(folder, run.sound["rate"])
     cut = [windows(wave, run.sound["samples"]) for wave in sounds.waves]
     own = hearing._features(run.random_trunk("sound"), cut, verbose=0)
-    for protocol, stages in found.random.items():
-        for stage, score in stages.items():
-            other = hearing.over_folds(protocol, own[stage], sounds, folds_of(sounds, "^(.)", None, 0), 3)
-            if found.random_batch_norm[protocol][stage] == "own":
+    for protocol in (each.of(neighbours=3) for each in hearing.PROTOCOLS):
+        for stage, score in found.random[protocol.name].items():
+            other = hearing.over_folds(protocol, own[stage], sounds, folds_of(sounds, "^(.)", None, 0))
+            if found.random_batch_norm[protocol.name][stage] == "own":
                 assert score == other
             else:
                 assert score.mean > other.mean

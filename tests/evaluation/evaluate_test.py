@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.statistics import wilson
-from tfssl.evaluation import evaluate, features, measuring, metrics
+from tfssl.evaluation import evaluate, features, metrics, probes
+from tfssl.evaluation.protocols import choose, linear
 from tfssl.evaluation.protocols.knn import nearest_neighbours
 from tfssl.evaluation.protocols.linear import linear_probe
 from tfssl.models.trunks.pooling import embedded
@@ -240,20 +241,21 @@ def test_data_that_cannot_be_probed(train, test, message):
 
 
 def test_protocols():
-    assert evaluate.check_protocols("knn, linear_pooled, linear") == ("linear", "linear_pooled", "knn")
-    assert evaluate.check_protocols(("knn",)) == ("knn",)
+    assert [each.name for each in choose("knn, linear_pooled, linear")] == ["linear", "linear_pooled", "knn"]
+    assert [each.name for each in choose(("knn",))] == ["knn"]
+    assert [each.name for each in choose()] == ["linear", "linear_pooled", "linear_pooled_2", "knn"]
     for wrong in ("svm", "", ()):
         with pytest.raises(UserError, match="protocols are: linear, linear_pooled, linear_pooled_2, knn"):
-            evaluate.check_protocols(wrong)
+            choose(wrong)
 
 
 def test_too_many_broken():
     source = source_of([0, 1] * 50, "ab")
-    measuring.check_broken(source, 1, 0.01)
+    probes.check_broken(source, 1, 0.01)
     with pytest.raises(UserError, match="2 of 100 pictures in data"):
-        measuring.check_broken(source, 2, 0.01)
+        probes.check_broken(source, 2, 0.01)
     with pytest.raises(UserError, match="100 of 100"):
-        measuring.check_broken(source, 100, 1.0)
+        probes.check_broken(source, 100, 1.0)
 
 
 def test_nothing_is_read_where_nothing_was_evaluated(tmp_path: Path):
@@ -284,7 +286,7 @@ def test_evaluate_a_run(run, monkeypatch):
     trunk = run.trunk()
     before = [variable.numpy() for variable in trunk.body.variables]
     monkeypatch.setattr(type(run), "trunk", lambda self: trunk)
-    monkeypatch.setattr(measuring, "linear_probe", functools.partial(linear_probe, least_steps=30))
+    monkeypatch.setattr(linear, "linear_probe", functools.partial(linear_probe, least_steps=30))
     found = tfssl.evaluate(folder, "toy:images(count=100, size=32, seed=1)", batch_size=32)
     for old, variable in zip(before, trunk.body.variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())

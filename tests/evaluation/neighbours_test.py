@@ -49,7 +49,7 @@ def test_a_gallery_of_frames_beside_random_weights(audio_visual_run, tmp_path):
     assert 0 <= found.alike <= 1
     assert found.chance == pytest.approx(0.06, abs=0.06)  # ten classes, each two or three times
     assert f"of the 3 nearest of each of {found.items}" in str(found)
-    assert json.loads(json.dumps(found.as_json()))["file"] == found.file
+    assert json.loads(json.dumps(found.as_json()))["file"] == str(found.file)
 
 
 def test_pictures_have_one_frame(toy_run, tmp_path):

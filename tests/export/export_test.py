@@ -106,15 +106,15 @@ def test_what_is_written(run, exported):
     assert folder.name == "1"
     assert exported.as_json() == {
         "saved_model": str(folder),
-        "signatures": ("serving_default", "pixels"),
+        "signatures": ["serving_default", "pixels"],
         "embedding_size": 64,
         "layer": "stage4",
         "pool": 1,
         "measured": {},
         "embedding": "stage4, mean over all places; was not measured: tfssl evaluate RUN DATA",
-        "tflite": (),
-        "onnx": (),
-        "deployment": FILES,
+        "tflite": [],
+        "onnx": [],
+        "deployment": list(FILES),
     }
     assert sorted(path.name for path in folder.parent.iterdir()) == sorted(["1", *FILES])
     assert {"saved_model.pb", "variables", "encoder.keras", "assets.extra"} <= {path.name for path in folder.iterdir()}
@@ -227,7 +227,7 @@ def test_a_session_loads_both_signatures_as_a_server_does(run, exported):
     images = picture_crops.pictures(tf.constant(pictures), SIZE)[0].numpy()
     expected = run.encoder()(images).numpy()
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        signatures = tf.compat.v1.saved_model.load(session, ["serve"], exported.saved_model).signature_def
+        signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(exported.saved_model)).signature_def
         for name, key, value in (("serving_default", "image_bytes", pictures), ("pixels", "pixels", images)):
             outputs = {key: tensor.name for key, tensor in signatures[name].outputs.items()}
             found = session.run(outputs, {signatures[name].inputs[key].name: value})
@@ -252,8 +252,8 @@ def test_another_layer_and_nothing_is_printed(run, tmp_path, capfd):
 
 @pytest.mark.smoke
 def test_versions(run, tmp_path, hollow):
-    assert export(run, tmp_path, version=4).saved_model == str(tmp_path / "4")
-    assert tfssl.export(run, tmp_path).saved_model == str(tmp_path / "5")
+    assert export(run, tmp_path, version=4).saved_model == tmp_path / "4"
+    assert tfssl.export(run, tmp_path).saved_model == tmp_path / "5"
     (tmp_path / "7").mkdir()  # somebody's, perhaps being copied
     (tmp_path / "note").write_text("mine")
     before = files(tmp_path)
@@ -265,7 +265,7 @@ def test_versions(run, tmp_path, hollow):
             export(run, tmp_path, version=version)
     assert files(tmp_path) == before
     assert newest_version(tmp_path) == tmp_path / "5"
-    assert export(run, tmp_path).saved_model == str(tmp_path / "8")
+    assert export(run, tmp_path).saved_model == tmp_path / "8"
     assert newest_version(tmp_path) == newest_version(tmp_path / "8") == tmp_path / "8"
 
 
@@ -353,7 +353,7 @@ def test_no_export(tmp_path):
 def test_encoder_keras_in_somebodys_own_fit(exported, run, tmp_path, frozen):
     script = f"""
 import sys, keras, numpy, tensorflow as tf
-encoder = keras.models.load_model({exported.saved_model + "/encoder.keras"!r})
+encoder = keras.models.load_model({str(exported.saved_model / "encoder.keras")!r})
 images = numpy.random.default_rng(0).integers(0, 256, (16, {SIZE}, {SIZE}, 3), "uint8")
 labels = numpy.arange(16) % 2
 numpy.save("before.npy", encoder(images))

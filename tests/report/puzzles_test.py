@@ -14,7 +14,7 @@ TOY = "toy:images(count=72, size=32)"
 @pytest.mark.smoke
 def test_a_picture_of_puzzles(tmp_path):
     shown = show(TOY, to=tmp_path / "new" / "puzzles.png", size=32, count=3)
-    assert shown.files == {"rotation": str(tmp_path / "new" / "puzzles.png")}
+    assert shown.files == {"rotation": tmp_path / "new" / "puzzles.png"}
     assert str(shown) == f"rotation: {tmp_path}/new/puzzles.png"
     image = tf.io.decode_png((tmp_path / "new" / "puzzles.png").read_bytes(), channels=3).numpy()
     assert min(image.shape[:2]) > 300

@@ -13,7 +13,9 @@ import tensorflow as tf
 
 import tfssl
 from tfssl.base.errors import UserError
-from tfssl.evaluation import evaluate, features, measuring, metrics
+from tfssl.evaluation import evaluate, features, metrics
+from tfssl.evaluation.probes import Probes
+from tfssl.evaluation.protocols import choose, knn, linear
 from tfssl.export import saved_model
 from tfssl.export.saved_model import export
 from tfssl.pipelines import batches
@@ -21,8 +23,7 @@ from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.evaluation import Evaluation, Score, better_of
 from tfssl.runs.served import embedding_of
 
-PROBES: dict[str, Any] = {"size": 32, "seed": 0, "numbers": 9216, "grid": None, "batch_size": 64, "max_broken": 0.0}
-PROBES |= {"neighbours": 5, "epochs": 1, "rate": 0.01, "frames": 1}
+PROBES: dict[str, Any] = {"size": 32, "numbers": 9216, "grid": None, "batch_size": 64, "max_broken": 0.0, "frames": 1}
 TRAIN, TEST = "toy:images(count=60, size=32, seed=1)", "toy:images(count=40, size=32, seed=2)"
 
 
@@ -76,6 +77,7 @@ def test_an_evaluation_without_pooled_probes_is_read_and_chooses_by_what_it_has(
     """As of earlier versions, which knew "linear" and "knn"."""
     whole = pooled_evaluation().as_json()
     content = {key: value for key, value in whole.items() if key in protocols or key not in whole["top1_interval"]}
+    del content["protocols"]
     assert Evaluation.from_json(content).layer_to_export() == layer
 
 
@@ -142,13 +144,13 @@ def evaluated(toy_run, tmp_path_factory):
         trunks.append((statistics, found.scores))
         return found
 
-    original = measuring.Probes.measure
-    quick = functools.partial(measuring.linear_probe, least_steps=30)
+    original = Probes.measure
+    quick = functools.partial(linear.linear_probe, least_steps=30)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "PRECISE_STEPS", 2)
-        patch.setattr(measuring, "linear_probe", functools.partial(probe, "linear", quick))
-        patch.setattr(measuring, "nearest_neighbours", functools.partial(probe, "knn", measuring.nearest_neighbours))
-        patch.setattr(measuring.Probes, "measure", measure)
+        patch.setattr(linear, "linear_probe", functools.partial(probe, "linear", quick))
+        patch.setattr(knn, "nearest_neighbours", functools.partial(probe, "knn", knn.nearest_neighbours))
+        patch.setattr(Probes, "measure", measure)
         found = tfssl.evaluate(run, TRAIN, TEST, report=False)
     return run, found, probed, trunks
 
@@ -203,12 +205,16 @@ def test_random_weights_are_measured_with_both_batch_norms(evaluated):
             assert score == {"own": own, "precise": precise}[which][protocol][stage]
 
 
+def protocols(names):
+    return [each.of(neighbours=5, epochs=1) for each in choose(names)]
+
+
 def test_a_grid_that_is_a_pooled_one_is_probed_once(toy_run):
     model = features.stage_model(toy_run.trunk(), 32)
-    probes = measuring.Probes(protocols=("linear", "linear_pooled_2", "knn"), **PROBES | {"grid": 2})
+    probes = Probes(protocols=protocols("linear, linear_pooled_2, knn"), **PROBES | {"grid": 2})
     asked = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "linear_probe", lambda rows, labels, test, *more, **_: asked.append(rows.shape) or one)
+        patch.setattr(linear, "linear_probe", lambda rows, labels, test, *more, **_: asked.append(rows.shape) or one)
         one = np.eye(10, dtype="f4")[open_source(TEST).labels]
         found = probes.measure(model, open_source(TRAIN), open_source(TEST))
     assert asked == [(60, 4 * channels) for channels in (4, 8, 16, 32)]
@@ -217,9 +223,9 @@ def test_a_grid_that_is_a_pooled_one_is_probed_once(toy_run):
 
 def test_stages_without_the_places_are_left_out():
     maps = {"stage1": SimpleNamespace(shape=(None, 3, 3, 8)), "stage2": SimpleNamespace(shape=(None, 1, 1, 16))}
-    probes = measuring.Probes(protocols=("linear_pooled", "linear_pooled_2"), **PROBES)
+    probes = Probes(protocols=protocols("linear_pooled, linear_pooled_2"), **PROBES)
     found = probes.places_of(SimpleNamespace(output=maps))
     assert found == {"linear_pooled": {"stage1": 1, "stage2": 1}, "linear_pooled_2": {"stage1": 2}}
-    probes = measuring.Probes(protocols=("linear_pooled_2",), **PROBES)
+    probes = Probes(protocols=protocols("linear_pooled_2"), **PROBES)
     with pytest.raises(UserError, match="no stage has the places that linear_pooled_2 reads"):
         probes.places_of(SimpleNamespace(output={"stage2": maps["stage2"]}))

@@ -13,7 +13,7 @@ from tests.support import study_rows
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
 from tfssl.evaluation import evaluate as probing
-from tfssl.evaluation import measuring
+from tfssl.evaluation.protocols import linear
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.evaluation import read_evaluation
 from tfssl.runs.run import load_run
@@ -37,7 +37,7 @@ def quick_probes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probing, "PRECISE_STEPS", 2)
         patch.setattr("tfssl.multitask.encoders.PRECISE_STEPS", 2)
-        patch.setattr(measuring, "linear_probe", functools.partial(measuring.linear_probe, least_steps=30))
+        patch.setattr(linear, "linear_probe", functools.partial(linear.linear_probe, least_steps=30))
         yield
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfssl.apply.config import ColorizeSettings
+from tfssl.apply.outputs import frame_bar, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.sources.folders import ENDINGS
@@ -24,7 +25,7 @@ from tfssl.tasks.parts.colourer import Colourer
 
 
 @dataclasses.dataclass(frozen=True)
-class Colorized:
+class Colorized(Result):
     """What `colorize` wrote.
 
     Attributes:
@@ -32,15 +33,15 @@ class Colorized:
       broken: what could not be read: name -> what is wrong.
     """
 
-    files: dict[str, list[str]]
+    files: dict[str, list[Path]]
     broken: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
-        return {"count": len(self.files), "files": self.files, "broken": self.broken}
+        """What --json prints: the fields, and "count" of the files."""
+        return {"count": len(self.files), **super().as_json()}
 
     def __str__(self) -> str:
-        lines = [f"{name}: {', '.join(paths)}" for name, paths in self.files.items()]
+        lines = [f"{name}: {', '.join(map(str, paths))}" for name, paths in self.files.items()]
         return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
 
 
@@ -82,7 +83,7 @@ def colorize(
         if target.resolve() in inputs:
             raise UserError(f"{picture.path} would be overwritten; choose another folder for --to")
     painter = Colourer(run, task)
-    files: dict[str, list[str]] = {}
+    files: dict[str, list[Path]] = {}
     broken: dict[str, str] = {}
     with contextlib.redirect_stdout(sys.stderr):
         bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="picture")
@@ -90,7 +91,7 @@ def colorize(
             if str(picture.path) not in broken:
                 try:
                     _colour(picture.path, target, functools.partial(painter, draw=number), verbose)
-                    files.setdefault(str(picture.path), []).append(str(target))
+                    files.setdefault(str(picture.path), []).append(target)
                 except _BrokenFileError as problem:
                     broken[str(picture.path)] = str(problem)
             bar.add(1)
@@ -149,7 +150,7 @@ def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray],
     try:
         if video_files.is_film(path):
             with atomic_write(target) as temporary:
-                video_files.change(path, temporary, lambda image, _: paint(image), _frame_bar(verbose))
+                video_files.change(path, temporary, lambda image, _: paint(image), frame_bar(verbose))
             return
         painted = paint(full_size.decode(path.read_bytes()))
     except ValueError as problem:
@@ -158,16 +159,4 @@ def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray],
         raise _BrokenFileError(str(problem)) from problem
     except OSError as problem:
         raise _BrokenFileError(f"cannot be read: {(problem.strerror or str(problem)).lower()}") from problem
-    with atomic_write(target) as temporary:
-        temporary.write_bytes(tf.io.encode_png(painted).numpy())
-
-
-def _frame_bar(verbose: int) -> video_files.Progress:
-    bars: list[keras.utils.Progbar] = []
-
-    def progress(done: int, count: int | None) -> None:
-        if not bars:
-            bars.append(keras.utils.Progbar(count, verbose=verbose, unit_name="frame"))
-        bars[0].update(done)
-
-    return progress
+    write_png(target, painted)

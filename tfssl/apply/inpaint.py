@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfssl.apply import masks
 from tfssl.apply.config import InpaintSettings
+from tfssl.apply.outputs import write_png
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops import windows
 from tfssl.pipelines.ops.windows import Box
@@ -22,15 +23,12 @@ from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.inpainting import FILL, Inpainting, pasted
 
-WHITE = 128
-"""From here on a pixel of a mask is a hole."""
-
 AT_ONCE = 16
 MASK = "expected a picture or a folder of pictures (white = hole), TOP,LEFT,HEIGHT,WIDTH in pixels, or centre"
 
 
 @dataclasses.dataclass(frozen=True)
-class Filled:
+class Filled(Result):
     """What `inpaint` wrote.
 
     Attributes:
@@ -38,12 +36,12 @@ class Filled:
       broken: pictures, and masks, that could not be read: name -> what is wrong.
     """
 
-    files: dict[str, str]
+    files: dict[str, Path]
     broken: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
-        return {"count": len(self.files), "files": self.files, "broken": self.broken}
+        """What --json prints: the fields, and "count" of the files."""
+        return {"count": len(self.files), **super().as_json()}
 
     def __str__(self) -> str:
         lines = [f"{name}: {path}" for name, path in self.files.items()]
@@ -100,8 +98,8 @@ def inpaint(
             except _BrokenFileError as problem:
                 broken[str(problem.path)] = problem.reason
             else:
-                _write(target, painter(image, hidden))
-                files[str(picture.path)] = str(target)
+                write_png(target, painter(image, hidden))
+                files[str(picture.path)] = target
             bar.add(1)
     if not files:
         name, reason = next(iter(broken.items()))
@@ -174,26 +172,27 @@ def _decoded(path: Path) -> np.ndarray:
         raise _BrokenFileError(path, str(problem)) from problem
 
 
-def _write(path: Path, image: np.ndarray) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(tf.io.encode_png(image).numpy())
-
-
 MaskFinder = Callable[[full_size.Listed, tuple[int, ...]], np.ndarray]
 
 
 def _mask_finder(given: str, listed: list[full_size.Listed]) -> MaskFinder:
     """What gives the mask, bool [H, W], of a picture of a shape. Raises UserError where a mask is missing."""
+
+    def of_box(box: Box, picture: full_size.Listed, shape: tuple[int, ...]) -> np.ndarray:
+        name = Path(",".join(map(str, box)))
+        return _checked(masks.of_box(box, picture.path, shape), name, picture, shape)
+
     if given == "centre":
-        return lambda picture, shape: _of_box(
+        return lambda picture, shape: of_box(
             Box(shape[0] // 4, shape[1] // 4, max(shape[0] // 2, 1), max(shape[1] // 2, 1)), picture, shape
         )
-    if re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*){3}", given):
-        return lambda picture, shape: _of_box(Box(*map(int, given.split(","))), picture, shape)
+    box = masks.parse_box(given)
+    if box is not None:
+        return lambda picture, shape: of_box(box, picture, shape)
     place = Path(given)
     if place.is_file():
         try:
-            white = _is_white(_decoded(place))
+            white = masks.of_picture(_decoded(place))
         except _BrokenFileError as problem:
             raise UserError(f"the mask {place} {problem.reason}") from problem
         return lambda picture, shape: _checked(white, place, picture, shape)
@@ -207,38 +206,15 @@ def _mask_finder(given: str, listed: list[full_size.Listed]) -> MaskFinder:
         if path is None:
             raise UserError(f"{place} has no mask for {picture.path}; expected {names[0]}.png there")
         found[picture] = path
-    return lambda picture, shape: _checked(_is_white(_decoded(found[picture])), found[picture], picture, shape)
+    return lambda picture, shape: _checked(masks.of_picture(_decoded(found[picture])), found[picture], picture, shape)
 
 
 def _masks_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
 
 
-def _is_white(image: np.ndarray) -> np.ndarray:
-    """bool [H, W] of uint8 [H, W, 3]: the mean of the colours decides, so that a mask may be a JPEG."""
-    return image.mean(-1) >= WHITE
-
-
-def _of_box(box: Box, picture: full_size.Listed, shape: tuple[int, ...]) -> np.ndarray:
-    height, width = shape[:2]
-    fits = min(box[:2]) >= 0 and min(box[2:]) > 0
-    if not fits or box.top + box.height > height or box.left + box.width > width:
-        raise UserError(
-            f"the box {','.join(map(str, box))} is not inside of {picture.path}, which is {height} pixels high and"
-            f" {width} wide; expected TOP,LEFT,HEIGHT,WIDTH"
-        )
-    hidden = np.zeros((height, width), bool)
-    box.of(hidden)[:] = True
-    return _checked(hidden, Path(",".join(map(str, box))), picture, shape)
-
-
 def _checked(hidden: np.ndarray, mask: Path, picture: full_size.Listed, shape: tuple[int, ...]) -> np.ndarray:
-    height, width = shape[:2]
-    if hidden.shape != (height, width):
-        raise UserError(
-            f"the mask {mask} is {hidden.shape[0]} pixels high and {hidden.shape[1]} wide, but {picture.path} is"
-            f" {height} high and {width} wide; expected the same size"
-        )
+    masks.check_size(hidden, mask, picture.path, shape)
     if not hidden.any():
         raise UserError(f"the mask {mask} is empty; expected white where {picture.path} has its hole")
     if hidden.all():

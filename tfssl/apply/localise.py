@@ -3,7 +3,6 @@
 import dataclasses
 import io
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ from tfssl.apply.config import LocaliseSettings
 from tfssl.apply.films import refuse_toy_clips
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.pipelines.clips import clip_records, recordings, video_files
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.audio_visual import AudioVisual, similarity_of
@@ -24,7 +24,7 @@ BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Localised:
+class Localised(Result):
     """What `localise` wrote.
 
     Attributes:
@@ -33,13 +33,9 @@ class Localised:
       fits: share of these whose sound is found to fit the picture.
     """
 
-    file: str
+    file: Path
     frames: int
     fits: float
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.frames} frames, the sound fits {100 * self.fits:.0f} % of them"
@@ -120,7 +116,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = No
             _draw(whole, maps, temporary)
         else:
             _film(clip, whole, maps, temporary)
-    return Localised(str(to), len(images), float(np.mean(maps.max((1, 2)) > 0)))
+    return Localised(to, len(images), float(np.mean(maps.max((1, 2)) > 0)))
 
 
 def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:

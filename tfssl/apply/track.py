@@ -2,30 +2,28 @@
 
 import contextlib
 import dataclasses
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfssl.apply import masks
 from tfssl.apply.config import TrackSettings
 from tfssl.apply.films import refuse_toy_clips
 from tfssl.apply.mask_propagation import Follower, embeddings_of
+from tfssl.apply.outputs import frame_bar, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings, video_files
 from tfssl.pipelines.decoding import full_size
-from tfssl.pipelines.ops.windows import Box
 from tfssl.runs.run import Run, load_run
 
 COLOUR = np.array([255, 60, 20])
 STRENGTH = 0.5
 """Of the colour over what is followed."""
-WHITE = 128
-"""From here on a pixel of a mask is to be followed."""
 HALF = 0.5
 SHORT_SIDE, RATE, SOUND_RATE = 1 << 16, 1000.0, 8000
 """Of frames that are written one by one: all of them, as they are."""
@@ -33,7 +31,7 @@ MASK = "expected a picture as large as a frame (white = what to follow), or TOP,
 
 
 @dataclasses.dataclass(frozen=True)
-class Tracked:
+class Tracked(Result):
     """What `track` wrote.
 
     Attributes:
@@ -42,13 +40,9 @@ class Tracked:
       shares: of each frame's area, what the mask covers.
     """
 
-    to: str
+    to: Path
     frames: int
     shares: list[float]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         first, last = 100 * self.shares[0], 100 * self.shares[-1]
@@ -104,14 +98,14 @@ def track(
     if to.suffix.lower() == ".mp4":
         with contextlib.redirect_stdout(sys.stderr), atomic_write(to) as temporary:
             try:
-                video_files.change(clip, temporary, drawing.film, _frame_bar(verbose))
+                video_files.change(clip, temporary, drawing.film, frame_bar(verbose))
             except ValueError as problem:
                 if isinstance(problem, UserError):
                     raise
                 raise UserError(f"{clip} {problem}") from problem
     else:
         _write_frames(clip, to, drawing, verbose)
-    return Tracked(str(to), len(drawing.shares), drawing.shares)
+    return Tracked(to, len(drawing.shares), drawing.shares)
 
 
 def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -160,63 +154,23 @@ def _write_frames(clip: Path, folder: Path, drawing: _Drawing, verbose: int) -> 
         for number, frame in enumerate(frames):
             image = tf.io.decode_jpeg(frame, channels=3).numpy()
             inside = drawing.mask(image)
-            _write(folder / f"frame-{number:05d}.png", drawn_over(image, inside))
-            _write(folder / f"mask-{number:05d}.png", np.where(inside, 255, 0).astype(np.uint8)[..., None])
+            write_png(folder / f"frame-{number:05d}.png", drawn_over(image, inside))
+            write_png(folder / f"mask-{number:05d}.png", np.where(inside, 255, 0).astype(np.uint8)[..., None])
             bar.add(1)
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(tf.io.encode_png(image).numpy())
 
 
 def _mask_reader(given: str, clip: Path) -> Callable[[tuple[int, ...]], np.ndarray]:
     """What gives the mask, bool [H, W], of a frame of a shape. Raises UserError, at once or when it is called."""
-    if re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*){3}", given):
-        box = Box(*map(int, given.split(",")))
-
-        def of_box(shape: tuple[int, ...]) -> np.ndarray:
-            height, width = shape
-            fits = min(box[:2]) >= 0 and min(box[2:]) > 0
-            if not fits or box.top + box.height > height or box.left + box.width > width:
-                raise UserError(
-                    f"the box {','.join(map(str, box))} is not inside of {clip}, which is {height} pixels high and"
-                    f" {width} wide; expected TOP,LEFT,HEIGHT,WIDTH"
-                )
-            inside = np.zeros((height, width), bool)
-            box.of(inside)[:] = True
-            return inside
-
-        return of_box
+    box = masks.parse_box(given)
+    if box is not None:
+        return lambda shape: masks.of_box(box, clip, shape)
     path = Path(given)
     if not path.is_file():
         raise UserError(f"--mask {given} is given, {MASK}")
     try:
-        white = full_size.decode(path.read_bytes()).mean(-1) >= WHITE
+        white = masks.of_picture(full_size.decode(path.read_bytes()))
     except (OSError, ValueError) as problem:
         raise UserError(f"the mask {path} cannot be read: {problem}; {MASK}") from problem
     if not white.any():
         raise UserError(f"the mask {path} is empty; {MASK}")
-
-    def of_picture(shape: tuple[int, ...]) -> np.ndarray:
-        if white.shape != tuple(shape):
-            raise UserError(
-                f"the mask {path} is {white.shape[0]} pixels high and {white.shape[1]} wide, but {clip} is {shape[0]}"
-                f" high and {shape[1]} wide; expected the same size"
-            )
-        return white
-
-    return of_picture
-
-
-def _frame_bar(verbose: int) -> video_files.Progress:
-    import keras
-
-    bars: list[Any] = []
-
-    def progress(done: int, count: int | None) -> None:
-        if not bars:
-            bars.append(keras.utils.Progbar(count, verbose=verbose, unit_name="frame"))
-        bars[0].update(done)
-
-    return progress
+    return lambda shape: masks.check_size(white, path, clip, shape)

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from tfssl.base.result import Result, plain
+
 OK, LEAK, FAULT, WEAK, CONTENT, NONE = "ok", "LEAK", "FAULT", "weak", "content", "not applicable"
 VERDICTS = {
     OK: "what should not tell does not tell",
@@ -56,7 +58,7 @@ class Probe:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Audit:
+class Audit(Result):
     """All probes of all tasks on one sample of `count` pictures or clips, which `items` names."""
 
     probes: Sequence[Probe]
@@ -89,7 +91,7 @@ class Audit:
             "items": self.items,
             "size": self.size,
             "advice": list(self.advice),
-            "probes": [dataclasses.asdict(probe) for probe in self.probes],
+            "probes": plain(self.probes),
         }
 
     def __str__(self) -> str:

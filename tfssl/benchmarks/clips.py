@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfssl.base.result import Result
 from tfssl.benchmarks.timing import measure_rates, median, ratios
 from tfssl.multitask.puzzle_stream import stream
 from tfssl.pipelines import batches
@@ -15,7 +16,7 @@ from tfssl.tasks.base import PretextTask
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipSpeed:
+class ClipSpeed(Result):
     """What `bench_pipeline` measured of clips, in clips a second, medians over passes.
 
     Attributes:
@@ -45,10 +46,6 @@ class ClipSpeed:
     to_decode: dict[str, float]
     all_to_slowest: float
     slowest: str
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [

@@ -11,11 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.benchmarks.config import BenchDevicesSettings
-from tfssl.evaluation import sound
+from tfssl.evaluation import metrics, sound
 from tfssl.evaluation.evaluate import check_labels
-from tfssl.evaluation.protocols.knn import nearest_neighbours
-from tfssl.evaluation.protocols.linear import linear_probe
+from tfssl.evaluation.protocols.knn import NearestNeighbours
+from tfssl.evaluation.protocols.linear_pooled import LinearPooled
+from tfssl.evaluation.protocols.logistic import Logistic
 from tfssl.export.checking.golden import read_golden
 from tfssl.export.checking.replay import cosines
 from tfssl.export.formats.tflite import FOLDER, TFLiteEncoder, tflite_files
@@ -54,7 +56,7 @@ class DeviceFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceTable:
+class DeviceTable(Result):
     """What `bench_devices` measured.
 
     Attributes:
@@ -64,16 +66,12 @@ class DeviceTable:
       files: the SavedModel first.
     """
 
-    export: str
+    export: Path
     data: str
     train: int
     test: int
     folds: int
     files: tuple[DeviceFile, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         whole = {file.name.split("_")[0]: file.bytes for file in self.files if file.name.endswith("_float32.tflite")}
@@ -174,7 +172,7 @@ def bench_devices(
         else:
             cosine = float(cosines(encoder(golden.inputs[kind]), golden.answers[kind]["embedding"]).mean())
             found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
-    return DeviceTable(str(version), labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
+    return DeviceTable(version, labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
 
 
 def _pictures(data: Any, size: int, limit: int) -> _Labelled:
@@ -185,11 +183,10 @@ def _pictures(data: Any, size: int, limit: int) -> _Labelled:
 
     def judge(embeddings: np.ndarray) -> tuple[float, float]:
         known, asked = embeddings[: len(labels)], embeddings[len(labels) :]
-        guesses = (
-            nearest_neighbours(known, labels, asked, len(train.classes)),
-            linear_probe(known, labels, asked, len(train.classes)),
+        probes = NearestNeighbours(), LinearPooled()
+        knn, linear = (
+            metrics.top1(probe.scores(known, labels, asked, len(train.classes)), answers) for probe in probes
         )
-        knn, linear = (float((guess.argmax(1) == answers).mean()) for guess in guesses)
         return knn, linear
 
     return _Labelled("pixels", train.name, len(labels), len(answers), 0, np.concatenate([images, test_images]), judge)
@@ -212,8 +209,8 @@ def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | Non
 
     def judge(embeddings: np.ndarray) -> tuple[float, float]:
         means = np.add.reduceat(embeddings, starts) / np.array([[len(each)] for each in cut])
-        scores = (sound.over_folds(protocol, means, sounds, fold_of, NEIGHBOURS) for protocol in ("knn", "linear"))
-        knn, linear = (score.mean for score in scores)
+        probes = NearestNeighbours(neighbours=NEIGHBOURS), Logistic()
+        knn, linear = (sound.over_folds(probe, means, sounds, fold_of).mean for probe in probes)
         return knn, linear
 
     count = len(sounds.names)

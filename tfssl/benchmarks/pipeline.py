@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfssl.base.result import Result
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
 from tfssl.benchmarks.config import BenchPipelineSettings
 from tfssl.benchmarks.timing import measure_rates, median, ratios
@@ -45,7 +46,7 @@ class Streams:
 
 
 @dataclasses.dataclass(frozen=True)
-class PipelineSpeed:
+class PipelineSpeed(Result):
     """What `bench_pipeline` measured, in source pictures a second.
 
     Attributes:
@@ -70,7 +71,7 @@ class PipelineSpeed:
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: the fields, those of `streams` beside them."""
-        found = dataclasses.asdict(self)
+        found = super().as_json()
         return found | found.pop("streams")
 
     def __str__(self) -> str:

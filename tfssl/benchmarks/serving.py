@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.benchmarks.config import BenchServingSettings
 from tfssl.export.checking.golden import read_golden
 from tfssl.export.server.load import Kind, write_plan
@@ -40,7 +41,7 @@ class Latency:
 
 
 @dataclasses.dataclass(frozen=True)
-class ServingTable:
+class ServingTable(Result):
     """What `bench_serving` measured.
 
     Attributes:
@@ -55,7 +56,7 @@ class ServingTable:
       grpc, rest: rows a second through the server, as shares of `loop`, medians of paired passes.
     """
 
-    export: str
+    export: Path
     clients: int
     seconds: float
     requests_per_second: float
@@ -71,10 +72,6 @@ class ServingTable:
     def ok(self) -> bool:
         """Whether no request was lost."""
         return not self.lost
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [
@@ -130,7 +127,7 @@ def bench_serving(
             large = [kind for kind in kinds if kind.name.endswith(f"pixels, {batch} rows")]
             rates = _throughput(version, Path(place), rest, rpc, large, batch, passes, requests)
     return ServingTable(
-        export=str(version),
+        export=version,
         clients=clients,
         seconds=load["seconds"],
         requests_per_second=sum(map(len, load["taken"].values())) / load["seconds"],

@@ -14,6 +14,7 @@ import numpy as np
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_errors
+from tfssl.base.result import Result
 from tfssl.embedding import files
 from tfssl.embedding.config import EmbedSettings
 from tfssl.embedding.encoders import Encoder, load_encoder, on_server
@@ -29,7 +30,7 @@ PART_BATCHES = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Embedded:
+class Embedded(Result):
     """What `embed` wrote.
 
     Attributes:
@@ -39,7 +40,7 @@ class Embedded:
       broken: what could not be read: name -> what is wrong.
     """
 
-    file: str
+    file: Path
     count: int
     embedding_size: int
     broken: dict[str, str]
@@ -47,10 +48,6 @@ class Embedded:
     def read(self) -> Embeddings:
         """All of the file, in memory: embedding float32 [N, D], path str [N], label."""
         return files.read_embeddings(self.file)
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [f"{self.count} embeddings of {self.embedding_size} numbers in {self.file}"]
@@ -134,7 +131,7 @@ def embed(
             raise UserError(too_many_broken(inputs.name, broken, inputs.listed, max_broken))
         _join(to, parts, inputs, record | {"broken": broken}, valid)
         shutil.rmtree(parts.folder)
-    return Embedded(str(to), int(valid.sum()), encoder.dimensions, broken)
+    return Embedded(Path(to), int(valid.sum()), encoder.dimensions, broken)
 
 
 @contextlib.contextmanager
@@ -182,7 +179,7 @@ def _finished(to: Path, record: dict[str, Any], inputs: Inputs, verbose: int) ->
     if verbose:
         print(f"{to} is whole already: nothing to do", file=sys.stderr)
     count = len(inputs.paths) - sum(path in found["broken"] for path in inputs.paths)
-    return Embedded(str(to), count, record["encoder"]["dimensions"], found["broken"])
+    return Embedded(Path(to), count, record["encoder"]["dimensions"], found["broken"])
 
 
 def _broken(inputs: Inputs, valid: np.ndarray) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
+from tfssl.base.result import Result
 from tfssl.embedding import files
 from tfssl.embedding.config import IndexSettings
 
@@ -23,7 +24,7 @@ FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Indexed:
+class Indexed(Result):
     """What `index` wrote.
 
     Attributes:
@@ -32,13 +33,9 @@ class Indexed:
       kind: "exact" or "cells".
     """
 
-    folder: str
+    folder: Path
     count: int
     kind: str
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         return f"{self.folder}: {self.count} embeddings, {self.kind}"
@@ -106,7 +103,7 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000)
             building.rename(to)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    return Indexed(str(to), count, kind)
+    return Indexed(Path(to), count, kind)
 
 
 def _cells(faiss: Any, source: Path, count: int, size: int) -> Any:

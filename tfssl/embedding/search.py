@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import NewerFormatError, UserError
 from tfssl.base.files import atomic_write, check_format
+from tfssl.base.result import Result, plain
 from tfssl.embedding import index as indexing
 from tfssl.embedding.config import SearchSettings
 from tfssl.embedding.encoders import Encoder, load_encoder
@@ -34,7 +35,7 @@ class Answer(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Found(Result):
     """Answers of `search`.
 
     Attributes:
@@ -43,12 +44,12 @@ class Found:
     """
 
     answers: dict[str, list[Answer]]
-    file: str | None
+    file: Path | None
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: {"queries": {FILE: [{"path", "similarity", "label"}, ...]}, "file"}."""
         queries = {query: [answer._asdict() for answer in found] for query, found in self.answers.items()}
-        return {"queries": queries, "file": self.file}
+        return {"queries": queries, "file": plain(self.file)}
 
     def __str__(self) -> str:
         lines = []
@@ -110,7 +111,7 @@ def search(
     }
     if to is not None:
         _draw(answers, record["data"]["name"], Path(to))
-    return Found(answers, None if to is None else str(to))
+    return Found(answers, None if to is None else Path(to))
 
 
 def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder: Path) -> Encoder:

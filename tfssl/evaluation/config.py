@@ -6,7 +6,7 @@ from pydantic import InstanceOf
 
 from tfssl.apply.config import Following
 from tfssl.base.config import Commas, Count, PictureFile, Positive, Seed, Settings, Share, option, subject
-from tfssl.runs.evaluation import PROTOCOLS, Evaluation
+from tfssl.runs.evaluation import Evaluation
 
 
 class EvaluateSettings(Settings):
@@ -15,7 +15,7 @@ class EvaluateSettings(Settings):
     run: Any = subject("RUN")
     data: Any = subject("DATA")
     test: Any = option("Test data, where DATA has no train/ and test/ (or val/).", None)
-    protocols: Annotated[tuple[str, ...], Commas] = option("All of these, or some.", tuple(PROTOCOLS))
+    protocols: Annotated[tuple[str, ...] | None, Commas] = option("Some, as linear,knn; all where not given.", None)
     numbers: Count = option("Largest count of pooled features of a stage.", 9216)
     grid: Count | None = option("Pool every stage to GRID x GRID instead.", None)
     seed: Seed | None = option("Of the probe's batches; the run's own where not given.", None)

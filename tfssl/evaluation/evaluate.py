@@ -12,14 +12,15 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.evaluation import features
 from tfssl.evaluation.config import EvaluateSettings
-from tfssl.evaluation.measuring import Probes
+from tfssl.evaluation.probes import Probes
+from tfssl.evaluation.protocols import choose
 from tfssl.models import batch_norm
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources import any_source
 from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.runs import seen
-from tfssl.runs.evaluation import PROTOCOLS, Evaluation, Scores, better_of, evaluation_file
+from tfssl.runs.evaluation import Evaluation, Scores, better_of, evaluation_file
 from tfssl.runs.run import load_run
 
 PRECISE_STEPS = 64  # batches for the batch norm statistics of the random trunk, as many as the trained one got
@@ -29,7 +30,7 @@ def evaluate(
     run: Any,
     data: Any,
     test: Any = None,
-    protocols: str | Sequence[str] = tuple(PROTOCOLS),
+    protocols: str | Sequence[str] | None = None,
     numbers: int = 9216,
     grid: int | None = None,
     seed: int | None = None,
@@ -46,10 +47,11 @@ def evaluate(
 ) -> Evaluation:
     """Measure the features of every stage of a run, beside the same trunk with random weights.
 
-    The trunk is frozen, its batch norm in test mode; not one variable of it changes. "linear": each stage averaged to
-    a grid of at most `numbers` numbers (see `features.choose_grid`), see `linear.linear_probe`. "linear_pooled" and
-    "linear_pooled_2": the same probe of what `export` gives of the stage, its mean over all places, and with `--pool 2`
-    its 2 x 2 places; of stages that have them. "knn": the mean over all places, see `knn.nearest_neighbours`.
+    The trunk is frozen, its batch norm in test mode; not one variable of it changes. By each protocol of
+    `tfssl.evaluation.protocols`; "linear": each stage averaged to a grid of at most `numbers` numbers (see
+    `features.choose_grid`), see `linear.linear_probe`. "linear_pooled" and "linear_pooled_2": the same probe of what
+    `export` gives of the stage, its mean over all places, and with `--pool 2` its 2 x 2 places; of stages that have
+    them. "knn": the mean over all places, see `knn.nearest_neighbours`.
 
     The random trunk is measured twice, with the batch norm that it began with and with that of training pictures of
     `data` (precise batch norm); the better figure of each protocol and stage counts, chosen on the test pictures, which
@@ -62,7 +64,7 @@ def evaluate(
         run: a run (`tfssl.load_run`) or its folder.
         data: a source with labels: `train/` and `test/` (or `val/`), or class folders, divided 80/20 by `split_seed`.
         test: another source to test on, where `data` has no test part.
-        protocols: any of "linear", "linear_pooled", "linear_pooled_2", "knn"; also as one string with commas.
+        protocols: names, such as ("linear", "knn"), also as one string with commas; all there are where None.
         numbers: how many numbers a stage may give the linear probe.
         grid: fixes the grid instead, for example 4 for 4 x 4 places.
         seed: of the order of the linear probe's batches, and of the pictures for batch norm; the run's own where it is
@@ -86,7 +88,7 @@ def evaluate(
     settings = EvaluateSettings(**locals())
     began = time.monotonic()
     run = load_run(run)
-    wanted = check_protocols(settings.protocols)
+    wanted = choose(settings.protocols)
     seed = run.settings.seed if seed is None else seed
     size = run.settings.size
     trunk = run.trunk() if epoch is None else run.trunk(epoch)
@@ -96,27 +98,24 @@ def evaluate(
         raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
 
     probes = Probes(
-        protocols=wanted,
+        protocols=[each.of(seed=seed, neighbours=neighbours, epochs=epochs, rate=rate) for each in wanted],
         size=size,
-        seed=seed,
         numbers=numbers,
         grid=grid,
         batch_size=batch_size,
         max_broken=max_broken,
-        neighbours=neighbours,
-        epochs=epochs,
-        rate=rate,
         frames=frames,
     )
     model = features.stage_model(trunk, size)
-    grids = features.grids_of(model, numbers, grid) if "linear" in wanted else {}
+    grids = features.grids_of(model, numbers, grid) if any(each.pool is None for each in wanted) else {}
     found = probes.measure(model, train, held_out)
     untrained: Scores = {}
     which: Mapping[str, Any] = {}
     if isinstance(random, Evaluation):
         untrained, which = random.random, random.details.get("random_batch_norm", {})
     elif random:
-        untrained, which = measure_random(probes, run.random_trunk(), train, held_out, run.settings.batch_size)
+        count = run.settings.batch_size
+        untrained, which = measure_random(probes, run.random_trunk(), train, held_out, count, seed)
 
     broken = found.broken + len(train.broken)
     broken += len(held_out.broken) if held_out.broken is not train.broken else 0
@@ -130,6 +129,7 @@ def evaluate(
     evaluation = Evaluation(
         trained=found.scores,
         random=untrained,
+        protocols={each.name: each.facts() for each in wanted},
         train_images=found.train_images,
         test_images=len(found.answers),
         classes=train.classes,
@@ -161,7 +161,7 @@ def evaluate(
 
 
 def measure_random(
-    probes: Probes, trunk: Trunk, train: AnySource, test: AnySource, batch_size: int
+    probes: Probes, trunk: Trunk, train: AnySource, test: AnySource, batch_size: int, seed: int
 ) -> tuple[Scores, dict[str, dict[str, str]]]:
     """Random weights at their better of two: with the batch norm that they began with, and with precise batch norm.
 
@@ -171,13 +171,14 @@ def measure_random(
     Args:
         trunk: with random weights; it ends with the statistics of training pictures.
         batch_size: pictures of a batch that statistics are estimated on.
+        seed: of which pictures these are.
 
     Returns:
         See `results.better_of`.
     """
     model = features.stage_model(trunk, probes.size)
     own = probes.measure(model, train, test).scores
-    if not estimate_batch_norm(model, train, probes.size, batch_size, probes.seed):
+    if not estimate_batch_norm(model, train, probes.size, batch_size, seed):
         return own, {}
     return better_of(own, probes.measure(model, train, test).scores, lambda score: score.top1)
 
@@ -192,18 +193,6 @@ def estimate_batch_norm(model: keras.Model, source: AnySource, size: int, batch_
     drawn = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, seed), size, batch_size)
     images = drawn.map(lambda batch: tf.boolean_mask(batch["image"], batch["valid"]))
     return batch_norm.estimate(model, images, PRECISE_STEPS)
-
-
-def check_protocols(protocols: str | Sequence[str]) -> tuple[str, ...]:
-    """The protocols asked for, once each, in the order of `PROTOCOLS`. UserError where one is unknown or none given."""
-    names = [name.strip() for name in protocols.split(",")] if isinstance(protocols, str) else list(protocols)
-    known = ", ".join(PROTOCOLS)
-    for name in names:
-        if name not in PROTOCOLS:
-            raise UserError(f"unknown protocol {name!r}; protocols are: {known}")
-    if not names:
-        raise UserError(f"no protocol was given; protocols are: {known}")
-    return tuple(name for name in PROTOCOLS if name in names)
 
 
 def check_labels(train: AnySource, test: AnySource) -> None:

@@ -5,13 +5,13 @@ The pointing game (Zhang et al. 2016, arXiv 1608.00507): a hit where the largest
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfssl.apply.localise import Localiser, localising_task
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
 from tfssl.evaluation.config import EvaluateLocalisationSettings
 from tfssl.models import batch_norm
@@ -25,7 +25,7 @@ STEPS = 16  # of batch norm, for random weights
 
 
 @dataclasses.dataclass(frozen=True)
-class LocalisationEvaluation:
+class LocalisationEvaluation(Result):
     """How often a way to point hits the object that sounds.
 
     Attributes:
@@ -39,7 +39,7 @@ class LocalisationEvaluation:
       on_object: share in which the largest value lies on a pixel of the object itself.
     """
 
-    run: str
+    run: Path
     clips: int
     trained: float
     interval: tuple[float, float]
@@ -47,10 +47,6 @@ class LocalisationEvaluation:
     middle: float
     chance: float
     on_object: float
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -94,7 +90,7 @@ def evaluate_localisation(
     rows, middle = np.arange(len(masks)), localiser.size // 2
     hits = boxes[rows, trained[:, 0], trained[:, 1]]
     return LocalisationEvaluation(
-        run=str(run.folder),
+        run=run.folder,
         clips=len(masks),
         trained=float(hits.mean()),
         interval=wilson(float(hits.mean()), len(masks)),

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.evaluation import features
 from tfssl.evaluation.config import NeighboursSettings
 from tfssl.evaluation.evaluate import estimate_batch_norm
@@ -38,7 +39,7 @@ class Found(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbours:
+class Neighbours(Result):
     """What `neighbours` drew and counted.
 
     Attributes:
@@ -51,8 +52,8 @@ class Neighbours:
       chance: the same of answers at random.
     """
 
-    file: str
-    run: str
+    file: Path
+    run: Path
     data: str
     layer: str
     items: int
@@ -60,10 +61,6 @@ class Neighbours:
     alike: float | None
     random: float | None
     chance: float | None
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         drawn = f"{self.file}: {self.layer} of {self.run} on {self.data}"
@@ -137,7 +134,7 @@ def neighbours(
     shares: list[float | None] = [None, None, None]
     if source.labels is not None:
         shares = [share_alike(each, source.labels) for each in found] + [chance_alike(source.labels, groups)]
-    return Neighbours(str(to), str(run.folder), source.name, layer, source.count, nearest, *shares)
+    return Neighbours(to, run.folder, source.name, layer, source.count, nearest, *shares)
 
 
 def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:

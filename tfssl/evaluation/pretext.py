@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
 from tfssl.evaluation.config import PretextSettings
 from tfssl.multitask.puzzle_stream import check_fits, stream
@@ -35,7 +36,7 @@ class TaskScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class PretextScores:
+class PretextScores(Result):
     """Of all tasks of a run.
 
     Attributes:
@@ -44,14 +45,10 @@ class PretextScores:
       tasks: by name.
     """
 
-    run: str
+    run: Path
     data: str
     items: int
     tasks: dict[str, TaskScore]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [f"{self.run} on {self.data}:"]
@@ -118,7 +115,7 @@ def pretext(
         chance = task.chance if isinstance(task, ChoiceTask) else None
         told = wilson(values["accuracy"], counted) if chance and "accuracy" in values and counted else None
         scores[task.name] = TaskScore(values, chance, counted, told)
-    return PretextScores(str(run.folder), source.name, source.count, scores)
+    return PretextScores(run.folder, source.name, source.count, scores)
 
 
 def _solver(run: Run, name: str) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.evaluation.config import RetrieveSettings
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source
@@ -33,13 +34,9 @@ class Retrieved:
     recall: dict[int, float]
     chance: float
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields."""
-        return dataclasses.asdict(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Retrieval:
+class Retrieval(Result):
     """What `retrieve` found.
 
     Attributes:
@@ -49,15 +46,11 @@ class Retrieval:
       directions: "image-sound" and so on.
     """
 
-    run: str
+    run: Path
     data: str
     clips: int
     classes: int
     directions: dict[str, Retrieved]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [
@@ -118,7 +111,7 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
         for kind, rows in embed({"image": frames["image"], "sound": sounds["sound"]}).items():
             found[kind].append(rows.numpy())
     joined = {kind: np.concatenate(parts) for kind, parts in found.items()}
-    return Retrieval(str(run.folder), source.name, len(labels), len(set(labels.tolist())), search(joined, labels))
+    return Retrieval(run.folder, source.name, len(labels), len(set(labels.tolist())), search(joined, labels))
 
 
 def search(

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,19 +11,23 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.result import Result
 from tfssl.base.statistics import student
+from tfssl.evaluation import metrics
 from tfssl.evaluation.config import EvaluateSoundSettings
-from tfssl.evaluation.protocols.knn import nearest_neighbours
+from tfssl.evaluation.protocols.base import Protocol
+from tfssl.evaluation.protocols.knn import NearestNeighbours
+from tfssl.evaluation.protocols.logistic import Logistic
 from tfssl.models import batch_norm
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.sources import dividing
 from tfssl.pipelines.sources.sounds import Sounds, read_sounds, windows
-from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.runs.evaluation import better_of
 from tfssl.runs.run import Run, load_run
 
 FILE_NAME = "sound_evaluation.json"
-PROTOCOLS = ("linear", "knn")
+PROTOCOLS = (Logistic, NearestNeighbours)
+"""Each reads a stage's mean over all places and windows."""
 BASELINE = "log-mel statistics"
 BATCH = 64
 PRECISE_STEPS = 32
@@ -52,7 +55,7 @@ class FoldScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class SoundEvaluation:
+class SoundEvaluation(Result):
     """Trained features beside random weights and beside statistics of the log-mel spectrogram.
 
     Attributes:
@@ -74,21 +77,18 @@ class SoundEvaluation:
     broken: dict[str, str]
     random_batch_norm: dict[str, dict[str, str]]
 
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
-
     def __str__(self) -> str:
         lines = [
             f"{self.sounds} sounds of {self.classes} classes, {self.folds} folds; accuracy in %, mean and 95 % interval"
             f" over folds; always naming the commonest class gets {100 * self.largest_class:.1f}",
             f"{'':14}{'stage':20}{'trained':>16}{'random':>16}",
         ]
+        titles = {protocol.name: protocol.title for protocol in PROTOCOLS}
         for protocol, stages in self.trained.items():
             for stage, score in stages.items():
                 rival = self.random[protocol][stage]
-                lines.append(f"{SPOKEN[protocol]:14}{stage:20}{score!s:>16}{rival!s:>16}")
-            lines.append(f"{SPOKEN[protocol]:14}{BASELINE:20}{self.baseline[protocol]!s:>16}")
+                lines.append(f"{titles[protocol]:14}{stage:20}{score!s:>16}{rival!s:>16}")
+            lines.append(f"{titles[protocol]:14}{BASELINE:20}{self.baseline[protocol]!s:>16}")
         lines += [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())]
         return "\n".join(lines)
 
@@ -103,13 +103,13 @@ def evaluate_sound(
     seed: int = 0,
     verbose: int = 1,
 ) -> SoundEvaluation:
-    """Measures every stage of a run's sound encoder on labelled sounds.
+    """Measure every stage of a run's sound encoder on labelled sounds.
 
     A sound is cut into windows of the encoder's length, overlapping by half; each stage is averaged over all places and
-    windows. Linear probe: logistic regression on standardised features. k-NN: see `knn.nearest_neighbours`. Beside it:
-    the same encoder with random weights, each of whose figures is the better of two, with the batch norm that it began
-    with and with that of these sounds; and the mean and deviation over time of each band of its log-mel front end.
-    Writes `sound_evaluation.json` into the run's folder.
+    windows. Linear probe: `protocols.logistic`. k-NN: `protocols.knn`. Beside it: the same encoder with random weights,
+    each of whose figures is the better of two, with the batch norm that it began with and with that of these sounds;
+    and the mean and deviation over time of each band of its log-mel front end. Writes `sound_evaluation.json` into the
+    run's folder.
 
     Args:
       run: a run with a task that listens, or its folder.
@@ -142,10 +142,8 @@ def evaluate_sound(
 
     def scored(features: dict[str, np.ndarray]) -> dict[str, dict[str, FoldScore]]:
         return {
-            protocol: {
-                stage: over_folds(protocol, rows, sounds, fold_of, neighbours) for stage, rows in features.items()
-            }
-            for protocol in PROTOCOLS
+            protocol.name: {stage: over_folds(protocol, rows, sounds, fold_of) for stage, rows in features.items()}
+            for protocol in (each.of(neighbours=neighbours) for each in PROTOCOLS)
         }
 
     baseline = scored({BASELINE: trained.pop(BASELINE)})
@@ -224,26 +222,11 @@ def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np
     return {name: np.stack(values) for name, values in rows.items()}
 
 
-def over_folds(protocol: str, rows: np.ndarray, sounds: Sounds, fold_of: np.ndarray, neighbours: int) -> FoldScore:
-    """Each fold named by what was learned from the others, on features float32 [N, D] of the sounds."""
+def over_folds(protocol: Protocol, rows: np.ndarray, sounds: Sounds, fold_of: np.ndarray) -> FoldScore:
+    """Name each fold by what was learned from the others, on features float32 [N, D] of the sounds."""
     shares = []
     for fold in np.unique(fold_of):
         test = fold_of == fold
-        if protocol == "linear":
-            found = _logistic(rows[~test], sounds.labels[~test], rows[test])
-        else:
-            votes = nearest_neighbours(
-                rows[~test], sounds.labels[~test], rows[test], len(sounds.classes), min(neighbours, int((~test).sum()))
-            )
-            found = votes.argmax(1)
-        shares.append(float(np.mean(found == sounds.labels[test])))
+        scores = protocol.scores(rows[~test], sounds.labels[~test], rows[test], len(sounds.classes))
+        shares.append(metrics.top1(scores, sounds.labels[test]))
     return FoldScore(tuple(shares))
-
-
-def _logistic(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    return model.fit(train, labels).predict(test)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 from tfssl.apply.config import Following
 from tfssl.apply.mask_propagation import Memory, embeddings_of, in_cells, task_of
 from tfssl.base.errors import UserError
+from tfssl.base.result import Result
 from tfssl.evaluation.config import EvaluateTrackingSettings
 from tfssl.models import batch_norm
 from tfssl.pipelines.ops import lab
@@ -45,7 +45,7 @@ class TrackingScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrackingEvaluation:
+class TrackingEvaluation(Result):
     """What `evaluate_tracking` measures.
 
     Attributes:
@@ -57,15 +57,11 @@ class TrackingEvaluation:
         they are; "cells", the true mask at the resolution of cells, which is the most that can be reached.
     """
 
-    run: str
+    run: Path
     clips: int
     frames: int
     points: int
     ways: dict[str, TrackingScore]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
-        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [f"{self.run}: {self.clips} clips of the toy world, {self.frames} frames each, points in {self.points}"]
@@ -131,7 +127,7 @@ def evaluate_tracking(
     truth = in_cells(tf.constant(masks.reshape(-1, size, size, 1), tf.float32), side, side)
     cells = tf.image.resize(truth, [size, size]).numpy().reshape(masks.shape)[:, 1:] >= 0.5
     ways["cells"] = dataclasses.replace(_score(cells, masks, points[:, 1:], points, known, lengths), pck=None)
-    return TrackingEvaluation(str(run.folder), len(masks), masks.shape[1] - 1, int(known[:, 1:].sum()), ways)
+    return TrackingEvaluation(run.folder, len(masks), masks.shape[1] - 1, int(known[:, 1:].sum()), ways)
 
 
 def followed_labels(embeddings: keras.Model, grey: np.ndarray, labels: tf.Tensor, how: Following) -> np.ndarray:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfssl.runs.evaluation import PROTOCOLS, Evaluation
+from tfssl.runs.evaluation import Evaluation
 from tfssl.runs.metrics_log import metrics_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def stage_bars(evaluation: Evaluation, protocol: str) -> "Figure":
             axes.text(x, top + up + 1, f"{top:.1f}", ha="center", va="bottom", fontsize=7.5, color=QUIET)
     axes.axhline(100 * evaluation.largest_class, color=QUIET, linestyle=":", linewidth=1, label="commonest class")
     axes.set_xticks(range(len(stages)), stages)
-    axes.set_ylabel(f"top-1, {PROTOCOLS[protocol]}, %")
+    axes.set_ylabel(f"top-1, {evaluation.protocols[protocol].title}, %")
     axes.set_ylim(0, min(112, axes.get_ylim()[1] * 1.08))
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8, handlelength=1.4, columnspacing=1.2)
     return figure

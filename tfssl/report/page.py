@@ -8,7 +8,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.report import figures
 from tfssl.runs import metrics_log
-from tfssl.runs.evaluation import PROTOCOLS, Evaluation, percent, read_evaluation
+from tfssl.runs.evaluation import Evaluation, percent, read_evaluation
 from tfssl.runs.run import Run, load_run
 
 FILE_NAME = "report.html"
@@ -141,7 +141,7 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
     if evaluation:
         scores, best = evaluation.trained[evaluation.main], evaluation.best_layer
         low, high = evaluation.interval(evaluation.main, best)
-        what = f"{PROTOCOLS[evaluation.main]} on {best}"
+        what = f"{evaluation.protocols[evaluation.main].title} on {best}"
         tiles.append((percent(scores[best].top1), what, f"{100 * low:.1f} to {100 * high:.1f} %"))
         if evaluation.main in evaluation.random:
             best_random = max(score.top1 for score in evaluation.random[evaluation.main].values())
@@ -150,7 +150,9 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
         for protocol in evaluation.measured_as_exported(layer)[:1]:
             if protocol != evaluation.main:
                 share = evaluation.trained[protocol][layer].top1
-                tiles.append((percent(share), f"{PROTOCOLS[protocol]} on {layer}", "as export gives it"))
+                tiles.append(
+                    (percent(share), f"{evaluation.protocols[protocol].title} on {layer}", "as export gives it")
+                )
     if run.result:
         tiles.append((f"{run.result['images_per_second']:,.0f}", "images a second", "while training"))
     return tiles
@@ -158,7 +160,8 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
 
 def _bars(evaluation: Evaluation) -> dict[str, str]:
     return {
-        PROTOCOLS[protocol]: figures.as_svg(figures.stage_bars(evaluation, protocol)) for protocol in evaluation.trained
+        evaluation.protocols[protocol].title: figures.as_svg(figures.stage_bars(evaluation, protocol))
+        for protocol in evaluation.trained
     }
 
 
@@ -171,7 +174,7 @@ def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
             rival = evaluation.random.get(protocol, {}).get(stage)
             rows.append(
                 {
-                    "protocol": PROTOCOLS[protocol],
+                    "protocol": evaluation.protocols[protocol].title,
                     "stage": stage,
                     "top1": f"{100 * score.top1:.1f}",
                     "interval": f"{100 * low:.1f} to {100 * high:.1f}",

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_source
@@ -23,14 +24,10 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
+class Shown(Result):
     """Files that `show` wrote, by task name."""
 
-    files: dict[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
-        return {"files": self.files}
+    files: dict[str, Path]
 
     def __str__(self) -> str:
         return "\n".join(f"{name}: {path}" for name, path in self.files.items())
@@ -79,7 +76,7 @@ def show(
         path = to if len(figures) == 1 else to.with_stem(f"{to.stem}-{name}")
         with atomic_write(path) as temporary:
             figure.savefig(temporary, dpi=120)
-        files[name] = str(path)
+        files[name] = path
     return Shown(files)
 
 

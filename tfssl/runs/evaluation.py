@@ -7,16 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
 
-PROTOCOLS = {
-    "linear": "linear probe",
-    "linear_pooled": "pooled linear probe",
-    "linear_pooled_2": "2x2 pooled linear probe",
-    "knn": "k-NN",
-}
-POOLS = {"linear_pooled": 1, "linear_pooled_2": 2, "knn": 1}
-"""Protocols that measure a stage as `export --pool` gives it: places a side. "linear" reads a grid of its own."""
 OWN, PRECISE = "own", "precise"
 """The batch norm statistics that random weights are measured with: those that they began with, precise batch norm."""
 
@@ -32,16 +25,41 @@ class Score:
 Scores = Mapping[str, Mapping[str, Score]]  # protocol -> stage -> Score
 
 
+@dataclasses.dataclass(frozen=True)
+class ProtocolFacts:
+    """What an evaluation keeps of a protocol, so that who reads its figures needs not know the protocol.
+
+    Attributes:
+      title: as people read it.
+      probe: the title where the places that it reads are said beside it.
+      pool: to how many places a side a stage was averaged, as `export --pool` gives it; None for a grid of its own.
+    """
+
+    title: str
+    probe: str
+    pool: int | None
+
+
+EARLIER = {
+    "linear": ProtocolFacts("linear probe", "linear probe", None),
+    "linear_pooled": ProtocolFacts("pooled linear probe", "linear probe", 1),
+    "linear_pooled_2": ProtocolFacts("2x2 pooled linear probe", "linear probe", 2),
+    "knn": ProtocolFacts("k-NN", "k-NN", 1),
+}
+"""The protocols of evaluations that were written before they kept these facts."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Result):
     """Trained features beside those of the same trunk with random weights, stage by stage, first stage first.
 
-    `random` may be empty; each of its figures is the better of two, see `evaluate`. `details` is what else was set or
-    counted; it goes into the JSON as it is.
+    The first protocol of `trained` says which stage is best. `random` may be empty; each of its figures is the better
+    of two, see `evaluate`. `details` is what else was set or counted; it goes into the JSON as it is.
     """
 
     trained: Scores
     random: Scores
+    protocols: Mapping[str, ProtocolFacts] = dataclasses.field(default_factory=lambda: EARLIER, compare=False)
     train_images: int
     test_images: int
     classes: tuple[str, ...]
@@ -52,8 +70,8 @@ class Evaluation:
 
     @property
     def main(self) -> str:
-        """The protocol that decides: the linear probe where it was asked for, else the first that was."""
-        return "linear" if "linear" in self.trained else next(iter(self.trained))
+        """The protocol that decides: the first one."""
+        return next(iter(self.trained))
 
     @property
     def best_layer(self) -> str:
@@ -65,19 +83,20 @@ class Evaluation:
 
         By the linear probe of exactly that where it was measured, else by k-NN, which reads the mean over all places.
         """
-        asked = [protocol for protocol, places in POOLS.items() if places == pool and protocol in self.trained]
+        asked = [protocol for protocol in self.trained if self.protocols[protocol].pool == pool]
         return best_stage(self.trained[asked[0]]) if asked else self.best_layer
 
     def measured_as_exported(self, stage: str, pool: int = 1) -> tuple[str, ...]:
-        """The protocols that measured a stage averaged to `pool` x `pool` places: of `POOLS`, or else "linear".
+        """The protocols that measured a stage averaged to `pool` x `pool` places; the same probe once.
 
-        The grid of "linear" may happen to be that, or have been fixed to be (`evaluate --grid`).
+        The grid of a protocol may happen to be that, or have been fixed to be (`evaluate --grid`).
         """
-        found = [protocol for protocol in POOLS if POOLS[protocol] == pool and stage in self.trained.get(protocol, {})]
-        grid = self.details.get("grid", {}).get(stage)
-        if not any(protocol.startswith("linear") for protocol in found) and grid == pool and "linear" in self.trained:
-            found.insert(0, "linear")
-        return tuple(found)
+        facts = {protocol: self.protocols[protocol] for protocol, stages in self.trained.items() if stage in stages}
+        pooled = {protocol: each.probe for protocol, each in facts.items() if each.pool == pool}
+        gridded = []
+        if self.details.get("grid", {}).get(stage) == pool:
+            gridded = [name for name, each in facts.items() if each.pool is None and each.probe not in pooled.values()]
+        return *gridded, *pooled
 
     def interval(self, protocol: str, stage: str, random: bool = False) -> tuple[float, float]:
         """Wilson's 95 % interval of a top-1 (over the draw of test images; another training seed may differ more)."""
@@ -85,7 +104,7 @@ class Evaluation:
 
     def sentences(self) -> list[str]:
         """What came out, in plain words: best layer, against random weights, last layer against the best."""
-        scores, name = self.trained[self.main], PROTOCOLS[self.main]
+        scores, name = self.trained[self.main], self.protocols[self.main].title
         best, last = self.best_layer, list(scores)[-1]
         share = scores[best].top1
         low, high = self.interval(self.main, best)
@@ -115,7 +134,7 @@ class Evaluation:
                 rival = best_stage(rivals) if rivals else ""
                 beside = f" (random weights {percent(rivals[rival].top1)}, {rival})" if rivals else ""
                 share = percent(self.trained[protocol][stage].top1)
-                said.append(f"{what} {stage}: {PROTOCOLS[protocol]} {share}{beside}.")
+                said.append(f"{what} {stage}: {self.protocols[protocol].title} {share}{beside}.")
         return said
 
     def _unclear(self, one: float, other: float) -> float | None:
@@ -142,7 +161,7 @@ class Evaluation:
         return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{told}"
 
     def as_json(self) -> dict[str, Any]:
-        """`{"linear": {stage: {"top1", "map"}}, ..., "random": {"linear": ..., ...}, "best_layer", ...}`.
+        """`{"linear": {stage: {"top1", "map"}}, ..., "random": {"linear": ...}, "protocols": {}, "best_layer", ...}`.
 
         Only the protocols that ran are there. All shares are fractions 0 .. 1.
         """
@@ -156,6 +175,7 @@ class Evaluation:
         return {
             **plain["trained"],
             "random": plain["random"],
+            "protocols": {protocol: dataclasses.asdict(self.protocols[protocol]) for protocol in self.trained},
             "best_layer": self.best_layer,
             "layer_to_export": self.layer_to_export(),
             "top1_interval": {
@@ -174,18 +194,21 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Evaluation":
-        """The inverse of `as_json`."""
+        """The inverse of `as_json`; of files that do not say it, the protocols are those of `EARLIER`."""
+        facts = data.get("protocols")
+        protocols = EARLIER if facts is None else {name: ProtocolFacts(**each) for name, each in facts.items()}
 
         def scores(part: Mapping[str, Any]) -> dict[str, dict[str, Score]]:
             return {
                 protocol: {stage: Score(**score) for stage, score in part[protocol].items()}
-                for protocol in PROTOCOLS
+                for protocol in protocols
                 if protocol in part
             }
 
         return cls(
             trained=scores(data),
             random=scores(data["random"]),
+            protocols=protocols,
             details=data["details"],
             classes=tuple(data["classes"]),
             notes=tuple(data["notes"]),
@@ -199,7 +222,7 @@ class Evaluation:
                 rival = self.random.get(protocol, {}).get(stage)
                 rows.append(
                     (
-                        PROTOCOLS[protocol],
+                        self.protocols[protocol].title,
                         stage,
                         self._with_interval(protocol, stage, random=False),
                         self._with_interval(protocol, stage, random=True) if rival else "-",

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.result import Result
 from tfssl.runs.config import RunSettings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Result):
     """A folder of a pretraining run.
 
     Attributes:

@@ -2,9 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
-from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.studies.statistics import Estimate, difference, spreads
 from tfssl.studies.table import RANDOM, Row
 from tfssl.studies.trials import PROTOCOLS
@@ -34,10 +32,6 @@ class Claim:
     ahead: Estimate
     verdict: str
     sentence: str
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it."""
-        return dataclasses.asdict(self) | {"ahead": self.ahead.as_json()}
 
 
 def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:
@@ -90,7 +84,7 @@ def _claim(row: Row, others: Sequence[Row], protocol: str, what: str, test_image
     seeds = len(best.values)
     over = f"over {seeds} seeds, paired" if spreads(best.values, test_images) else "over the draw of test pictures only"
     sentence = (
-        f"{row.tasks}: {SPOKEN[protocol]} {way} {rival.tasks}{f', {what}' if what else ''} "
+        f"{row.tasks}: {PROTOCOLS[protocol]} {way} {rival.tasks}{f', {what}' if what else ''} "
         f"(95 % interval {100 * best.low:+.1f} to {100 * best.high:+.1f} points, {over}): "
     )
     sentence += {

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.runs import seen
 from tfssl.runs.evaluation import Evaluation
 from tfssl.studies import figures, table
@@ -17,7 +18,7 @@ from tfssl.studies.trials import Study, Tasks, Trial, canonical, check_more
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """What `compare` found.
 
     Attributes:
@@ -35,14 +36,9 @@ class Comparison:
     largest_class: float
 
     def as_json(self) -> dict[str, Any]:
-        """study, rows, claims, largest_class, notes."""
-        return {
-            "study": str(self.folder),
-            "rows": [row.as_json() for row in self.rows],
-            "claims": [claim.as_json() for claim in self.claims],
-            "largest_class": self.largest_class,
-            "notes": list(self.notes),
-        }
+        """study, rows, claims, notes, largest_class."""
+        content = super().as_json()
+        return {"study": content.pop("folder")} | content
 
     def __str__(self) -> str:
         rows = [table.cells(row) for row in self.rows]
@@ -158,6 +154,6 @@ def notes(study: Study, evaluation: Evaluation) -> list[str]:
         seen.sentence(evaluation.details["seen_in_pretraining"], evaluation.test_images, study.held_out.items),
         "+-: 95 % interval; over seeds (Student) on the same test pictures where there are several, else over the draw "
         "of test pictures (Wilson). The best stage is chosen on the test pictures, for random weights too, which stand "
-        "at the better of two batch norms. Pooled: the linear probe of what export gives, the mean over all places. "
+        "at the better of two batch norms. Pooled: of what export gives, the mean over all places. "
         "Pretext metrics: mean of the last epoch, on training pictures.",
     ]

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from tfssl.base.files import atomic_write
 from tfssl.report.figures import QUIET, RANDOM, TRAINED
-from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.studies.statistics import Estimate
 from tfssl.studies.table import RANDOM as RANDOM_ROW
 from tfssl.studies.table import Row
-from tfssl.studies.trials import PROTOCOLS
+from tfssl.studies.trials import MAIN, PROTOCOLS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +42,7 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
         axes.axvline(100 * largest_class, color=QUIET, linestyle=":", linewidth=1, label="commonest class")
         _plain(axes)
         axes.set_xlim(0, min(112, axes.get_xlim()[1] * 1.1))
-        axes.set_xlabel(f"top-1 of the best stage, {SPOKEN[protocol]}, %")
+        axes.set_xlabel(f"top-1 of the best stage, {PROTOCOLS[protocol]}, %")
         axes.set_yticks(range(len(rows)), [row.tasks.replace("), ", "),\n") for row in rows])
     axes.invert_yaxis()
     handles, labels = axes.get_legend_handles_labels()
@@ -75,10 +74,10 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
         pretext = [row.pretext[metric] for _, row, _ in curve]
-        linear = [row.downstream["linear"].estimate for _, row, _ in curve]
+        probed = [row.downstream[MAIN].estimate for _, row, _ in curve]
         places = [place for place, _, _ in curve]
-        xs, ys = [scale * estimate.mean for estimate in pretext], [100 * estimate.mean for estimate in linear]
-        x_bars, y_bars = _bars(pretext, scale), _bars(linear, 100)
+        xs, ys = [scale * estimate.mean for estimate in pretext], [100 * estimate.mean for estimate in probed]
+        x_bars, y_bars = _bars(pretext, scale), _bars(probed, 100)
         bars = {"elinewidth": 1, "capsize": 2, "ecolor": to_rgba(colour, 0.4)}
         left.errorbar(xs, ys, y_bars, x_bars, marker="o", color=colour, linestyle="-" if by_steps else "none", **bars)
         for (_, _, text), x, y in zip(curve, xs, ys, strict=True):
@@ -89,7 +88,7 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
         other.errorbar(places, xs, x_bars, marker="s", markersize=4, color=second, linestyle="--", **bars)
         chances = [scale * row.chance[metric] if metric in row.chance else None for _, row, _ in curve]
         _draw_chances(other, places, chances, second, by_steps)
-    random = 100 * untrained.downstream["linear"].estimate.mean
+    random = 100 * untrained.downstream[MAIN].estimate.mean
     for axes in (left, right):
         axes.axhline(random, color=QUIET, linestyle="-.", linewidth=1)
     _plain(left)
@@ -99,8 +98,8 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
     other.spines["right"].set_color("#9fb0b7")
     left.margins(0.15)
     left.set_xlabel(f"pretext task: {metric.replace('_', ' ')}{named}")
-    left.set_ylabel("linear probe, best stage, top-1, %")
-    right.set_ylabel("linear probe, %  (solid)")
+    left.set_ylabel(f"{PROTOCOLS[MAIN]}, best stage, top-1, %")
+    right.set_ylabel(f"{PROTOCOLS[MAIN]}, %  (solid)")
     other.set_ylabel(f"{metric.replace('_', ' ')}{named}  (dashed)")
     if by_steps:
         right.set_xlabel("steps")
@@ -131,7 +130,7 @@ def _legend(figure: "Figure", variants: Sequence[str], has_chance: bool) -> None
     labels = list(variants)
     handles = [Line2D([], [], color=COLOURS[place % len(COLOURS)], marker="o") for place in range(len(variants))]
     handles.append(Line2D([], [], color=QUIET, linestyle="-.", linewidth=1))
-    labels.append("linear probe of random weights")
+    labels.append(f"{PROTOCOLS[MAIN]} of random weights")
     if has_chance:
         handles.append(Line2D([], [], color=SECOND if len(variants) < 2 else QUIET, linestyle=":", linewidth=1.6))
         labels.append("chance level of the pretext task")

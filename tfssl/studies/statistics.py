@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tfssl.base.statistics import student, wilson
 
@@ -29,10 +28,6 @@ class Estimate:
     def half(self) -> float | None:
         """Half of the interval's width."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
-    def as_json(self) -> dict[str, Any]:
-        """mean, low, high, values."""
-        return dataclasses.asdict(self) | {"values": list(self.values)}
 
 
 def over_seeds(values: Sequence[float], count: int | None = None) -> Estimate:

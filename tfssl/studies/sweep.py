@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.files import atomic_write
+from tfssl.base.result import Result
 from tfssl.runs import metrics_log
-from tfssl.runs.evaluation import PROTOCOLS as SPOKEN
 from tfssl.studies import figures, table
 from tfssl.studies.compare import notes, trials_of
 from tfssl.studies.config import SweepSettings
@@ -18,7 +18,7 @@ from tfssl.studies.variants import expand_braces, label_variants, watched_task
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class Point(Result):
     """One variant after so many steps, over its seeds.
 
     Attributes:
@@ -37,7 +37,7 @@ class Point:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(Result):
     """What `sweep` found.
 
     Attributes:
@@ -57,15 +57,9 @@ class Sweep:
     largest_class: float
 
     def as_json(self) -> dict[str, Any]:
-        """study, points, metric, summary, largest_class, notes."""
-        return {
-            "study": str(self.folder),
-            "points": [point.as_json() for point in self.points],
-            "metric": self.metric,
-            "summary": list(self.sentences),
-            "largest_class": self.largest_class,
-            "notes": list(self.notes),
-        }
+        """study, summary, points, metric, notes, largest_class."""
+        content = super().as_json()
+        return {"study": content.pop("folder"), "summary": content.pop("sentences")} | content
 
     def __str__(self) -> str:
         return "\n".join([table.as_text(*self._table()), "", *self.sentences, "", *self.notes])
@@ -194,7 +188,7 @@ def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images
     for protocol in PROTOCOLS:
         best = max(points, key=lambda point: point.row.downstream[protocol].estimate.mean)
         found = best.row.downstream[protocol]
-        line = f"The best {SPOKEN[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
+        line = f"The best {PROTOCOLS[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
         ahead = difference(found.by_seed, untrained.downstream[protocol].by_seed, test_images)
         if ahead is not None and ahead.low is not None and ahead.high is not None:
             over = f"over {len(ahead.values)} seeds" if spreads(ahead.values, test_images) else "over test pictures"

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tfssl.base.result import Result, plain
 from tfssl.runs.evaluation import Score, best_stage
 from tfssl.studies.statistics import Estimate, over_seeds
 from tfssl.studies.trials import PROTOCOLS, Trial
@@ -14,7 +15,7 @@ RANDOM = "random weights"
 
 
 @dataclasses.dataclass(frozen=True)
-class Downstream:
+class Downstream(Result):
     """Top-1, a fraction, of the best stage of each seed, by one protocol.
 
     Attributes:
@@ -34,11 +35,11 @@ class Downstream:
 
     def as_json(self) -> dict[str, Any]:
         """mean, low, high, values, stages."""
-        return self.estimate.as_json() | {"stages": list(self.stages)}
+        return plain(self.estimate) | {"stages": list(self.stages)}
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Row(Result):
     """One set of tasks over its seeds.
 
     Attributes:
@@ -59,14 +60,9 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """tasks, seeds, linear, linear_pooled, knn, pretext, chance, images_per_second."""
-        return {
-            "tasks": self.tasks,
-            "seeds": list(self.seeds),
-            **{protocol: found.as_json() for protocol, found in self.downstream.items()},
-            "pretext": {name: estimate.as_json() for name, estimate in self.pretext.items()},
-            "chance": dict(self.chance),
-            "images_per_second": None if self.images_per_second is None else self.images_per_second.as_json(),
-        }
+        content = super().as_json()
+        head = {"tasks": content.pop("tasks"), "seeds": content.pop("seeds")}
+        return head | content.pop("downstream") | content
 
 
 def row_of(trials: Sequence[Trial]) -> Row:
@@ -117,9 +113,9 @@ def format_share(estimate: Estimate) -> str:
     return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
 
-PROBED = ("linear probe, %", "layer", "pooled, %", "layer", "k-NN, %", "layer")
+PROBED = tuple(heading for title in PROTOCOLS.values() for heading in (f"{title}, %", "layer"))
 HEADINGS = ("tasks", "pretext task", *PROBED, "images/s", "seeds")
-TO_THE_RIGHT = (2, 4, 6, 8, 9)
+TO_THE_RIGHT = (*range(2, 2 + len(PROBED), 2), len(HEADINGS) - 2, len(HEADINGS) - 1)
 
 
 def cells(row: Row) -> tuple[str, ...]:

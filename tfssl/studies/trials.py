@@ -14,6 +14,7 @@ from tfssl.base.config import spelled
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.evaluation.evaluate import check_labels, evaluate
+from tfssl.evaluation.protocols import choose
 from tfssl.models.trunks import make_trunk
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source, open_splits
@@ -29,8 +30,10 @@ from tfssl.training.pretrain import pretrain
 Tasks = str | PretextTask | Sequence[str | PretextTask]
 
 FILE_NAME = "study.json"
-PROTOCOLS = ("linear", "linear_pooled", "knn")
-"""That a study measures: a probe of a grid, and two of what `export` gives, the mean over all places."""
+PROTOCOLS = {protocol.name: protocol.title for protocol in choose("linear, linear_pooled, knn")}
+"""Name and title of those that a study measures: a probe of a grid, and two of what `export` gives, the mean over all
+places. A figure that shows one only shows the first."""
+MAIN = next(iter(PROTOCOLS))
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
 DEFAULTS = {name: field.default for name, field in PassedOn.model_fields.items()}
 """Of what a study passes on to its runs."""
@@ -253,7 +256,7 @@ class Study:
             run,
             self.train,
             self.held_out,
-            PROTOCOLS,
+            tuple(PROTOCOLS),
             random=random,
             epoch=epoch,
             max_broken=self._max_broken,

@@ -1,7 +1,28 @@
 """k-NN on frozen features: no training, so nothing to tune that could hide a bad embedding."""
 
+import dataclasses
+from typing import ClassVar
+
 import numpy as np
 import tensorflow as tf
+
+from tfssl.evaluation.protocols.base import Protocol
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NearestNeighbours(Protocol):
+    """k-NN of the mean over all places; see `nearest_neighbours`.
+
+    Attributes:
+      neighbours: k.
+    """
+
+    name: ClassVar[str] = "knn"
+    title: ClassVar[str] = "k-NN"
+    neighbours: int = 20
+
+    def scores(self, train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:
+        return nearest_neighbours(train, labels, test, classes, self.neighbours)
 
 
 @tf.function(

@@ -1,10 +1,36 @@
 """Linear probe: batch norm without scale and shift, and one fully connected layer, on frozen features."""
 
+import dataclasses
+from typing import ClassVar
+
 import numpy as np
 import tensorflow as tf
 
+from tfssl.evaluation.protocols.base import Protocol
+
 CHUNK = 4096
 DROPS = (8 / 28, 16 / 28, 24 / 28)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Linear(Protocol):
+    """Linear probe of a grid of each stage's map; see `linear_probe`.
+
+    Attributes:
+      seed: of the order of the training rows.
+      epochs, rate: of its training; the rate is that at the start.
+    """
+
+    name: ClassVar[str] = "linear"
+    title: ClassVar[str] = "linear probe"
+    probe: ClassVar[str] = "linear probe"
+    pool: ClassVar[int | None] = None
+    seed: int = 0
+    epochs: int = 28
+    rate: float = 0.01
+
+    def scores(self, train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:
+        return linear_probe(train, labels, test, classes, self.seed, self.epochs, rate=self.rate)
 
 
 def _statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,17 +1,17 @@
-"""One frozen trunk, measured: its features of training and test pictures once, then every protocol on every stage."""
+"""The probes of one frozen trunk: features of training and test pictures once, then every protocol on every stage."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.evaluation import features, metrics
-from tfssl.evaluation.protocols.knn import nearest_neighbours
-from tfssl.evaluation.protocols.linear import linear_probe
+from tfssl.evaluation.protocols.base import Protocol
 from tfssl.pipelines.sources.any_source import AnySource
-from tfssl.runs.evaluation import POOLS, Score
+from tfssl.runs.evaluation import Score
 
 
 class Measured(NamedTuple):
@@ -26,22 +26,22 @@ class Measured(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Probes:
-    """The settings of `evaluate` that say how a trunk is measured; see there."""
+    """What of `evaluate`'s settings says how a trunk is measured; see there.
 
-    protocols: tuple[str, ...]
+    Attributes:
+      protocols: with their settings.
+    """
+
+    protocols: Sequence[Protocol]
     size: int
-    seed: int
     numbers: int
     grid: int | None
     batch_size: int
     max_broken: float
-    neighbours: int
-    epochs: int
-    rate: float
     frames: int
 
     def measure(self, model: keras.Model, train: AnySource, test: AnySource) -> Measured:
-        """Measures a `stage_model` in test mode; not one variable of it changes.
+        """Measure a `stage_model` in test mode; not one variable of it changes.
 
         Raises:
             UserError: too many broken pictures, features that are not finite, no stage with as many places.
@@ -55,16 +55,21 @@ class Probes:
         check_broken(train, seen.broken, self.max_broken)
         check_broken(test, unseen.broken, self.max_broken)
         labels, answers = np.asarray(train.labels)[seen.rows], np.asarray(test.labels)[unseen.rows]
+        classes = len(train.classes)
         scores: dict[str, dict[str, Score]] = {protocol: {} for protocol in places}
         for stage, side in [(stage, side) for stage, of_stage in sides.items() for side in of_stage]:
             # Popped, because a stage of 50,000 pictures may be a gigabyte.
             rows, rows_test = seen.stages[stage].pop(side), unseen.stages[stage].pop(side)
-            probed: dict[bool, Score] = {}  # a grid may be what a pooled probe reads: probed once
-            for protocol in [protocol for protocol, own in places.items() if own.get(stage) == side]:
-                by_neighbours = protocol == "knn"
-                if by_neighbours not in probed:
-                    probed[by_neighbours] = self._score(by_neighbours, rows, labels, rows_test, answers, train)
-                scores[protocol][stage] = probed[by_neighbours]
+            probed: dict[Any, Score] = {}  # a grid may be what a pooled probe reads: probed once
+            for protocol in self.protocols:
+                if places.get(protocol.name, {}).get(stage) != side:
+                    continue
+                if protocol.way not in probed:
+                    shares = protocol.scores(rows, labels, rows_test, classes)
+                    probed[protocol.way] = Score(
+                        metrics.top1(shares, answers), metrics.mean_average_precision(shares, answers)
+                    )
+                scores[protocol.name][stage] = probed[protocol.way]
         return Measured(scores, answers, unseen.rows, len(seen.rows), seen.broken + unseen.broken)
 
     def places_of(self, model: keras.Model) -> dict[str, dict[str, int]]:
@@ -73,33 +78,19 @@ class Probes:
         Raises:
             UserError: none is left.
         """
-        found = {}
+        places = {}
         for protocol in self.protocols:
-            if protocol == "linear":
-                found[protocol] = features.grids_of(model, self.numbers, self.grid)
+            pool = protocol.pool
+            if pool is None:
+                places[protocol.name] = features.grids_of(model, self.numbers, self.grid)
             else:
-                pool = POOLS[protocol]
-                found[protocol] = {name: pool for name, out in model.output.items() if min(out.shape[1:3]) >= pool}
-        found = {protocol: stages for protocol, stages in found.items() if stages}
-        if not found:
-            raise UserError(f"no stage has the places that {', '.join(self.protocols)} reads; ask for linear or knn")
-        return found
-
-    def _score(
-        self,
-        by_neighbours: bool,
-        rows: np.ndarray,
-        labels: np.ndarray,
-        rows_test: np.ndarray,
-        answers: np.ndarray,
-        train: AnySource,
-    ) -> Score:
-        classes = len(train.classes)
-        if by_neighbours:
-            shares = nearest_neighbours(rows, labels, rows_test, classes, self.neighbours)
-        else:
-            shares = linear_probe(rows, labels, rows_test, classes, self.seed, self.epochs, rate=self.rate)
-        return Score(metrics.top1(shares, answers), metrics.mean_average_precision(shares, answers))
+                sides = {stage: min(out.shape[1:3]) for stage, out in model.output.items()}
+                places[protocol.name] = {stage: pool for stage, side in sides.items() if side >= pool}
+        places = {name: stages for name, stages in places.items() if stages}
+        if not places:
+            names = ", ".join(protocol.name for protocol in self.protocols)
+            raise UserError(f"no stage has the places that {names} reads; ask for a protocol that reads fewer")
+        return places
 
 
 def check_broken(source: AnySource, undecodable: int, max_broken: float) -> None:
