@@ -38,7 +38,7 @@ class Ingested:
     broken: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields."""
+        """Return what --json prints: the fields."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ def ingest(
     beam: str | None = None,
     verbose: int = 1,
 ) -> Ingested:
-    """Decodes clips and sounds once, into sharded records of TensorFlow Datasets.
+    """Decode clips and sounds once, into sharded records of TensorFlow Datasets.
 
     Started again with the same arguments after an interruption, it goes on with what was not decoded yet.
 
