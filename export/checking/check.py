@@ -24,7 +24,7 @@ ONNX = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What a replay found.
+    """The result of a replay.
 
     Attributes:
       folder: the version that was replayed.
@@ -40,7 +40,7 @@ class Check:
         return all(replay.ok for replay in self.replays)
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
+        """Return what --json prints."""
         replays = [dataclasses.asdict(replay) | {"ok": replay.ok} for replay in self.replays]
         return {"folder": self.folder, "ok": self.ok, "replays": replays}
 
@@ -51,7 +51,7 @@ class Check:
 
 
 def check(folder: str | Path, server: str | None = None, model_name: str | None = None) -> Check:
-    """Replays the golden vectors of the newest version in a folder, or of the version that the folder is.
+    """Replay the golden vectors of the newest version in a folder, or of the version that the folder is.
 
     Through every signature of the SavedModel, and through each TFLite and ONNX file that lies there.
 
