@@ -13,7 +13,7 @@ class _CallablePackage(types.ModuleType):
     """
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        """Calls `tfssl.export.saved_model.export`, which says what it takes."""
+        """Call `tfssl.export.saved_model.export`, which says what it takes."""
         from tfssl.export.saved_model import export
 
         return export(*arguments, **settings)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def only_errors_logged() -> Iterator[None]:
-    """Without TensorFlow's lines of where assets are written and that sessions, which its own server runs, are old."""
+    """Hide TensorFlow's lines of where assets are written and that sessions, which its own server runs, are old."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -24,7 +24,7 @@ def only_errors_logged() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without what the converter prints from C++ and Python, which no Python setting stops."""
+    """Hide what the converter prints from C++ and Python, which no Python setting stops."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]

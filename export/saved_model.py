@@ -90,7 +90,7 @@ def export(
     l2_normalise: bool = False,
     pool: int = 1,
 ) -> Exported:
-    """Writes the encoder of a run to `folder/<version>`, whole or not at all.
+    """Write the encoder of a run to `folder/<version>`, whole or not at all.
 
     Signatures: `serving_default` takes `image_bytes` string [N], encoded pictures, and returns `embedding` float32
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
@@ -171,7 +171,7 @@ def export(
 
 
 def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:
-    """Writes a SavedModel that answers to these signatures."""
+    """Write a SavedModel that answers to these signatures."""
     archive = keras.export.ExportArchive()
     for model in {id(model): model for signature in signatures for model in signature.uses}.values():
         archive.track(model)
@@ -202,7 +202,7 @@ def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[st
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turns what goes wrong when TensorFlow or Keras writes into one line for the user."""
+    """Turn an error of TensorFlow or Keras in writing into one line for the user."""
 
     try:
         with write_errors(folder):

@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 def newest_version(folder: str | Path) -> Path:
-    """The newest version in a folder that `export` wrote; the folder itself if it is one.
+    """Return the newest version in a folder that `export` wrote; the folder itself if it is one.
 
     Raises:
       UserError: there is none, or a newer version of tfssl wrote it.
@@ -39,7 +39,7 @@ def newest_version(folder: str | Path) -> Path:
 
 
 def description(version: Path) -> dict[str, Any]:
-    """What encoder.json says of a version; {} where there is none. Raises UserError where it is too new, or damaged."""
+    """Read what encoder.json says of a version; {} where there is none. Raise UserError if it is too new or damaged."""
     path = version / DESCRIPTION
     if not path.is_file():
         return {}
@@ -52,14 +52,14 @@ def description(version: Path) -> dict[str, Any]:
 
 
 def numbers(folder: Path) -> list[int]:
-    """The numbers of the versions in a folder, in order; [] where there is no folder."""
+    """Return the numbers of the versions in a folder, in order; [] where there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(int(name) for name in os.listdir(folder) if re.fullmatch(r"[0-9]+", name))
 
 
 def check_version(folder: Path, version: int | None) -> None:
-    """Raises UserError where `version` cannot be written to `folder`."""
+    """Raise UserError where `version` cannot be written to `folder`."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder to export to")
     if version is None:
@@ -74,7 +74,7 @@ def check_version(folder: Path, version: int | None) -> None:
 
 @contextlib.contextmanager
 def new_version(folder: Path, version: int | None) -> Iterator[tuple[Path, list[Path]]]:
-    """A folder to write a version to, which gets its name when the block ends well and goes away when it does not.
+    """Make a folder to write a version to, which gets its name when the block ends well and goes away when it does not.
 
     Until then it lies in a folder with a hidden name beside the versions: TensorFlow Serving takes only children whose
     name is a number, and a rename is atomic only within one file system.

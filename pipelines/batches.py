@@ -27,7 +27,7 @@ class BrokenPictures:
             self._marks = tf.Variable(tf.zeros([source.count], tf.bool), trainable=False, name="broken_pictures")
 
     def mark(self, index: tf.Tensor, valid: tf.Tensor) -> None:
-        """Remembers the pictures (index int64 [B]) that are not valid (bool [B])."""
+        """Remember the pictures (index int64 [B]) that are not valid (bool [B])."""
 
         def note() -> tf.Tensor:
             wrong = tf.boolean_mask(index, ~valid)
@@ -37,22 +37,22 @@ class BrokenPictures:
         tf.cond(tf.reduce_all(valid), lambda: tf.constant(False), note)
 
     def numbers(self) -> list[int]:
-        """Which pictures of the source: what a run that goes on needs to know of those that it saw before."""
+        """Return the numbers of these pictures in the source: a resumed run needs to know which ones it saw before."""
         return np.flatnonzero(self._marks.numpy()).tolist()
 
     def restore(self, numbers: Sequence[int]) -> None:
-        """Marks what `numbers` gave before an interruption, of the same source."""
+        """Mark what `numbers` gave before an interruption, for the same source."""
         marks = self._marks.numpy()
         marks[np.asarray(numbers, int)] = True
         self._marks.assign(marks)
 
     def names(self) -> dict[str, str]:
-        """Name -> what is wrong, those that were left out when the source was opened included."""
+        """Return name -> what is wrong, including the pictures that were left out when the source was opened."""
         return self._source.broken | {self._source.paths[i]: "cannot be decoded to its end" for i in self.numbers()}
 
 
 def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
-    """int64 [batch_size]: the pictures of a step out of `count`, for a run's seed."""
+    """Choose the pictures of a step, int64 [batch_size], out of `count`, by a run's seed."""
     number = tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
     epoch = tf.cast(number // count, tf.int32)
     seeds = tf.stack([tf.fill([batch_size], SHUFFLE_KEY), tf.fill([batch_size], seed), epoch], 1)
@@ -62,7 +62,7 @@ def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
 
 
 def batch_too_large(batch_size: int, source: AnySource) -> UserError:
-    """The error of a batch that the source cannot fill."""
+    """Make the error for a batch that the source cannot fill."""
     return UserError(
         f"--batch-size {batch_size} is given, but {source.name} has {source.count} {source.items};"
         " give from 1 to that many"
@@ -81,7 +81,7 @@ def training(
     reflect: bool = True,
     verbose: int = 1,
 ) -> tf.data.Dataset:
-    """An endless stream of batches of randomly cropped pictures, from step `start` on.
+    """Make an endless stream of batches of randomly cropped pictures, from step `start` on.
 
     A source of clips gives a random frame of each as its picture, and its record: see
     `tfssl.pipelines.clips.clip_records`.
@@ -119,7 +119,7 @@ def training(
 
 
 def _fill_broken(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Rows that are not valid become copies of valid ones, spread evenly: a black picture would teach nonsense."""
+    """Replace rows that are not valid by copies of valid ones, spread evenly: a black picture would teach nonsense."""
 
     def fill() -> tf.Tensor:
         good = tf.cast(tf.where(valid)[:, 0], tf.int32)
@@ -132,13 +132,13 @@ def _fill_broken(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
 
 
 def sample(source: AnySource, count: int, seed: int) -> AnySource:
-    """At most `count` pictures or clips of the source, drawn by the seed: listings are in order of the classes."""
+    """Draw at most `count` pictures or clips of the source by the seed: listings are in order of the classes."""
     numbers = np.random.default_rng(seed).permutation(source.count)[:count]
     return source.subset(numbers, f"a sample of {source.name}")
 
 
 def plain(source: AnySource, size: int, batch_size: int, start: int = 0, at: float = 0.5) -> tf.data.Dataset:
-    """One ordered pass over whole pictures, as evaluation and serving see them; of a clip, one frame.
+    """Make one ordered pass over whole pictures, as evaluation and serving see them; of a clip, one frame.
 
     Args:
       source: what to read.
@@ -161,7 +161,7 @@ def plain(source: AnySource, size: int, batch_size: int, start: int = 0, at: flo
 
 
 def plain_sound(source: AnySource, samples: int, batch_size: int, start: int = 0) -> tf.data.Dataset:
-    """One ordered pass over the clips that have sound, from the one of number `start` on: the window in the middle.
+    """Make one ordered pass over the clips that have sound, from number `start` on: the window in the middle.
 
     Returns:
       {"sound": float32 [b, samples], -1..1, "index": int64 [b]}; the last batch may be short.

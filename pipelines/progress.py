@@ -12,7 +12,9 @@ INTERVAL = 0.25
 
 
 class Progress:
-    """So many of so many, and the time left; to be used as a context, at whose end it says how long all took.
+    """A line that says how many of how many are done, and the time left.
+
+    Used as a context, it says at its end how long all took.
 
     On a terminal it is one line, written anew a few times a second. Where standard error goes to a file it is a line
     whenever twice the time has passed, so an hour takes a dozen.
@@ -43,7 +45,7 @@ class Progress:
             print(file=sys.stderr, flush=True)
 
     def add(self, count: int) -> None:
-        """So many more are done."""
+        """Count so many more as done."""
         self._done += count
         now = time.monotonic()
         # The time before the first is mostly set-up, of which no more is to come: the rest is estimated without it.
@@ -66,7 +68,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """`4 s`, `12 min`, `3 h 05 min`."""
+    """Format a time: `4 s`, `12 min`, `3 h 05 min`."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return f"{max(1, round(seconds))} s"

@@ -25,7 +25,7 @@ ONNX = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Check(Result):
-    """What a replay found.
+    """The result of a replay.
 
     Attributes:
       folder: the version that was replayed.
@@ -41,7 +41,7 @@ class Check(Result):
         return all(replay.ok for replay in self.replays)
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
+        """Return what --json prints."""
         replays = [plain(replay) | {"ok": replay.ok} for replay in self.replays]
         return {"folder": str(self.folder), "ok": self.ok, "replays": replays}
 
@@ -52,7 +52,7 @@ class Check(Result):
 
 
 def check(folder: str | Path, server: str | None = None, model_name: str | None = None) -> Check:
-    """Replays the golden vectors of the newest version in a folder, or of the version that the folder is.
+    """Replay the golden vectors of the newest version in a folder, or of the version that the folder is.
 
     Through every signature of the SavedModel, and through each TFLite and ONNX file that lies there.
 

@@ -35,12 +35,12 @@ class Golden:
     answers: dict[str, dict[str, np.ndarray]]
 
     def arguments(self, signature: str) -> dict[str, np.ndarray]:
-        """The inputs of a signature, by name: as many rows as it has answers."""
+        """Return the inputs of a signature, by name: as many rows as it has answers."""
         count = len(next(iter(self.answers[signature].values())))
         return {name: self.inputs[name][:count] for name in INPUTS[signature]}
 
     def write(self, path: Any) -> None:
-        """Writes an .npz without pickles: rows of bytes are joined to uint8, and NAME:ends says where each ends."""
+        """Write an .npz without pickles: rows of bytes are joined to uint8, and NAME:ends says where each ends."""
         arrays = {f"inputs/{name}": rows for name, rows in self.inputs.items()}
         for signature, outputs in self.answers.items():
             arrays |= {f"answers/{signature}/{name}": rows for name, rows in outputs.items()}
@@ -51,7 +51,7 @@ class Golden:
 
 
 def read_golden(path: Any) -> Golden:
-    """The inverse of `Golden.write`. Raises OSError, ValueError or KeyError where it is not readable."""
+    """Invert `Golden.write`. Raise OSError, ValueError or KeyError where it is not readable."""
     golden = Golden({}, {})
     with np.load(path) as file:
         for key in file:
@@ -71,14 +71,14 @@ def read_golden(path: Any) -> Golden:
 
 
 def as_objects(rows: Sequence[bytes]) -> np.ndarray:
-    """Bytes as an array of objects [N]: NumPy's own strings lose zeros at their end."""
+    """Return bytes as an array of objects [N]: NumPy's own strings lose zeros at their end."""
     array = np.empty(len(rows), object)
     array[:] = rows
     return array
 
 
 def own_source(data: Mapping[str, Any]) -> AnySource | None:
-    """The source that a run learned from, by name, if it is still the same; else None, and the log says so."""
+    """Open the source that a run learned from, by name, if it is still the same; else return None and log why."""
     try:
         source = open_source(data["name"], max_broken=1.0)
         # A name alone does not do: that of a data set made in Python may be some folder here.
@@ -94,7 +94,7 @@ def own_source(data: Mapping[str, Any]) -> AnySource | None:
 
 
 def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Golden:
-    """A dozen inputs of each kind, and what the signatures answer, op by op: neither traced nor saved.
+    """Make a dozen inputs of each kind, and what the signatures answer, op by op: neither traced nor saved.
 
     Args:
       signatures: that take some of the inputs which `Golden` knows.
@@ -116,13 +116,13 @@ def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Go
 
 
 def _some_pictures(source: AnySource | None, count: int) -> list[bytes]:
-    """Encoded pictures, spread over a source; small files are preferred, as they travel with the model."""
+    """Read encoded pictures, spread over a source; small files are preferred, as they travel with the model."""
     found = _read(source, count) if source is not None else []
     return found or _read(open_source(f"toy:images(count={count})"), count)
 
 
 def _some_sounds(source: AnySource | None, samples: int, count: int) -> np.ndarray:
-    """Waveforms float32 [count or fewer, samples] of a source of clips."""
+    """Read waveforms float32 [count or fewer, samples] of a source of clips."""
     if source is None or not source.has_sound.any():
         source = open_source(f"toy:clips(count={count}, size=16)")
     return next(iter(batches.plain_sound(source, samples, count)))["sound"].numpy()

@@ -23,7 +23,7 @@ Call = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class Replay:
-    """What the replay of a signature, or of a file, found.
+    """The result of the replay of a signature, or of a file.
 
     Attributes:
       name: of the signature or file.
@@ -57,7 +57,7 @@ class Replay:
 
 
 def replay(golden: Golden, call: Call, signatures: Iterable[str] | None = None) -> list[Replay]:
-    """Calls signatures with golden inputs, and compares.
+    """Call signatures with golden inputs, and compare.
 
     Args:
       call: (signature, its inputs by name) -> its outputs by name; arrays [N, ...], bytes as arrays of objects.
@@ -72,7 +72,10 @@ def replay(golden: Golden, call: Call, signatures: Iterable[str] | None = None) 
 def compare(
     name: str, expected: dict[str, np.ndarray], found: dict[str, np.ndarray], allowed: float | None = TOLERANCE
 ) -> Replay:
-    """Answers of a signature beside the golden ones: floats by their distance, pictures by that of their pixels."""
+    """Compare answers of a signature with the golden ones.
+
+    Floats are compared by their distance, pictures by that of their pixels.
+    """
     rows = len(next(iter(expected.values())))
     difference, cosine, largest, wrong = 0.0, 1.0, 1.0, np.zeros(rows, bool)
     for output, wanted in expected.items():
@@ -99,6 +102,6 @@ def compare(
 
 
 def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Between rows of [N, D] each, float [N]; two rows of zeros agree."""
+    """Return the cosines between rows of [N, D] each, float [N]; two rows of zeros agree."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return np.where(lengths > 0, np.sum(one * other, 1) / np.where(lengths > 0, lengths, 1), 1.0)

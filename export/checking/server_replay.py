@@ -13,7 +13,7 @@ from tfssl.export.deployment.files import model_name
 
 
 def client_of(version: Path, server: str, name: str | None = None) -> Client:
-    """A client that asks for the same version as a folder is, by its number.
+    """Make a client that asks for the same version as a folder is, by its number.
 
     Args:
       version: folder of a version: DIR/3.
@@ -27,7 +27,7 @@ def client_of(version: Path, server: str, name: str | None = None) -> Client:
 def replay_on_server(
     client: Client, server: str, golden_of: Path, golden: Golden, signatures: Iterable[str] | None = None
 ) -> list[Replay]:
-    """Calls signatures of a server with golden inputs of a version, and compares, as `replay.replay` does.
+    """Call signatures of a server with golden inputs of a version, and compare, as `replay.replay` does.
 
     Raises:
       UserError: nobody answers, or the model is another one: of another version or name, without such signatures, or

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class ServingError(UserError):
-    """A server does not answer, or with an error.
+    """The error where a server does not answer, or answers with an error.
 
     Attributes:
       status: a status code of gRPC, such as "NOT_FOUND"; those of HTTP are translated.
@@ -59,22 +59,22 @@ class Transport(Protocol):
     """A way to ask a server. Every method takes the seconds after which it gives up, and raises ServingError."""
 
     def metadata(self, version: int | None, seconds: float) -> Model:
-        """Of a version; of the newest where None."""
+        """Return the metadata of a version; of the newest where None."""
 
     def versions(self, seconds: float) -> list[int]:
-        """Numbers of the versions that can be asked."""
+        """Return numbers of the versions that can be asked."""
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], version: int | None, model: Model, seconds: float
     ) -> dict[str, np.ndarray]:
-        """One request: arrays, or lists of bytes, by name; outputs by name."""
+        """Send one request: arrays, or lists of bytes, by name; return outputs by name."""
 
     def close(self) -> None:
-        """Ends the connections."""
+        """End the connections."""
 
 
 def read_model(version: Any, signatures: Mapping[str, Any]) -> Model:
-    """A model from the JSON form of a SignatureDefMap."""
+    """Read a model from the JSON form of a SignatureDefMap."""
     found = {
         name: Signature(
             *({key: _spec(info) for key, info in one.get(side, {}).items()} for side in ("inputs", "outputs"))
@@ -93,7 +93,7 @@ def _spec(info: Mapping[str, Any]) -> Spec:
 
 
 def with_retries(request: Callable[[float], Result], seconds: float, patience: float = math.inf) -> Result:
-    """Calls `request` with the seconds that are left, again and again while it fails with what is RETRIED.
+    """Call `request` with the seconds that are left, again and again while it fails with what is RETRIED.
 
     After `patience` seconds it is not called again. Waits are random, in a window that doubles from 0.1 s up to 5 s, so
     that many clients do not come back at once.
@@ -123,18 +123,18 @@ def with_retries(request: Callable[[float], Result], seconds: float, patience: f
 
 
 def no_encryption(words: str) -> str:
-    """What to do, from the words of OpenSSL or BoringSSL when no encrypted connection came about."""
+    """Say what to do, from the words of OpenSSL or BoringSSL when no encrypted connection came about."""
     if "WRONG_VERSION_NUMBER" in words:
         return "what answers there does not encrypt; give host:port or http://host:port"
     return one_line(f"encryption cannot begin; give the authorities' certificates as certificates=FILE: {words}")
 
 
 def one_line(text: str, longest: int = 300) -> str:
-    """The words of a server, for an error of one line."""
+    """Return the words of a server, for an error of one line."""
     words = " ".join(text.split())
     return words if len(words) <= longest else words[:longest] + "..."
 
 
 def list_names(names: Sequence[Any]) -> str:
-    """'a, b' or 'none'."""
+    """Format names as 'a, b' or 'none'."""
     return ", ".join(str(name) for name in names) or "none"

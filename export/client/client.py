@@ -32,7 +32,7 @@ SWAPS = 3
 
 
 class InvalidRowsError(UserError):
-    """Some rows have no embedding; all others do.
+    """The error where some rows have no embedding; all others do.
 
     Attributes:
       rows: number of the row -> what is wrong with it.
@@ -46,7 +46,7 @@ class InvalidRowsError(UserError):
 
 
 class Client:
-    """Asks a served encoder for embeddings. May be shared by threads."""
+    """A client that asks a served encoder for embeddings. May be shared by threads."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Client:
         timeout: float = 60.0,
         certificates: str | Path | None = None,
     ):
-        """Connects nothing yet.
+        """Make the client; it connects to nothing yet.
 
         Args:
           address: `host:8500` or `grpc://host:8500` for gRPC, `http://host:8501` for REST; encrypted, as behind a
@@ -91,11 +91,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connections."""
+        """End the connections."""
         self._transport.close()
 
     def model(self) -> Model:
-        """What the server has loaded: version, and signatures with the types and shapes of their tensors.
+        """Return what the server has loaded: version, and signatures with the types and shapes of their tensors.
 
         Raises:
           ServingError: nobody answers, or there is no such model or version.
@@ -112,7 +112,7 @@ class Client:
         invalid: Literal["raise", "nan"] = "raise",
         deadline: float | None = None,
     ) -> np.ndarray:
-        """Embeddings of pictures or of sounds, in their order.
+        """Return embeddings of pictures or of sounds, in their order.
 
         Pictures as files or bytes (JPEG, PNG, GIF, BMP, WebP) go to the signature `serving_default`, which crops them;
         uint8 pixels to `pixels`, floating-point waveforms to `waveform`. All rows of a call are answered by one and the
@@ -152,7 +152,7 @@ class Client:
         return embedding
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """One request to any signature, as it is, with retries.
+        """Send one request to any signature, as it is, with retries.
 
         Args:
           signature: its name.
@@ -181,14 +181,14 @@ class Client:
         return self._seen[1]
 
     def _seconds(self, end: float) -> float:
-        """For a request of a call that must end at a time."""
+        """Return the seconds for a request of a call that must end at a time."""
         seconds = min(self._timeout, end - time.monotonic())
         if seconds <= 0:
             raise ServingError("the deadline of the call has passed", "DEADLINE_EXCEEDED")
         return seconds
 
     def _embed(self, signature: str, rows: list[Row], model: Model, end: float) -> tuple[np.ndarray, dict[int, str]]:
-        """The embeddings float32 [N, D], and what is wrong with rows, by number; they have NaN."""
+        """Return the embeddings float32 [N, D], and what is wrong with rows, by number; they have NaN."""
         self._check_signature(signature, model)
         (name,), outputs = model.signatures[signature]
         if "embedding" not in outputs:
@@ -246,7 +246,7 @@ class Client:
                 )
 
     def _explain(self, problem: ServingError) -> ServingError:
-        """The error with what the user can do about it."""
+        """Return the error with what the user can do about it."""
         where, says = f"{self._name} at {self._address}", str(problem)
         if problem.status == "NOT_FOUND":
             return ServingError(f"{self._what_there_is()} ({says})", problem.status)
@@ -260,7 +260,7 @@ class Client:
         return ServingError(f"{where} refuses ({problem.status}: {says})", problem.status)
 
     def _what_there_is(self) -> str:
-        """Why a model was not found: another name, or another version."""
+        """Say why no model answered: another name, or another version."""
         try:
             versions = self._transport.versions(min(self._timeout, PATIENCE))
         except (ServingError, LookupError):

@@ -24,7 +24,10 @@ INVALID = {
 
 
 def read_rows(rows: Row | Iterable[Row]) -> tuple[str, list[Row]]:
-    """The signature for some rows of one kind, and the rows one by one. Raises UserError where they are of none."""
+    """Return the signature for some rows of one kind, and the rows one by one.
+
+    Raise UserError where they are of none.
+    """
     if isinstance(rows, (str, Path, bytes)):
         rows = [rows]
     kinds: set[str | None] = set()
@@ -60,7 +63,7 @@ def _signature(row: Any) -> str | None:
 
 
 def divide(rows: list[Row], most: int) -> tuple[list[list[int]], dict[int, str]]:
-    """Numbers of the rows of each request, at most `most`; and what is wrong with rows that no model takes."""
+    """Divide rows among requests of at most `most`: their numbers, and what is wrong with rows that no model takes."""
     requests: list[list[int]] = []
     wrong: dict[int, str] = {}
     room = 0
@@ -87,7 +90,7 @@ def _bytes(row: Row) -> int:
 
 
 def describe_wrong(rows: list[Row], wrong: dict[int, str]) -> str:
-    """One line on rows without an embedding, the first five by name."""
+    """Say in one line which rows have no embedding, the first five by name."""
     names = {number: row if isinstance(row, (str, Path)) else f"row {number}" for number, row in enumerate(rows)}
     first = "; ".join(f"{names[number]} {problem}" for number, problem in list(wrong.items())[:5])
     more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
@@ -95,5 +98,5 @@ def describe_wrong(rows: list[Row], wrong: dict[int, str]) -> str:
 
 
 def format_shape(shape: Iterable[int | None]) -> str:
-    """(4, None) -> '4 x ?'."""
+    """Format (4, None) as '4 x ?'."""
     return " x ".join("?" if size is None else str(size) for size in shape)

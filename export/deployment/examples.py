@@ -9,7 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 
 def input_specs(folder: Path) -> dict[str, dict[str, tf.TensorSpec]]:
-    """The inputs of each signature in a folder with a saved_model.pb: signature -> input -> type and shape."""
+    """Return the inputs of each signature in a folder with a saved_model.pb: signature -> input -> type and shape."""
     saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     return {
         name: {
@@ -22,7 +22,7 @@ def input_specs(folder: Path) -> dict[str, dict[str, tf.TensorSpec]]:
 
 
 def example(specs: dict[str, tf.TensorSpec], rows: int, picture: tuple[int, int]) -> dict[str, Any]:
-    """A request for one signature: JPEGs where it takes strings, arrays [rows, ...] of noise else.
+    """Make a request for one signature: JPEGs where it takes strings, arrays [rows, ...] of noise else.
 
     Args:
       specs: of its inputs.

@@ -25,13 +25,16 @@ WORTH = 0.95
 
 
 def model_name(folder: str | Path) -> str:
-    """The name of the model in DIR: that of the folder, as Kubernetes takes it (RFC 1035, room for an ending)."""
+    """Return the name of the model in DIR.
+
+    It is that of the folder, as Kubernetes takes it (RFC 1035, room for an ending).
+    """
     name = re.sub(r"[^a-z0-9]+", "-", Path(folder).resolve().name.lower())[:40].strip("-")
     return name if name[:1].isalpha() else f"encoder-{name}".strip("-")
 
 
 def write_deployment(folder: Path, version: Path) -> tuple[str, ...]:
-    """Writes those of FILES that are not there; their names. One that is there is the user's, and stays as it is.
+    """Write those of FILES that are not there; return their names. One that is there is the user's, and stays as it is.
 
     Args:
       folder: DIR.

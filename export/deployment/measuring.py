@@ -22,7 +22,7 @@ BUDGET = 5.0
 
 
 class Speed(NamedTuple):
-    """Of requests to `serving_default`: their rows, median milliseconds of one, and rows a second."""
+    """Speed of requests to `serving_default`: their rows, median milliseconds of one, and rows a second."""
 
     rows: int
     milliseconds: float
@@ -30,7 +30,7 @@ class Speed(NamedTuple):
 
 
 def measure(folder: Path) -> list[Speed]:
-    """Sends made up JPEGs to `serving_default` of a version, one request after another.
+    """Send made up JPEGs to `serving_default` of a version, one request after another.
 
     Sizes take turns, so that what else the machine does meets all of them.
     """

@@ -18,7 +18,7 @@ PICTURE = (120, 160)
 
 
 def write_warm_up(folder: Path, name: str) -> None:
-    """Writes `assets.extra/tf_serving_warmup_requests` of a version: PredictionLog protos, one a request.
+    """Write `assets.extra/tf_serving_warmup_requests` of a version: PredictionLog protos, one a request.
 
     Args:
       folder: of a SavedModel.

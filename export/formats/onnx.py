@@ -20,14 +20,14 @@ OPSET = 18
 
 
 def require_onnx() -> None:
-    """Raises UserError where a package of the extra is missing."""
+    """Raise UserError where a package of the extra is missing."""
     for name in ("onnx", "tf2onnx", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             raise UserError(f"ONNX needs {name}, which is not installed; pip install 'tfssl[onnx]'")
 
 
 def write_onnx(folder: Path, encoders: Mapping[str, keras.Model]) -> None:
-    """Converts encoders to files in `folder`/onnx; N is open.
+    """Convert encoders to files in `folder`/onnx; N is open.
 
     Args:
       folder: of one version.
@@ -59,7 +59,7 @@ def write_onnx(folder: Path, encoders: Mapping[str, keras.Model]) -> None:
 
 
 def onnx_files(version: Path) -> list[str]:
-    """Names of the ONNX files of a version."""
+    """Return the names of the ONNX files of a version."""
     return sorted(path.name for path in (version / FOLDER).glob("*.onnx"))
 
 

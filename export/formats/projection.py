@@ -15,7 +15,7 @@ BATCH = 64
 
 
 def check_dimensions(dimensions: int | None, widths: Iterable[int], source: AnySource | None) -> None:
-    """Raises UserError where embeddings of these widths cannot be made so small.
+    """Raise UserError where embeddings of these widths cannot be made so small.
 
     Args:
       dimensions: what is asked for; None for nothing.
@@ -35,7 +35,7 @@ def check_dimensions(dimensions: int | None, widths: Iterable[int], source: AnyS
 
 
 def projected(encoder: keras.Model, dimensions: int | None, l2_normalise: bool, inputs: Iterable[Any]) -> keras.Model:
-    """An encoder whose embeddings are projected on their first principal components, then brought to length 1.
+    """Make an encoder whose embeddings are projected on their first principal components, then brought to length 1.
 
     The components are those of the embeddings' covariance (scikit-learn's PCA), not whitened; their mean is taken off.
 

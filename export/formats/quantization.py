@@ -24,13 +24,13 @@ PLACES = ".*embedding_places.*"
 
 
 def require_quantizer() -> None:
-    """Raises UserError where AI Edge Quantizer is not installed."""
+    """Raise UserError where AI Edge Quantizer is not installed."""
     if importlib.util.find_spec("ai_edge_quantizer") is None:
         raise UserError("int8 needs ai-edge-quantizer, which is not installed; pip install 'tfssl[devices]'")
 
 
 def quantised(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> bytes:
-    """A model of float32 with int8 weights, per channel, and int8 activations; input and output stay as they are.
+    """Quantise a model of float32: int8 weights, per channel, and int8 activations; input and output stay as they are.
 
     Ranges of activations are the smallest and largest values on the examples (Jacob et al. 2018, arXiv 1712.05877).
     Hard swish stays in float: LiteRT has no fast kernel of it in int8 (MobileNetV3-Small at 96 px took 0.88 ms, 0.53

@@ -9,7 +9,7 @@ from tfssl.pipelines.sources.any_source import AnySource
 
 
 def sample(kind: str, source: AnySource, length: int, count: int, batch_size: int) -> Iterator[np.ndarray]:
-    """Batches of what an encoder takes, drawn from a source by seed 0.
+    """Make batches of what an encoder takes, drawn from a source by seed 0.
 
     Args:
       kind: "pixels", uint8 [n, length, length, 3] of whole pictures, or "waveform", float32 [n, length] of clips.

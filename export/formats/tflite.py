@@ -30,7 +30,7 @@ BATCH = 8
 
 
 def check_precisions(given: str | Sequence[str]) -> tuple[str, ...]:
-    """'float32, int8' or a sequence -> the precisions, in order.
+    """Parse 'float32, int8' or a sequence as the precisions, in order.
 
     Raises:
       UserError: an unknown one, or int8 without the extra that makes it.
@@ -52,7 +52,7 @@ def write_tflite(
     source: AnySource | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Converts encoders to files in `folder`/tflite, without the limits of requests that a SavedModel has.
+    """Convert encoders to files in `folder`/tflite, without the limits of requests that a SavedModel has.
 
     float32 computes as TensorFlow does. float16 has weights of half the size. int8 computes with whole numbers, its
     ranges learned from the run's own data, but for some layers: see `export.quantising`.
@@ -94,7 +94,7 @@ def write_tflite(
 
 
 def tflite_files(version: Path) -> dict[str, dict[str, Any]]:
-    """What files.json of a version says, name -> facts; {} where it has no TFLite files."""
+    """Read what files.json of a version says, name -> facts; {} where it has no TFLite files."""
     path = version / FOLDER / INDEX
     return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -154,7 +154,7 @@ def _converted(encoder: keras.Model, kind: str, precision: str) -> bytes:
 
 
 def _examples(kind: str, source: AnySource | None, encoder: keras.Model) -> Iterator[np.ndarray]:
-    """Small batches of what an encoder takes, for the ranges of int8."""
+    """Make small batches of what an encoder takes, for the ranges of int8."""
     if source is None:
         toy = "toy:images(count={})" if kind == "pixels" else "toy:clips(count={}, size=16)"
         source = open_source(toy.format(REPRESENTATIVE))

@@ -23,7 +23,7 @@ LONGEST = 600
 
 
 class RequestError(Exception):
-    """One request cannot be answered; others can.
+    """The error where one request cannot be answered; others can.
 
     Attributes:
       code: of gRPC.
@@ -39,18 +39,18 @@ class RequestError(Exception):
 
 
 def invalid(message: str) -> RequestError:
-    """The request itself is wrong."""
+    """Make the error of a request that is itself wrong."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def shorten(text: str) -> str:
-    """One line of at most LONGEST characters, all of which can be printed."""
+    """Shorten a text to one line of at most LONGEST characters, all of which can be printed."""
     line = "".join(letter if letter.isprintable() else " " for letter in text[: LONGEST + 1])
     return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
 
 
 def from_tensorflow(code: int, message: str) -> RequestError:
-    """What TensorFlow raised while it ran the graph, without the names of the graph's ops."""
+    """Make the error of what TensorFlow raised while it ran the graph, without the names of the graph's ops."""
     known = {each.value[0]: each for each in grpc.StatusCode}
     told = message.removeprefix("Graph execution error:").strip()
     asserted = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", told)

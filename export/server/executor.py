@@ -57,7 +57,7 @@ class Work:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """A request: raises RequestError where too many are under way."""
+        """Count a request within the block: raise RequestError where too many are under way."""
         if self._requests >= self.limits.waiting:
             self.refused += 1
             raise RequestError(grpc.StatusCode.UNAVAILABLE, f"{self._requests} requests wait already; try again later")
@@ -72,7 +72,7 @@ class Work:
             self._requests -= 1
 
     async def run(self, size: int, function: Callable[[float], T], seconds: float | None = None) -> T:
-        """Calls `function` in a thread. Raises RequestError, and nothing else.
+        """Call `function` in a thread. Raise RequestError, and nothing else.
 
         Args:
           size: bytes of the request.
@@ -109,12 +109,12 @@ class Work:
         return self._requests > 0
 
     async def idle(self, seconds: float) -> None:
-        """Waits until no request is under way, or so many seconds."""
+        """Wait until no request is under way, or so many seconds."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         while self._requests and clock() < end:
             await asyncio.sleep(0.02)
 
     def close(self) -> None:
-        """Waits for the threads."""
+        """Wait for the threads."""
         self._threads.shutdown()

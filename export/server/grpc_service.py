@@ -25,7 +25,7 @@ UNIMPLEMENTED = ("Classify", "Regress", "MultiInference")
 
 
 async def open_grpc(work: Work, host: str, port: int) -> tuple[grpc.aio.Server, int]:
-    """A server that listens, and its port. Raises RuntimeError or OSError where it cannot."""
+    """Make a server that listens; return it and its port. Raise RuntimeError or OSError where it cannot."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", work.limits.request_bytes),
@@ -55,7 +55,7 @@ async def open_grpc(work: Work, host: str, port: int) -> tuple[grpc.aio.Server, 
 
 
 def predict(work: Work, request: predict_pb2.PredictRequest, seconds: float) -> predict_pb2.PredictResponse:
-    """Predict. Raises RequestError."""
+    """Answer Predict. Raise RequestError."""
     with work.versions.use(version_of(work, request.model_spec)) as model:
         signature = request.model_spec.signature_name or DEFAULT
         outputs = model.predict(signature, request_arrays(model, request, work.limits.request_bytes), seconds)

@@ -41,7 +41,7 @@ class Kind:
 def write_plan(
     folder: Path, rest: str, grpc: str, model: str, kinds: Sequence[Kind], clients: int, seconds: float, count: int = 0
 ) -> None:
-    """Writes what `main` reads. Imports TensorFlow, for the stubs.
+    """Write what `main` reads. Import TensorFlow, for the stubs.
 
     Args:
       folder: an empty one.
@@ -80,7 +80,7 @@ def write_plan(
 
 
 def main(folder: Path) -> dict[str, Any]:
-    """Loads as planned: seconds of each request by kind, what was lost, the versions that answered over gRPC."""
+    """Load as planned: return seconds of each request by kind, what was lost, the versions that answered over gRPC."""
     plan = json.loads((folder / "plan.json").read_text())
     kinds = [
         Kind(name, protocol, (folder / f"{number}.request").read_bytes(), np.load(folder / f"{number}.npy"))
@@ -122,7 +122,7 @@ def main(folder: Path) -> dict[str, Any]:
 
 
 def _response(folder: Path, count: int) -> Any:
-    """The class PredictResponse, from descriptors: its stub would import TensorFlow."""
+    """Make the class PredictResponse, from descriptors: its stub would import TensorFlow."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     pool = descriptor_pool.DescriptorPool()

@@ -29,7 +29,7 @@ class Spec:
     shape: tuple[int | None, ...] | None
 
     def check(self, dtype: tf.DType, shape: Sequence[int]) -> None:
-        """Raises RequestError where a tensor does not fit."""
+        """Raise RequestError where a tensor does not fit."""
         if dtype != self.dtype:
             raise invalid(f"input {self.name} is {dtype.name}, expected {self.dtype.name}")
         if self.shape is not None and not (
@@ -50,7 +50,7 @@ class Model:
     """
 
     def __init__(self, folder: Path, number: int):
-        """Loads `folder`. Raises OSError, ValueError, RuntimeError or tf.errors.OpError where it cannot."""
+        """Load `folder`. Raise OSError, ValueError, RuntimeError or tf.errors.OpError where it cannot."""
         self.number = number
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
@@ -73,7 +73,7 @@ class Model:
             raise
 
     def specs(self, signature: str) -> dict[str, Spec]:
-        """The inputs of a signature; raises RequestError where there is none of this name."""
+        """Return the inputs of a signature; raise RequestError where there is none of this name."""
         if signature not in self.inputs:
             known = ", ".join(sorted(self.inputs))
             message = f'Serving signature key "{signature}" not found. Signatures are: {known}'
@@ -83,7 +83,7 @@ class Model:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], seconds: float | None = None
     ) -> dict[str, np.ndarray]:
-        """Calls a signature.
+        """Call a signature.
 
         Args:
           signature: its name.
@@ -109,14 +109,14 @@ class Model:
             raise from_tensorflow(problem.error_code, problem.message) from problem
 
     def close(self) -> None:
-        """Gives the memory back. Nobody may call it then or later."""
+        """Give the memory back. Nobody may call it then or later."""
         self._session.close()
         del self._session
         gc.collect()  # a graph's objects point at each other
 
 
 def check_names(specs: Mapping[str, Spec], given: Mapping[str, Any]) -> None:
-    """Raises RequestError unless exactly the inputs of a signature are given."""
+    """Raise RequestError unless exactly the inputs of a signature are given."""
     if set(specs) != set(given):
         extra, missing = (", ".join(sorted(each)) for each in (set(given) - set(specs), set(specs) - set(given)))
         told = f"Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."

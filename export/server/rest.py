@@ -37,7 +37,7 @@ class Rest:
         self._closing = False
 
     async def open(self, host: str, port: int) -> int:
-        """Listens; the port. Raises OSError where it cannot."""
+        """Listen, and return the port. Raise OSError where it cannot."""
         application = web.Application(client_max_size=self._work.limits.request_bytes)
         application.router.add_route("*", "/{path:.*}", self._answer)
         # Its traceback for every line that is no HTTP would fill the log of a server that strangers reach.
@@ -63,7 +63,7 @@ class Rest:
         return self._runner.addresses[0][1]
 
     async def close(self, grace: float) -> None:
-        """Takes no more connections, and waits `grace` seconds for requests under way."""
+        """Take no more connections, and wait `grace` seconds for requests under way."""
         self._closing = True
         self._sweeping.cancel()
         await self._site.stop()
@@ -107,7 +107,7 @@ class Rest:
             raise invalid(f"the request breaks off: {problem}") from None
 
     def _job(self, method: str, path: str, body: bytes) -> Callable[[float], bytes]:
-        """What a thread is to do for a request; raises RequestError for a path that is none of the API's."""
+        """Return what a thread is to do for a request; raise RequestError for a path that is none of the API's."""
         work = self._work
         asked, called = _ASKED.fullmatch(path), _CALLED.fullmatch(path)
         if method == "GET" and asked is not None:
@@ -120,7 +120,7 @@ class Rest:
         raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, f"Malformed request: {method} {path}", http=code)
 
     async def _sweep(self) -> None:
-        """Closes connections on which no whole request has come in time; aiohttp's own limit begins after the first."""
+        """Close connections on which no whole request has come in time; aiohttp's own limit begins after the first."""
         clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(1.0)
@@ -134,7 +134,7 @@ class Rest:
 
 
 def _name_model(request: Any, found: re.Match[str]) -> Any:
-    """A request with the model that a path names."""
+    """Give a request the model that a path names."""
     request.model_spec.name = found[1]
     if found[2] is not None:
         if int(found[2]) > _LARGEST_VERSION:
@@ -175,5 +175,5 @@ def _as_dict(message: Message) -> dict[str, Any]:
 
 
 def _print_options() -> dict[str, bool]:
-    """As TensorFlow Serving prints: the names of the .proto, and also what is empty."""
+    """Print as TensorFlow Serving does: the names of the .proto, and also what is empty."""
     return {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}

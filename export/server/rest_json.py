@@ -21,7 +21,7 @@ MOST_LISTS = 2**22
 
 
 def read_request(body: bytes, model: Model) -> tuple[str, dict[str, np.ndarray], bool]:
-    """The signature, its inputs and whether they came in row format. Raises RequestError."""
+    """Read the signature, its inputs and whether they came in row format. Raise RequestError."""
     document = _parse(body)
     signature = document.get("signature_name", DEFAULT)
     if not isinstance(signature, str):
@@ -44,7 +44,7 @@ def read_request(body: bytes, model: Model) -> tuple[str, dict[str, np.ndarray],
 
 
 def write_answer(outputs: Mapping[str, np.ndarray], rows: bool) -> bytes:
-    """The body of an answer: "predictions" for the row format, else "outputs"; one output alone has no name."""
+    """Write the body of an answer: "predictions" for the row format, else "outputs"; one output alone has no name."""
     values = {name: _values(name, array) for name, array in outputs.items()}
     if not rows:
         return _text({"outputs": values if len(values) > 1 else next(iter(values.values()))})
@@ -75,7 +75,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _columns(instances: Any, specs: Mapping[str, Spec]) -> dict[str, list[Any]]:
-    """Rows, of values or of objects by name, as one list a name."""
+    """Turn rows, of values or of objects by name, into one list a name."""
     if not isinstance(instances, list):
         raise invalid(f"'instances' is {_kind(instances)}, expected a list")
     if not instances:
@@ -98,7 +98,7 @@ def _only(specs: Mapping[str, Spec]) -> str:
 
 
 def _array(value: Any, spec: Spec) -> np.ndarray:
-    """Nested lists as an array; level by level, so that nothing is made before its size is known to be right."""
+    """Read nested lists as an array; level by level, so that nothing is made before its size is known to be right."""
     level, shape = [value], []
     while level and all(type(each) is list for each in level):
         lengths = set(map(len, level))

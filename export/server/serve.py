@@ -74,7 +74,7 @@ def serve(
     max_waiting: int = 256,
     timeout: float = 30.0,
 ) -> Served:
-    """Serves the newest version of an export until Ctrl-C or SIGTERM; then requests under way are still answered.
+    """Serve the newest version of an export until Ctrl-C or SIGTERM; then requests under way are still answered.
 
     The paths, messages, answers and errors are those of TensorFlow Serving, where production belongs: there is neither
     encryption nor a password. A version that is added is switched to without a lost request; where the newest is
@@ -107,7 +107,7 @@ def serve(
 
 @contextlib.contextmanager
 def running(settings: ServeSettings) -> Iterator[tuple[Addresses, Callable[[], Served]]]:
-    """A server beside the caller's own code, for as long as the block lasts.
+    """Run a server beside the caller's own code, for as long as the block lasts.
 
     Yields:
       Where it listens, and what tells afterwards what it did.
@@ -216,7 +216,7 @@ class _Server:
 
 @contextlib.contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the server cleanly, once; a second one ends it at once."""
+    """End the server cleanly on Ctrl-C or SIGTERM, once; a second one ends it at once."""
     before: dict[int, Any] = {}
 
     def first(number: int, _: Any) -> None:

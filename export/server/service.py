@@ -16,7 +16,7 @@ SIGNATURES = "signature_def"
 def metadata(
     work: Work, request: get_model_metadata_pb2.GetModelMetadataRequest, _: float = 0.0
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """GetModelMetadata. Raises RequestError."""
+    """Answer GetModelMetadata. Raise RequestError."""
     if not request.metadata_field:
         raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
     for field in request.metadata_field:
@@ -32,7 +32,7 @@ def metadata(
 def status(
     work: Work, request: get_model_status_pb2.GetModelStatusRequest, _: float = 0.0
 ) -> get_model_status_pb2.GetModelStatusResponse:
-    """GetModelStatus. Raises RequestError."""
+    """Answer GetModelStatus. Raise RequestError."""
     number = version_of(work, request.model_spec)
     found = [each for each in work.versions.statuses() if number in (None, each.number)]
     if not found:
@@ -47,7 +47,7 @@ def status(
 
 
 def version_of(work: Work, spec: model_pb2.ModelSpec) -> int | None:
-    """The number of the version that is asked for; None for the current one. Raises RequestError."""
+    """Return the number of the version that is asked for; None for the current one. Raise RequestError."""
     if not spec.name:
         raise invalid("ModelSpec has no name specified.")
     if spec.WhichOneof("version_choice") == "version_label":

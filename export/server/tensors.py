@@ -27,7 +27,7 @@ FIELDS = {
 
 
 def to_array(proto: tensor_pb2.TensorProto, spec: Spec, most: int) -> np.ndarray:
-    """A tensor of a request.
+    """Read a tensor of a request.
 
     Args:
       proto: as it was sent. One value may stand for all of its kind, as in TensorFlow.
@@ -62,7 +62,7 @@ def to_array(proto: tensor_pb2.TensorProto, spec: Spec, most: int) -> np.ndarray
 
 
 def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """A tensor of an answer, in the field of its dtype; strings are arrays of objects."""
+    """Write a tensor of an answer, in the field of its dtype; strings are arrays of objects."""
     dtype = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
     if dtype not in FIELDS:
         return tf.make_tensor_proto(array)

@@ -35,7 +35,7 @@ class _Loaded:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """Of one version: its state as the protocol counts them, and what went wrong with it."""
+    """Status of one version: its state as the protocol counts them, and what went wrong with it."""
 
     number: int
     state: int
@@ -43,10 +43,10 @@ class Status:
 
 
 class Versions:
-    """Loads, swaps and unloads. Methods may be called by several threads at once, `poll` by one."""
+    """The versions of a folder, loaded, swapped and unloaded. Several threads may call methods at once, one `poll`."""
 
     def __init__(self, folder: str | Path, name: str):
-        """Nothing is loaded before the first `poll`.
+        """Load nothing before the first `poll`.
 
         Args:
           folder: DIR, with versions in it.
@@ -66,17 +66,17 @@ class Versions:
 
     @property
     def seen(self) -> list[int]:
-        """All that were loaded."""
+        """All versions that were loaded."""
         return sorted(number for number, status in self._states.items() if not status.problem)
 
     def statuses(self) -> list[Status]:
-        """Of all versions that were ever tried, the largest number first."""
+        """Return the status of all versions that were ever tried, the largest number first."""
         with self._lock:
             return sorted(self._states.values(), key=lambda status: -status.number)
 
     @contextlib.contextmanager
     def use(self, number: int | None = None) -> Iterator[Model]:
-        """A version that stays loaded within the block: the current one where `number` is None.
+        """Give a version that stays loaded within the block: the current one where `number` is None.
 
         Raises:
           RequestError: it is not loaded.
@@ -96,7 +96,7 @@ class Versions:
             self._unload_unused()
 
     def poll(self) -> None:
-        """Looks at the folder, and serves what is to be served now. Returns when it does.
+        """Look at the folder, and serve what is to be served now. Return when it does.
 
         A version that cannot be loaded is logged, and tried again when its files change.
         """
@@ -111,12 +111,12 @@ class Versions:
             self._serve(None)
 
     def problem(self) -> str:
-        """Why no version could be loaded: one line."""
+        """Say in one line why no version could be loaded."""
         told = [f"version {status.number}: {status.problem}" for status in self.statuses() if status.problem]
         return "; ".join(told) or "it holds no complete version"
 
     def close(self) -> None:
-        """Unloads all; nobody may use any."""
+        """Unload all; nobody may use any."""
         with self._lock:
             loaded, self._loaded, self._current = self._loaded, {}, None
         for each in loaded.values():
@@ -179,7 +179,7 @@ class Versions:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises UserError where a folder cannot hold versions."""
+    """Raise UserError where a folder cannot hold versions."""
     if (folder / "saved_model.pb").is_file():
         raise UserError(f"{folder} is one version of an export; expected the folder that it lies in, {folder.parent}")
     if not folder.is_dir():
@@ -187,7 +187,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _files(folder: Path) -> tuple:
-    """Names, sizes and times of the files of a version."""
+    """Return names, sizes and times of the files of a version."""
     try:
         found = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
     except OSError:

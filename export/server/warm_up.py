@@ -16,7 +16,7 @@ LARGEST = 2**26
 
 
 def warm_up(model: Model, folder: Path) -> None:
-    """Replays the records of a version, TFRecord of PredictionLog, where it has some.
+    """Replay the records of a version, TFRecord of PredictionLog, where it has some.
 
     Raises:
       RequestError: a record that the model refuses.
@@ -34,7 +34,7 @@ def warm_up(model: Model, folder: Path) -> None:
 
 
 def request_arrays(model: Model, request: predict_pb2.PredictRequest, most: int) -> dict:
-    """The inputs of a request as arrays; `most` bytes of each. Raises RequestError where they do not fit."""
+    """Return the inputs of a request as arrays; `most` bytes of each. Raise RequestError where they do not fit."""
     specs = model.specs(request.model_spec.signature_name or DEFAULT)
     check_names(specs, request.inputs)
     for name in request.output_filter:

@@ -19,7 +19,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One of an encoder's, or of a head's: see `export.signatures.heads`.
+    """A signature of an encoder, or of a head: see `export.signatures.heads`.
 
     Attributes:
       name: of the signature.
@@ -35,17 +35,17 @@ class Signature:
 
 
 def image_bytes() -> tf.TensorSpec:
-    """Encoded pictures: string [N]."""
+    """Make the input of encoded pictures: string [N]."""
     return tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
 def waveform(samples: int) -> tf.TensorSpec:
-    """Windows of sound: float32 [N, samples]."""
+    """Make the input of windows of sound: float32 [N, samples]."""
     return tf.TensorSpec([None, samples], tf.float32, name="waveform")
 
 
 def encoder_signatures(encoder: keras.Model, size: int, sound: keras.Model | None = None) -> list[Signature]:
-    """`serving_default` and `pixels`, and `waveform` where there is a sound encoder.
+    """Make `serving_default` and `pixels`, and `waveform` where there is a sound encoder.
 
     Args:
       encoder: uint8 [N, size, size, 3] -> float32 [N, D].

@@ -29,7 +29,7 @@ ROWS = {"image_bytes": "pictures", "waveform": "windows of sound"}
 
 
 def head_signatures(run: "Run") -> list[Signature]:
-    """Those of the tasks of a run; none where it has no such task."""
+    """Make the signatures of the tasks of a run; none where it has no such task."""
     size, samples = run.settings.size, run.sound["samples"] if run.sound else 0
     specs = {"image_bytes": image_bytes(), "waveform": waveform(samples)}
     found = []
@@ -42,7 +42,7 @@ def head_signatures(run: "Run") -> list[Signature]:
 
 
 def _answered(network: ServedNetwork, takes: Sequence[str], size: int) -> Callable[..., dict[str, tf.Tensor]]:
-    """What a network says of rows of its inputs, and "valid" bool [N], false with zeros where one of a row is none.
+    """Return a network's answers to rows of its inputs, and "valid" bool [N], false with zeros where one is none.
 
     As many rows of each input, or the request is refused.
     """
@@ -60,7 +60,7 @@ def _answered(network: ServedNetwork, takes: Sequence[str], size: int) -> Callab
 
 
 def _painted(network: ServedNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """What a network makes of encoded pictures, each at its own size.
+    """Return what a network makes of encoded pictures, each at its own size.
 
     Gives "png_bytes" string [N], empty where a row is no picture, and "valid" bool [N]. By the ending of that name
     TensorFlow Serving's REST knows that it is to be sent as base64.
@@ -76,7 +76,10 @@ def _painted(network: ServedNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tenso
 
 
 def _same_count(rows: Sequence[tf.Tensor], takes: Sequence[str]) -> tf.Tensor:
-    """int32 scalar: rows of each input. Raises InvalidArgumentError in the graph where they differ, or are too many."""
+    """Count the rows of each input, int32 scalar.
+
+    Raise InvalidArgumentError in the graph where the counts differ, or are too many.
+    """
     count, *others = (limits.count_rows(each) for each in rows)
     for name, other in zip(takes[1:], others, strict=True):
         told = [f"a request must have as many {ROWS[name]} as {ROWS[takes[0]]}. Given:", other, count]
@@ -86,5 +89,5 @@ def _same_count(rows: Sequence[tf.Tensor], takes: Sequence[str]) -> tf.Tensor:
 
 
 def _beside(valid: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
-    """bool [N], as [N, 1, ...] of the rank of the answers."""
+    """Reshape bool [N] to [N, 1, ...] of the rank of the answers."""
     return tf.reshape(valid, [-1] + [1] * (answers.shape.rank - 1))

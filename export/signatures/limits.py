@@ -41,7 +41,7 @@ PARALLEL = 8
 
 
 def count_rows(rows: tf.Tensor) -> tf.Tensor:
-    """int32 scalar: rows of a request. Raises InvalidArgumentError in the graph where there are more than MAX_ROWS."""
+    """Count the rows of a request, int32 scalar. Raise InvalidArgumentError in the graph for more than MAX_ROWS."""
     count = tf.shape(rows)[0]
     told = [f"a request may have at most {MAX_ROWS} rows; send several requests. Rows given:", count]
     with tf.control_dependencies([tf.debugging.Assert(count <= MAX_ROWS, told)]):
@@ -49,7 +49,7 @@ def count_rows(rows: tf.Tensor) -> tf.Tensor:
 
 
 def at_least_one(rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """The rows of a request as they are; one row of zeros, or of no bytes, where it is empty.
+    """Return the rows of a request as they are; one row of zeros, or of no bytes, where it is empty.
 
     TensorFlow 2.21 on CPU fails on the convolutions of an empty batch. Answers are cut to `count` rows.
 
@@ -62,7 +62,7 @@ def at_least_one(rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
 
 def pictures(data: tf.Tensor, size: int) -> picture_crops.Decoded:
-    """`picture_crops.pictures` within these limits.
+    """Do `picture_crops.pictures` within these limits.
 
     Args:
       data: string [N], encoded pictures: JPEG, PNG, GIF, BMP or WebP by their first bytes.
@@ -78,13 +78,13 @@ def pictures(data: tf.Tensor, size: int) -> picture_crops.Decoded:
 
 
 def _most_scans(header: Header) -> tf.Tensor:
-    """int32 [N]: scans that a picture may have, -1 for any number."""
+    """Return how many scans a picture may have, int32 [N], -1 for any number."""
     area = tf.where(header.problem == 0, header.height * header.width, 0)
     return tf.where(header.format == JPEG, tf.minimum(MAX_SCANNED // tf.maximum(area, 1), MAX_SCANS), -1)
 
 
 def _with_few_scans(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """An encoded picture as it is; nothing of it where it has more scans than it may, -1 for any number."""
+    """Return an encoded picture as it is; nothing of it where it has more scans than it may, -1 for any number."""
     data, most = row
     # Among the pixels of a JPEG, 255 is followed by 0 or by the number of a restart, never by 0xDA.
     read = tf.cond(most >= 0, lambda: tf.io.decode_raw(data, tf.uint8), lambda: tf.zeros([0], tf.uint8))
@@ -93,7 +93,7 @@ def _with_few_scans(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
 
 
 def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """`whole.over_pictures` within these limits; JPEG too may have MAX_PIXELS, as it is decoded at its own size.
+    """Do `whole.over_pictures` within these limits; JPEG too may have MAX_PIXELS, as it is decoded at its own size.
 
     Raises InvalidArgumentError in the graph where all of them together have more than MAX_PAINTED.
     """
@@ -108,7 +108,7 @@ def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) 
 
 
 def _shown(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
-    """The pictures, empty where they are too long, and headers, which have a problem where these are too large.
+    """Return the pictures, empty where they are too long, and headers, which have a problem where these are too large.
 
     Args:
       unlimited: the format that may have more than MAX_PIXELS.
@@ -122,7 +122,10 @@ def _shown(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
 
 
 def waveforms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Waveforms float32 [N, samples] with silence for what is none, and bool [N]: finite and not above LOUDEST."""
+    """Return waveforms float32 [N, samples] with silence for what is none, and which are valid, bool [N].
+
+    A valid waveform is finite and not above LOUDEST.
+    """
     # NaN compares as false.
     valid = tf.reduce_all(tf.abs(rows) <= LOUDEST, axis=1)
     return tf.where(valid[:, None], rows, 0.0), valid

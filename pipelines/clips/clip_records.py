@@ -48,7 +48,7 @@ class Clips:
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A record of a batch. What is asked of it is copied, and nothing else: a record may have a megabyte."""
+    """One record of a batch. Only the fields that are asked for are copied: a record may have a megabyte."""
 
     batch: Clips
     number: tf.Tensor
@@ -64,7 +64,7 @@ class Clip:
 
     @property
     def times(self) -> tf.Tensor:
-        """Of its frames, float32 [T], seconds, rising."""
+        """Times of the frames, float32 [T], seconds, rising."""
         return self.batch.times[self._first : self.batch.splits[self.number + 1]]
 
     @property
@@ -74,7 +74,7 @@ class Clip:
 
     @property
     def samples(self) -> tf.Tensor:
-        """Of its sound, int32 []."""
+        """Number of samples of the sound, int32 []."""
         return tf.strings.length(self.batch.sound)[self.number] // 2
 
     @property
@@ -84,22 +84,22 @@ class Clip:
 
     @property
     def recording(self) -> tf.Tensor:
-        """What it is a piece of, string []."""
+        """Name of the recording that it is a piece of, string []."""
         return self.batch.recording[self.number]
 
     def frames(self, places: tf.Tensor) -> tf.Tensor:
-        """JPEGs of the frames of these numbers, int32 [...] -> string [...]."""
+        """Return the JPEGs of the frames of these numbers, int32 [...] -> string [...]."""
         return tf.gather(self.batch.jpegs, self._first + places)
 
     @property
     def thumbnails(self) -> tf.Tensor:
-        """Of its frames, uint8 [T, 16, 16, 3]: each the whole picture, whatever its shape."""
+        """Thumbnails of the frames, uint8 [T, 16, 16, 3]: each the whole picture, whatever its shape."""
         numbers = tf.io.decode_raw(self.batch.thumbnails[self.number], tf.uint8)
         return tf.reshape(numbers, [self.count, THUMBNAIL, THUMBNAIL, 3])
 
 
 def parse(records: tf.Tensor) -> Clips:
-    """Records, string [B] -> their parts; what is missing is empty."""
+    """Parse records, string [B], into their parts; what is missing is empty."""
     each = ("thumbnails", "sound", "sound_start", "recording")
     found = tf.io.parse_example(records, record.features("frames", "frame_times", *each))
     return Clips(
@@ -111,7 +111,7 @@ def parse(records: tf.Tensor) -> Clips:
 
 
 def over_rows(count: int | tf.Tensor, seed: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor], Any]) -> Any:
-    """Calls function(number int32 [], seed int32 [2]) for 0 to count - 1; stacks the tensors it gives.
+    """Call function(number int32 [], seed int32 [2]) for 0 to count - 1; stack the tensors that it gives.
 
     The seed of a row is that of the batch and the row's number. Only the number goes through the loop: what the
     function takes of a batch is captured, as a loop over strings would copy each of them several times.
@@ -127,12 +127,12 @@ def over_rows(count: int | tf.Tensor, seed: tf.Tensor, function: Callable[[tf.Te
 
 
 def rows(records: tf.Tensor) -> int | tf.Tensor:
-    """How many, as a number where that is known while tracing."""
+    """Return how many rows there are, as a number where that is known while tracing."""
     return records.shape[0] if records.shape[0] is not None else tf.shape(records)[0]
 
 
 def decode_frames(frames: tf.Tensor, size: int, seed: tf.Tensor | None) -> tf.Tensor:
-    """Crops of some frames of one clip: the same square of each, flipped or not alike.
+    """Decode crops of some frames of one clip: the same square of each, and either all flipped or none.
 
     Args:
       frames: string [K], JPEGs of equal size.
@@ -169,7 +169,7 @@ def decode_frames(frames: tf.Tensor, size: int, seed: tf.Tensor | None) -> tf.Te
 
 
 def waveform(pcm: tf.Tensor, pcm_start: tf.Tensor, start_seconds: tf.Tensor, samples: int, rate: int) -> tf.Tensor:
-    """The sound of a clip from a time on.
+    """Return the sound of a clip from a given time on.
 
     Args:
       pcm: string [], 16 bit little-endian mono.

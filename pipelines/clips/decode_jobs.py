@@ -22,7 +22,7 @@ from tfssl.pipelines.clips import recordings
 
 
 def claim(work: Path, settings: dict[str, Any]) -> None:
-    """Makes the folder of decoded pieces, or finds it from before. UserError where it was begun with other settings."""
+    """Make or reuse the folder of decoded pieces. Raise UserError where it was begun with other settings."""
     path = work / "settings.json"
     if path.exists():
         found = json.loads(path.read_text())
@@ -45,7 +45,7 @@ def decode_missing(
     options: Any,
     verbose: int,
 ) -> tuple[dict[str, str], dict[str, tuple[Path, ...]]]:
-    """Decodes what is not decoded yet: what is broken, and the files of the pieces of each recording."""
+    """Decode what is not decoded yet; return what is broken, and the files of the pieces of each recording."""
     places = {name: work / hashlib.sha256(name.encode()).hexdigest()[:32] for name in names}
     missing = [name for name in names if not (places[name] / "done.json").exists()]
     jobs = [(str(folder / name), str(places[name]), settings) for name in missing]
@@ -77,7 +77,7 @@ def decode_missing(
 
 
 def _decode_to(job: tuple[str, str, dict[str, Any]]) -> None:
-    """Decodes one recording to a folder of its own, in which done.json is written last."""
+    """Decode one recording to a folder of its own, in which done.json is written last."""
     path, place, settings = Path(job[0]), Path(job[1]), job[2]
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()

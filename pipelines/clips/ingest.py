@@ -60,7 +60,7 @@ def ingest(
     beam: str | None = None,
     verbose: int = 1,
 ) -> Ingested:
-    """Decodes clips and sounds once, into sharded records of TensorFlow Datasets.
+    """Decode clips and sounds once, into sharded records of TensorFlow Datasets.
 
     Started again with the same arguments after an interruption, it goes on with what was not decoded yet.
 

@@ -13,7 +13,7 @@ from tfssl.pipelines.sources.dividing import groups_of_names
 
 
 def list_recordings(folder: Path) -> list[str]:
-    """Names of the films and sounds of a folder, relative to it, at any depth. Raises UserError where there is none."""
+    """List the films and sounds of a folder, relative to it, at any depth. Raise UserError where there is none."""
     endings = (*recordings.FILMS, *recordings.SOUNDS)
     names = sorted(
         str(path.relative_to(folder))
@@ -30,7 +30,7 @@ def list_recordings(folder: Path) -> list[str]:
 def read_labels(
     folder: Path, names: Sequence[str], table: str | Path | None, groups: str | None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Label ("" unknown) and source of each file.
+    """Read the label ("" unknown) and the source of each file.
 
     Args:
       folder: that all lie in.
@@ -73,7 +73,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def choose_splits(names: Sequence[str], group_of: dict[str, str], test: float, seed: int) -> dict[str, list[str]]:
-    """Names by split; all of one source in one. At least one source in "test" where any is wanted and there are two."""
+    """Divide names by split; all of one source in one.
+
+    There is at least one source in "test" where any is wanted and there are two.
+    """
     sources = sorted({group_of[name] for name in names})
     count = round(test * len(sources))
     if test > 0 and len(sources) > 1:

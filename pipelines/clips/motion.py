@@ -25,7 +25,7 @@ class Window(NamedTuple):
 
 
 def window(clip: Clip, count: int, gap: float, seed: tf.Tensor) -> Window:
-    """Draws a window of `count` frames, likely where much moves (Misra et al. 2016: only high motion teaches order).
+    """Draw a window of `count` frames, likely where much moves (Misra et al. 2016: only high motion teaches order).
 
     Args:
       clip: with one frame or more.
@@ -48,10 +48,10 @@ def window(clip: Clip, count: int, gap: float, seed: tf.Tensor) -> Window:
 
 
 def motion(pictures: tf.Tensor) -> tf.Tensor:
-    """float32 [T, h, w, c] -> float32 [T - 1]: mean absolute difference of neighbours."""
+    """Return the mean absolute difference of neighbours: float32 [T, h, w, c] -> float32 [T - 1]."""
     return changed(pictures[1:], pictures[:-1])
 
 
 def changed(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Mean absolute difference of two thumbnails [..., h, w, 3] -> float32 [...]."""
+    """Return the mean absolute difference of two thumbnails: [..., h, w, 3] -> float32 [...]."""
     return tf.reduce_mean(tf.abs(one - other), [-3, -2, -1])

@@ -41,7 +41,7 @@ FIELDS = {
 
 
 def of_piece(piece: Piece, label: int, recording: str, number: int) -> dict[str, Any]:
-    """The values of all fields.
+    """Return the values of all fields.
 
     Args:
       piece: what is seen and heard.
@@ -62,7 +62,7 @@ def of_piece(piece: Piece, label: int, recording: str, number: int) -> dict[str,
 
 
 def write(values: Mapping[str, Any]) -> bytes:
-    """A record of these fields; equal ones give equal bytes."""
+    """Write a record of these fields; equal ones give equal bytes."""
     example = tf.train.Example()
     for name, value in values.items():
         field = FIELDS[name]
@@ -75,7 +75,7 @@ def write(values: Mapping[str, Any]) -> bytes:
 
 
 def read(record: bytes) -> dict[str, Any]:
-    """The inverse of `write`: all fields, a list where there is any number of values, strings as bytes."""
+    """Invert `write`: all fields, a list where there is any number of values, strings as bytes."""
     example = tf.train.Example.FromString(record)
     values = {name: list(_list(example, name).value) for name in FIELDS}
     return {
@@ -85,7 +85,7 @@ def read(record: bytes) -> dict[str, Any]:
 
 
 def features(*names: str) -> dict[str, Any]:
-    """What `tf.io.parse_example` takes, to read these fields: ragged where a field has any number of values."""
+    """Return what `tf.io.parse_example` takes, to read these fields: ragged where a field has any number of values."""
     return {
         name: tf.io.RaggedFeature(FIELDS[name].dtype)
         if FIELDS[name].missing is None
@@ -95,6 +95,6 @@ def features(*names: str) -> dict[str, Any]:
 
 
 def _list(example: Any, name: str) -> Any:
-    """The list of values of a field."""
+    """Return the list of values of a field."""
     lists = {tf.string: "bytes_list", tf.float32: "float_list", tf.int64: "int64_list"}
     return getattr(example.features.feature[name], lists[FIELDS[name].dtype])

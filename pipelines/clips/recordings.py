@@ -24,7 +24,7 @@ LONGEST_GAP = 600.0
 
 
 class BrokenRecordingError(Exception):
-    """A recording of which nothing can be used; says why."""
+    """The error of a recording of which nothing can be used; it says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Piece:
     sound_start: float
 
     def write(self, path: Path) -> None:
-        """As .npz, without pickles."""
+        """Write the piece as .npz, without pickles."""
         joined = np.frombuffer(b"".join(self.frames), np.uint8)
         ends = np.cumsum([len(frame) for frame in self.frames], dtype=np.int64)
         with open(path, "wb") as file:  # np.savez would add an ending to the name
@@ -55,7 +55,7 @@ class Piece:
 
     @classmethod
     def read(cls, path: Path) -> "Piece":
-        """The inverse of `write`."""
+        """Invert `write`."""
         with np.load(path) as file:
             frames = (
                 [part.tobytes() for part in np.split(file["joined"], file["ends"][:-1])] if len(file["ends"]) else []
@@ -64,7 +64,7 @@ class Piece:
 
 
 def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
-    """A whole recording.
+    """Decode a whole recording.
 
     Of frames, one is taken for every 1 / rate seconds: the newest at that time, by time stamps, so that a variable
     frame rate comes out right; frames are never repeated, so a slower film stays as slow. Film that a phone took on its
@@ -111,7 +111,7 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
 
 
 def pieces(whole: Piece, seconds: float, sound_rate: int) -> Iterator[Piece]:
-    """Cuts a recording into pieces of equal length, of `seconds` at most by a half more, cut by time."""
+    """Cut a recording by time into pieces of equal length, of `seconds` at most by a half more."""
     starts = [whole.times[0]] if len(whole.times) else []
     ends = [whole.times[-1]] if len(whole.times) else []
     if len(whole.sound):
@@ -137,7 +137,7 @@ def pieces(whole: Piece, seconds: float, sound_rate: int) -> Iterator[Piece]:
 
 
 class _Frames:
-    """Takes decoded frames in order; keeps those of the rate as JPEG."""
+    """A sink that takes decoded frames in order and keeps those of the rate as JPEG."""
 
     def __init__(self, short_side: int, rate: float):
         self.jpegs: list[bytes] = []
@@ -163,7 +163,7 @@ class _Frames:
 
 
 class _Sound:
-    """Takes decoded sound in order; gives 16 bit mono at one rate, with gaps filled by silence."""
+    """A sink that takes decoded sound in order; gives 16 bit mono at one rate, with gaps filled by silence."""
 
     def __init__(self, rate: int):
         self.parts: list[np.ndarray] = []
@@ -198,12 +198,12 @@ class _Sound:
 
 
 def _is_cover(stream: Any) -> bool:
-    """Whether a stream is the picture on the cover of a sound file, not film."""
+    """Say whether a stream is the picture on the cover of a sound file, not film."""
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def _pictures(frame: Any, short_side: int) -> tuple[bytes, np.ndarray]:
-    """A frame as JPEG, upright, and its thumbnail."""
+    """Return a frame as JPEG, upright, and its thumbnail."""
     from PIL import Image
 
     scale = min(1.0, short_side / min(frame.width, frame.height))

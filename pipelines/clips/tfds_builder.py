@@ -65,7 +65,7 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(recordings) for name, recordings in self._recordings.items()}
 
     def _generate_examples(self, recordings: Sequence[Recording]) -> Any:
-        """Pairs of key and example; with `beam` the PTransform that makes them, whose order is Beam's own."""
+        """Return pairs of key and example; with `beam` the PTransform that makes them, whose order is Beam's own."""
         examples = functools.partial(_examples, classes=self._classes)
         if not self._beam:
             return (pair for recording in recordings for pair in examples(recording))
@@ -75,7 +75,7 @@ class Clips(tfds.core.GeneratorBasedBuilder):
 
 
 def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The pieces of one recording."""
+    """Yield the pieces of one recording."""
     for number, path in enumerate(recording.pieces):
         label = classes.index(recording.label) if recording.label else -1
         yield f"{recording.name}#{number}", record.of_piece(Piece.read(path), label, recording.name, number)
@@ -89,7 +89,7 @@ def write_data_set(
     facts: dict[str, Any],
     options: Any,
 ) -> None:
-    """Writes the records beside, and moves them into place when they are whole.
+    """Write the records beside, and move them into place when they are whole.
 
     Args:
       to: folder of the data set.

@@ -18,12 +18,12 @@ ChangeFrame = Callable[[np.ndarray, float], np.ndarray]
 
 
 def is_film(path: Path) -> bool:
-    """By its ending."""
+    """Say whether a file is a film, by the ending of its name."""
     return path.suffix.lower() in ENDINGS
 
 
 def change(source: Path, target: Path, change_frame: ChangeFrame, progress: Progress) -> int:
-    """Writes a film whose frames are changed one by one; times of frames, shape of pixels and sound stay as they are.
+    """Write a film whose frames are changed one by one; times of frames, shape of pixels and sound stay as they are.
 
     Args:
       source: a film, of any kind that FFmpeg reads.
@@ -83,7 +83,7 @@ def _rewrite(av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progre
 
 
 def _copy_sound(writes: Any, sound: Any) -> Any:
-    """A stream that takes the packets of a sound track as they are, None where there is none or MP4 cannot hold it."""
+    """Make a stream that copies the packets of a sound track; None where there is none or MP4 cannot hold it."""
     if sound is None or sound.codec.name not in ("aac", "mp3", "ac3", "opus", "flac"):
         return None
     return writes.add_stream_from_template(sound)
@@ -103,12 +103,12 @@ def _add_video(writes: Any, video: Any, shape: tuple[int, ...], lay: bool) -> An
 
 
 def _turn_upright(frame: Any) -> np.ndarray:
-    """uint8 [H, W, 3]: turned as the film says that it is meant to be seen."""
+    """Turn a frame uint8 [H, W, 3] as the film says that it is meant to be seen."""
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
 
 def require() -> None:
-    """Raises UserError where PyAV is missing."""
+    """Raise UserError where PyAV is missing."""
     _av()
 
 

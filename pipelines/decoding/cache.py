@@ -56,7 +56,7 @@ _kept: "weakref.WeakKeyDictionary[Pictures, tuple[int, Crops]]" = weakref.WeakKe
 
 
 def training_crops(source: Pictures, size: int, memory: int = MEMORY, verbose: int = 1) -> Crops:
-    """What cuts random crops from pictures of a source, by the recipe of `random_crops`.
+    """Make what cuts random crops from pictures of a source, by the recipe of `random_crops`.
 
     The first call for a source and a size decodes all pictures, if they fit; they stay as long as the source does, or
     until crops of another size are asked for.
@@ -80,12 +80,12 @@ def training_crops(source: Pictures, size: int, memory: int = MEMORY, verbose: i
 
 
 def fits(source: Pictures, size: int, memory: int = MEMORY) -> bool:
-    """Whether the decoded pictures of a source are kept when crops have `size` pixels."""
+    """Say whether the decoded pictures of a source are kept when crops have `size` pixels."""
     return bytes_needed(source, size) <= memory
 
 
 def bytes_needed(source: Pictures, size: int) -> int:
-    """Bytes that the decoded pictures of a source take when crops have `size` pixels."""
+    """Return the bytes that the decoded pictures of a source take when crops have `size` pixels."""
     header = _headers(source)
     if not random_crops.is_large(header, size).numpy().any():
         return source.count * size * size * 4
@@ -204,7 +204,7 @@ def _layout(header: Header, size: int) -> _Layout:
 
 
 def _squares(source: Pictures, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches of the pictures that can be decoded, in any order.
+    """Make batches of the pictures that can be decoded, in any order.
 
     Returns:
       Their numbers, int64 [n], and their centred squares, int32 [n, S * S], a pixel in each number.
@@ -227,7 +227,7 @@ def _squares(source: Pictures, size: int) -> Iterator[tuple[np.ndarray, np.ndarr
 
 
 def _pieces(source: Pictures, layout: _Layout, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Batches of pieces of the pictures that can be decoded, in any order.
+    """Make batches of pieces of the pictures that can be decoded, in any order.
 
     Pictures of any size are cut into pieces of one size, so a batch has about `BLOCK` bytes whatever is in a folder.
 
@@ -263,7 +263,7 @@ def _pieces(source: Pictures, layout: _Layout, size: int) -> Iterator[tuple[np.n
 def _in_ways(
     ways: Sequence[Any], rows: Any, decode: Callable[[list[int], tf.Tensor, Any], Any]
 ) -> Iterator[tf.data.Dataset]:
-    """For each way of decoding its pictures, decoded one by one in a parallel map; broken ones are missing.
+    """Decode pictures one by one in a parallel map, for each way of decoding; broken ones are missing.
 
     Args:
       ways: int [N] each; together they tell how a picture is decoded, by a function without branches: see
@@ -281,12 +281,12 @@ def _in_ways(
 
 
 def _plan_squares(header: Header, size: int) -> formats.Plan:
-    """How the centred squares are decoded."""
+    """Plan how the centred squares are decoded."""
     return formats.plan(header, stored_box(header, random_crops.centre_box(*upright_size(header))), size)
 
 
 def _at_once(size: int) -> int:
-    """How many rows of so many bytes come out of TensorFlow at once."""
+    """Say how many rows of so many bytes come out of TensorFlow at once."""
     return min(max(BLOCK // size, 1), MOST)
 
 
@@ -296,7 +296,7 @@ def _headers(source: Pictures) -> Header:
 
 
 def _variable(values: np.ndarray) -> tf.Variable:
-    """A variable, as tf.data copies large constants that its functions capture (TensorFlow 2.21).
+    """Make a variable, as tf.data copies large constants that its functions capture (TensorFlow 2.21).
 
     It is written once and whole: reading one of which a part was ever assigned copies it.
     """

@@ -34,7 +34,10 @@ class Plan(NamedTuple):
 
 
 def plan(header: Header, box: tf.Tensor, size: int) -> Plan:
-    """Scales of decoding for stored boxes int32 [N, 4]: the smallest that leaves a box no smaller than `size`."""
+    """Choose scales of decoding for stored boxes int32 [N, 4].
+
+    Each is the smallest that leaves a box no smaller than `size`.
+    """
     kind = tf.where(header.problem == 0, header.format, UNKNOWN)
     branch = tf.where(kind == JPEG, scale(tf.reduce_min(box[:, 2:], axis=1), size), len(RATIOS))
     ratio = tf.gather([*RATIOS, 1], branch)
@@ -42,12 +45,12 @@ def plan(header: Header, box: tf.Tensor, size: int) -> Plan:
 
 
 def scale(side: tf.Tensor, size: int) -> tf.Tensor:
-    """Index into `RATIOS` of the smallest scale that leaves a side (int32 [N], pixels) no shorter than `size`."""
+    """Return the index into `RATIOS` of the smallest scale that leaves a side (int32 [N], pixels) `size` or more."""
     return tf.reduce_sum(tf.cast((side // size)[:, None] >= RATIOS[1:], tf.int32), axis=1)
 
 
 def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
-    """uint8 [size, size, 3], as stored, of one picture and its row of a `Plan`; raises in the graph if it is broken.
+    """Decode a picture by its row of a `Plan`: uint8 [size, size, 3], as stored; raise in the graph if it is broken.
 
     Bilinear; antialiased where a box that cannot be scaled while decoding shrinks to half or less.
     """
@@ -73,7 +76,7 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
 
 
 def levels(data: tf.Tensor, header: Header, first: int, last: int) -> tf.Tensor:
-    """A whole picture as stored, decoded at each of several scales; raises in the graph if it is broken.
+    """Decode a whole picture as stored, at each of several scales; raise in the graph if it is broken.
 
     Args:
       data: string scalar.
@@ -92,13 +95,13 @@ def levels(data: tf.Tensor, header: Header, first: int, last: int) -> tf.Tensor:
 
 
 def shrink_and_resize(pixels: tf.Tensor, branch: tf.Tensor, size: int) -> tf.Tensor:
-    """A box uint8 [h, w, 3] that `levels` holds -> [size, size, 3], as `decode` makes it; `branch` of its `Plan`."""
+    """Shrink a box uint8 [h, w, 3] of `levels` to [size, size, 3], as `decode` makes it; `branch` is its `Plan`'s."""
     shrunk = tf.cond(branch >= len(RATIOS) - 1, lambda: _shrink(pixels, size), lambda: pixels)
     return resize(shrunk[None], size)[0]
 
 
 def resize(pixels: tf.Tensor, size: int) -> tf.Tensor:
-    """uint8 [N, h, w, 3] -> [N, size, size, 3], bilinear, rounded."""
+    """Resize uint8 [N, h, w, 3] to [N, size, size, 3]: bilinear, rounded."""
     # The op itself: tf.image.resize adds a dozen of small ones. It has a fast way for floats only: with the cast before
     # it a picture of 224 px takes 0.16 ms, and by the op's own cast of each pixel that it reads 0.28.
     resized = tf.raw_ops.ResizeBilinear(images=tf.cast(pixels, tf.float32), size=[size, size], half_pixel_centers=True)
@@ -113,7 +116,7 @@ def _decoded_to_its_end(data: tf.Tensor) -> tf.Tensor:
 
 @apart
 def _shrink(pixels: tf.Tensor, size: int) -> tf.Tensor:
-    """uint8 [h, w, 3]: antialiased to [size, size, 3] where that is half of it or less, else as it was."""
+    """Shrink uint8 [h, w, 3], antialiased, to [size, size, 3] where that is half of it or less; else do nothing."""
 
     def antialiased() -> tf.Tensor:
         return tf.cast(tf.clip_by_value(tf.image.resize(pixels, [size, size], antialias=True), 0, 255) + 0.5, tf.uint8)
@@ -123,7 +126,7 @@ def _shrink(pixels: tf.Tensor, size: int) -> tf.Tensor:
 
 @apart
 def decode_other(data: tf.Tensor, kind: tf.Tensor | int, window: tf.Tensor, size: int) -> tf.Tensor:
-    """uint8 [h, w, 3]: a box of a PNG, GIF, BMP or WebP, shrunk if it is much larger than `size`."""
+    """Decode a box of a PNG, GIF, BMP or WebP: uint8 [h, w, 3], shrunk if it is much larger than `size`."""
 
     def crop(pixels: tf.Tensor) -> tf.Tensor:
         channels = tf.shape(pixels)[2:]
@@ -171,7 +174,7 @@ def _one_of(cases: list[Callable[[], tf.Tensor]], which: tf.Tensor | int) -> tf.
 
 
 def _on_white(pixels: tf.Tensor) -> tf.Tensor:
-    """uint8 [h, w, 3 or 4] -> [h, w, 3]: colours, by alpha where there is one, over white.
+    """Lay colours, by alpha where there is one, over white: uint8 [h, w, 3 or 4] -> [h, w, 3].
 
     The colour beneath transparent pixels is arbitrary, and white is where such pictures are mostly shown.
     """

@@ -29,7 +29,7 @@ class Listed(NamedTuple):
 
 
 def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
-    """The pictures of files and folders (any depth), in order. Files are taken as they are, whatever their ending.
+    """List the pictures of files and folders (any depth), in order. Files are taken whatever the ending of their name.
 
     Of pictures that would have the same name, as old.jpg and old.png, each keeps its ending: "old.jpg.png".
 
@@ -61,7 +61,7 @@ def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """One encoded picture (JPEG, PNG, GIF, BMP, WebP; the first frame of a film) as it is meant to be seen.
+    """Decode one picture (JPEG, PNG, GIF, BMP, WebP; the first frame of a film) as it is meant to be seen.
 
     Turned upright by its EXIF orientation, colours over white where it is transparent: the pixels that `pixels` crops.
 
@@ -84,7 +84,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def decode_in_graph(data: tf.Tensor, header: headers.Header) -> tf.Tensor:
-    """`decode`, in the graph, where it raises: string scalar and its header, int32 scalars -> uint8 [height, width, 3].
+    """Do `decode` in the graph, where it raises: string scalar and header, int32 scalars -> uint8 [height, width, 3].
 
     One whose header has a problem is not decoded.
     """
@@ -99,7 +99,7 @@ def decode_in_graph(data: tf.Tensor, header: headers.Header) -> tf.Tensor:
 
 
 def upright(stored: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """A picture uint8 [h, w, 3] as stored -> as its EXIF orientation, 1 to 8, says that it is meant to be seen."""
+    """Turn a picture uint8 [h, w, 3], as stored, as its EXIF orientation, 1 to 8, says that it is meant to be seen."""
     turned = tf.cond(orientation >= 5, lambda: tf.transpose(stored, [1, 0, 2]), lambda: stored)
     down, right = (tf.reduce_any(orientation == which) for which in ([3, 4, 7, 8], [2, 3, 6, 7]))
     turned = tf.cond(down, lambda: turned[::-1], lambda: turned)
@@ -107,7 +107,7 @@ def upright(stored: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def over_pictures(data: tf.Tensor, header: headers.Header, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Maps a function over whole pictures, in the graph, one after another; one that is broken leaves the rest alone.
+    """Map a function over whole pictures, in the graph, one after another; one that is broken leaves the rest alone.
 
     Args:
       data: string [N].

@@ -18,7 +18,7 @@ _BEHIND = 2 * 258  # places behind a window that its last blocks may lead to
 
 
 def first_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Cuts out the first frame.
+    """Cut out the first frame.
 
     Args:
       data: string scalar, a GIF.
@@ -58,12 +58,12 @@ def _byte(data: tf.Tensor, position: tf.Tensor | int) -> tf.Tensor:
 
 
 def _table_size(flags: tf.Tensor) -> tf.Tensor:
-    """Bytes of the colour table that these flags announce."""
+    """Return the bytes of the colour table that these flags announce."""
     return tf.where(flags & 0x80 > 0, 3 * tf.bitwise.left_shift(2, flags & 7), 0)
 
 
 def _paint_white(table: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """A colour table with entry `index` (-1 for none) white."""
+    """Make entry `index` (-1 for none) of a colour table white."""
     size = tf.strings.length(table)
 
     def painted() -> tf.Tensor:
@@ -75,7 +75,7 @@ def _paint_white(table: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 
 
 def _find_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Byte where the first image descriptor stands, and the transparent colour's index or -1."""
+    """Find the byte where the first image descriptor stands, and the transparent colour's index or -1."""
     first = 13 + _table_size(_byte(data, 10))
     position, control = _walk(data, first, inside=0)
     colour = headers.words(data, control + 6, 1, little=True)[0] & 0xFF
@@ -83,7 +83,7 @@ def _find_frame(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _end_of_blocks(data: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Byte behind the chain of sub-blocks (a size byte, then so many bytes) that begins at `start`.
+    """Find the byte behind the chain of sub-blocks (a size byte, then so many bytes) that begins at `start`.
 
     More than `length`, that of `data`, where the chain has no end. Full blocks in a row, which is what encoders write,
     are jumped over at once.
@@ -95,7 +95,7 @@ def _end_of_blocks(data: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.T
 
 
 def _walk(data: tf.Tensor, start: tf.Tensor, inside: int, ends: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-    """Follows blocks from byte `start` on.
+    """Follow blocks from byte `start` on.
 
     At a byte one is either between extensions (0), where 0x21 begins one, or at the size byte of a sub-block within
     one (1), where 0 ends it.
@@ -150,7 +150,7 @@ def _walk(data: tf.Tensor, start: tf.Tensor, inside: int, ends: bool = False) ->
 
 
 def _transparent(read: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """For each place of a window, its byte where a graphic control extension with a transparent colour begins, or -1.
+    """Find, for each place of a window, where a control extension with a transparent colour begins: its byte, or -1.
 
     Args:
       read: uint8 [count to count + 3], the window and what follows it.

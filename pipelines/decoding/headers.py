@@ -34,7 +34,7 @@ _MOST_TAGS = 512
 
 
 def apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose graph is not copied into its caller's: a rare branch then costs next to nothing.
+    """Make a function whose graph is not copied into its caller's: a rare branch then costs next to nothing.
 
     TensorFlow 2.21 runs through every op of a branch that is not taken.
     """
@@ -68,7 +68,7 @@ class _Found(NamedTuple):
 
 
 def words(data: tf.Tensor, position: tf.Tensor | int, count: int, little: bool = False) -> tf.Tensor:
-    """int32 [..., count]: unsigned 16-bit numbers of each `data` from its byte `position` on; zeros past the end.
+    """Read int32 [..., count]: unsigned 16-bit numbers of each `data` from its byte `position` on; zeros past the end.
 
     `data` is string [...] and `position` int32, of the same shape or one for all.
     """
@@ -80,7 +80,7 @@ def words(data: tf.Tensor, position: tf.Tensor | int, count: int, little: bool =
 
 
 def read_headers(data: tf.Tensor, complete: bool = True) -> Header:
-    """Reads format, size and EXIF orientation of encoded pictures.
+    """Read format, size and EXIF orientation of encoded pictures.
 
     EXIF as in the standard CIPA DC-008 (APP1 of JPEG, `eXIf` of PNG before its pixels, `EXIF` of WebP), both byte
     orders. An orientation that only XMP has is not seen.
@@ -116,7 +116,7 @@ def read_headers(data: tf.Tensor, complete: bool = True) -> Header:
 def _merge(
     mine: tf.Tensor, parse: Callable[[tf.Tensor, int], _Found], data: tf.Tensor, short: int, found: _Found
 ) -> _Found:
-    """`found`, with the rows `mine` (bool [N]) as one parser reads them; it is not run where it has none."""
+    """Replace the rows `mine` (bool [N]) of `found` by what one parser reads; it is not run where it has none."""
 
     def merged() -> _Found:
         # Files of another format show the parser no bytes, so its loops end at once for them.
@@ -127,12 +127,12 @@ def _merge(
 
 
 def read_header(data: tf.Tensor, complete: bool = True) -> Header:
-    """`read_headers` of one picture: a string scalar in, int32 scalars out. Many at once are far cheaper."""
+    """Do `read_headers` for one picture: a string scalar in, int32 scalars out. Many at once are far cheaper."""
     return Header(*(field[0] for field in read_headers(tf.reshape(data, [1]), complete)))
 
 
 def _format(start: tf.Tensor) -> tf.Tensor:
-    """int32 [N]: the format that the first eight big-endian words [N, 8] announce."""
+    """Recognise the format that the first eight big-endian words [N, 8] announce: int32 [N]."""
 
     def begins(*numbers: int) -> tf.Tensor:
         return tf.reduce_all(start[:, : len(numbers)] == tf.constant(numbers), axis=1)
@@ -152,7 +152,7 @@ def _format(start: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg(data: tf.Tensor, short: int) -> _Found:
-    """Walks the segments from marker to marker up to the frame header (SOF0..15), as ITU-T T.81, B.1 orders them."""
+    """Walk the segments from marker to marker up to the frame header (SOF0..15), as ITU-T T.81, B.1 orders them."""
     length = tf.strings.length(data)
 
     def is_frame(marker: tf.Tensor) -> tf.Tensor:
@@ -186,7 +186,7 @@ def _jpeg(data: tf.Tensor, short: int) -> _Found:
 
 @apart
 def _png(data: tf.Tensor, short: int) -> _Found:
-    """Size from IHDR; the chunks up to the pixels are walked for `eXIf`."""
+    """Read the size from IHDR; walk the chunks up to the pixels for `eXIf`."""
     length = tf.strings.length(data)
 
     def is_named(chunk: tf.Tensor, first: int, second: int) -> tf.Tensor:
@@ -225,7 +225,7 @@ def _gif(data: tf.Tensor, short: int) -> _Found:
 
 @apart
 def _bmp(data: tf.Tensor, short: int) -> _Found:
-    """TensorFlow reads whole bytes a pixel and ignores palette, compression and colour masks (tested: 2.21)."""
+    """Read BMP. TensorFlow reads whole bytes a pixel, ignores palette, compression and colour masks (tested: 2.21)."""
     length = tf.strings.length(data)
     field = words(data, 14, 10, little=True)  # header size, width, height, planes, bits, compression
     bits, compression = field[:, 7], field[:, 8]
@@ -241,7 +241,7 @@ def _bmp(data: tf.Tensor, short: int) -> _Found:
 
 @apart
 def _webp(data: tf.Tensor, short: int) -> _Found:
-    """The three kinds of the WebP container specification: lossy, lossless, extended."""
+    """Read the three kinds of the WebP container specification: lossy, lossless, extended."""
     length = tf.strings.length(data)
     kind = tf.strings.substr(data, tf.minimum(12, length), tf.fill(tf.shape(length), 4))
     _, _, start_code, *lossy = tf.unstack(words(data, 20, 5, little=True), axis=1)
@@ -265,7 +265,7 @@ def _webp(data: tf.Tensor, short: int) -> _Found:
 
 
 def _webp_exif(data: tf.Tensor) -> tf.Tensor:
-    """Walks the RIFF chunks to `EXIF`, which may repeat JPEG's "Exif" in front; 0 where there is none."""
+    """Walk the RIFF chunks to `EXIF`, which may repeat JPEG's "Exif" in front; return 0 where there is none."""
     length = tf.strings.length(data)
 
     def is_exif(chunk: tf.Tensor) -> tf.Tensor:
@@ -291,7 +291,7 @@ def _webp_exif(data: tf.Tensor) -> tf.Tensor:
 
 @apart
 def _orientation(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """int32 [N], 1..8: the orientation tag of the TIFF structure at byte `start`; 1 where there is none."""
+    """Read the orientation tag of the TIFF structure at byte `start`: int32 [N], 1..8; 1 where there is none."""
     order = words(data, start, 1)[:, 0]
     found = tf.where(
         order == 0x4949, _find_orientation(data, start, little=True), _find_orientation(data, start, little=False)

@@ -7,13 +7,13 @@ from tfssl.pipelines.ops import geometry
 
 
 def upright_size(header: Header) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width in pixels, int32 of the header's shape, as the picture is meant to be seen."""
+    """Return height and width in pixels, int32 of the header's shape, as the picture is meant to be seen."""
     lying = header.orientation >= 5
     return tf.where(lying, header.width, header.height), tf.where(lying, header.height, header.width)
 
 
 def stored_box(header: Header, box: tf.Tensor) -> tf.Tensor:
-    """Upright boxes [N, 4] in the coordinates of the pictures as stored: undoes `turn_upright`."""
+    """Convert upright boxes [N, 4] to the coordinates of the pictures as stored: undo `turn_upright`."""
     height, width = upright_size(header)
     down, right = _mirrored(header.orientation)
     top, left, tall, wide = tf.unstack(box, axis=1)
@@ -24,7 +24,7 @@ def stored_box(header: Header, box: tf.Tensor) -> tf.Tensor:
 
 
 def turn_upright(images: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """uint8 [N, S, S, 3] as stored -> upright: first transposed (EXIF 5 to 8), then mirrored."""
+    """Turn pictures uint8 [N, S, S, 3] as stored upright: first transpose them (EXIF 5 to 8), then mirror them."""
 
     def turned() -> tf.Tensor:
         down, right = (flag[:, None, None] for flag in _mirrored(orientation))
@@ -37,6 +37,6 @@ def turn_upright(images: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _mirrored(orientation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """bool [N]: whether rows, and whether columns, come in reverse order."""
+    """Say whether rows, and whether columns, come in reverse order: bool [N] each."""
     down = tf.reduce_any(orientation[:, None] == [3, 4, 7, 8], axis=1)
     return down, tf.reduce_any(orientation[:, None] == [2, 3, 6, 7], axis=1)

@@ -20,7 +20,7 @@ Decoded = tuple[tf.Tensor, tf.Tensor]
 def decode_boxes(
     read: Callable[[Any], tf.Tensor], rows: Any, header: Header, box: tf.Tensor, size: int, parallel: int | None = None
 ) -> Decoded:
-    """Decodes a box of each picture and resizes it.
+    """Decode a box of each picture and resize it.
 
     Args:
       read: one row of `rows` -> string scalar, the encoded picture; may raise in the graph.
@@ -45,7 +45,7 @@ def decode_boxes(
 def centre_crops(
     read: Callable[[Any], tf.Tensor], rows: Any, header: Header, size: int, parallel: int | None = None
 ) -> Decoded:
-    """The largest centred square of each picture; arguments and results as in `decode_boxes`."""
+    """Decode the largest centred square of each picture; arguments and results as in `decode_boxes`."""
     return decode_boxes(read, rows, header, random_crops.centre_box(*upright_size(header)), size, parallel)
 
 
@@ -58,7 +58,7 @@ def training_crops(
     parallel: int | None = None,
     reflect: bool = True,
 ) -> Decoded:
-    """A random crop of each picture, by the recipe of `random_crops`.
+    """Cut a random crop of each picture, by the recipe of `random_crops`.
 
     Args:
       seed: int32 [2], for the batch.
@@ -74,7 +74,7 @@ def training_crops(
 
 
 def pictures(data: tf.Tensor, size: int, parallel: int | None = None) -> Decoded:
-    """The centred squares of encoded pictures: what evaluation, embedding and serving all see.
+    """Decode the centred squares of encoded pictures: what evaluation, embedding and serving all see.
 
     Args:
       data: string [N], encoded pictures.
@@ -88,7 +88,7 @@ def pictures(data: tf.Tensor, size: int, parallel: int | None = None) -> Decoded
 
 
 def decode_rows(function: Callable[[Any], tf.Tensor], rows: Any, size: int, parallel: int | None = None) -> Decoded:
-    """Maps a decoder over rows; one that fails leaves its neighbours alone.
+    """Map a decoder over rows; one that fails leaves its neighbours alone.
 
     Sequential unless told otherwise: callers run it inside a parallel map over batches.
 
@@ -122,7 +122,7 @@ def decode_rows(function: Callable[[Any], tf.Tensor], rows: Any, size: int, para
 
 
 def made_for_a_batch(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """A dataset that is made anew for each batch: rewriting its graph would cost more than it gains."""
+    """Make a dataset that is made anew for each batch: rewriting its graph would cost more than it gains."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
     options.autotune.enabled = False

@@ -21,19 +21,22 @@ ASPECT = (3 / 4, 4 / 3)
 
 
 def is_large(header: Header, size: int) -> tf.Tensor:
-    """bool [N]: which pictures give a random box when crops have `size` pixels, and not a shifted square."""
+    """Say which pictures give a random box, not a shifted square, when crops have `size` pixels: bool [N]."""
     return 4 * tf.minimum(header.height, header.width) >= 5 * size
 
 
 def draw_boxes(header: Header, seed: tf.Tensor, size: int) -> tf.Tensor:
-    """int32 [N, 4]: the part of each picture that is decoded and resized to `size`; `seed`, int32 [2], of the batch."""
+    """Draw the part of each picture that is decoded and resized to `size`: int32 [N, 4].
+
+    `seed`, int32 [2], is that of the batch.
+    """
     height, width = upright_size(header)
     large = is_large(header, size)[:, None]
     return tf.where(large, random_box(height, width, _seeds(seed)[0]), centre_box(height, width))
 
 
 def shift_small(images: tf.Tensor, header: Header, seed: tf.Tensor, reflect: bool) -> tf.Tensor:
-    """Moves the pictures that are not large; at the edge comes in what the edge reflects.
+    """Shift the pictures that are not large; at the edge comes in what the edge reflects.
 
     Args:
       images: uint8 [N, S, S, 3], resized boxes.
@@ -57,7 +60,7 @@ def shift_small(images: tf.Tensor, header: Header, seed: tf.Tensor, reflect: boo
 
 
 def draw_places(count: tf.Tensor, size: int, seed: tf.Tensor, reflect: bool) -> tf.Tensor:
-    """int32 [count, size, size]: which pixel of its square, row by row, comes to each place of each small picture.
+    """Draw which pixel of its square, row by row, comes to each place of each small picture: int32 [count, size, size].
 
     Args:
       count: of the small pictures of a batch.
@@ -71,19 +74,19 @@ def draw_places(count: tf.Tensor, size: int, seed: tf.Tensor, reflect: bool) -> 
 
 
 def _seeds(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of a batch's boxes, and of its shifts."""
+    """Return the seeds of a batch's boxes, and of its shifts."""
     box_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
     return box_seed, shift_seed
 
 
 def centre_box(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """int32 [..., 4]: the largest centred square."""
+    """Return the largest centred square: int32 [..., 4]."""
     side = tf.minimum(height, width)
     return tf.stack([(height - side) // 2, (width - side) // 2, side, side], axis=-1)
 
 
 def random_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """A random box inside each picture, as in Inception (Szegedy et al. 2015, arXiv 1409.4842).
+    """Draw a random box inside each picture, as in Inception (Szegedy et al. 2015, arXiv 1409.4842).
 
     The area is uniform; the logarithm of the aspect is uniform among those with which a box of that area fits. Nothing
     is drawn twice: where no aspect fits (a very long picture), the box is as large as fits.
@@ -110,7 +113,7 @@ def random_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tenso
 
 
 def shortest_side(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """int32 [...]: pixels that no side of a `random_box` of such pictures is shorter than."""
+    """Return the pixels that no side of a `random_box` of such pictures is shorter than: int32 [...]."""
     pixels = AREA[0] * tf.cast(height, tf.float32) * tf.cast(width, tf.float32)
     side = tf.cast(tf.sqrt(pixels * min(ASPECT[0], 1 / ASPECT[1])), tf.int32) - 1  # a pixel for rounding
     return tf.minimum(tf.minimum(height, width), side)

@@ -11,18 +11,18 @@ import tensorflow as tf
 
 
 def pack(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [..., 3] -> int32 [...], one element a pixel."""
+    """Pack uint8 [..., 3] as int32 [...], one element a pixel."""
     padding = [[0, 0]] * (images.shape.rank - 1) + [[0, 1]]
     return tf.bitcast(tf.pad(images, padding), tf.int32)
 
 
 def unpack(pixels: tf.Tensor) -> tf.Tensor:
-    """int32 [...] -> uint8 [..., 3], the inverse of `pack`."""
+    """Unpack int32 [...] to uint8 [..., 3]: invert `pack`."""
     return tf.bitcast(pixels, tf.uint8)[..., :3]
 
 
 def gather(images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Pixels of each picture by a map of its own.
+    """Gather pixels of each picture by a map of its own.
 
     Args:
       images: uint8 [B, H, W, 3].
@@ -36,20 +36,20 @@ def gather(images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 
 
 def mirror(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, H, W, 3] -> the same, left to right."""
+    """Mirror pictures uint8 [B, H, W, 3] left to right."""
     rows = tf.reshape(images, [-1, images.shape[2], 3])
     return tf.reshape(tf.reverse(rows, [1]), tf.shape(images))
 
 
 @tf.function(jit_compile=True, autograph=False)
 def mirrored_where(chosen: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """[B, H, W, C] -> the same, of which the rows `chosen`, bool [B], are mirrored left to right."""
+    """Mirror the rows `chosen`, bool [B], of pictures [B, H, W, C] left to right."""
     return tf.where(chosen[:, None, None, None], tf.reverse(maps, [2]), maps)
 
 
 @tf.function(jit_compile=True, autograph=False)
 def quarter_turns(images: tf.Tensor, turns: tuple[int, ...]) -> tf.Tensor:
-    """Square pictures turned counter-clockwise by each of `turns` x 90 degrees.
+    """Turn square pictures counter-clockwise by each of `turns` x 90 degrees.
 
     Args:
       images: uint8 [B, S, S, 3].
@@ -65,12 +65,12 @@ def quarter_turns(images: tf.Tensor, turns: tuple[int, ...]) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def one_channel(images: tf.Tensor, channel: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, H, W, 3] -> the same, of which each picture shows its `channel`, int32 [B], in place of all three."""
+    """Show each picture's `channel`, int32 [B], in place of all three: uint8 [B, H, W, 3] -> the same."""
     chosen = channel[:, None, None, None]
     red, green, blue = tf.split(images, 3, -1)
     return tf.broadcast_to(tf.where(chosen == 0, red, tf.where(chosen == 1, green, blue)), images.shape)
 
 
 def flip_some(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, H, W, 3] -> the same, each picture mirrored left to right with probability one half."""
+    """Mirror each picture, uint8 [B, H, W, 3], left to right with probability one half."""
     return mirrored_where(tf.random.stateless_uniform([images.shape[0]], seed) < 0.5, images)

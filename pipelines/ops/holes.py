@@ -18,18 +18,18 @@ LEAST_SIDE = 8
 
 
 def block_counts(size: int) -> tuple[int, ...]:
-    """How many blocks a picture of `size` pixels may have: 1, 2, 4 or 8 as long as none is narrower than LEAST_SIDE."""
+    """Say how many blocks a picture of `size` pixels may have: 1, 2, 4 or 8, none narrower than LEAST_SIDE."""
     return tuple(n for n in (1, 2, 4, MOST_BLOCKS) if n == 1 or block_sides(size, n)[0] >= LEAST_SIDE)
 
 
 def block_sides(size: int, count: int) -> tuple[int, int]:
-    """Narrowest and widest side of a block, pixels: `count` of the widest make a quarter of the area."""
+    """Return the narrowest and widest side of a block, pixels: `count` of the widest make a quarter of the area."""
     widest = max(1, int(size / (2 * math.sqrt(count))))
     return (widest + 1) // 2, widest
 
 
 def random_blocks(batch: int, size: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Blocks at random places, which cover at most a quarter of each picture together.
+    """Draw blocks at random places, which cover at most a quarter of each picture together.
 
     The count of a picture is drawn from `block_counts`, height and width of each block from `block_sides`; they may
     overlap. All draws are uniform.
@@ -60,18 +60,18 @@ def random_blocks(batch: int, size: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf
 
 
 def mask(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Codes uint8 [B, S], [B, C] -> uint8 [B, S, C], 1 where a block covers the place, else 0."""
+    """Turn codes uint8 [B, S], [B, C] into uint8 [B, S, C], 1 where a block covers the place, else 0."""
     common = tf.bitwise.bitwise_and(rows[:, :, None], columns[:, None, :])
     return tf.cast(tf.cast(common, tf.bool), tf.uint8)
 
 
 def channel_wise(columns: tf.Tensor) -> tf.Tensor:
-    """Codes of columns uint8 [B, S] -> of the bytes of a row of pixels [B, 3 S]."""
+    """Turn codes of columns uint8 [B, S] into codes of the bytes of a row of pixels [B, 3 S]."""
     return tf.repeat(columns, 3, axis=1)
 
 
 def fill(images: tf.Tensor, byte_mask: tf.Tensor, colour: tuple[int, int, int]) -> tf.Tensor:
-    """Pictures with one colour in their holes.
+    """Fill the holes of pictures with one colour.
 
     Args:
       images: uint8 [B, S, S, 3].
@@ -91,12 +91,12 @@ def fill(images: tf.Tensor, byte_mask: tf.Tensor, colour: tuple[int, int, int]) 
 
 
 def _words(data: tf.Tensor) -> tf.Tensor:
-    """uint8 [..., n] -> the same memory as the longest integers that n is a multiple of."""
+    """View uint8 [..., n] as the longest integers that n is a multiple of; the memory is the same."""
     length = data.shape[-1]
     kind = next(kind for kind in (tf.int64, tf.int32, tf.uint8) if length % kind.size == 0)
     return data if kind == tf.uint8 else tf.bitcast(tf.reshape(data, [*data.shape[:-1], -1, kind.size]), kind)
 
 
 def _below(draw: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    """Uniform numbers from 0 to below 1 -> int32 from 0 to below `end`."""
+    """Scale uniform numbers from 0 to below 1 to int32 from 0 to below `end`."""
     return tf.minimum(tf.cast(draw * tf.cast(end, tf.float32), tf.int32), end - 1)

@@ -57,12 +57,12 @@ BISECTIONS = 8
 
 
 def quarter(size: int) -> int:
-    """Pixels of a side at a quarter of the size, rounded up."""
+    """Return the pixels of a side at a quarter of the size, rounded up."""
     return -(-size // SHRINK)
 
 
 def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
-    """sRGB [..., 3], uint8 or float from 0 to 255 -> Lab, float32 [..., 3]."""
+    """Convert sRGB [..., 3], uint8 or float from 0 to 255, to Lab, float32 [..., 3]."""
     levels = tf.cast(rgb, tf.float32) / 255
     bright = tf.exp(2.4 * tf.math.log((tf.maximum(levels, 0.04045) + 0.055) / 1.055))  # a power takes twice as long
     linear = tf.where(levels > 0.04045, bright, levels / 12.92)
@@ -75,7 +75,7 @@ def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
 
 
 def lab_to_rgb(lab: tf.Tensor) -> tf.Tensor:
-    """Lab float [..., 3] -> sRGB, uint8 [..., 3].
+    """Convert Lab float [..., 3] to sRGB, uint8 [..., 3].
 
     A colour that sRGB cannot show is made greyer until it can: its lightness and hue stay, so that a grey picture keeps
     its own lightness whatever colours it is given. L is limited to 0 to 100.
@@ -95,7 +95,7 @@ def lab_to_rgb(lab: tf.Tensor) -> tf.Tensor:
 
 
 def _linear(lab: tf.Tensor) -> tf.Tensor:
-    """Lab [N, 3] -> linear red, green and blue, 0 to 1 where sRGB can show them: float32 [N, 3]."""
+    """Convert Lab [N, 3] to linear red, green and blue, 0 to 1 where sRGB can show them: float32 [N, 3]."""
     y = (lab[:, 0] + 16) / 116
     roots = tf.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], -1)
     parts = tf.where(roots > SLOPE * DARK + OFFSET, roots**3, (roots - OFFSET) / SLOPE)
@@ -103,12 +103,15 @@ def _linear(lab: tf.Tensor) -> tf.Tensor:
 
 
 def _shows(linear: tf.Tensor) -> tf.Tensor:
-    """bool [N]: whether sRGB can show a colour, but for a third of a level."""
+    """Say whether sRGB can show a colour, but for a third of a level: bool [N]."""
     return tf.reduce_all((linear > -1e-4) & (linear < 1 + 1e-4), 1)
 
 
 def _greyer(lab: tf.Tensor) -> tf.Tensor:
-    """Colours that sRGB cannot show -> the nearest of their lightness and hue that it can, as `_linear` gives them."""
+    """Move colours that sRGB cannot show to the nearest of equal lightness and hue that it can.
+
+    Colours are as `_linear` gives them.
+    """
     shown, not_shown = tf.zeros_like(lab[:, :1]), tf.ones_like(lab[:, :1])
     for _ in range(BISECTIONS):
         middle = (shown + not_shown) / 2
@@ -119,7 +122,7 @@ def _greyer(lab: tf.Tensor) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def lightness(images: tf.Tensor) -> tf.Tensor:
-    """L of pictures, uint8 [B, H, W, 3] -> uint8 [B, H, W, 1]: L * 255 / 100, rounded (within 0.2 of L).
+    """Return L of pictures: uint8 [B, H, W, 3] -> uint8 [B, H, W, 1]: L * 255 / 100, rounded (within 0.2 of L).
 
     What a level of sRGB is in linear light is a polynomial here, of which L is off by less than 0.04.
     """
@@ -134,7 +137,7 @@ def lightness(images: tf.Tensor) -> tf.Tensor:
 
 
 def quarter_ab(images: tf.Tensor) -> tf.Tensor:
-    """a and b of pictures at a quarter of their size: uint8 [B, S, S, 3] -> int8 [B, quarter(S), quarter(S), 2].
+    """Return a and b of pictures at a quarter of their size: uint8 [B, S, S, 3] -> int8 [B, quarter(S), quarter(S), 2].
 
     Rounded. The colours are those of the mean of 4 x 4 pixels in sRGB, as a picture made smaller has them; where S is
     no multiple of 4 the mirror image of the last pixels fills the last cells.
@@ -145,7 +148,7 @@ def quarter_ab(images: tf.Tensor) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def _sums_of_rows(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, S, S, 3] -> uint16 [B, quarter(S), quarter(S) * 4, 3]: of every 4 rows, the last ones reflected."""
+    """Sum every 4 rows, the last ones reflected: uint8 [B, S, S, 3] -> uint16 [B, quarter(S), quarter(S) * 4, 3]."""
     count, size = images.shape[:2]
     side = quarter(size)
     missing = SHRINK * side - size
@@ -157,7 +160,7 @@ def _sums_of_rows(images: tf.Tensor) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def _sums_of_columns(rows: tf.Tensor) -> tf.Tensor:
-    """uint16 [B, s, s * 4, 3] -> [B, s, s, 3]."""
+    """Sum every 4 columns: uint16 [B, s, s * 4, 3] -> [B, s, s, 3]."""
     count, side = rows.shape[:2]
     columns = tf.reshape(rows, [count, side, side, SHRINK, 3])
     return sum(columns[..., column, :] for column in range(SHRINK))
@@ -170,13 +173,13 @@ def _rounded_ab(sums: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def gamut_bins() -> np.ndarray:
-    """The bins of colours of Zhang et al. 2016: float32 [313, 2], a and b, by a, then b. See `GAMUT`."""
+    """Return the bins of colours of Zhang et al. 2016: float32 [313, 2], a and b, by a, then b. See `GAMUT`."""
     points = [(a, b) for a, (first, last) in GAMUT.items() for b in range(first, last + GRID, GRID)]
     return np.array(points, np.float32)
 
 
 def _cube_root(value: tf.Tensor) -> tf.Tensor:
-    """Lab's cube root, of 0 and more."""
+    """Return Lab's cube root, of 0 and more."""
     # A power with a variable base takes TensorFlow four times as long.
     root = tf.exp(tf.math.log(tf.maximum(value, DARK)) * (1 / 3))
     return tf.where(value > DARK, root, SLOPE * value + OFFSET)
@@ -184,7 +187,7 @@ def _cube_root(value: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _linear_light() -> tuple[float, ...]:
-    """Coefficients, highest power first and without a constant, of linear light by sRGB level from 0 to 1.
+    """Return coefficients, highest power first and without a constant, of linear light by sRGB level from 0 to 1.
 
     Least squares over the 256 levels, where each counts as much as it changes L.
     """

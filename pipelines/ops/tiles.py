@@ -15,12 +15,12 @@ CELL, TILE = 85, 64
 
 
 def cell_size(size: int, grid: int) -> int:
-    """Pixels of a side of the cells of a picture of `size` pixels: 85 for 255 and grid 3."""
+    """Return pixels of a side of the cells of a picture of `size` pixels: 85 for 255 and grid 3."""
     return size // grid
 
 
 def tile_size(size: int, grid: int) -> int:
-    """Pixels of a side of the tiles, 64 / 85 of a cell's: 64 for 255 and grid 3, 12 for 32 and grid 2.
+    """Return pixels of a side of the tiles, 64 / 85 of a cell's: 64 for 255 and grid 3, 12 for 32 and grid 2.
 
     Raises:
       UserError: a picture too small to be cut.
@@ -32,7 +32,7 @@ def tile_size(size: int, grid: int) -> int:
 
 
 def least_size(grid: int) -> int:
-    """The smallest picture, in pixels of a side, whose tiles are not under `LEAST_TILE`."""
+    """Return the smallest picture, in pixels of a side, whose tiles are not under `LEAST_TILE`."""
     size = grid
     while round(cell_size(size, grid) * TILE / CELL) < LEAST_TILE:
         size += grid
@@ -40,7 +40,7 @@ def least_size(grid: int) -> int:
 
 
 def degenerate(task_name: str, size: int, grid: int) -> list[str]:
-    """What to tell the user where tiles are under `LEAST_TILE` pixels, [] where they are not.
+    """Say what the user should know where tiles are under `LEAST_TILE` pixels; return [] where they are not.
 
     Args:
       task_name: which task.
@@ -58,7 +58,7 @@ def degenerate(task_name: str, size: int, grid: int) -> list[str]:
 
 
 def boxes(tile: int, grid: int) -> list[tuple[int, int, int, int]]:
-    """(top, left, height, width) in pixels inside of which each tile lies, row by row, whatever the picture's size.
+    """Return (top, left, height, width) in pixels inside of which each tile lies, row by row, for any size of picture.
 
     Cells of one or two sizes give tiles of `tile` pixels; a box holds its cell of both, so it may end some pixels
     outside of the picture.
@@ -70,7 +70,7 @@ def boxes(tile: int, grid: int) -> list[tuple[int, int, int, int]]:
 
 
 def cut(images: tf.Tensor, grid: int, seed: tf.Tensor) -> tf.Tensor:
-    """A tile out of each cell, each at a random place of its own in its cell; no pixel is interpolated.
+    """Cut a tile out of each cell, each at a random place of its own in its cell; no pixel is interpolated.
 
     Every place in the cell is equally probable, 0 to cell - tile pixels from its top and from its left. Pixels at the
     right and at the bottom that make up no whole cell are left out.

@@ -19,12 +19,12 @@ class Box(NamedTuple):
     width: int
 
     def of(self, image: np.ndarray) -> np.ndarray:
-        """That part of an array [H, W, ...], not copied."""
+        """Cut that part of an array [H, W, ...], not copied."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def bounds(hidden: np.ndarray) -> Box:
-    """The smallest box around all that is hidden, bool [H, W]. Raises ValueError where nothing is."""
+    """Return the smallest box around all that is hidden, bool [H, W]. Raise ValueError where nothing is."""
     rows, columns = np.flatnonzero(hidden.any(1)), np.flatnonzero(hidden.any(0))
     if not len(rows):
         raise ValueError("nothing is hidden")
@@ -32,7 +32,7 @@ def bounds(hidden: np.ndarray) -> Box:
 
 
 def divide_hidden(hidden: np.ndarray, side: int) -> Iterator[Box]:
-    """Boxes that hold each hidden pixel (bool [H, W]) once: one around a compact hole, several around a long scratch.
+    """Divide hidden pixels (bool [H, W]) among boxes: one around a compact hole, several for a long scratch.
 
     A box longer than `side` of which less than half is hidden is divided, where that cuts through the fewest hidden
     pixels: one window around scattered holes would show the network everything small.
@@ -59,7 +59,7 @@ def divide_hidden(hidden: np.ndarray, side: int) -> Iterator[Box]:
 
 
 def _cheapest_cut(hidden: np.ndarray) -> tuple[float, int]:
-    """The costs, and the count of rows before it, of the cut between rows that parts the fewest hidden neighbours.
+    """Return the costs, and the count of rows before it, of the cut between rows that parts fewest hidden neighbours.
 
     Not near an end, if the rows are many, and among equals in the middle: small boxes come of a few cuts.
     """
@@ -74,7 +74,7 @@ def _cheapest_cut(hidden: np.ndarray) -> tuple[float, int]:
 
 
 def around(box: Box, shape: tuple[int, int], side: int, centred: bool) -> Box:
-    """A square window of `side` pixels around a box, inside of the picture of this (height, width) where it can.
+    """Return a square window of `side` pixels around a box, inside of the picture of this (height, width) where it can.
 
     Args:
       centred: keep the box in the middle, even where the window then reaches past the picture.
@@ -89,7 +89,7 @@ def around(box: Box, shape: tuple[int, int], side: int, centred: bool) -> Box:
 
 
 def cut_window(image: np.ndarray, hidden: np.ndarray, window: Box, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A window at the size that the network takes; past the picture's border lies what the border reflects.
+    """Cut a window at the size that the network takes; past the picture's border lies what the border reflects.
 
     Args:
       image: uint8 [H, W, 3].
@@ -115,7 +115,7 @@ def cut_window(image: np.ndarray, hidden: np.ndarray, window: Box, size: int) ->
 
 
 def resized_part(image: np.ndarray, side: int, part: Box) -> np.ndarray:
-    """float32 [S, S, C], as if resized to `side` pixels (bilinear, antialiased); only that part of it."""
+    """Cut a part, float32 [S, S, C], as if the whole were resized to `side` pixels (bilinear, antialiased)."""
     if side <= len(image):
         return part.of(tf.image.resize(image, [side, side], antialias=True).numpy())
     for axis, (start, length) in enumerate([(part.top, part.height), (part.left, part.width)]):

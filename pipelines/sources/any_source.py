@@ -31,7 +31,7 @@ OPENERS: tuple[Callable[[Any], AnySource | None], ...] = (
 
 
 def open_source(data: Any, max_broken: float = 0.01) -> AnySource:
-    """Opens what a user named as data.
+    """Open what a user named as data.
 
     Args:
       data: a folder of pictures (any depth; the first sub-folder is the label), 'toy:images' or with settings
@@ -60,13 +60,16 @@ def open_source(data: Any, max_broken: float = 0.01) -> AnySource:
 
 
 def _parse_part(text: str) -> tuple[str, bool, int] | None:
-    """See `dividing.parse_part`; None where it is the name of a folder."""
+    """Do what `dividing.parse_part` does; return None where it is the name of a folder."""
     part = dividing.parse_part(text)
     return None if part is None or Path(text).exists() else part
 
 
 def absolute_name(name: str) -> str:
-    """The name of a source, with its folder, where it has one, from the root: opens it from any place."""
+    """Return the name of a source with its folder, where it has one, from the root.
+
+    This name opens the source from any place.
+    """
     if (part := _parse_part(name)) is not None:
         whole, training, seed = part
         return dividing.name_of_part(absolute_name(whole), training, seed)
@@ -77,7 +80,7 @@ def absolute_name(name: str) -> str:
 
 
 def too_many_broken(name: str, broken: dict[str, str], listed: int, max_broken: float) -> str:
-    """The line that says that a source has too many broken pictures, with the first one as an example."""
+    """Make the line that says that a source has too many broken pictures, with the first one as an example."""
     path, problem = next(iter(sorted(broken.items())))
     return (
         f"{len(broken)} of {listed} pictures in {name} are broken, more than --max-broken {max_broken:g} allows;"
@@ -88,7 +91,7 @@ def too_many_broken(name: str, broken: dict[str, str], listed: int, max_broken: 
 def open_splits(
     data: Any, test: Any = None, seed: int = 0, max_broken: float = 0.01
 ) -> tuple[AnySource, AnySource, str]:
-    """Training and test part of labelled data, and a sentence that says how they were found.
+    """Return the training and test part of labelled data, and a sentence that says where they come from.
 
     `test` where it is given; sub-folders train/ and test/ (or val/); else 80/20 of each class by the seed, pieces of
     one recording, and pictures that are the same byte for byte, on one side: see `dividing.divide`.
@@ -129,7 +132,7 @@ def _require_labels(source: AnySource) -> None:
 
 
 def _divide(whole: AnySource, seed: int) -> tuple[AnySource, AnySource]:
-    """Training and test part of a source, whose names tell how to make them again."""
+    """Divide a source into a training and a test part, whose names tell how to make them again."""
     _require_labels(whole)
     parts = dividing.divide(np.asarray(whole.labels), whole.groups, seed)
     if not len(parts[1]):

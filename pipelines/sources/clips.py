@@ -54,11 +54,14 @@ class ClipSource(AnySource):
         return (*frames, *(("sound",) if self.has_sound.any() else ()))
 
     def reader(self) -> "ClipReader":
-        """What reads its records in the graph."""
+        """Make what reads its records in the graph."""
         return ClipReader(self)
 
     def crop_reader(self, size: int, memory: int, reflect: bool, verbose: int) -> CropReader:
-        """A crop of a random frame of each, as "image", and its record, as "clip". Nothing is kept decoded."""
+        """Make what gives a crop of a random frame of each, "image", and its record, "clip".
+
+        Nothing is kept decoded.
+        """
         reader = self.reader()
 
         def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -128,7 +131,10 @@ class ClipReader:
                 self._files, self._places = tf.constant(source.files), tf.constant(source.places)
 
     def records(self, index: tf.Tensor) -> tf.Tensor:
-        """index int64 [B], one or more -> records string [B]. Raises in the graph where a file cannot be read."""
+        """Read the records string [B] of one or more numbers, int64 [B].
+
+        Raise in the graph where a file cannot be read.
+        """
         if self._in_memory:
             return tf.gather(self._records, index)
         places = tf.gather(self._places, index)
@@ -143,7 +149,7 @@ class ClipReader:
 
 
 def _decode(clip: Clip, place: tf.Tensor, size: int, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Frame `place` of a clip -> uint8 [size, size, 3], and whether there is any; black where there is none."""
+    """Decode frame `place` of a clip: uint8 [size, size, 3], and whether there is any; black where there is none."""
 
     def decode() -> tf.Tensor:
         return clip_records.decode_frames(clip.frames(place)[None], size, seed)[0]
@@ -166,7 +172,7 @@ def open_records(
     places: np.ndarray | None = None,
     encoded: list[bytes] | None = None,
 ) -> ClipSource:
-    """The source of all records of files, or of those in memory: what is known of each is read once.
+    """Open all records of files, or of those in memory, as a source: what is known of each is read once.
 
     Args:
       name, frame_rate, sound_rate, fingerprint, broken, files, places, encoded: as `ClipSource` has them.
@@ -205,7 +211,7 @@ def open_records(
 
 
 def _facts(files: Sequence[str], encoded: list[bytes] | None, rate: int) -> dict[str, np.ndarray]:
-    """What is known of each record without decoding: read once, in order, by TensorFlow's own threads."""
+    """Read what is known of each record without decoding: once, in order, by TensorFlow's own threads."""
     known = record.features("frame_times", "thumbnails", "sound", "label", "recording", "piece")
 
     def facts(each: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -12,12 +12,12 @@ MEMORY_BYTES = 4 << 30
 
 
 def open_dataset(data: Any) -> PictureSource | None:
-    """The pictures of a `tf.data.Dataset`; None of what is none. Raises UserError: see `from_dataset`."""
+    """Open the pictures of a `tf.data.Dataset`; None for anything else. Raise UserError: see `from_dataset`."""
     return from_dataset(data, "dataset") if isinstance(data, tf.data.Dataset) else None
 
 
 def open_tfds(data: Any) -> PictureSource | None:
-    """The pictures of 'tfds:NAME[/config][:split]', split "train" where none is named; None of another name.
+    """Open 'tfds:NAME[/config][:split]', split "train" where none is named; return None for another name.
 
     Raises:
       UserError: no such data set, without pictures, or one that cannot be prepared here.
@@ -47,7 +47,7 @@ def open_tfds(data: Any) -> PictureSource | None:
 
 
 def from_dataset(dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] = ()) -> PictureSource:
-    """One pass over it: pictures are kept encoded (PNG where they were arrays), in memory.
+    """Read it in one pass: pictures are kept encoded (PNG where they were arrays), in memory.
 
     Args:
       dataset: of uint8 [H, W, C] or of encoded bytes; alone, as (picture, label), or as {"image": ..., "label": ...}.

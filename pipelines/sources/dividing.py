@@ -13,7 +13,7 @@ _PART = re.compile(r"(?P<whole>.+) \((?P<share>\d+) %, split seed (?P<seed>\d+)\
 
 
 def divide(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the training part and of the test part, both rising.
+    """Return the numbers of the training part and of the test part, both rising.
 
     Of each class its groups are gone through in random order, and go to the test part where that brings the part
     nearer to its share. A class of two groups or more has one at least on both sides; one of a single group is
@@ -41,7 +41,7 @@ def divide(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarra
 
 
 def folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """int [N], which of `count` folds each row is in: rows of one group in one, classes divided as equally as can be.
+    """Return which of `count` folds each row is in, int [N]: a group in one, classes divided as equally as can be.
 
     The largest groups of a class come first, each to the fold that has least of the class. Arguments as of `divide`.
     """
@@ -58,7 +58,7 @@ def folds(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.n
 
 
 def _by_class(labels: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of each class the groups whose commonest class it is, in order of their first rows, and the rows of each."""
+    """Return, of each class, the groups whose commonest class it is, in order of first rows, and the rows of each."""
     names, first, inverse, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
     classes, label = np.unique(labels, return_inverse=True)
     # Group and class as one number, counted; of equal counts the smaller class is the commonest.
@@ -76,7 +76,7 @@ def _by_class(labels: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, 
 
 
 def groups_of_names(names: Sequence[str], expression: str) -> list[str]:
-    """The group of each name: what a regular expression finds in it (its first group, or all), else the name itself.
+    """Return the group of each name: what a regular expression matches (its first group, or all), else the name itself.
 
     Nothing found, or nothing in what was found, leaves a name alone.
 
@@ -93,13 +93,13 @@ def groups_of_names(names: Sequence[str], expression: str) -> list[str]:
 
 
 def name_of_part(whole: str, training: bool, seed: int) -> str:
-    """'photos (80 %, split seed 0)': what `parse_part` reads, and `open_source` opens."""
+    """Make 'photos (80 %, split seed 0)': what `parse_part` reads, and `open_source` opens."""
     share = TRAINING if training else 1 - TRAINING
     return f"{whole} ({100 * share:.0f} %, split seed {seed})"
 
 
 def parse_part(name: str) -> tuple[str, bool, int] | None:
-    """The inverse of `name_of_part`; None where it is the name of something else."""
+    """Invert `name_of_part`; return None where it is the name of something else."""
     match = _PART.fullmatch(name)
     if match is None:
         return None

@@ -13,7 +13,7 @@ ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 
 
 def open_folder(data: str | Path) -> PictureSource:
-    """The pictures of a folder, those that are broken left out.
+    """Open the pictures of a folder, without those that are broken.
 
     Raises:
       UserError: no folder, or no picture in it.
@@ -46,7 +46,7 @@ def open_folder(data: str | Path) -> PictureSource:
 
 
 def walk(folder: Path) -> tuple[list[str], list[int]]:
-    """Paths relative to the folder, sorted, and sizes in bytes; hidden files and folders are left alone."""
+    """List paths relative to the folder, sorted, and sizes in bytes; hidden files and folders are left alone."""
     found, seen = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:  # a link back up would go round for ever

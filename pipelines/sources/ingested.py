@@ -13,7 +13,7 @@ from tfssl.pipelines.sources.tfrecords import index_records
 
 
 def open_ingested(data: Any) -> ClipSource | None:
-    """The clips of a folder, or of one split of it; None where the name is not that of ingested clips.
+    """Open the clips of a folder, or of one split of it; return None where the name is not that of ingested clips.
 
     Raises:
       UserError: no such split, records of another version, a file that is missing or cut off.
@@ -61,7 +61,7 @@ def open_ingested(data: Any) -> ClipSource | None:
 
 
 def parse_name(data: str | os.PathLike[str]) -> tuple[Path, str | None] | None:
-    """The folder of ingested clips and the split that a name means; None where it means none."""
+    """Return the folder of ingested clips and the split that a name means; None where it means none."""
     if is_ingested(Path(data)):
         return Path(data), None
     name, _, split = str(data).rpartition(":")
@@ -69,12 +69,15 @@ def parse_name(data: str | os.PathLike[str]) -> tuple[Path, str | None] | None:
 
 
 def is_ingested(folder: Path) -> bool:
-    """Whether a folder holds clips that `tfssl.ingest` prepared."""
+    """Say whether a folder holds clips that `tfssl.ingest` prepared."""
     return bool(_versions(folder))
 
 
 def _versions(folder: Path) -> list[Path]:
-    """Folders of the versions of a data set, which TensorFlow Datasets puts below its name: DIR/clips/1.0.0."""
+    """List the folders of the versions of a data set, which TensorFlow Datasets puts below its name.
+
+    Such a folder is DIR/clips/1.0.0.
+    """
     return [
         path.parent for pattern in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{pattern}dataset_info.json"))
     ]

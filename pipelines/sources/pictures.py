@@ -48,7 +48,7 @@ class PictureSource(AnySource):
         return ("image",)
 
     def reader(self) -> "Reader":
-        """What reads its encoded pictures in the graph."""
+        """Make what reads its encoded pictures in the graph."""
         return Reader(self)
 
     def crop_reader(self, size: int, memory: int, reflect: bool, verbose: int) -> CropReader:
@@ -85,17 +85,17 @@ class Reader:
         self._in_memory = source.encoded is not None
 
     def rows(self, index: tf.Tensor) -> tuple[tf.Tensor, headers.Header]:
-        """index int64 [B] -> what `read` takes, string [B], and the headers; nothing is read yet."""
+        """Return what `read` takes, string [B], and the headers, for index int64 [B]; nothing is read yet."""
         header = tf.unstack(tf.gather(self._header, index), num=len(headers.Header._fields), axis=1)
         return tf.gather(self._data, index), headers.Header(*header)
 
     def read(self, row: tf.Tensor) -> tf.Tensor:
-        """One row, a string scalar -> encoded bytes. Raises in the graph where the file cannot be read."""
+        """Read one row, a string scalar -> encoded bytes. Raise in the graph where the file cannot be read."""
         return row if self._in_memory else tf.io.read_file(row)
 
 
 def hash_of_picture(beginning: bytes, size: int) -> int:
-    """Below 2^64, from the first `PREFIX_BYTES` of an encoded picture and how many bytes it has.
+    """Hash an encoded picture's first `PREFIX_BYTES` and how many bytes it has: below 2^64.
 
     All of a small file. Of a larger one enough to know it by, and read already when a source is opened.
     """
@@ -105,7 +105,7 @@ def hash_of_picture(beginning: bytes, size: int) -> int:
 
 @functools.cache
 def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """string [n] -> int32 [n, 5]; traced once for a process."""
+    """Make the function that reads headers: string [n] -> int32 [n, 5]; traced once for a process."""
     return tf.function(
         lambda data: tf.stack(headers.read_headers(data, complete), 1),
         input_signature=[tf.TensorSpec([None], tf.string)],
@@ -113,7 +113,7 @@ def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def read_index(count: int, prefix: Callable[[int], bytes], whole: Callable[[int], bytes]) -> np.ndarray:
-    """int32 [count, 6], from the first bytes of each picture, or from all where these do not reach."""
+    """Read int32 [count, 6], from the first bytes of each picture, or from all where these do not reach."""
     found = []
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, count, CHUNK):
@@ -135,7 +135,7 @@ def without_broken(
     encoded: list[bytes] | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> PictureSource:
-    """A source of the pictures whose header is in order. Labels are names, or numbers where `classes` is given."""
+    """Make a source of the pictures whose header is in order. Labels are names, or numbers where `classes` is given."""
     good = np.flatnonzero(header[:, -1] == 0)
     broken = {paths[i]: headers.PROBLEMS[header[i, -1]] for i in np.flatnonzero(header[:, -1])}
     numbers = None
@@ -163,7 +163,7 @@ def without_broken(
 
 
 def in_memory(name: str, encoded: list[bytes], labels: Sequence[int] | None, classes: tuple[str, ...]) -> PictureSource:
-    """A source of encoded pictures that are held in memory, with labels as numbers."""
+    """Make a source of encoded pictures that are held in memory, with labels as numbers."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in encoded)).hexdigest()
     header = read_index(len(encoded), lambda number: encoded[number][:PREFIX_BYTES], lambda number: encoded[number])
     paths = [f"{name}#{number}" for number in range(len(encoded))]

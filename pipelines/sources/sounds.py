@@ -30,7 +30,7 @@ class Sounds:
 
 
 def is_folder_of_sounds(data: object) -> bool:
-    """Whether a folder holds sounds and nothing else that this package reads, in sub-folders."""
+    """Say whether a folder holds sounds and nothing else that this package reads, in sub-folders."""
     if not isinstance(data, (str, os.PathLike)):
         return False
     folder = Path(data)
@@ -38,7 +38,7 @@ def is_folder_of_sounds(data: object) -> bool:
 
 
 def read_sounds(folder: str | Path, rate: int) -> Sounds:
-    """Decodes every sound of CLASS/*, at a rate in hertz.
+    """Decode every sound of CLASS/*, at a rate in hertz.
 
     Raises:
       UserError: no such folder, no sounds in sub-folders, none that can be decoded, or PyAV is missing.
@@ -69,7 +69,7 @@ def read_sounds(folder: str | Path, rate: int) -> Sounds:
 
 
 def windows(wave: np.ndarray, samples: int) -> np.ndarray:
-    """float32 [K, samples]: a sound in windows that overlap by half at least, ends included; a short one is padded."""
+    """Cut a sound into windows float32 [K, samples] that overlap by at least half, ends included; pad a short one."""
     if len(wave) <= samples:
         return np.pad(wave, (0, samples - len(wave)))[None]
     count = 1 + -(-2 * (len(wave) - samples) // samples)

@@ -93,7 +93,7 @@ class AnySource(abc.ABC):
         """What tasks may read of it: "image", "clip", "sound"."""
 
     def subset(self, numbers: np.ndarray, name: str) -> Self:
-        """The items of these numbers as a source of its own."""
+        """Make a source of its own of the items of these numbers."""
 
         def chosen(values: Any) -> Any:
             if values is None:
@@ -106,11 +106,11 @@ class AnySource(abc.ABC):
 
     @abc.abstractmethod
     def reader(self) -> Any:
-        """What reads items as they are encoded: each class has a reader of its own."""
+        """Make what reads items as they are encoded: each class has a reader of its own."""
 
     @abc.abstractmethod
     def crop_reader(self, size: int, memory: int, reflect: bool, verbose: int) -> CropReader:
-        """What reads random crops for training.
+        """Make what reads random crops for training.
 
         Args:
           size: side of the crops, pixels.
@@ -121,7 +121,7 @@ class AnySource(abc.ABC):
 
     @abc.abstractmethod
     def picture_reader(self, size: int, at: float) -> PictureReader:
-        """What reads whole pictures, as evaluation and serving see them.
+        """Make what reads whole pictures, as evaluation and serving see them.
 
         Args:
           size: side of the squares, pixels.
@@ -129,7 +129,7 @@ class AnySource(abc.ABC):
         """
 
     def sound_reader(self, samples: int) -> SoundReader:
-        """What reads the window of so many samples in the middle of the sound of items that have sound.
+        """Make what reads the window of so many samples in the middle of the sound of items that have sound.
 
         Raises:
           UserError: there is no sound in it.
@@ -138,4 +138,4 @@ class AnySource(abc.ABC):
 
     @abc.abstractmethod
     def encoded_pictures(self, numbers: Sequence[int] | np.ndarray) -> list[bytes]:
-        """A picture of each of these items that has one, as encoded bytes: of a clip the frame in the middle."""
+        """Read a picture of each of these items that has one, as encoded bytes: of a clip the frame in the middle."""

@@ -17,7 +17,7 @@ HEADER_BYTES, FOOTER_BYTES = 12, 4
 
 
 def index_records(files: Sequence[Path]) -> np.ndarray:
-    """int64 [N, 3]: file, first byte, and length with header and footer, of every record, by walking the lengths.
+    """List file, first byte, and length with header and footer, of every record, int64 [N, 3], by walking the lengths.
 
     Raises:
       UserError: a file that ends inside of a record.
@@ -39,7 +39,7 @@ def index_records(files: Sequence[Path]) -> np.ndarray:
 
 
 def read_record(path: tf.Tensor, first: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """The bytes of one record, string [], that begins at byte `first` of a file and has `length` bytes with its frame.
+    """Read the bytes of one record, string [], at byte `first` of a file; `length` counts the bytes with its frame.
 
     TensorFlow has no op that reads a part of a file. The op behind `tf.data.TFRecordDataset` takes the byte to begin
     at, and checks the record's sums. (A dataset of fixed lengths that skips what is before reads it all: 20 times

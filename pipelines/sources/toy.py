@@ -61,7 +61,7 @@ KINDS: dict[str, type[ToyImages] | type[ToyClips]] = {"images": ToyImages, "clip
 
 
 def parse_toy(text: str) -> ToyImages | ToyClips:
-    """'toy:images(count=100)' -> its settings.
+    """Parse 'toy:images(count=100)' as its settings.
 
     Raises:
       UserError: no such kind, an unknown setting, or one out of range.
@@ -79,7 +79,7 @@ def parse_toy(text: str) -> ToyImages | ToyClips:
 
 
 def parse_toy_clips(text: str) -> ToyClips:
-    """'toy:clips(count=50, seed=1)' -> its settings, for what is measured where the answers are known.
+    """Parse 'toy:clips(count=50, seed=1)' as its settings, for measurements where the answers are known.
 
     Raises:
       UserError: something else, an unknown setting, or one out of range.
@@ -91,7 +91,7 @@ def parse_toy_clips(text: str) -> ToyClips:
 
 
 def open_toy(data: Any) -> AnySource | None:
-    """Pictures or clips of the toy world; None of another name. Raises UserError as `parse_toy`."""
+    """Open pictures or clips of the toy world; return None for another name. Raise UserError as `parse_toy`."""
     text = str(data)
     if not text.startswith("toy:"):
         return None

@@ -16,7 +16,7 @@ _Part = tuple
 
 @lru_cache(maxsize=8)
 def noise_tile(size: int, wavelength: float, roughness: float = 0.0) -> np.ndarray:
-    """Returns seamless noise, float32 [2 * size, 2 * size], mean 0 and deviation 1.
+    """Return seamless noise, float32 [2 * size, 2 * size], mean 0 and deviation 1.
 
     `wavelength` is in units of the picture's side: longer waves are kept, shorter ones fall off. `roughness` 0 keeps
     long waves as strong as those at `wavelength`, 1 weighs all waves by their length, as clouds do.
@@ -32,7 +32,7 @@ def noise_tile(size: int, wavelength: float, roughness: float = 0.0) -> np.ndarr
 
 
 def _single(number: Number) -> np.ndarray:
-    """Keeps NumPy's double scalars from turning whole arrays into doubles, which takes twice as long."""
+    """Keep NumPy's double scalars from turning whole arrays into doubles, which takes twice as long."""
     return np.asarray(number, np.float32)
 
 
@@ -70,20 +70,20 @@ class Canvas:
         self._y_least, self._y_most = y.min(axis=(0, 2)), y.max(axis=(0, 2))
 
     def colour(self, *typical: tuple[float, float, float], spread: float = 1.0) -> Colour:
-        """Returns float32 [3, M, 1, 1]: one of the typical colours for each object, made brighter and shifted."""
+        """Return float32 [3, M, 1, 1]: one of the typical colours for each object, made brighter and shifted."""
         choice = np.minimum((self.tint[:, 0] * len(typical)).astype(int), len(typical) - 1)
         base = np.asarray(typical, np.float32)[choice]
         mixed = base * (1 + 0.22 * spread * self.tint[:, 1:2]) + 0.05 * spread * self.tint[:, 2:5]
         return np.clip(mixed, 0.02, 0.98).T[:, :, None, None].astype(np.float32)
 
     def mark(self, x: Number, y: Number) -> None:
-        """Notes a key point; the order is that of the kind's `key_points`."""
+        """Note a key point; the order is that of the kind's `key_points`."""
         point = np.empty((len(self.x), 2), np.float32)
         point[:, 0], point[:, 1] = np.ravel(x), np.ravel(y)
         self.marks.append(point)
 
     def _part(self, left: Number, right: Number, bottom: Number, top: Number) -> _Part:
-        """Returns the pixels that this rectangle of own coordinates reaches in any of the windows."""
+        """Return the pixels that this rectangle of own coordinates reaches in any of the windows."""
         slack = 1.0 / self.pixels.min()
         columns = np.flatnonzero((self._x_most >= np.min(left) - slack) & (self._x_least <= np.max(right) + slack))
         rows = np.flatnonzero((self._y_most >= np.min(bottom) - slack) & (self._y_least <= np.max(top) + slack))
@@ -95,7 +95,7 @@ class Canvas:
         self, x: Number, y: Number, width: Number, height: Number, colour: Colour, *,
         above: Number | None = None, rough: float = 0.0, glow: float = 0.0,
     ) -> None:  # fmt: skip
-        """Paints an ellipsoid with these half axes; `above` cuts off what lies lower, `rough` is its texture."""
+        """Paint an ellipsoid with these half axes; `above` cuts off what lies lower, `rough` is its texture."""
         part = self._part(x - width, x + width, y - height if above is None else above, y + height)
         across, along = (self.x[part] - x) / width, (self.y[part] - y) / height
         square = across * across + along * along
@@ -108,7 +108,7 @@ class Canvas:
         self, x: Number, bottom: Number, top: Number, wide: Number, narrow: Number, colour: Colour, *,
         round: float = 0.0, pitch: float = 0.0, lean: Number = 0.0, rough: float = 0.0, glow: float = 0.0,
     ) -> None:  # fmt: skip
-        """Paints a trapezoid, half width `wide` below and `narrow` on top: a wall, a roof, a cylinder or a cone.
+        """Paint a trapezoid, half width `wide` below and `narrow` on top: a wall, a roof, a cylinder or a cone.
 
         `round` 1 makes the surface a half cylinder, `pitch` tips it to the sky, `lean` turns it to the right.
         """
@@ -127,7 +127,7 @@ class Canvas:
     def limb(
         self, x: Number, y: Number, to_x: Number, to_y: Number, thick: Number, colour: Colour, *, rough: float = 0.0
     ) -> None:  # fmt: skip
-        """Paints a round bar of half width `thick` between two points: a leg, an arm, a branch."""
+        """Paint a round bar of half width `thick` between two points: a leg, an arm, a branch."""
         part = self._part(
             np.minimum(x, to_x) - thick, np.maximum(x, to_x) + thick,
             np.minimum(y, to_y) - thick, np.maximum(y, to_y) + thick,
@@ -144,7 +144,7 @@ class Canvas:
         self, part: _Part, distance: np.ndarray, colour: Colour, right: Number, up: Number, near: Number,
         rough: float, glow: float,
     ) -> None:  # fmt: skip
-        """Lays a part over what is there, with a soft edge of one pixel."""
+        """Lay a part over what is there, with a soft edge of one pixel."""
         cover = np.clip(distance * self.pixels + 0.5, 0, 1)
         layer = self.layer[part]
         layer *= (1 - cover)[:, None]

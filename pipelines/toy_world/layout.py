@@ -73,12 +73,12 @@ class Layout:
     texture_offset: np.ndarray
 
     def take(self, rows: slice | np.ndarray) -> "Layout":
-        """Returns the layout of some scenes."""
+        """Return the layout of some scenes."""
         return Layout(**{field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)})
 
 
 def uniforms(seed: int, stream: int, start: int, count: int, width: int) -> np.ndarray:
-    """Returns float32 [count, width], 0 <= . < 1. Row i hangs on (seed, stream, start + i) only.
+    """Return float32 [count, width], 0 <= . < 1. Row i depends on (seed, stream, start + i) only.
 
     Philox is a function of its counter, so a row is found without drawing the rows before it; `width` is a multiple
     of 4, the numbers of one counter. Different streams of a seed have nothing to do with each other.
@@ -91,7 +91,7 @@ def uniforms(seed: int, stream: int, start: int, count: int, width: int) -> np.n
 
 
 def draw_labels(count: int, seed: int, start: int, stream: int) -> np.ndarray:
-    """Returns int32 [count]: scenes 0..9 have every class once in random order, so have 10..19, and so on."""
+    """Return int32 [count]: scenes 0..9 have every class once in random order, so have 10..19, and so on."""
     kinds = len(CLASSES)
     first, last = start // kinds, (start + count - 1) // kinds
     order = np.argsort(uniforms(seed, stream, first, last - first + 1, -(-kinds // 4) * 4)[:, :kinds], axis=1)
@@ -99,7 +99,7 @@ def draw_labels(count: int, seed: int, start: int, stream: int) -> np.ndarray:
 
 
 def draw_layout(count: int, seed: int, start: int, stream: int = 0) -> Layout:
-    """Draws `count` scenes, of which scene i hangs on (seed, stream, start + i) only."""
+    """Draw `count` scenes, of which scene i depends on (seed, stream, start + i) only."""
     drawn = uniforms(seed, 2 * stream, start, count, _DRAWS)
     scene, thing = drawn[:, :_SCENE], drawn[:, _SCENE:].reshape(count, OBJECTS, _OBJECT)
     labels = draw_labels(count, seed, start, 2 * stream + 1)

@@ -41,7 +41,7 @@ class Clip:
 def clip(
     index: int, seed: int = 0, seconds: float = 2.0, rate: float = 12.5, size: int = 64, sample_rate: int = 16000
 ) -> Clip:
-    """Makes clip `index` of a seed, `seconds` long, `rate` frames a second, `sample_rate` samples a second.
+    """Make clip `index` of a seed, `seconds` long, `rate` frames a second, `sample_rate` samples a second.
 
     Clips 0..9, 10..19 and so on have each class once as the object that sounds. It also drifts to one side, so that
     frames have an order; the other objects stand still or drift slowly, in silence. The same clip with more seconds
@@ -82,7 +82,7 @@ def clip(
 
 
 def _move(still: Layout, time: np.ndarray, motion: int, period: float, phase: float, drawn: np.ndarray) -> Layout:
-    """Returns the layout of every frame; `phase` counts periods, and whole ones are the beats."""
+    """Return the layout of every frame; `phase` counts periods, and whole ones are the beats."""
     moved = still.take(np.zeros(len(time), int))
     turn = time / period + phase
     swing = {

@@ -32,7 +32,7 @@ class Window:
 
 
 def draw_background(layout: Layout, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the scenes without objects, float32 [N, CHANNELS, size, size], and the sky's share of a pixel."""
+    """Return the scenes without objects, float32 [N, CHANNELS, size, size], and the sky's share of a pixel."""
     count = len(layout.horizon)
     place = (np.arange(size, dtype=np.float32) + 0.5) / size
     horizon = layout.horizon[:, None]
@@ -83,7 +83,7 @@ def draw_background(layout: Layout, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_objects(layout: Layout, size: int, most_tilt: float) -> dict[tuple[int, int], Window]:
-    """Draws every object by itself, those of a kind and about a size at once. Keys: (scene, place of the object)."""
+    """Draw every object by itself, those of a kind and about a size at once. Keys: (scene, place of the object)."""
     texture = noise_tile(size, 0.02)
     scenes, places = np.nonzero(layout.class_ids >= 0)
     kinds = layout.class_ids[scenes, places]
@@ -110,7 +110,7 @@ def _draw_group(
     layout: Layout, size: int, kind: Kind, most: float, pixels: np.ndarray, scenes: np.ndarray, places: np.ndarray,
     texture: np.ndarray, most_tilt: float,
 ) -> list[Window]:  # fmt: skip
-    """Draws objects of one kind, all of at most `most` pixels to their unit, in windows of one size."""
+    """Draw objects of one kind, all of at most `most` pixels to their unit, in windows of one size."""
     reach = int(np.ceil(most * (1.18 * kind.width + most_tilt * kind.height))) + 2
     over, under = int(np.ceil(most * (kind.height + most_tilt * kind.width))) + 2, int(np.ceil(most * 0.16)) + 2
     at = (scenes, places)

@@ -52,7 +52,7 @@ class Scenes:
 
 
 def scenes(count: int, size: int = 64, seed: int = 0, start: int = 0) -> Scenes:
-    """Makes the scenes `start` to `start + count - 1` of a seed; each is the same whatever `count` and `start`.
+    """Make the scenes `start` to `start + count - 1` of a seed; each is the same whatever `count` and `start`.
 
     Scenes 0..9, 10..19 and so on have each class once as their main object, in random order. A scene is the same
     in all sizes, but for the grain of its textures.
@@ -69,7 +69,7 @@ def scenes(count: int, size: int = 64, seed: int = 0, start: int = 0) -> Scenes:
 
 
 def render(layout: Layout, size: int, keep_main_seen: bool = True, most_tilt: float = MOST_TILT) -> Scenes:
-    """Draws the scenes of a layout, in which no object is tilted by more than `most_tilt` radians.
+    """Draw the scenes of a layout, in which no object is tilted by more than `most_tilt` radians.
 
     `keep_main_seen` brings a main object forward that is hidden too much.
     """
@@ -107,7 +107,7 @@ def render(layout: Layout, size: int, keep_main_seen: bool = True, most_tilt: fl
 def _compose(
     buffer: np.ndarray, windows: dict[int, Window], depth: np.ndarray, out: Scenes, scene: int, keep_main_seen: bool
 ) -> None:  # fmt: skip
-    """Lays the objects over the background, far to near, and notes what is seen of each."""
+    """Lay the objects over the background, far to near, and note what is seen of each."""
     instances, size = out.instances[scene], buffer.shape[1]
     clear = instances.copy()
     order = sorted(windows, key=lambda place: depth[place])
@@ -140,7 +140,7 @@ def _compose(
 
 
 def _overlap(window: Window, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Returns where the window lies in the picture, and which part of the window that is."""
+    """Return where the window lies in the picture, and which part of the window that is."""
     height, width = window.solid.shape
     top, left = max(window.top, 0), max(window.left, 0)
     bottom, right = max(min(window.top + height, size), top), max(min(window.left + width, size), left)
@@ -149,7 +149,7 @@ def _overlap(window: Window, size: int) -> tuple[tuple[slice, slice], tuple[slic
 
 
 def _light(buffer: np.ndarray, layout: Layout, out: Scenes, rows: slice) -> None:
-    """Lights all surfaces by their normals (Lambert), with the sky's light from everywhere."""
+    """Light all surfaces by their normals (Lambert), with the sky's light from everywhere."""
     right, up, near = (buffer[:, RIGHT + number] for number in range(3))
     length = 1 / np.sqrt(right * right + up * up + near * near)
     facing = np.zeros_like(right)
@@ -167,7 +167,7 @@ def _light(buffer: np.ndarray, layout: Layout, out: Scenes, rows: slice) -> None
 
 
 def _see_key_points(out: Scenes, size: int) -> None:
-    """Fills in which key points are seen."""
+    """Fill in which key points are seen."""
     known = ~np.isnan(out.key_points[..., 0])
     pixel = np.floor(np.where(known[..., None], out.key_points, -1)).astype(int)
     inside = known & (pixel >= 0).all(axis=-1) & (pixel < size).all(axis=-1)

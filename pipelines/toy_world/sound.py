@@ -13,12 +13,12 @@ def _tone(time: np.ndarray, hertz: float | np.ndarray) -> np.ndarray:
 
 
 def _glide(time: np.ndarray, start: float, end: float, seconds: float) -> np.ndarray:
-    """Returns the phase, in turns, of a tone that falls or rises from start to end hertz."""
+    """Return the phase, in turns, of a tone that falls or rises from start to end hertz."""
     return end * time + (start - end) * seconds * (1 - np.exp(-time / seconds))
 
 
 def _voiced(turns: np.ndarray, pitch: float, hertz: float, peaks: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Returns a buzz whose harmonics are strong about the peaks (hertz, width), as in a mouth or a beak."""
+    """Return a buzz whose harmonics are strong about the peaks (hertz, width), as in a mouth or a beak."""
     total = np.zeros_like(turns)
     for harmonic in range(1, 21):
         frequency = harmonic * hertz * pitch
@@ -29,7 +29,7 @@ def _voiced(turns: np.ndarray, pitch: float, hertz: float, peaks: tuple[tuple[fl
 
 
 def _noise(time: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Returns noise of the frequencies from low to high hertz, always the same."""
+    """Return noise of the frequencies from low to high hertz, always the same."""
     rate = 1 / (time[1] - time[0])
     white = np.random.Generator(np.random.Philox(key=11)).standard_normal(len(time))
     spectrum = np.fft.rfft(white)
@@ -40,7 +40,7 @@ def _noise(time: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _fade(time: np.ndarray, seconds: float) -> np.ndarray:
-    """Rises in 4 milliseconds, so that it does not click, and dies away."""
+    """Fade in during 4 milliseconds, so that the sound does not click, and let it die away."""
     return np.minimum(time / 0.004, 1) * np.exp(-time / seconds)
 
 
@@ -90,7 +90,7 @@ VOICES: dict[str, Voice] = {
 def sound_of(
     kind: str, beats: np.ndarray, samples: int, sample_rate: int, pitch: float = 1.0, strength: float = 0.9
 ) -> np.ndarray:
-    """Returns float32 [samples], -1..1: a note of the kind at each beat, over a very quiet hiss.
+    """Return float32 [samples], -1..1: a note of the kind at each beat, over a very quiet hiss.
 
     Args:
         kind: one of `CLASSES`.

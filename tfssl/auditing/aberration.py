@@ -24,7 +24,7 @@ MARGIN = 0.02
 
 
 def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
-    """Root mean square error of a piece's place, guessed from its colour fringes, beside that of always the mean."""
+    """Return the root mean square error of a piece's place, guessed from colour fringes, and of always the mean."""
     values, places, groups = [], [], []
     for group, batch in enumerate(made):
         pieces = put_right(task, batch)
@@ -55,7 +55,7 @@ def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
 
 
 def shifts(patches: np.ndarray) -> np.ndarray:
-    """How red and blue lie against green and red against blue, float [M, 6]: down and across, in pixels.
+    """Measure how red and blue lie against green and red against blue, float [M, 6]: down and across, in pixels.
 
     Least squares over the patch of what a small shift changes: difference of channels against gradient (Lucas and
     Kanade 1981). A grey patch, or one with two empty channels, has none.
@@ -82,7 +82,7 @@ def shifts(patches: np.ndarray) -> np.ndarray:
 
 
 def errors(values: np.ndarray, places: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Squared errors [M] of a ridge regression that saw the other half of the batches, and of that half's mean.
+    """Return squared errors [M] of a ridge regression that saw the other half of the batches, and of that half's mean.
 
     Args:
       values: float [M, F].

@@ -14,7 +14,7 @@ SIGNIFICANCE = 1e-3
 
 
 def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
-    """Chi-square of the answers' counts against those by design (`ChoiceTask.shares`), which are even unless said.
+    """Return the chi-square of the answers' counts against those by design (`ChoiceTask.shares`), even unless said.
 
     The figure is the share of the answer that is furthest above its design: of even ones what it alone would get.
     """

@@ -45,7 +45,7 @@ def audit(
     max_broken: float = 0.01,
     verbose: int = 1,
 ) -> Audit:
-    """Does a task leak its answer? Probes of puzzles of a sample of the data; nothing is trained but linear models.
+    """Ask whether a task leaks its answer: probe puzzles of a sample of the data; nothing is trained but linear models.
 
     Args:
       data: anything that `tfssl.pipelines.sources.any_source.open_source` takes.
@@ -99,7 +99,7 @@ def audit(
 
 
 def _of_pictures(maker: Maker, images: np.ndarray, without_up: np.ndarray) -> Iterator[tuple[str, list[Probe]]]:
-    """What was done, and what was found, probe by probe."""
+    """Say what was done, and with what result, probe by probe."""
     task = maker.task
     drawn = samples.pictures(images)
     yield "repeated", repeats.probes(maker, drawn)
@@ -114,7 +114,7 @@ def _of_pictures(maker: Maker, images: np.ndarray, without_up: np.ndarray) -> It
 
 
 def _of_clips(maker: Maker, drawn: Iterable[Batch], rate: int) -> Iterator[tuple[str, list[Probe]]]:
-    """The same for a task that reads clips; neutral are clips that are frozen."""
+    """Do the same for a task that reads clips; the neutral ones are clips that are frozen."""
     task = maker.task
     yield "repeated", repeats.probes(maker, drawn)
     made, frozen = Stream(maker, drawn), Stream(maker, drawn, marked_clips.frozen)

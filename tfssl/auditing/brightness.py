@@ -23,7 +23,7 @@ MOST = 0.15
 
 
 def probe(maker: Maker, images: np.ndarray) -> Probe:
-    """Makes every other part paler and brighter, and sees how far the output of an untrained network moves.
+    """Make every other part paler and brighter, and see how far the output of an untrained network moves.
 
     Args:
       maker: of a task.

@@ -21,7 +21,7 @@ and where pixels are mixed to smaller ones, as colours and not as lights, their 
 
 
 def probe(maker: Maker, batch: Batch) -> Probe:
-    """Changes each frame of the first clips of a batch, in turn."""
+    """Change each frame of the first clips of a batch, in turn."""
     task = maker.task
     if isinstance(task, ChoiceTask):
         return Probe(task=str(task), name=NAME, verdict=NONE, note="the answer is a choice: see the nuisances")

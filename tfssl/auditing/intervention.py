@@ -20,7 +20,7 @@ ROUNDING = 2.0
 
 
 def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
-    """Probes of a batch uint8 [B, S, S, 3] of a task whose answer is no choice."""
+    """Make the probes of a batch uint8 [B, S, S, 3] of a task whose answer is no choice."""
     task = maker.task
     if isinstance(task, ChoiceTask):
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the answer is a choice: see the nuisances")]
@@ -41,12 +41,15 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
 
 
 def parts_of(puzzle: Any) -> dict[str, np.ndarray]:
-    """The tensors of a puzzle by name."""
+    """Return the tensors of a puzzle by name."""
     return puzzle if isinstance(puzzle, dict) else {"puzzle": puzzle}
 
 
 def pictures_of(puzzle: Any) -> dict[str, np.ndarray]:
-    """What the trunk may see: uint8 [B, H, W, c]. A target that a head is given in training, say, is none."""
+    """Return what the trunk may see: uint8 [B, H, W, c].
+
+    A target that a head is given in training, say, is not seen.
+    """
     return {name: part for name, part in parts_of(puzzle).items() if part.ndim == 4 and part.dtype == np.uint8}
 
 
@@ -55,12 +58,12 @@ def _share(one: np.ndarray, other: np.ndarray, allowed: float) -> float:
 
 
 def chroma(picture: np.ndarray) -> float:
-    """Share of pixels of [..., c] whose channels differ."""
+    """Return the share of pixels of [..., c] whose channels differ."""
     return float((picture.max(-1) - picture.min(-1) > 1e-6).mean())
 
 
 def hidden_pixels(images: np.ndarray, shown: np.ndarray) -> np.ndarray | None:
-    """bool [B, S, S, 1]: pixels of the source that the puzzle does not show; None where it does not show most.
+    """Find the pixels of the source that the puzzle does not show, bool [B, S, S, 1]; None where it does not show most.
 
     The puzzle may show the mirror image: whichever side differs less counts.
     """
@@ -74,7 +77,7 @@ def hidden_pixels(images: np.ndarray, shown: np.ndarray) -> np.ndarray | None:
 
 
 def other_colours(images: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Pictures uint8 [..., 3] whose pixels have the same luminance and other colours: as far along one axis as fits."""
+    """Give pixels of uint8 [..., 3] the same luminance and other colours: as far along one axis as fits."""
     values = images.astype(np.float32) / 255
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     axis = np.random.default_rng(seed).normal(size=3).astype(np.float32)
@@ -88,7 +91,10 @@ def other_colours(images: np.ndarray, seed: int = 0) -> np.ndarray:
 def _changed(
     maker: Maker, others: np.ndarray, images: np.ndarray, puzzle: Any, answer: Any, allowed: float, what: str
 ) -> Probe:
-    """How much of the puzzle changes with the source, and whether the answer does: else nothing was hidden there."""
+    """Say how much of the puzzle changes with the source, and whether the answer does.
+
+    Where the answer does not change, nothing was hidden there.
+    """
     changed_puzzle, changed_answer, _ = maker.graph({"image": others}, 0)
     shares = {name: _share(one, parts_of(changed_puzzle)[name], allowed) for name, one in parts_of(puzzle).items()}
     share = max(shares[name] for name in pictures_of(puzzle))

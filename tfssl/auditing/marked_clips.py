@@ -14,7 +14,7 @@ WORD = 64
 
 
 def frozen(records: np.ndarray) -> np.ndarray:
-    """The same clips, bytes [B], of each of which all frames are the one in its middle.
+    """Freeze clips, bytes [B]: make all frames of each the one in its middle.
 
     Their times, thumbnails and sound stay, so the same puzzles are drawn of them. What still tells the order of such
     frames, or which one is in a puzzle, was not the picture: the task put it there.
@@ -23,12 +23,12 @@ def frozen(records: np.ndarray) -> np.ndarray:
 
 
 def frame_count(records: np.ndarray) -> int:
-    """Frames of the clip that has most."""
+    """Count the frames of the clip that has most."""
     return max(len(record.read(each)["frames"]) for each in records)
 
 
 def numbered(records: np.ndarray, count: int) -> np.ndarray:
-    """The same clips, bytes [B], whose frames are of one grey each: see `numbers_of`.
+    """Make the frames of clips, bytes [B], of one grey each: see `numbers_of`.
 
     Args:
       count: at least `frame_count`, at most 256.
@@ -44,7 +44,7 @@ def numbered(records: np.ndarray, count: int) -> np.ndarray:
 
 
 def numbers_of(parts: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which frames of `numbered` clips pictures show.
+    """Say which frames of `numbered` clips pictures show.
 
     Args:
       parts: uint8 [Q, n, h, w, 3].
@@ -62,7 +62,7 @@ def numbers_of(parts: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 def with_frame(
     records: np.ndarray, place: int, change: Callable[[np.ndarray], np.ndarray], quality: int = 100
 ) -> np.ndarray:
-    """The same clips, bytes [B], whose frame number `place`, where there is one, is what `change` makes of it.
+    """Replace frame number `place` of clips, bytes [B], where there is one, by what `change` makes of it.
 
     Args:
       change: uint8 [1, h, w, 3] -> the same.
@@ -106,7 +106,7 @@ class MarkedSound:
         self._words, self._places = self._words[order], self._places[order]
 
     def places_of(self, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where sounds float32 [Q, samples] are cut from.
+        """Find where sounds float32 [Q, samples] are cut from.
 
         Returns:
           int [Q], which clip; int [Q], the sample of it that is the first of the sound, below 0 where silence comes
@@ -124,7 +124,7 @@ class MarkedSound:
 
 
 def _words(signs: np.ndarray) -> np.ndarray:
-    """bool [n] -> uint64 [n - 63]: each run of 64 as one number."""
+    """Return each run of 64 as one number: bool [n] -> uint64 [n - 63]."""
     count = len(signs) - WORD + 1
     found = np.zeros(count, np.uint64)
     for bit in range(WORD):
@@ -141,7 +141,7 @@ def _jpeg(picture: np.ndarray, quality: int = 100) -> bytes:
 
 
 def _each(records: np.ndarray, change: Callable[[list[bytes], int], list[bytes]]) -> np.ndarray:
-    """Records, bytes [B], with other frames: change(frames, row)."""
+    """Change the frames of records, bytes [B]: change(frames, row)."""
     found = []
     for row, each in enumerate(records):
         clip = record.read(each)

@@ -11,7 +11,7 @@ PERIODS = (8, 3, 5)  # JPEG codes blocks of 8 pixels; resizing to 3/4 or 4/5 rep
 
 
 def features(parts: np.ndarray) -> dict[str, np.ndarray]:
-    """Nuisance -> float32 [Q, n, numbers] of parts uint8 [Q, n, h, w, 3].
+    """Return nuisance -> float32 [Q, n, numbers] of parts uint8 [Q, n, h, w, 3].
 
     "mean colours": mean and deviation of each channel.
     "borders": of the four edges mean colour, step to the next line, and step along the edge.
@@ -27,7 +27,7 @@ def features(parts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def of_sound(waves: np.ndarray) -> dict[str, np.ndarray]:
-    """Nuisance -> float32 [Q, 1, numbers] of sounds float32 [Q, samples].
+    """Return nuisance -> float32 [Q, 1, numbers] of sounds float32 [Q, samples].
 
     "loudness": level of the whole, of eighths against that, the largest sample against it.
     "spectrum": level of 24 bands, alike on a logarithmic scale, and how much each changes between eighths.
@@ -52,7 +52,7 @@ def of_sound(waves: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _level(waves: np.ndarray) -> np.ndarray:
-    """float [..., samples] -> [...], decibels below full."""
+    """Measure the level: float [..., samples] -> [...], decibels below full."""
     return 20 * np.log10(np.sqrt(np.square(waves).mean(-1)) + QUIET)
 
 

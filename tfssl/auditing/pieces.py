@@ -26,18 +26,18 @@ GOES_ON = 1.3
 
 
 def put_right(task: PretextTask, made: Made) -> Pieces | None:
-    """The pieces of a batch, as numpy arrays; None where the task cannot be undone."""
+    """Return the pieces of a batch, as numpy arrays; None where the task cannot be undone."""
     pieces = task.undone(made.puzzle, made.answer) if isinstance(task, Undoable) else None
     return None if pieces is None else Pieces(np.asarray(pieces.pixels), np.asarray(pieces.boxes))
 
 
 def is_cut(pieces: Pieces | None) -> bool:
-    """Whether the pieces come from places that differ, as patches do and turned pictures do not."""
+    """Say whether the pieces come from places that differ, as patches do and turned pictures do not."""
     return pieces is not None and len(np.unique(pieces.boxes, axis=0)) > 1
 
 
 def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
-    """Whether pieces are found in their source, and how large the step between facing edges is."""
+    """Say whether pieces occur in their source, and how large the step between facing edges is."""
     name = "undone, it is the source"
     first = put_right(task, next(iter(batches)))
     if first is None:
@@ -59,7 +59,7 @@ def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
 
 
 def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of questions as the network gets them, each once, and where each lies.
+    """Return the parts of questions as the network gets them, each once, and where each lies.
 
     `undone` may give pieces as they were cut, `questions` gives them as they are seen (one channel kept, down-sampled):
     a part is that piece of its picture with which it correlates best.
@@ -89,13 +89,13 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of those that are not NaN; 1 where all pieces are flat, as nothing speaks against them."""
+    """Return the mean of those that are not NaN; 1 where all pieces are flat, as nothing speaks against them."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else 1.0
 
 
 def found_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
-    """float [B, n]: 1 where a piece is found inside its box of the picture or of its mirror image, NaN where flat.
+    """Search each piece in its box of the picture or of its mirror image: float [B, n], 1 where it occurs, NaN if flat.
 
     All pieces of a picture are looked for in the picture or all in its mirror image: that with more of them counts.
     """
@@ -111,7 +111,7 @@ def found_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
 
 
 def _correlations(images: np.ndarray, pieces: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """float [B]: the largest normalised correlation of a piece [B, h, w, 3] over all places inside a box, or 1 if flat.
+    """Return the largest normalised correlation of a piece [B, h, w, 3] over all places in a box, 1 if flat: float [B].
 
     Of grey values, and of each channel: where noise stands in for two of them, the third is still the source's.
     """
@@ -130,20 +130,20 @@ def _correlations(images: np.ndarray, pieces: np.ndarray, box: np.ndarray) -> np
 
 
 def _box_sums(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Sums over all windows of [B, H, W, C]: [B, H - height + 1, W - width + 1, C]."""
+    """Sum over all windows of [B, H, W, C]: [B, H - height + 1, W - width + 1, C]."""
     total = np.pad(values.astype(np.float64), [(0, 0), (1, 0), (1, 0), (0, 0)]).cumsum(1).cumsum(2)
     rows = total[:, height:] - total[:, :-height]
     return rows[:, :, width:] - rows[:, :, :-width]
 
 
 def _channels(pixels: np.ndarray) -> np.ndarray:
-    """float32 [..., 4]: grey, red, green, blue."""
+    """Return grey, red, green, blue: float32 [..., 4]."""
     values = pixels.astype(np.float32)
     return np.concatenate([values.mean(-1, keepdims=True), values], -1)
 
 
 def facing(boxes: np.ndarray) -> list[tuple[int, int, bool]]:
-    """Pairs of pieces that are neighbours: (first, second, whether the second lies below, else to the right).
+    """List pairs of pieces that are neighbours: (first, second, whether the second lies below, else to the right).
 
     Boxes of neighbours may overlap or leave a gap, as they hold cells of more than one size.
     """
@@ -159,7 +159,10 @@ def facing(boxes: np.ndarray) -> list[tuple[int, int, bool]]:
 
 
 def _continuity(task: PretextTask, batches: Iterable[Made]) -> Probe:
-    """Step from edge to facing edge, in steps between neighbouring lines: 1 where the picture just goes on."""
+    """Measure the step from edge to facing edge, in steps between neighbouring lines.
+
+    The step is 1 where the picture just goes on.
+    """
     across: list[float] = []
     inside: list[float] = []
     strange: list[float] = []

@@ -33,12 +33,12 @@ Questions = tuple[np.ndarray, np.ndarray, np.ndarray]  # nuisances float [Q, n, 
 
 
 def margin(choices: int) -> float:
-    """How far above chance a leak is: 2 points, or half of chance where there are many choices."""
+    """Say how far above chance a leak is: 2 points, or half of chance where there are many choices."""
     return min(0.02, 0.5 / choices)
 
 
 def measured(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """All questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
+    """Measure all questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
     answers, found = [], []
     for batch in made:
         questions = batch.questions(task)
@@ -56,7 +56,7 @@ def measured(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarr
 def probes(
     task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made], side_by_side: int = MOST_PARTS
 ) -> list[Probe]:
-    """A probe for each nuisance, and for each part alone, in both worlds.
+    """Make a probe for each nuisance, and for each part alone, in both worlds.
 
     Args:
       side_by_side: parts of a question, at most, whose nuisances are looked at side by side.
@@ -88,7 +88,7 @@ def probes(
 
 
 def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) -> list[Probe]:
-    """Do the nuisances of one piece tell its place? Nothing where the puzzle has no pieces.
+    """Probe whether the nuisances of one piece tell its place. Return nothing where the puzzle has no pieces.
 
     All together, in both worlds; and in pictures as they are those that no scene shows, each alone.
     """
@@ -121,7 +121,7 @@ def _probe(
     is_neutral: bool,
     parts: int = 1,
 ) -> Probe:
-    """Of nuisances float [Q, n, F] of each part, whose mean counts, or of all `parts` side by side, [Q, 1, n F]."""
+    """Probe nuisances float [Q, n, F] of each part, whose mean counts, or of all `parts` side by side, [Q, 1, n F]."""
     share, bounds, surely = told(values.mean(1), right, groups)
     choices = len(np.unique(right))
     chance = 1 / choices
@@ -151,7 +151,7 @@ def _probe(
 
 
 def told(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> tuple[float, tuple[float, float], float]:
-    """What part of the answers a linear model tells: see `hits`.
+    """Return what part of the answers a linear model predicts: see `hits`.
 
     Returns:
       The balanced accuracy, its 99 % interval, and the lower end of the interval that makes it sure.
@@ -163,7 +163,7 @@ def told(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> tuple[flo
 
 
 def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """float [Q], above 0 where a linear model that saw the other half of the batches gives the right answer.
+    """Return float [Q], above 0 where a linear model that saw the other half of the batches gives the right answer.
 
     Their mean is the balanced accuracy, whose chance is one in the answers that occur, however often each does: a hit
     counts 1 where all occur alike, and less the commoner its answer is. Balance is another probe's business.

@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 
 
 def probes(maker: Maker, batches: Iterable[Batch]) -> list[Probe]:
-    """Three probes of batches, at most two of which are looked at."""
+    """Make three probes of batches, at most two of which are looked at."""
     task, some = str(maker.task), list(itertools.islice(batches, 2))
     made = [maker.graph(batch, step) for step, batch in enumerate(some)]
     again = [maker.graph(batch, step) for step, batch in enumerate(some)]
@@ -38,7 +38,7 @@ def probes(maker: Maker, batches: Iterable[Batch]) -> list[Probe]:
 
 
 def same(one: Any, other: Any, rows: int) -> np.ndarray:
-    """bool [rows]: of which pictures the tensors of two equal structures are equal; their leading dim is a multiple."""
+    """Compare the tensors of two equal structures, picture by picture: bool [rows]; their leading dim is a multiple."""
     equal = np.ones(rows, bool)
     for first, second in zip(tf.nest.flatten(one), tf.nest.flatten(other), strict=True):
         first, second = first.reshape(rows, -1), second.reshape(rows, -1)

@@ -42,7 +42,7 @@ class Probe:
     note: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """The line of the table."""
+        """Return the line of the table."""
         found = self._text(self.found)
         if self.bounds is not None:
             low, high = (self._text(bound, bare=True) for bound in self.bounds)
@@ -79,11 +79,11 @@ class Audit(Result):
         return not self.leaks
 
     def verdict(self, name: str, task: str | None = None) -> str:
-        """The verdict of a probe by its name, of the only task or of the one whose text begins with `task`."""
+        """Return the verdict of a probe by its name, of the only task or of the one whose text begins with `task`."""
         return next(p.verdict for p in self.probes if p.name == name and p.task.startswith(task or ""))
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints."""
+        """Return what --json prints."""
         return {
             "ok": self.ok,
             "data": self.data,

@@ -39,7 +39,7 @@ class Made:
         return self.batch["image"]
 
     def questions(self, task: ChoiceTask) -> "Questions":
-        """What counts of `ChoiceTask.questions`, and the sound that belongs to it."""
+        """Return what counts of `ChoiceTask.questions`, and the sound that belongs to it."""
         parts, right = (np.asarray(each) for each in task.questions(self.puzzle, self.answer))
         sound = np.asarray(self.puzzle["sound"]) if "sound" in task.reads else None
         if np.shape(self.weight) != right.shape:
@@ -66,7 +66,10 @@ class Questions:
 def crops(
     source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True, verbose: int = 1
 ) -> np.ndarray:
-    """uint8 [batches, B, S, S, 3]: training crops of at most `count` pictures, none twice; see `batches.training`."""
+    """Cut training crops uint8 [batches, B, S, S, 3] of at most `count` pictures, none twice.
+
+    See `batches.training`.
+    """
     drawn = batches.sample(source, count, seed)
     stream = batches.training(drawn, size, batch_size, seed, reflect=reflect, verbose=verbose)
     steps = drawn.count // batch_size
@@ -74,12 +77,12 @@ def crops(
 
 
 def pictures(images: np.ndarray) -> list[Batch]:
-    """Batches of uint8 [batches, B, S, S, 3]."""
+    """Make batches of pictures: uint8 [batches, B, S, S, 3]."""
     return [{"image": each} for each in images]
 
 
 def of_clips(source: AnySource, size: int, count: int, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Batches of at most `count` clips, none twice. Read anew each time: a thousand clips would fill the memory.
+    """Make batches of at most `count` clips, none twice. Read anew each time: a thousand clips would fill the memory.
 
     Batches of even number and of odd number share no recording: what is learned from the ones is asked of the others.
 
@@ -105,7 +108,7 @@ def of_clips(source: AnySource, size: int, count: int, batch_size: int, seed: in
 
 
 def neutral(images: np.ndarray, seed: int) -> np.ndarray:
-    """The same pictures without up and down, left and right, middle and edge; uint8 [..., S, S, 3].
+    """Make the same pictures without up and down, left and right, middle and edge; uint8 [..., S, S, 3].
 
     Each is mirrored and turned at random (all eight ways alike), reflected at its edges to a picture of twice the side
     that goes on without a seam at all sides, and cut out of that at a random place. What such pictures show does not
@@ -134,15 +137,15 @@ class Maker:
         self._graph = tf.function(task.puzzles)
 
     def seed(self, step: int) -> tf.Tensor:
-        """int32 [2]: of the puzzles of a step, as in training."""
+        """Return the seed of the puzzles of a step, int32 [2], as in training."""
         return puzzle_stream.task_seed(tf.constant([self._seed, step], tf.int32), self.task.name)
 
     def graph(self, batch: Batch, step: int) -> tuple[Any, Any, Any]:
-        """(puzzle, answer, weight) by the graph."""
+        """Make (puzzle, answer, weight) by the graph."""
         return self._call(self._graph, batch, step)
 
     def eager(self, batch: Batch, step: int) -> tuple[Any, Any, Any]:
-        """(puzzle, answer, weight) without a graph."""
+        """Make (puzzle, answer, weight) without a graph."""
         return self._call(self.task.puzzles, batch, step)
 
     def _call(self, function: Callable[..., Any], batch: Batch, step: int) -> tuple[Any, Any, Any]:
@@ -154,7 +157,7 @@ class Stream(Iterable[Made]):
     """The puzzles of batches, made anew each time they are gone through: at 224 pixels they would fill the memory."""
 
     def __init__(self, maker: Maker, drawn: Iterable[Batch], changed: Callable[[np.ndarray], np.ndarray] | None = None):
-        """Batch k of `drawn` has the seed of step k; `changed` makes other records of those of clips, bytes [B]."""
+        """Give batch k of `drawn` the seed of step k; `changed` makes other records of those of clips, bytes [B]."""
         self._maker, self._drawn, self._changed = maker, drawn, changed
 
     def __iter__(self) -> Iterator[Made]:

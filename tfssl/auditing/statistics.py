@@ -14,7 +14,7 @@ CONFIDENCE, SURE = 0.99, 0.9995
 def mean_interval(
     values: np.ndarray, groups: np.ndarray, confidence: float = CONFIDENCE
 ) -> tuple[float, tuple[float, float]]:
-    """The mean of `values` and its interval (Student's t), from the means of groups.
+    """Return the mean of `values` and its interval (Student's t), from the means of groups.
 
     Args:
       values: float [Q].
@@ -36,5 +36,5 @@ def mean_interval(
 
 
 def joined(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays of batches -> all rows, and the batch of each row."""
+    """Join arrays of batches: all rows, and the batch of each row."""
     return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])

@@ -29,12 +29,12 @@ FOUND = 0.95
 
 
 def probes(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
-    """Of a task on clips; `rate` of the sound in hertz."""
+    """Make the probes of a task on clips; `rate` of the sound in hertz."""
     return [*sound(maker, drawn, rate), *frames(maker, drawn)]
 
 
 def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
-    """Is the answer predictable from when the sound is? Nothing for tasks that do not listen or have no choices."""
+    """Probe whether the answer is predictable from when the sound is; return nothing without sound or choices."""
     task = maker.task
     if "sound" not in task.reads or not isinstance(task, ChoiceTask):
         return []
@@ -64,7 +64,7 @@ def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
 
 
 def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.ndarray, rate: int) -> np.ndarray:
-    """What a time stamp could tell of sounds, float [Q, numbers].
+    """Return what a time stamp could tell of sounds, float [Q, numbers].
 
     Of the beginning, the middle and the end: how far from the nearest frame, in distances of frames, and in which of 8
     parts of that. Where in the clip's sound, as a part of its length and in which eighth; the number of the first
@@ -107,7 +107,10 @@ def _eighths(share: np.ndarray) -> np.ndarray:
 
 
 def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
-    """Is the answer that of the order, and what does the time of one frame tell? Nothing of puzzles of one frame."""
+    """Probe whether the answer is that of the order, and what the time of one frame tells.
+
+    Return nothing for puzzles of one frame.
+    """
     task = maker.task
     if not isinstance(task, ChoiceTask) or "sound" in task.reads:
         return []

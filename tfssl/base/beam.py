@@ -8,7 +8,7 @@ from tfssl.base.errors import UserError
 
 
 def require() -> Any:
-    """Apache Beam. Raises UserError where it is missing."""
+    """Import Apache Beam. Raise UserError where it is missing."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it warns of clouds whose clients are not installed
     try:
@@ -21,7 +21,7 @@ def require() -> Any:
 
 
 def options(runner: str) -> Any:
-    """Options of a pipeline, from 'DirectRunner' or 'FlinkRunner --flink_master=host:8081': the runner, then its own.
+    """Return the options of a pipeline, from 'DirectRunner' or 'FlinkRunner --flink_master=host:8081': runner first.
 
     Raises:
       UserError: no such runner, or Beam is missing.

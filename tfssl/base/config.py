@@ -26,7 +26,7 @@ Port = Annotated[int, pydantic.Field(ge=0, lt=2**16)]
 
 
 def split(given: Any) -> Any:
-    """'a, b' -> ['a', 'b']; a list or a tuple stays."""
+    """Split 'a, b' into ['a', 'b']; leave a list or a tuple as it is."""
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
@@ -35,7 +35,7 @@ Commas = pydantic.BeforeValidator(split)
 
 
 def ending(*endings: str) -> pydantic.AfterValidator:
-    """For a field that is a file: its name ends in one of these."""
+    """Check a field that is a file: its name must end in one of these."""
 
     def check(path: Path) -> Path:
         if path.suffix.lower() not in endings:
@@ -52,7 +52,7 @@ _ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False
 
 @contextlib.contextmanager
 def on_command_line() -> Iterator[None]:
-    """Within it, errors name settings as options: `--batch-size 0`, where Python has `batch_size=0`."""
+    """Make errors name settings as options within the block: `--batch-size 0`, where Python has `batch_size=0`."""
     token = _ON_COMMAND_LINE.set(True)
     try:
         yield
@@ -61,7 +61,7 @@ def on_command_line() -> Iterator[None]:
 
 
 def spelled(name: str, value: Any) -> str:
-    """A setting and its value as the user wrote them: `--batch-size 0` or `batch_size=0`."""
+    """Return a setting and its value as the user wrote them: `--batch-size 0` or `batch_size=0`."""
     if _ON_COMMAND_LINE.get():
         return f"--{name.replace('_', '-')} {value}"
     return f"{name}={str(value) if isinstance(value, Path) else value!r}"
@@ -82,14 +82,14 @@ class Settings(pydantic.BaseModel):
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> Self:
-        """Of the values that have names of its fields; others are left alone."""
+        """Select the values that have names of its fields; ignore the others."""
         return cls(**{name: value for name, value in values.items() if name in cls.model_fields})
 
 
 def option(
     help: str, default: Any = ..., *, metavar: str = "", unit: str = "", off: tuple[str, Any, str] | None = None
 ) -> Any:
-    """A field that the command line has as an option.
+    """Make a field that the command line has as an option.
 
     Args:
       help: of the option.
@@ -103,17 +103,17 @@ def option(
 
 
 def subject(metavar: str, default: Any = ...) -> Any:
-    """A field that the command line has by its place: RUN, DATA."""
+    """Make a field that the command line has by its place: RUN, DATA."""
     return pydantic.Field(default, json_schema_extra={"subject": metavar})
 
 
 def python_only(default: Any) -> Any:
-    """A field that cannot be written as text, and that the command line therefore lacks."""
+    """Make a field that cannot be written as text, and that the command line therefore lacks."""
     return pydantic.Field(default, json_schema_extra={"python_only": True})
 
 
 def extra_of(field: FieldInfo) -> dict[str, Any]:
-    """What `option`, `subject` and `python_only` keep with a field."""
+    """Return what `option`, `subject` and `python_only` keep with a field."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
@@ -137,7 +137,7 @@ class Shape(typing.NamedTuple):
 
 
 def shape(field: FieldInfo) -> Shape:
-    """What a field takes; None is never among the choices."""
+    """Return what a field takes; None is never among the choices."""
     return _shape(field.annotation, field.metadata)
 
 
@@ -162,7 +162,7 @@ def _shape(annotation: Any, metadata: typing.Iterable[Any]) -> Shape:
 
 
 def expected(field: FieldInfo) -> str:
-    """What a field takes, in words: "at least 1", "one of: cosine, step"."""
+    """Say in words what a field takes: "at least 1", "one of: cosine, step"."""
     kind, bounds, choices, _ = shape(field)
     if choices:
         return f"one of: {', '.join(map(str, choices))}"
@@ -177,7 +177,7 @@ def expected(field: FieldInfo) -> str:
 
 
 def _sentence(settings: type[Settings], problem: Any, values: Mapping[str, Any]) -> str:
-    """What pydantic found wrong first, as one line for people."""
+    """Say in one line, for people, the first thing that pydantic reports as wrong."""
     name = str(problem["loc"][0]) if problem["loc"] else ""
     said = problem.get("ctx", {}).get("error")  # of a validator of ours
     if not name:

@@ -11,13 +11,13 @@ PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Package -> version, this one and Python included."""
+    """Return package -> version, this package and Python included."""
     found = {name: metadata.version(name) for name in PACKAGES}
     return {"tfssl": VERSION, "python": platform.python_version()} | found
 
 
 def changes(then: Mapping[str, str]) -> str:
-    """What is another version now than `then`, as "keras 3.14.0 (now 3.15.1)"; "" where all are the same.
+    """Say which versions differ now from `then`, as "keras 3.14.0 (now 3.15.1)"; "" where all are the same.
 
     Python's is left out: it computes nothing.
     """

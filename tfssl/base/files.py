@@ -16,7 +16,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turns what goes wrong when a file is written into one line for the user."""
+    """Turn an error in writing a file into one line for the user."""
     try:
         yield
     except OSError as problem:
@@ -26,7 +26,7 @@ def write_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it when the block ends well: readers never see half a file."""
+    """Give a temporary name beside `path`, renamed to it when the block ends well: readers never see half a file."""
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def check_format(path: Path, content: dict[str, Any], newest: int) -> None:
-    """Refuse what a newer version of tfssl wrote.
+    """Refuse a file that a newer version of tfssl wrote.
 
     Args:
       path: what was read, for the message.
@@ -59,6 +59,6 @@ def check_format(path: Path, content: dict[str, Any], newest: int) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON, whole or not at all."""
+    """Write JSON, whole or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -11,7 +11,7 @@ EXPECTED = "expected a name, or a name with settings as in 'rotation(rotations=4
 
 
 def split_list(text: str) -> list[str]:
-    """'a(x=1, y=2), b' -> ['a(x=1, y=2)', 'b']. Raises UserError where the text is no such list."""
+    """Split 'a(x=1, y=2), b' into ['a(x=1, y=2)', 'b']. Raise UserError where the text is no such list."""
     try:
         parsed = ast.parse(f"[{text.strip()}]", mode="eval").body
     except (SyntaxError, ValueError):
@@ -22,7 +22,7 @@ def split_list(text: str) -> list[str]:
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:
-    """'a(x=1)' -> ('a', {'x': 1}); 'a' -> ('a', {}). Raises UserError where the text is neither."""
+    """Parse 'a(x=1)' as ('a', {'x': 1}), and 'a' as ('a', {}). Raise UserError where the text is neither."""
     try:
         node = ast.parse(text.strip(), mode="eval").body
         if isinstance(node, ast.Name):
@@ -37,18 +37,18 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def format_call(name: str, settings: dict[str, Any]) -> str:
-    """The inverse of `parse_call`."""
+    """Invert `parse_call`."""
     inside = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     return f"{name}({inside})" if inside else name
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that nobody knows: it lists the known ones."""
+    """Make the error for an unknown name: it lists the known ones."""
     return UserError(f"unknown {kind} {name!r}; {kind}s are: {', '.join(sorted(known)) or 'none'}")
 
 
 def check_settings(owner: str, settings: dict[str, Any], known: dict[str, Any]) -> None:
-    """Refuses settings that are not known, or not of the type of their default (an int will do for a float)."""
+    """Refuse settings that are not known, or not of the type of their default (an int will do for a float)."""
     for key, value in settings.items():
         if key not in known:
             raise UserError(f"{owner} has no setting {key!r}; its settings are: {', '.join(known) or 'none'}")
@@ -63,10 +63,10 @@ def check_settings(owner: str, settings: dict[str, Any], known: dict[str, Any]) 
 
 
 def defaults(settings_class: type) -> dict[str, Any]:
-    """The settings of a dataclass with their defaults."""
+    """Return the settings of a dataclass with their defaults."""
     return {f.name: f.default for f in dataclasses.fields(settings_class) if not f.metadata.get("learned")}
 
 
 def learned_fields(settings_class: type) -> list[str]:
-    """Names of the fields of a dataclass that are no settings but learned from a source."""
+    """Return the names of the fields of a dataclass that are not settings but are learned from a source."""
     return [f.name for f in dataclasses.fields(settings_class) if f.metadata.get("learned")]

@@ -4,7 +4,9 @@ import math
 
 
 def student(degrees: int, confidence: float = 0.95) -> float:
-    """How many standard errors Student's two-sided interval reaches: 12.706 for one degree of freedom, 4.303 for two.
+    """Return how many standard errors Student's two-sided interval reaches.
+
+    It is 12.706 for one degree of freedom, 4.303 for two.
 
     Args:
       degrees: of freedom, 1 or more: one less than there are values.
@@ -16,7 +18,7 @@ def student(degrees: int, confidence: float = 0.95) -> float:
 
 
 def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share that was measured on `count` rows: (low, high), within 0 .. 1."""
+    """Return Wilson's 95 % interval of a share that was measured on `count` rows: (low, high), within 0 .. 1."""
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -47,7 +47,7 @@ BatchNormalization.__module__ = "keras.layers"
 
 
 def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> bool:
-    """Sets the moving mean and variance of every batch norm of a model to those of its inputs on the given batches.
+    """Set the moving mean and variance of every batch norm of a model to those of its inputs on the given batches.
 
     Training on tiles, grey pictures and patches leaves moving statistics that are wrong for whole photos. After Wu and
     Johnson 2021 ("Rethinking Batch in BatchNorm", arXiv 2105.07576, section 3): with weights fixed, each batch passes
@@ -112,7 +112,7 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> bool:
 
 
 def _compiled(model: keras.Model, images: Any) -> Callable[[Any], Any]:
-    """The model in training mode, compiled for batches of any length."""
+    """Return the model in training mode, compiled for batches of any length."""
     specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), images)
     return tf.function(lambda images: model(images, training=True)).get_concrete_function(specs)
 

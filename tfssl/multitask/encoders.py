@@ -37,7 +37,7 @@ class Plans:
     sound: Mapping[str, Any] | None = None
 
     def make(self) -> dict[str, Trunk]:
-        """New encoders by kind, "image" and, where tasks listen, "sound", under the Keras dtype policy of the moment.
+        """Make new encoders by kind, "image" and, where tasks listen, "sound", under the current Keras dtype policy.
 
         Raises:
           UserError: an unknown name or setting, a size too small for the trunk.
@@ -53,13 +53,13 @@ class Plans:
         return self.make()
 
     def model(self, kind: str, trunk: Trunk, pooled: bool = True) -> keras.Model:
-        """One of the encoders as a plain model: pictures or waveforms -> embedding, or the feature map."""
+        """Return one of the encoders as a plain model: pictures or waveforms -> embedding, or the feature map."""
         if kind == "image":
             return make_encoder(trunk, self.size, pooled=pooled)
         return make_sound_encoder(trunk, self.sound["samples"], pooled=pooled)  # type: ignore[index]
 
     def inputs(self, kind: str, source: AnySource, batch_size: int) -> tf.data.Dataset:
-        """Plain inputs of one of the encoders: whole pictures, or windows of sound, of the source."""
+        """Return plain inputs of one of the encoders: whole pictures, or windows of sound, of the source."""
         if kind == "image":
             return batches.plain(source, self.size, batch_size).map(lambda batch: batch["image"])
         if self.sound is None or not source.has_sound.any():
@@ -69,7 +69,7 @@ class Plans:
 
 
 def sound_plan(tasks: Sequence[PretextTask], source: AnySource, size: int, text: str) -> dict[str, Any] | None:
-    """What the sound encoder of these prepared tasks is made from; None where no task listens.
+    """Return what the sound encoder of these prepared tasks is made from; None where no task listens.
 
     Raises:
       UserError: tasks that listen to windows of different length.
@@ -85,7 +85,7 @@ def sound_plan(tasks: Sequence[PretextTask], source: AnySource, size: int, text:
 
 
 def save_weights(path: Path, plans: Plans, kind: str, trunk: Trunk) -> None:
-    """Writes an encoder as a Keras file of stock layers, whole or not at all."""
+    """Write an encoder as a Keras file of stock layers, whole or not at all."""
     with atomic_write(path) as temporary:
         plans.model(kind, trunk, pooled=False).save(temporary)
 
@@ -98,7 +98,7 @@ def save_trained(
     batch_size: int,
     seed: int,
 ) -> None:
-    """Writes copies of the encoders, in float32 whatever they are trained in, with batch norm statistics of plain data.
+    """Write copies of the encoders, in float32 whatever the training dtype, with batch norm statistics of plain data.
 
     Args:
       path: of the file of each kind.

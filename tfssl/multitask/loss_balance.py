@@ -24,7 +24,7 @@ SETTLING = 100
 def initial_losses(
     model: keras.Model, tasks: Sequence[PretextTask], dataset: tf.data.Dataset, steps: int = STEPS
 ) -> dict[str, float]:
-    """What each task's loss is before training, mean of `steps` batches, each normalised by its own statistics.
+    """Measure each task's loss before training, mean of `steps` batches, each normalised by its own statistics.
 
     The moving statistics of the model's batch norm are changed: give it a model that is used for nothing else.
 
@@ -40,7 +40,7 @@ def initial_losses(
 
 
 def settle(model: keras.Model, dataset: tf.data.Dataset, peak: float, steps: int = SETTLING) -> None:
-    """Trains a compiled model for a few steps, the learning rate rising to `peak` in the first half of them."""
+    """Train a compiled model for a few steps, the learning rate rising to `peak` in the first half of them."""
     for step, batch in enumerate(dataset.take(steps), 1):
         model.optimizer.learning_rate = peak * min(1.0, 2 * step / steps)
         model.train_on_batch(*batch)
@@ -53,7 +53,7 @@ def gradients(
     dataset: tf.data.Dataset,
     steps: int = STEPS,
 ) -> dict[str, float]:
-    """The norm of each task's gradient by the weights of all shared encoders, mean of `steps` batches.
+    """Measure the norm of each task's gradient by the weights of all shared encoders, mean of `steps` batches.
 
     Gradients by a task's own head do not count: other tasks never meet them.
     """
@@ -75,7 +75,7 @@ def _losses(model: keras.Model, tasks: Sequence[PretextTask], batch: Any) -> dic
 
 
 def of_losses(losses: Mapping[str, float]) -> dict[str, float]:
-    """Divisors with which all losses are of one size and their sum is what it was.
+    """Return divisors with which all losses are of one size and their sum is what it was.
 
     Args:
       losses: of each task before training. One that is 0 (no row counts) is left as it is.
@@ -85,7 +85,7 @@ def of_losses(losses: Mapping[str, float]) -> dict[str, float]:
 
 
 def of_gradients(norms: Mapping[str, float]) -> dict[str, float]:
-    """Divisors with which all gradients on the encoders are of one size, and the mean of what losses count is 1.
+    """Return divisors with which all gradients on the encoders are of one size, and the mean weight of the losses is 1.
 
     So are the weights of GradNorm (Chen et al. 2018, arXiv 1711.02257) scaled, which goes on to change them while
     training: here they stay.

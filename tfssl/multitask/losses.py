@@ -13,7 +13,7 @@ def task_losses(
     predictions: Mapping[str, tf.Tensor],
     weights: Mapping[str, tf.Tensor],
 ) -> dict[str, tf.Tensor]:
-    """Task name -> its loss, float32 [], the mean over rows, divided by the count of replicas.
+    """Return task name -> its loss, float32 [], the mean over rows, divided by the count of replicas.
 
     Keras's own training step gets the same from the losses that `compile_model` gives it.
 

@@ -11,12 +11,12 @@ import tensorflow as tf
 
 
 def read(model: keras.Model) -> np.ndarray:
-    """float64: the variables of the model's metrics, one after another. Waits for the device."""
+    """Read the variables of the model's metrics, one after another, as float64. Wait for the device."""
     return np.concatenate([np.zeros(0), *(np.ravel(np.asarray(v)).astype(np.float64) for v in model.metrics_variables)])
 
 
 def assign(model: keras.Model, sums: np.ndarray) -> None:
-    """Puts what `read` gave back; what comes after it in `sums` is left alone."""
+    """Assign what `read` gave; leave what comes after it in `sums` alone."""
     start = 0
     for variable in model.metrics_variables:
         size = int(np.prod(variable.shape))
@@ -25,7 +25,10 @@ def assign(model: keras.Model, sums: np.ndarray) -> None:
 
 
 def values(model: keras.Model, sums: np.ndarray) -> dict[str, float]:
-    """What the metrics would say with these sums, by the names that Keras gives them; nothing of the model changes."""
+    """Return the values of the metrics with these sums, by the names that Keras gives them.
+
+    The model does not change.
+    """
     found: dict[str, tf.Tensor] = {}
     start = 0
     for metric in model.metrics:

@@ -90,7 +90,7 @@ class PretextModel(keras.Model):
         return self.compute_metrics(puzzles, answers, predictions, sample_weight=weights)
 
     def _log_losses(self, losses: Mapping[str, tf.Tensor], answers: Any, predictions: Any) -> None:
-        """Updates the means of each task's loss, as Keras's own step does; with one task Keras has none."""
+        """Update the means of each task's loss, as Keras's own step does; with one task Keras has none."""
         if not self._compile_loss.built:
             self._compile_loss.build(answers, predictions)
         for mean in self._compile_loss.metrics:
@@ -98,13 +98,13 @@ class PretextModel(keras.Model):
             mean.update_state(_of_all_replicas(losses[name]), sample_weight=predictions[name].shape[0])
 
     def extra_variables(self) -> list[keras.Variable]:
-        """Opponents and their optimizers: what a checkpoint needs beyond the weights and the optimizer."""
+        """Return opponents and their optimizers: what a checkpoint needs beyond the weights and the optimizer."""
         contests = self.plan.contests if self.plan else ()
         return [v for contest in contests for v in [*contest.opponent.variables, *contest.optimizer.variables]]
 
 
 def _of_all_replicas(loss: tf.Tensor) -> tf.Tensor:
-    """Undoes Keras's division of a loss by the count of replicas, as is wanted for a mean that is logged."""
+    """Undo Keras's division of a loss by the count of replicas, as is wanted for a mean that is logged."""
     return loss * tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
 
 
@@ -114,7 +114,7 @@ def _is_real(logits: tf.Tensor, real: bool) -> tf.Tensor:
 
 
 def _judged(contest: Contest, losses: Any, puzzles: Any, answers: Any, predictions: Any) -> tf.Tensor:
-    """The loss of a task beside what it costs that its opponent is not deceived; all by task name."""
+    """Return the loss of a task and the cost of not deceiving its opponent; all by task name."""
     task, name = contest.task, contest.task.name
     _, made = task.contest(puzzles[name], answers[name], predictions[name])
     deceived = _is_real(contest.opponent(made, training=True), real=True)
@@ -134,7 +134,7 @@ def _train_opponent(contest: Contest, puzzle: Any, answer: tf.Tensor, prediction
 
 
 def make_model(tasks: Sequence[PretextTask], encoders: Encoders, element_spec: Any) -> PretextModel:
-    """The model that solves the puzzles of all tasks.
+    """Make the model that solves the puzzles of all tasks.
 
     Args:
       tasks: prepared tasks.
@@ -147,7 +147,10 @@ def make_model(tasks: Sequence[PretextTask], encoders: Encoders, element_spec: A
 
 
 def make_inputs(name: str, puzzle: Any) -> Any:
-    """Keras inputs for the puzzles of a task: one called NAME, or where the puzzle is a dict, NAME_KEY for each."""
+    """Make Keras inputs for the puzzles of a task.
+
+    There is one called NAME, or where the puzzle is a dict, NAME_KEY for each key.
+    """
     if isinstance(puzzle, dict):
         return {key: make_inputs(f"{name}_{key}", part) for key, part in puzzle.items()}
     return keras.Input(puzzle.shape[1:], dtype=puzzle.dtype, name=name)
@@ -162,7 +165,7 @@ def compile_model(
     mixing: str = "joint",
     scales: Mapping[str, float] | None = None,
 ) -> None:
-    """Losses, weights and metrics by task name; metrics are called TASK_METRIC, with one task as with several.
+    """Compile with losses, weights and metrics by task name; metrics are TASK_METRIC, with one task as with several.
 
     Args:
       mixing: "joint" or "alternate".
@@ -193,14 +196,14 @@ def compile_model(
 
 
 def _as_precise(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """With loss scaling where the policy computes in float16, as `compile` gives the model's own optimizer."""
+    """Add loss scaling where the policy computes in float16, as `compile` does for the model's own optimizer."""
     if keras.config.dtype_policy().name == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 
 def build_metrics(model: keras.Model, element_spec: Any) -> None:
-    """Makes the variables of the metrics now; Keras 3.15 makes them at the first batch, too late to restore them.
+    """Make the variables of the metrics now; Keras 3.15 makes them at the first batch, too late to restore them.
 
     Not under a `tf.distribute` strategy, where Keras does it before the first epoch begins.
     """
@@ -222,5 +225,8 @@ def _named(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]:
 
 
 def make_optimizer(momentum: float, weight_decay: float) -> SGD:
-    """SGD with Nesterov momentum and L2 weight decay on kernels, see `tfssl.multitask.optimizers`. Not built yet."""
+    """Make SGD with Nesterov momentum and L2 weight decay on kernels, see `tfssl.multitask.optimizers`.
+
+    It is not built yet.
+    """
     return SGD(learning_rate=0.0, l2=weight_decay, momentum=momentum, nesterov=momentum > 0)

@@ -21,11 +21,11 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Keras calls it for each variable, with the sum of all replicas' gradients."""
+        """Update a variable; Keras calls it for each one, with the sum of all replicas' gradients."""
         if self.l2 and len(variable.shape) > 1:  # kernels; biases, and what batch norm learns, are vectors
             gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        """Settings, as Keras wants them."""
+        """Return the settings, as Keras wants them."""
         return super().get_config() | {"l2": self.l2}

@@ -24,7 +24,7 @@ def puzzles(
     max_broken: float = 0.01,
     verbose: int = 1,
 ) -> tf.data.Dataset:
-    """An endless dataset of puzzles for anybody's own `fit` (give it `steps_per_epoch`, and `shuffle=False`).
+    """Make an endless dataset of puzzles for anybody's own `fit` (give it `steps_per_epoch`, and `shuffle=False`).
 
     Args:
       data: anything that `tfssl.pipelines.sources.any_source.open_source` takes.
@@ -55,7 +55,7 @@ def stream(
     verbose: int = 1,
     cache_memory: int = cache.MEMORY,
 ) -> tf.data.Dataset:
-    """`puzzles` of an open source and prepared tasks; `broken` and `cache_memory` as `batches.training` takes them."""
+    """Make `puzzles` of an open source and prepared tasks; `broken` and `cache_memory` as for `batches.training`."""
     check_fits(tasks, batch_size, source)
 
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -72,7 +72,7 @@ def stream(
 
 
 def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource) -> None:
-    """Raises UserError where a task reads what the source has not, or wants more rows than a step has."""
+    """Raise UserError where a task reads what the source has not, or wants more rows than a step has."""
     for task in tasks:
         if not set(task.reads) <= set(source.holds):
             raise UserError(
@@ -87,12 +87,12 @@ def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource)
 
 
 def puzzle_spec(task: PretextTask, size: int, rows: int = 1) -> Any:
-    """The `tf.TensorSpec`s of a task's (puzzle, answer, weight) for `rows` pictures of `size` pixels."""
+    """Return the `tf.TensorSpec`s of a task's (puzzle, answer, weight) for `rows` pictures of `size` pixels."""
     example = {"image": tf.zeros([rows, size, size, 3], tf.uint8), "clip": tf.zeros([rows], tf.string)}
     batch = tf.data.Dataset.from_tensors(example)
     return batch.map(lambda batch: task.puzzles(batch, tf.constant([0, 0]))).element_spec
 
 
 def task_seed(seed: tf.Tensor, name: str) -> tf.Tensor:
-    """A seed of its own for each task, by its name: adding a task changes no other task's puzzles."""
+    """Return a seed of its own for each task, by its name: adding a task changes no other task's puzzles."""
     return tf.random.fold_in(seed, zlib.crc32(name.encode()) & 0x7FFFFFFF)

@@ -44,7 +44,7 @@ class Checkpoints:
         self.saved: int | None = None
 
     def save(self, step: int, window: np.ndarray) -> None:
-        """Saves the state after `step` steps; does nothing where it is saved already.
+        """Save the state after `step` steps; do nothing where it is saved already.
 
         Args:
           window: the metrics' sums as they were at the last line of the log: see `callbacks.MetricsLog`.
@@ -67,7 +67,7 @@ class Checkpoints:
         self.saved = step
 
     def restore(self, say: Callable[[str], None]) -> int:
-        """Restores the newest checkpoint that can be read, and returns its step; 0 where there is none."""
+        """Restore the newest checkpoint that can be read, and return its step; 0 where there is none."""
         for path in reversed(self._manager.checkpoints):
             try:
                 self._checkpoint.restore(path).assert_consumed()
@@ -83,12 +83,12 @@ class Checkpoints:
         return 0
 
     def metrics(self) -> np.ndarray:
-        """float64: the metrics' sums as they were saved, of the epoch so far, then of the log's last line."""
+        """Return the metrics' sums as they were saved, float64, of the epoch so far, then of the log's last line."""
         return self._metrics.numpy()
 
 
 def read_weights(model: keras.Model, folder: Path) -> None:
-    """Fills a model with the weights of the newest checkpoint. Raises UserError where there is none that fits."""
+    """Fill a model with the weights of the newest checkpoint. Raise UserError where there is none that fits."""
     newest = tf.train.latest_checkpoint(str(folder))
     if newest is None:
         raise UserError(f"there is no checkpoint in {folder}; the run has not saved yet")

@@ -80,11 +80,11 @@ class RunSettings(Recipe):
 
     @property
     def steps(self) -> int:
-        """Of all epochs."""
+        """Number of steps of all epochs."""
         return self.epochs * self.steps_per_epoch
 
     def as_json(self) -> dict[str, Any]:
-        """What run.json holds: a setting that means nothing to the run, as the sound trunk where no task listens, is
-        left out.
+        """Return what run.json holds: a setting that means nothing to the run, as the sound trunk where no task
+        listens, is left out.
         """
         return self.model_dump(mode="json", exclude_unset=True)

@@ -16,7 +16,7 @@ OWN, PRECISE = "own", "precise"
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Of one stage by one protocol, both fractions 0 .. 1: share of test images right, mean average precision."""
+    """Score of one stage by one protocol, both fractions 0 .. 1: share of test images right, mean average precision."""
 
     top1: float
     map: float
@@ -79,7 +79,7 @@ class Evaluation(Result):
         return best_stage(self.trained[self.main])
 
     def layer_to_export(self, pool: int = 1) -> str:
-        """The stage that is best as `export` gives it, averaged to `pool` x `pool` places; else `best_layer`.
+        """Return the stage that is best as `export` gives it, averaged to `pool` x `pool` places; else `best_layer`.
 
         By the linear probe of exactly that where it was measured, else by k-NN, which reads the mean over all places.
         """
@@ -87,7 +87,7 @@ class Evaluation(Result):
         return best_stage(self.trained[asked[0]]) if asked else self.best_layer
 
     def measured_as_exported(self, stage: str, pool: int = 1) -> tuple[str, ...]:
-        """The protocols that measured a stage averaged to `pool` x `pool` places; the same probe once.
+        """Return the protocols that measured a stage averaged to `pool` x `pool` places; the same probe once.
 
         The grid of a protocol may happen to be that, or have been fixed to be (`evaluate --grid`).
         """
@@ -99,11 +99,14 @@ class Evaluation(Result):
         return *gridded, *pooled
 
     def interval(self, protocol: str, stage: str, random: bool = False) -> tuple[float, float]:
-        """Wilson's 95 % interval of a top-1 (over the draw of test images; another training seed may differ more)."""
+        """Return Wilson's 95 % interval of a top-1.
+
+        It is over the draw of test images; another training seed may differ more.
+        """
         return wilson((self.random if random else self.trained)[protocol][stage].top1, self.test_images)
 
     def sentences(self) -> list[str]:
-        """What came out, in plain words: best layer, against random weights, last layer against the best."""
+        """Say the result in plain words: best layer, against random weights, last layer against the best."""
         scores, name = self.trained[self.main], self.protocols[self.main].title
         best, last = self.best_layer, list(scores)[-1]
         share = scores[best].top1
@@ -122,7 +125,10 @@ class Evaluation(Result):
         return said + self._as_exported()
 
     def _as_exported(self) -> list[str]:
-        """What `export` gives, in words: the stage that it takes where none is named, and what that was measured at."""
+        """Say in words what `export` gives, and what that was measured at.
+
+        It gives the stage that it takes where none is named.
+        """
         said = []
         for pool, what in (
             (1, "What export gives where no --layer is named is the mean over all places of"),
@@ -138,7 +144,7 @@ class Evaluation(Result):
         return said
 
     def _unclear(self, one: float, other: float) -> float | None:
-        """The half-width of the 95 % interval of a difference where it hides the difference; else None.
+        """Return the half-width of the 95 % interval of a difference where it hides the difference; else None.
 
         Both are taken as measured on images of their own. They were measured on the same, so this is cautious.
         """
@@ -161,7 +167,7 @@ class Evaluation(Result):
         return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{told}"
 
     def as_json(self) -> dict[str, Any]:
-        """`{"linear": {stage: {"top1", "map"}}, ..., "random": {"linear": ...}, "protocols": {}, "best_layer", ...}`.
+        """Return `{"linear": {stage: {"top1", "map"}}, ..., "random": {...}, "protocols": {}, "best_layer", ...}`.
 
         Only the protocols that ran are there. All shares are fractions 0 .. 1.
         """
@@ -194,7 +200,7 @@ class Evaluation(Result):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Evaluation":
-        """The inverse of `as_json`; of files that do not say it, the protocols are those of `EARLIER`."""
+        """Invert `as_json`; of files that do not say it, the protocols are those of `EARLIER`."""
         facts = data.get("protocols")
         protocols = EARLIER if facts is None else {name: ProtocolFacts(**each) for name, each in facts.items()}
 
@@ -251,7 +257,7 @@ class Evaluation(Result):
 
 
 def better_of(own: Mapping, precise: Mapping, figure: Callable[[Any], float]) -> tuple[dict, dict]:
-    """Of random weights measured with two batch norm statistics, the better figure of each protocol and stage.
+    """Return the better figure of each protocol and stage, of random weights measured with two batch norm statistics.
 
     Chosen on the test data, which is generous to random weights, and so the cautious side.
 
@@ -277,22 +283,22 @@ def better_of(own: Mapping, precise: Mapping, figure: Callable[[Any], float]) ->
 
 
 def best_stage(scores: Mapping[str, Score]) -> str:
-    """The stage with the largest top-1, the earlier of two that are level."""
+    """Return the stage with the largest top-1, the earlier of two that are level."""
     return max(scores, key=lambda stage: scores[stage].top1)
 
 
 def percent(share: float) -> str:
-    """`0.7283` as `72.8 %`."""
+    """Format `0.7283` as `72.8 %`."""
     return f"{100 * share:.1f} %"
 
 
 def evaluation_file(epoch: int | None = None) -> str:
-    """Where in a run's folder the evaluation of the encoder, or of the trunk after an epoch, is written."""
+    """Return where in a run's folder the evaluation of the encoder, or of the trunk after an epoch, is written."""
     return "evaluation.json" if epoch is None else f"epochs/{epoch}.json"
 
 
 def read_evaluation(folder: Path, epoch: int | None = None) -> Evaluation | None:
-    """What `evaluate` wrote into a run's folder; None where it did not run."""
+    """Read what `evaluate` wrote into a run's folder; return None where it did not run."""
     path = folder / evaluation_file(epoch)
     if not path.exists():
         return None

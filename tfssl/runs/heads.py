@@ -22,7 +22,7 @@ PRECISE_STEPS = 16
 
 
 def save(run: "Run", task: PretextTask, trained: keras.Model, encoders: Encoders, source: AnySource) -> None:
-    """Writes heads/TASK.npz: encoders and head of a task, with batch norm statistics of its own kind of puzzles.
+    """Write heads/TASK.npz: encoders and head of a task, with batch norm statistics of its own kind of puzzles.
 
     Args:
       trained: the model of all tasks.
@@ -41,7 +41,7 @@ def save(run: "Run", task: PretextTask, trained: keras.Model, encoders: Encoders
 
 
 def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
-    """See `Run.solver`."""
+    """Load a head, as `Run.solver` does."""
     task = {task.name: task for task in run.tasks()}.get(name)
     if task is None:
         raise UserError(f"the run in {run.folder} has no {name}, its tasks are: {run.settings.tasks}")
@@ -71,7 +71,7 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
 
 
 def untrained(run: "Run", task: PretextTask) -> keras.Model:
-    """The network of a task with the weights that a run began with, and a new head drawn by the run's seed.
+    """Make the network of a task with the weights that a run began with, and a new head drawn by the run's seed.
 
     Its batch norm statistics are not estimated.
     """
@@ -81,7 +81,10 @@ def untrained(run: "Run", task: PretextTask) -> keras.Model:
 
 
 def _inputs(run: "Run", task: PretextTask) -> Any:
-    """Keras inputs for the puzzles of one task alone; of a dict, with the names of its keys, as Keras then wants."""
+    """Make Keras inputs for the puzzles of one task alone.
+
+    For a puzzle that is a dict they have the names of its keys, as Keras then wants.
+    """
     spec = puzzle_stream.puzzle_spec(task, run.settings.size)[0]
     if isinstance(spec, dict):
         return {key: make_inputs(key, part) for key, part in spec.items()}

@@ -25,7 +25,7 @@ def append(
     images_per_second: float,
     epoch_end: bool = False,
 ) -> None:
-    """Adds a line to the log of the run in `folder`. Raises UserError where it cannot be written."""
+    """Add a line to the log of the run in `folder`. Raise UserError where it cannot be written."""
     line = {"step": step, "epoch": epoch, **metrics, "learning_rate": learning_rate}
     line |= {"images_per_second": images_per_second} | ({"epoch_end": True} if epoch_end else {})
     with write_errors(folder / NAME), (folder / NAME).open("a") as file:
@@ -33,12 +33,12 @@ def append(
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The lines of the log of the run in `folder`, [] where it has none yet."""
+    """Read the lines of the log of the run in `folder`, [] where it has none yet."""
     return [line for _, line in _lines(folder)]
 
 
 def read_epoch_end(folder: Path, step: int | None = None) -> dict[str, Any]:
-    """The line of the epoch that ended at `step`, or of the last epoch.
+    """Read the line of the epoch that ended at `step`, or of the last epoch.
 
     Raises:
       LookupError: no epoch has ended, or none at that step.
@@ -47,7 +47,7 @@ def read_epoch_end(folder: Path, step: int | None = None) -> dict[str, Any]:
 
 
 def cut(folder: Path, step: int) -> None:
-    """Leaves the lines up to `step`: what comes after is made again."""
+    """Keep the lines up to `step` only: what comes after is made again."""
     if (folder / NAME).exists():
         kept = [text + "\n" for text, line in _lines(folder) if line["step"] <= step]
         with atomic_write(folder / NAME) as temporary:
@@ -55,12 +55,12 @@ def cut(folder: Path, step: int) -> None:
 
 
 def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of a line, or of the logs of an epoch, by name."""
+    """Return the metrics of a line, or of the logs of an epoch, by name."""
     return {name: value for name, value in line.items() if name not in NOT_METRICS}
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line as it is written, and what it holds; one that a killed run left unfinished is passed over."""
+    """Yield each line as it is written, and what it holds; pass over one that a killed run left unfinished."""
     path = folder / NAME
     for text in path.read_text().splitlines() if path.exists() else ():
         try:

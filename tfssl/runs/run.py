@@ -70,33 +70,33 @@ class Run(Result):
 
     @property
     def sound(self) -> dict[str, Any] | None:
-        """Of the sound encoder: "trunk" (its name), "samples" and "rate" (hertz) of its window; None without one."""
+        """Settings of the sound encoder: "trunk" (its name), "samples" and "rate" (hertz) of its window, or None."""
         return self.prepared.get("sound")
 
     def random_path(self, kind: str = "image") -> Path:
-        """Where an encoder ("image" or "sound") lies as it was before training."""
+        """Return where an encoder ("image" or "sound") lies as it was before training."""
         return self.folder / ("random.keras" if kind == "image" else f"{kind}_random.keras")
 
     def trained_path(self, kind: str = "image", epoch: int | None = None) -> Path:
-        """Where a trained encoder lies, as it was after an epoch, or at the end."""
+        """Return where a trained encoder lies, as it was after an epoch, or at the end."""
         if epoch is not None:
             return self.folder / "epochs" / ("" if kind == "image" else kind) / f"{epoch}.keras"
         return self.folder / ("encoder.keras" if kind == "image" else f"{kind}_encoder.keras")
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """What `tfssl.evaluate` found last, {} where it was not asked."""
+        """The result of the last `tfssl.evaluate`, {} where it was not asked."""
         path = self.folder / "evaluation.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
     def tasks(self) -> "list[PretextTask]":
-        """The tasks that the run was trained on, prepared as they were."""
+        """Return the tasks that the run was trained on, prepared as they were."""
         from tfssl.tasks import parse_tasks
 
         return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings.tasks)]
 
     def solver(self, task: str, inputs: Any = None) -> "keras.Model":
-        """The trained network of one task: puzzle -> what its head gives. Of a run that goes on, as last saved.
+        """Load the trained network of one task: puzzle -> what its head gives. Of a run in progress, as last saved.
 
         Args:
           task: its name.
@@ -111,11 +111,11 @@ class Run(Result):
         return heads.load(self, task, inputs)
 
     def epochs(self) -> list[int]:
-        """The epochs after which the trunk was kept (`keep_every`)."""
+        """Return the epochs after which the trunk was kept (`keep_every`)."""
         return sorted(int(path.stem) for path in (self.folder / "epochs").glob("*.keras"))
 
     def trunk(self, epoch: int | None = None, kind: str = "image") -> "Trunk":
-        """A trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
+        """Load a trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
 
         Args:
           epoch: of `epochs()`; None for the end.
@@ -129,15 +129,15 @@ class Run(Result):
         return self._load(self.trained_path(kind, epoch), kind)
 
     def random_trunk(self, kind: str = "image") -> "Trunk":
-        """A trunk as it was before training; its batch norm statistics are not estimated."""
+        """Load a trunk as it was before training; its batch norm statistics are not estimated."""
         return self._load(self.random_path(kind), kind)
 
     def random_encoders(self) -> "dict[str, Trunk]":
-        """All trunks as they were before training, by kind."""
+        """Load all trunks as they were before training, by kind."""
         return {kind: self.random_trunk(kind) for kind in ("image", *(("sound",) if self.sound else ()))}
 
     def encoder(self, layer: str | None = None, pooled: bool = True, pool: int = 1) -> "keras.Model":
-        """The encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
+        """Load the encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
 
         Args:
           layer: a stage, such as "stage3"; the last one where it is not given.
@@ -155,7 +155,9 @@ class Run(Result):
         return make_encoder(self.trunk(), self.settings.size, layer, pooled, pool)
 
     def sound_encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
-        """The sound encoder as a plain Keras model of stock layers: waveform float32 [N, samples] -> embedding [N, D].
+        """Load the sound encoder as a plain Keras model of stock layers.
+
+        The model maps waveforms float32 [N, samples] to embeddings [N, D].
 
         Args:
           layer: a stage; the last one where it is not given.
@@ -186,7 +188,7 @@ class Run(Result):
         return Trunk(pixels, body, self.settings.stages if kind == "image" else stages_of(body))
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: run, epochs, steps, images_per_second, metrics, broken_files."""
+        """Return what --json prints: run, epochs, steps, images_per_second, metrics, broken_files."""
         return self.result
 
     def __str__(self) -> str:
@@ -199,7 +201,7 @@ class Run(Result):
 
 
 def load_run(folder: "str | Path | Run") -> Run:
-    """The run in a folder. Raises UserError where there is none."""
+    """Load the run in a folder. Raise UserError where there is none."""
     if isinstance(folder, Run):
         return folder
     path = Path(folder) / "run.json"
@@ -221,7 +223,7 @@ def load_run(folder: "str | Path | Run") -> Run:
 def create_or_match(
     folder: Path, settings: RunSettings, data: dict[str, Any], prepare: Callable[[], dict[str, Any]]
 ) -> Run:
-    """The run of these settings in this folder, begun or found there.
+    """Return the run of these settings in this folder; begin it where there is none.
 
     Args:
       prepare: makes `Run.prepared`; called only where the run begins.

@@ -12,7 +12,7 @@ FILE_NAME = "seen.npz"
 
 
 def keep(run: Run, source: AnySource, parent: Run | None) -> None:
-    """Writes hashes of all that a run is pretrained on, and of what the run had seen that it began with.
+    """Write hashes of all that a run is pretrained on, and of what the run had seen that it began with.
 
     Nothing is written where that is not known of the parent. Never twice.
     """
@@ -26,7 +26,7 @@ def keep(run: Run, source: AnySource, parent: Run | None) -> None:
 
 
 def count(run: Run, source: AnySource, rows: Sequence[int] | np.ndarray) -> int | None:
-    """How many of these rows of a source the run was pretrained on, by content: under any name, in any folder.
+    """Count how many of these rows of a source the run was pretrained on, by content: under any name, in any folder.
 
     Pictures are equal byte for byte: one that was scaled, or compressed once more, is another. None where it is not
     known: of runs of earlier versions, and of pictures where the run has seen clips only, or the other way round.
@@ -38,7 +38,7 @@ def count(run: Run, source: AnySource, rows: Sequence[int] | np.ndarray) -> int 
 
 
 def sentence(found: int | None, of: int, items: str = "pictures") -> str:
-    """What `count` found, of so many test pictures or clips."""
+    """Say the result of `count`, of so many test pictures or clips."""
     if found is None:
         return (
             f"Whether test {items} were among those of pretraining is not known: the run has kept nothing to compare"
@@ -50,7 +50,7 @@ def sentence(found: int | None, of: int, items: str = "pictures") -> str:
 
 
 def _read(run: Run) -> dict[str, np.ndarray] | None:
-    """Of "pictures" and "clips" the hashes, each once; None where the run has none."""
+    """Read the hashes of "pictures" and "clips", each once; None where the run has none."""
     path = run.folder / FILE_NAME
     if not path.exists():
         return None

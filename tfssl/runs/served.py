@@ -30,7 +30,7 @@ class Embedding:
 
 
 def embedding_of(run: "Run", layer: str | None = None, pool: int = 1, changes: Sequence[str] = ()) -> Embedding:
-    """The embedding that an export of a run gives.
+    """Return the embedding that an export of a run gives.
 
     Args:
       run: whose last evaluation is read, where it has one.

@@ -34,7 +34,7 @@ TASKS: dict[str, type[PretextTask]] = {
 
 
 def parse_tasks(tasks: "str | PretextTask | Sequence[str | PretextTask]") -> list[PretextTask]:
-    """Tasks from text or objects: 'rotation(rotations=8)', ['rotation'], [Rotation()].
+    """Parse tasks from text or objects: 'rotation(rotations=8)', ['rotation'], [Rotation()].
 
     Raises:
       UserError: an unknown task or setting, or a task given twice.
@@ -54,7 +54,7 @@ def parse_tasks(tasks: "str | PretextTask | Sequence[str | PretextTask]") -> lis
 
 
 def parse_task(text: str) -> PretextTask:
-    """One task from its text. Raises UserError."""
+    """Parse one task from its text. Raise UserError where it is wrong."""
     name, settings = parse_call(text)
     if name not in TASKS:
         raise unknown("task", name, TASKS)

@@ -124,7 +124,10 @@ class AudioVisual(ChoiceTask, Served):
         return {"image": image, "sound": sound}, tf.cast(fits, tf.int32), weight
 
     def time_of_other(self, clip: Clip, place: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Around which time sound is cut that does not fit, float32 []: that of a frame, as of sound that fits."""
+        """Return the time, float32 [], around which sound that does not fit is cut.
+
+        It is that of a frame, as for sound that fits.
+        """
         del seed
         return _time(clip, place)
 
@@ -163,7 +166,7 @@ class AudioVisual(ChoiceTask, Served):
         )(distance)
 
     def served(self, run: Trained) -> ServedNetwork | None:
-        """Where in each picture does its window of sound come from? With fusion="localise".
+        """Serve where in each picture its window of sound comes from. With fusion="localise".
 
         Answers "heat" float32 [N, h, w], logits: above 0 the place sounds.
         """
@@ -198,18 +201,18 @@ class AudioVisual(ChoiceTask, Served):
 
 
 def similarity_of(solver: keras.Model) -> keras.Model:
-    """Of the network of audio_visual(fusion="localise") the part whose output is the map, float32 [B, h, w, 1]."""
+    """Return the part of the network of audio_visual(fusion="localise") that outputs the map, float32 [B, h, w, 1]."""
     return keras.Model(solver.input, solver.get_layer(SIMILARITY).output)
 
 
 def drawn_frame(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one."""
+    """Draw a frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one."""
     place, found = _drawn(_heard_around(clip, seconds, rate), seed)
     return place[0], found
 
 
 def drawn_pair(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Two frames around whose times a clip has `seconds` of sound that do not overlap: int32 [2], whether there are.
+    """Draw two frames around whose times a clip has `seconds` of sound without overlap: int32 [2], whether there are.
 
     Any two that are far enough apart, in any order, alike: so the first is no other moment of a clip than the second.
     """
@@ -219,14 +222,17 @@ def drawn_pair(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[
 
 
 def _heard_around(clip: Clip, seconds: float, rate: int) -> tf.Tensor:
-    """bool [T], around the times of which frames there is so much sound."""
+    """Say around the times of which frames there is so much sound: bool [T]."""
     end = clip.sound_start + tf.cast(clip.samples, tf.float32) / rate
     times, rounding = clip.times, 1 / rate
     return (times - seconds / 2 >= clip.sound_start - rounding) & (times + seconds / 2 <= end + rounding)
 
 
 def _drawn(allowed: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where one of `allowed`, bool [T] or [T, T], stands, int32 [1] or [2], 0 where none is; and whether one is."""
+    """Draw a place where `allowed`, bool [T] or [T, T], holds, and say whether any does.
+
+    The place is int32 [1] or [2], 0 where none does.
+    """
     places = tf.cast(tf.where(allowed), tf.int32)
     count, rank = tf.shape(places)[0], allowed.shape.rank
     draw = tf.random.stateless_uniform([], seed, 0, tf.maximum(count, 1), tf.int32)
@@ -234,7 +240,7 @@ def _drawn(allowed: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _partners(given: clip_records.Clips, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """For each clip another recording of the batch that has so much sound, int32 [B], and whether there is one.
+    """Return for each clip another recording of the batch that has so much sound, int32 [B], and whether there is one.
 
     Silent clips are passed over, or positives would count more often than negatives.
     """
@@ -249,7 +255,7 @@ def _time(clip: Clip, place: tf.Tensor) -> tf.Tensor:
 
 
 def recoloured(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Saturation times 0.5 to 1.5, about grey, and brightness +-32, of uint8 [S, S, 3]."""
+    """Change the saturation, times 0.5 to 1.5, about grey, and the brightness, +-32, of uint8 [S, S, 3]."""
     draws = tf.random.stateless_uniform([2], seed)
     saturation, brightness = 0.5 + draws[0], 64 * (draws[1] - 0.5)
     # As one product of matrices: a mean over three channels alone takes a third of the decoding.
@@ -259,7 +265,7 @@ def recoloured(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _projected(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
-    """[..., C] -> [..., 128] through a hidden layer."""
+    """Project [..., C] to [..., 128] through a hidden layer."""
     hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"audio_visual_{kind}_hidden")(features)
     hidden = BatchNormalization(name=f"audio_visual_{kind}_norm")(hidden)
     hidden = keras.layers.ReLU(name=f"audio_visual_{kind}_relu")(hidden)
@@ -267,7 +273,10 @@ def _projected(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
 
 
 def _stage(trunk: Trunk, stage: str) -> Trunk | keras.Model:
-    """The trunk, or the part of it that ends with a stage; weights are shared. UserError for an unknown one."""
+    """Return the trunk, or its part that ends with a stage; weights are shared.
+
+    Raise UserError for an unknown stage.
+    """
     if not stage:
         return trunk
     if stage not in trunk.stages:

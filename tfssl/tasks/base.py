@@ -53,7 +53,7 @@ class PretextTask(abc.ABC):
             raise UserError(f"{self.name}: batch={self.batch} is given, expected 0 (all) or a count of source pictures")
 
     def prepared(self, source: "AnySource") -> Self:
-        """The task with what it learns from the source once (colour statistics, say) filled in.
+        """Return the task with what it learns from the source once (colour statistics, say) filled in.
 
         Fields for that are made by `learned_field`; they are kept with the run and are no settings.
         """
@@ -61,16 +61,16 @@ class PretextTask(abc.ABC):
         return self
 
     def learned(self) -> dict[str, Any]:
-        """What `prepared` filled in, as JSON can hold it."""
+        """Return what `prepared` filled in, as JSON can hold it."""
         return {name: getattr(self, name) for name in specs.learned_fields(type(self))}
 
     def with_learned(self, values: Mapping[str, Any]) -> Self:
-        """The task prepared as it was: the inverse of `learned`."""
+        """Return the task prepared as it was: invert `learned`."""
         as_tuples = {name: _tuples(values[name]) for name in specs.learned_fields(type(self)) if name in values}
         return dataclasses.replace(self, **as_tuples)
 
     def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
-        """What the user should know of this task at crops of `size` pixels: sentences, as 'tiles are 8 px: ...'.
+        """Say what the user should know of this task at crops of `size` pixels: sentences, as 'tiles are 8 px: ...'.
 
         With `source`, what is to be known of the task on this data too.
         """
@@ -79,7 +79,7 @@ class PretextTask(abc.ABC):
 
     @abc.abstractmethod
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
-        """Makes puzzles of a batch, in the graph.
+        """Make puzzles of a batch, in the graph.
 
         Args:
           batch: {"image": uint8 [B, S, S, 3]}.
@@ -92,37 +92,37 @@ class PretextTask(abc.ABC):
 
     @abc.abstractmethod
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
-        """The answer as the network gives it, from the shared encoders and the puzzle's Keras inputs."""
+        """Return the answer as the network gives it, from the shared encoders and the puzzle's Keras inputs."""
 
     @abc.abstractmethod
     def make_loss(self) -> keras.losses.Loss:
-        """The loss of `head` against the answer; averaged over rows, never over weights."""
+        """Make the loss of `head` against the answer; averaged over rows, never over weights."""
 
     @abc.abstractmethod
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Metrics in the field's terms, with short names ("accuracy"); of the kind of `keras.metrics.Mean`, whose
+        """Make metrics in the field's terms, with short names ("accuracy"); of the kind of `keras.metrics.Mean`, whose
         variables are sums: the log subtracts them.
         """
 
     @abc.abstractmethod
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
-        """Draws up to `count` source pictures' puzzles with their answers and, where given, the network's."""
+        """Draw up to `count` source pictures' puzzles with their answers and, where given, the network's."""
 
     @classmethod
     def from_text(cls, given: dict[str, Any]) -> Self:
-        """A task of this class with the settings given. Raises UserError on an unknown or wrong one."""
+        """Make a task of this class with the settings given. Raise UserError on an unknown or wrong one."""
         specs.check_settings(cls.name, given, specs.defaults(cls))
         return cls(**given)
 
     def __str__(self) -> str:
-        """The text that makes this task again: settings that are not the default."""
+        """Return the text that makes this task again: settings that are not the default."""
         known = specs.defaults(type(self))
         mine = {key: getattr(self, key) for key in known}
         return specs.format_call(self.name, {k: v for k, v in mine.items() if v != known[k]})
 
 
 def learned_field() -> Any:
-    """A field of a task that `prepared` fills in: nested tuples of numbers, () as long as it is not known."""
+    """Make a field that `prepared` fills in: nested tuples of numbers, () as long as it is not known."""
     return dataclasses.field(default=(), repr=False, metadata={"learned": True})
 
 

@@ -134,7 +134,7 @@ class Colorization(PretextTask, Undoable, Served):
         return puzzle, ab, self._weights(ab)
 
     def draws(self, puzzle: Any, seed: int) -> Any:
-        """A puzzle, or the lightness alone, that asks for a colouring by a code drawn by a seed, not by the true one.
+        """Make a puzzle, or the lightness alone, that asks for a colouring by a code drawn by a seed, not the true one.
 
         Args:
           puzzle: as `puzzles` makes it, or uint8 [B, H, W, 1].
@@ -155,7 +155,7 @@ class Colorization(PretextTask, Undoable, Served):
         }
 
     def _weights(self, ab: tf.Tensor) -> tf.Tensor:
-        """float32 [B, 1, 1]: 0 for grey pictures."""
+        """Return weights float32 [B, 1, 1]: 0 for grey pictures."""
         strongest = tf.reduce_max(tf.abs(tf.cast(ab, tf.int32)), [1, 2, 3])
         return tf.cast(tf.cast(strongest, tf.float32) > self.grey, tf.float32)[:, None, None]
 
@@ -187,11 +187,14 @@ class Colorization(PretextTask, Undoable, Served):
         return [error, colour_losses.CodeDivergence(name="nats")] if self.diverse else [error]
 
     def ab(self, prediction: Any) -> np.ndarray:
-        """What the head gives [..., h, w, c] -> a and b as a picture shows them, float32 [..., h, w, 2]."""
+        """Convert what the head gives [..., h, w, c] to a and b as a picture shows them, float32 [..., h, w, 2]."""
         return colour_losses.predicted_ab(tf.convert_to_tensor(prediction), self.bins, self.temperature).numpy()
 
     def served(self, run: Trained) -> ServedNetwork:
-        """What colours had each picture? As the command `colorize`: upright, at its own size, its lightness kept."""
+        """Serve the colours of each picture, as the command `colorize` does.
+
+        The picture is upright, at its own size, and keeps its lightness.
+        """
         colourer = Colourer(run, self)
         return ServedNetwork(colourer.painted, (colourer.solver,), at_own_size=True)
 
@@ -201,7 +204,7 @@ class Colorization(PretextTask, Undoable, Served):
         return Pieces(coloured(lightness, answer)[:, None], np.array([[0, 0, size, size]]))
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
-        """As in `PretextTask`. The prediction may also be a list, of several colourings that `draws` asked for."""
+        """Draw as in `PretextTask`. The prediction may also be a list, of several colourings that `draws` asked for."""
         from matplotlib.figure import Figure
 
         rows = min(count, len(answer))
@@ -226,7 +229,7 @@ class Colorization(PretextTask, Undoable, Served):
 
 
 def _flipped_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Lightness, and ab at a quarter of the size, of pictures each of which is mirrored with probability one half."""
+    """Mirror each picture's lightness, and ab at a quarter of the size, with probability one half."""
     if images.shape[1] % lab.SHRINK:  # then the cells of a mirrored picture are others
         images = geometry.flip_some(images, seed)
         return lab.lightness(images), lab.quarter_ab(images)
@@ -240,7 +243,7 @@ def _lightness(puzzle: Any) -> Any:
 
 
 def coloured(lightness: Any, ab: Any) -> np.ndarray:
-    """L as in a puzzle, uint8 [B, S, S, 1], with a and b at a quarter of the size -> sRGB, uint8 [B, S, S, 3].
+    """Join L as in a puzzle, uint8 [B, S, S, 1], with a and b at a quarter of the size: sRGB, uint8 [B, S, S, 3].
 
     a and b are made larger bilinearly.
     """

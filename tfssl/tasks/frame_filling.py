@@ -143,7 +143,7 @@ class FrameFilling(PretextTask):
 
 
 def mean_of(neighbours: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, 2, S, S, 3] -> their mean, uint8 [B, S, S, 3], halves rounded up."""
+    """Return the mean of two frames: uint8 [B, 2, S, S, 3] -> uint8 [B, S, S, 3], halves rounded up."""
     return tf.cast((tf.reduce_sum(tf.cast(neighbours, tf.int32), 1) + 1) // 2, tf.uint8)
 
 
@@ -152,7 +152,7 @@ def _error(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
 
 
 def _maps(trunk: Trunk, images: Any) -> list[Any]:
-    """Of images uint8 [N, H, W, 3] the maps of all stages, finest first, the end of the trunk for the last."""
+    """Return the maps of all stages of images uint8 [N, H, W, 3], finest first, the end of the trunk for the last."""
     body = trunk.body
     ends = [body.get_layer(stage).output for stage in trunk.stages[:-1]] + [body.outputs[0]]
     stages = keras.Model(body.inputs[0], ends, name="frame_filling_stages")
@@ -160,7 +160,7 @@ def _maps(trunk: Trunk, images: Any) -> list[Any]:
 
 
 def _decoded(maps: list[Any]) -> Any:
-    """Maps of both frames, [B, 2, h, w, C] each, finest first -> one as fine as the finest, of 32 channels at most."""
+    """Decode maps of both frames, [B, 2, h, w, C] each, finest first, to one of the finest size, of up to 32 channels."""
     x = None
     for level, each in reversed(list(enumerate(maps))):
         channels, name = min(2 * each.shape[-1], CHANNELS), f"frame_filling_{level}"
@@ -174,7 +174,7 @@ def _decoded(maps: list[Any]) -> Any:
 
 
 def _scaled(features: Any) -> Any:
-    """As in `regression.numbers`, features are divided by the root of their number, for what follows to be stable.
+    """Divide features, as in `regression.numbers`, by the root of their number, for what follows to be stable.
 
     The loss is relative to that of copying and warped pictures are bounded, so they may be twice as large: at ten times
     the first steps lost 4 dB at half of the default rate, at twice they gain at all of it.
@@ -184,7 +184,10 @@ def _scaled(features: Any) -> Any:
 
 
 def _matched(maps: Any) -> Any:
-    """Both frames' maps [B, 2, h, w, C] -> `MatchedDisplacement`, in units of `WarpedBetween`: float32 [B, h, w, 3]."""
+    """Match both frames' maps [B, 2, h, w, C] by `MatchedDisplacement`.
+
+    The result is in units of `WarpedBetween`: float32 [B, h, w, 3].
+    """
     rows, columns, channels = maps.shape[2:]
     flat = keras.ops.reshape(maps, (-1, rows, columns, channels))
     embedded = normed_convolution(flat, EMBEDDING, 1, "frame_filling_embedding")
@@ -200,22 +203,22 @@ def _colours(levels: tf.Tensor) -> tf.Tensor:
 
 
 def _painted(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The middle frame, and what the head painted, colours from -1 to 1."""
+    """Return the middle frame, and what the head painted, colours from -1 to 1."""
     return _colours(y_true[..., :3]), tf.clip_by_value(tf.cast(y_pred, tf.float32), -1.0, 1.0)
 
 
 def _copied(y_true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The middle frame, and the mean of its neighbours, colours from -1 to 1."""
+    """Return the middle frame, and the mean of its neighbours, colours from -1 to 1."""
     return _colours(y_true[..., :3]), _colours(y_true[..., 3:])
 
 
 def _mean_error(truth: tf.Tensor, guess: tf.Tensor, power: int) -> tf.Tensor:
-    """Colours from -1 to 1, [B, S, S, 3] -> float32 [B]: mean of |error| to a power; their range is 1."""
+    """Return the mean of |error| to a power: colours from -1 to 1, [B, S, S, 3] -> float32 [B]; their range is 1."""
     return tf.reduce_mean((tf.abs(truth - guess) / 2) ** power, [1, 2, 3])
 
 
 def psnr(truth: tf.Tensor, guess: tf.Tensor) -> tf.Tensor:
-    """Colours from -1 to 1, [B, S, S, 3] -> float32 [B], dB: 10 log10(1 / mean squared error), at most 60."""
+    """Return 10 log10(1 / mean squared error), at most 60 dB: colours from -1 to 1, [B, S, S, 3] -> float32 [B], dB."""
     error = tf.maximum(_mean_error(truth, guess, 2), LEAST_ERROR)
     return -10 * tf.math.log(error) / math.log(10.0)
 

@@ -88,7 +88,7 @@ class FrameOrder(ChoiceTask):
         return len(self.orders)
 
     def reach(self, size: int) -> int:
-        """Pixels by which frames of `size` pixels are jittered at most."""
+        """Return the pixels by which frames of `size` pixels are jittered at most."""
         return max(1, round(self.jitter * size / PAPER_SIZE)) if self.jitter else 0
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
@@ -131,7 +131,10 @@ class FrameOrder(ChoiceTask):
 
 
 def _jittered(frames: tf.Tensor, reach: int, seed: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, n, S + 2 reach, S + 2 reach, 3] -> [B, n, S, S, 3]: of each frame a square at a place of its own."""
+    """Cut a square out of each frame, at a place of its own.
+
+    uint8 [B, n, S + 2 reach, S + 2 reach, 3] -> [B, n, S, S, 3].
+    """
     count, number, room = frames.shape[:3]
     size = room - 2 * reach
     flat = tf.reshape(frames, [-1, room, room, 3])
@@ -144,7 +147,7 @@ def _jittered(frames: tf.Tensor, reach: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _one_channel(frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, n, S, S, 3] -> the same, of which each frame shows one channel in place of all three."""
+    """Show one channel of each frame in place of all three: uint8 [B, n, S, S, 3] -> the same."""
     flat = tf.reshape(frames, [-1, *frames.shape[2:]])
     channel = tf.random.stateless_uniform(flat.shape[:1], seed, 0, 3, tf.int32)
     return tf.reshape(geometry.one_channel(flat, channel), frames.shape)

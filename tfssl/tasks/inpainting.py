@@ -77,7 +77,7 @@ class Inpainting(AdversarialTask, Undoable):
             raise UserError(f"inpainting: overlap={self.overlap} is given, expected 0 to {PAPER_SIZE // 4 - 1} pixels")
 
     def overlap_at(self, size: int) -> int:
-        """Pixels of the shown ring inside of a centred hole, in pictures of `size` pixels."""
+        """Return the pixels of the shown ring inside of a centred hole, in pictures of `size` pixels."""
         return round(self.overlap * size / PAPER_SIZE)
 
     def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
@@ -109,7 +109,7 @@ class Inpainting(AdversarialTask, Undoable):
         return puzzle, answer, tf.ones([count], tf.float32)
 
     def centre_weights(self, size: int) -> np.ndarray:
-        """uint8 [S, S]: what each pixel counts with a hole in the middle."""
+        """Return what each pixel counts with a hole in the middle: uint8 [S, S]."""
         weights = np.zeros([size, size], np.uint8)
         block, ring = _centre(size), self.overlap_at(size)
         weights[block, block] = OVERLAP_WEIGHT
@@ -189,19 +189,25 @@ class Inpainting(AdversarialTask, Undoable):
 
 
 def _centre(size: int) -> slice:
-    """The rows, and columns, of a block of half the side in the middle."""
+    """Return the rows, and columns, of a block of half the side in the middle."""
     return slice(size // 4, size // 4 + size // 2)
 
 
 def take_apart(answer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """An answer [B, S, 4 S] -> colours float32 [B, S, S, 3], from -1 to 1, and what pixels count, float32 [B, S, S]."""
+    """Split an answer [B, S, 4 S] into colours from -1 to 1 and the weights of pixels.
+
+    Colours are float32 [B, S, S, 3], weights float32 [B, S, S].
+    """
     size = answer.shape[1]
     colours = tf.reshape(answer[:, :, : 3 * size], [-1, size, size, 3])
     return tf.cast(colours, tf.float32) / 127.5 - 1.0, tf.cast(answer[:, :, 3 * size :], tf.float32)
 
 
 def pasted(images: np.ndarray, hidden: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Pictures uint8 [..., 3] with the prediction (-1 to 1) where `hidden`, bool [...]; untouched elsewhere."""
+    """Paste the prediction (-1 to 1) into pictures uint8 [..., 3] where `hidden`, bool [...], is true.
+
+    Other pixels stay as they are.
+    """
     painted = np.clip(np.round((np.asarray(prediction, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
     return np.where(hidden[..., None], painted, images)
 
@@ -227,7 +233,7 @@ class HoleMetric(PictureMean):
     """
 
     def _mean(self, y_true: tf.Tensor, y_pred: tf.Tensor, power: int) -> tf.Tensor:
-        """float32 [B]: mean of |error| to a power over colours and hidden pixels, where the range of colours is 1."""
+        """Return the mean of |error| to a power over colours (range 1) and hidden pixels: float32 [B]."""
         colours, counts = take_apart(y_true)
         hidden = tf.cast(counts == 1, tf.float32)
         errors = tf.abs(tf.clip_by_value(tf.cast(y_pred, tf.float32), -1.0, 1.0) - colours) / 2

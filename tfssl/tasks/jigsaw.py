@@ -135,7 +135,7 @@ class Jigsaw(ChoiceTask, Undoable):
         return puzzle, answer, tf.ones([count])
 
     def _reach(self, tile: int) -> int:
-        """Pixels by which a channel is shifted at most, in tiles of `tile` pixels."""
+        """Return the pixels by which a channel is shifted at most, in tiles of `tile` pixels."""
         return max(1, round(self.jitter * tile / tiles.TILE)) if self.jitter else 0
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
@@ -164,7 +164,7 @@ class Jigsaw(ChoiceTask, Undoable):
         return Pieces(pixels, np.array(tiles.boxes(pixels.shape[2], self.grid)))
 
     def _in_order(self, pixels: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        """[B, n, ...] by position -> the same by cell, if the answer is right."""
+        """Put [B, n, ...] by position in the order of the cells, if the answer is right."""
         positions = np.argsort(self.permutations[answer], 1)  # of each cell
         return pixels[np.arange(len(pixels))[:, None], positions]
 
@@ -194,7 +194,7 @@ class Jigsaw(ChoiceTask, Undoable):
         return figure
 
     def _shown(self, puzzle: Any) -> np.ndarray:
-        """uint8 [B, n, t, t, 3]: the tiles as the network gets them, but for standardisation."""
+        """Return the tiles as the network gets them, but for standardisation: uint8 [B, n, t, t, 3]."""
         levels = seen_levels(puzzle, self._reach(puzzle["tiles"].shape[2]))
         return np.round(np.asarray(levels)).astype(np.uint8)
 
@@ -211,16 +211,16 @@ class SeenTiles(keras.layers.Layer):
         self.reach = reach
 
     def call(self, puzzle: Any) -> Any:
-        """See `seen_levels` and `standardised`."""
+        """Apply `seen_levels` and `standardised`."""
         return standardised(seen_levels(puzzle, self.reach))
 
     def compute_output_shape(self, shapes: Any) -> Any:
-        """The shape of the tiles."""
+        """Return the shape of the tiles."""
         return shapes["tiles"]
 
 
 def seen_levels(puzzle: Any, reach: int) -> Any:
-    """Tiles whose channels are shifted or gone, in grey levels.
+    """Return tiles whose channels are shifted or missing, in grey levels.
 
     Args:
       puzzle: of `Jigsaw`.
@@ -243,7 +243,7 @@ def seen_levels(puzzle: Any, reach: int) -> Any:
 
 
 def _shifted(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
-    """Shifts the channels of tiles [B, n, t, t, 3] along one axis; `chosen` is one-hot, [B, n, 3, 2 reach + 1]."""
+    """Shift the channels of tiles [B, n, t, t, 3] along one axis; `chosen` is one-hot, [B, n, 3, 2 reach + 1]."""
     tile = levels.shape[axis]
     padding = [[reach, reach] if place == axis else [0, 0] for place in range(5)]
     padded = keras.ops.pad(levels, padding, mode="symmetric")
@@ -256,7 +256,7 @@ def _shifted(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
 
 
 def _framed(pixels: np.ndarray, frames: np.ndarray, grid: int) -> np.ndarray:
-    """uint8 [n, t, t, 3] as a grid of tiles on white, each in a frame of its colour [n, 3]."""
+    """Draw uint8 [n, t, t, 3] as a grid of tiles on white, each in a frame of its colour [n, 3]."""
     tile = pixels.shape[1]
     frame = max(1, tile // 24)
     step = tile + 4 * frame

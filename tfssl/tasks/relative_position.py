@@ -175,7 +175,7 @@ class RelativePosition(ChoiceTask, Undoable):
         return figure
 
     def _shown(self, puzzle: Any) -> np.ndarray:
-        """uint8 [B, n, t, t, 3]: the tiles as the network gets them, but for standardisation."""
+        """Return the tiles as the network gets them, but for standardisation: uint8 [B, n, t, t, 3]."""
         levels = np.asarray(seen_levels(puzzle, self.colour))
         return np.round(np.clip(np.broadcast_to(levels, puzzle["tiles"].shape), 0, 255)).astype(np.uint8)
 
@@ -192,7 +192,7 @@ class SeenPatches(keras.layers.Layer):
         self.colour = colour
 
     def call(self, puzzle: Any) -> Any:
-        """See `seen_levels` and `standardised`."""
+        """Apply `seen_levels` and `standardised`."""
         patches = standardised(seen_levels(puzzle, self.colour))
         if self.colour == "drop":
             # Over all three channels, of which two are 0, the deviation is 1 again, as in the authors' code.
@@ -201,12 +201,12 @@ class SeenPatches(keras.layers.Layer):
         return patches
 
     def compute_output_shape(self, shapes: Any) -> Any:
-        """The shape of the tiles."""
+        """Return the shape of the tiles."""
         return shapes["tiles"]
 
 
 def seen_levels(puzzle: Any, colour: str) -> Any:
-    """Tiles without what gives the answer away, in grey levels.
+    """Return tiles without what gives the answer away, in grey levels.
 
     Args:
       puzzle: of `RelativePosition`.
@@ -231,7 +231,7 @@ def seen_levels(puzzle: Any, colour: str) -> Any:
 
 
 def projection() -> np.ndarray:
-    """float32 [3, 3], I - a'a / aa': takes out of a colour what lies along `AXIS`."""
+    """Return I - a'a / aa', float32 [3, 3]: it takes out of a colour what lies along `AXIS`."""
     axis = np.array(AXIS)
     return (np.eye(3) - np.outer(axis, axis) / (axis @ axis)).astype(np.float32)
 
@@ -241,20 +241,23 @@ def _least_side(tile: int) -> int:
 
 
 def _sides(shape: Any, tile: int, resample: float, chosen_seed: tf.Tensor, area_seed: tf.Tensor) -> tf.Tensor:
-    """int32 [B, n]: the side to which each patch is down-sampled, `tile` where it is not; its area is uniform."""
+    """Draw the side to which each patch is down-sampled, `tile` where it is not; its area is uniform: int32 [B, n]."""
     chosen = tf.random.stateless_uniform(shape, chosen_seed) < resample
     area = tf.random.stateless_uniform(shape, area_seed, float(_least_side(tile) ** 2), float(tile**2))
     return tf.where(chosen, tf.cast(tf.sqrt(area), tf.int32), tile)
 
 
 def _resampling(tile: int) -> np.ndarray:
-    """float32 [K, t, t]: down to `_least_side`, ..., t pixels and up again, as matrices from the left."""
+    """Return float32 [K, t, t]: down to `_least_side`, ..., t pixels and up again, as matrices from the left."""
     sides = range(_least_side(tile), tile + 1)
     return np.stack([_linear(side, tile) @ _linear(tile, side) for side in sides])
 
 
 def _linear(old: int, new: int) -> np.ndarray:
-    """float32 [new, old]: linear interpolation with half-pixel centres, free of aliasing, as `tf.image.resize`."""
+    """Return a matrix that resizes, float32 [new, old].
+
+    It interpolates linearly with half-pixel centres, free of aliasing, as `tf.image.resize` does.
+    """
     scale = old / new
     centres = (np.arange(new)[:, None] + 0.5) * scale
     weights = np.maximum(0, 1 - np.abs(np.arange(old) + 0.5 - centres) / max(scale, 1.0))
@@ -262,7 +265,7 @@ def _linear(old: int, new: int) -> np.ndarray:
 
 
 def _mosaic(patches: np.ndarray, columns: int, gap: int) -> np.ndarray:
-    """uint8 [n, t, t, 3] in rows of `columns`, with a white gap of at least a pixel between them."""
+    """Lay uint8 [n, t, t, 3] in rows of `columns`, with a white gap of at least a pixel between them."""
     count, tile = patches.shape[:2]
     rows, step = -(-count // columns), tile + max(1, gap)
     canvas = np.full((rows * step, columns * step, 3), 255, np.uint8)

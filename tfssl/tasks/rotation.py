@@ -99,7 +99,7 @@ class Rotation(ChoiceTask, Undoable, Served):
         return classification.logits(features, self.rotations, "rotation_logits")
 
     def seen(self, images: tf.Tensor) -> tuple[tf.Tensor, tuple[int, ...]]:
-        """Whole pictures as they are, uint8 [N, S, S, 3] -> what the head is asked about, and what its classes mean.
+        """Return what the head is asked about, and what its classes mean, for whole pictures, uint8 [N, S, S, 3].
 
         These are degrees counter-clockwise by which a picture stands turned. With rotations=8 it is tilted first, as no
         class is upright.
@@ -109,7 +109,7 @@ class Rotation(ChoiceTask, Undoable, Served):
         return (_tilted(images, tilt) if tilt else self._viewed(images)), meant
 
     def served(self, run: Trained) -> ServedNetwork:
-        """How far is each picture turned?
+        """Serve how far each picture is turned.
 
         Answers "probabilities" float32 [N, rotations], and "angle" int32 [N], the likeliest, in degrees
         counter-clockwise.
@@ -125,12 +125,12 @@ class Rotation(ChoiceTask, Undoable, Served):
         return ServedNetwork(answer, (solver,))
 
     def _box(self, size: int) -> tuple[int, int]:
-        """(first row and column, side) of what 2 and 4 rotations see of a picture of `size` pixels."""
+        """Return (first row and column, side) of what 2 and 4 rotations see of a picture of `size` pixels."""
         side = size if self.view == "whole" else _inscribed(size)
         return (size - side) // 2, side
 
     def _viewed(self, images: tf.Tensor) -> tf.Tensor:
-        """What 2 and 4 rotations see, uint8 [N, S, S, 3] -> [N, C, C, 3].
+        """Cut what 2 and 4 rotations see, uint8 [N, S, S, 3] -> [N, C, C, 3].
 
         Cropped before it is turned: where S - C is odd this is half a pixel beside the middle, in all classes alike.
         """
@@ -171,12 +171,12 @@ class Rotation(ChoiceTask, Undoable, Served):
 
 
 def _inscribed(size: int) -> int:
-    """Side of the square that stays full when a picture of `size` pixels is turned by any angle."""
+    """Return the side of the square that stays full when a picture of `size` pixels is turned by any angle."""
     return int(size / math.sqrt(2)) - 1  # one pixel less: bilinear sampling reads the next one
 
 
 def _tilted(images: tf.Tensor, degrees: float) -> tf.Tensor:
-    """Turned counter-clockwise about the middle and cropped to the square of S / sqrt(2) that any angle leaves full."""
+    """Turn counter-clockwise about the middle and crop to the square of S / sqrt(2) that any angle leaves full."""
     size = images.shape[1]
     side = _inscribed(size)
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

@@ -97,11 +97,11 @@ class Tracking(PretextTask):
             raise UserError(f"tracking: grey={self.grey} is given, expected 0 to below 100, in units of ab")
 
     def cell_at(self, size: int) -> int:
-        """Pixels of a side of a cell, in crops of `size` pixels."""
+        """Return the pixels of a side of a cell, in crops of `size` pixels."""
         return self.cell or (lab.SHRINK if size <= FINE else 2 * lab.SHRINK)
 
     def prepared(self, source: "AnySource") -> Self:
-        """Raises UserError where all is grey."""
+        """Raise UserError where all is grey; else return the task with its centres filled in."""
         if self.centres:
             return self
         sample = batches.sample(source, STATISTICS, 0)
@@ -134,13 +134,13 @@ class Tracking(PretextTask):
         return {"lightness": lightness, "colours": nearest[:, :-1]}, answer, weight[:, None, None]
 
     def cells(self, images: tf.Tensor) -> tf.Tensor:
-        """uint8 [N, S, S, 3] -> a and b of cells, float32 [N, h, h, 2]."""
+        """Return a and b of cells, float32 [N, h, h, 2], of pictures uint8 [N, S, S, 3]."""
         ab = tf.cast(lab.quarter_ab(images), tf.float32)
         more = self.cell_at(images.shape[1]) // lab.SHRINK
         return tf.nn.avg_pool2d(ab, more, more, "SAME") if more > 1 else ab
 
     def nearest(self, ab: tf.Tensor) -> tf.Tensor:
-        """float32 [..., 2] -> the nearest centre, int32 [...]."""
+        """Return the nearest centre, int32 [...], of float32 [..., 2]."""
         centres = tf.constant(self.centres)
         return tf.argmin(tf.reduce_sum((ab[..., None, :] - centres) ** 2, -1), -1, tf.int32)
 
@@ -155,7 +155,7 @@ class Tracking(PretextTask):
         )
 
     def _embeddings(self, trunk: Trunk, size: int) -> keras.Model:
-        """See `EMBEDDINGS`; for pictures of any sides, unless the trunk knows only one."""
+        """Compute `EMBEDDINGS`; for pictures of any sides, unless the trunk knows only one."""
         sides = trunk.body.inputs[0].shape[1:3]
         lightness = keras.Input((*sides, 1), dtype="uint8", name="tracking_frames")
         # Lightness of photos has a mean of about 50 and a deviation of 25, of 100.
@@ -203,7 +203,10 @@ class Tracking(PretextTask):
         return figure
 
     def _coloured(self, lightness: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """uint8 [N, S, S, 1] with the centres of its cells, int [N, h, w] -> sRGB, uint8 [N, S, S, 3]."""
+        """Colour lightness uint8 [N, S, S, 1] with the centres of its cells, int [N, h, w].
+
+        Return sRGB, uint8 [N, S, S, 3].
+        """
         size = lightness.shape[1]
         cell = self.cell_at(size)
         ab = np.asarray(self.centres, np.float32)[chosen].repeat(cell, 1).repeat(cell, 2)[:, :size, :size]
@@ -211,7 +214,7 @@ class Tracking(PretextTask):
 
 
 def stage_of(trunk: Trunk, stage: str, stride: int) -> keras.Model:
-    """The body up to a stage, with shared weights; up to the last one of at most that stride, in pixels, where "".
+    """Return the body up to a stage, weights shared; up to the last one of at most that stride, in pixels, where "".
 
     Raises:
       UserError: an unknown stage.
@@ -228,7 +231,7 @@ def stage_of(trunk: Trunk, stage: str, stride: int) -> keras.Model:
 
 
 def _centres(points: np.ndarray, count: int) -> tuple[tuple[float, float], ...]:
-    """Centres of clusters of colours, int [N, 2]; fewer where there are fewer colours."""
+    """Return the centres of clusters of colours, int [N, 2]; fewer where there are fewer colours."""
     from sklearn.cluster import KMeans
 
     chosen = np.random.default_rng(0).choice(points, min(len(points), POINTS), replace=False).astype(np.float64)

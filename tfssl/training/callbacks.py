@@ -94,7 +94,7 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
 
 def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> UserError:
-    """The error of a run that diverged."""
+    """Make the error of a run that diverged."""
     kept = (
         "no checkpoint was made yet"
         if checkpoints.saved is None
@@ -173,7 +173,7 @@ class SaveAndStop(keras.callbacks.Callback):
         self._before: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """Begins to catch signals; only the main thread can."""
+        """Begin to catch signals; only the main thread can."""
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._before[number] = signal.signal(number, self._note)
@@ -181,7 +181,7 @@ class SaveAndStop(keras.callbacks.Callback):
                 return
 
     def forget(self) -> None:
-        """Gives signals back to who handled them before."""
+        """Give signals back to who handled them before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

@@ -16,7 +16,7 @@ MARGIN = 1.1  # a network that has learned nothing is at chance, and no more tha
 
 
 def chance_loss(task: ChoiceTask) -> float:
-    """The cross-entropy, in nats, of an answer that knows how often each choice is right, and nothing of the puzzle."""
+    """Return the cross-entropy, nats, of an answer that knows each choice's share, and nothing of the puzzle."""
     return -sum(share * math.log(share) for share in task.shares if share)
 
 
@@ -80,5 +80,5 @@ class AboveGuessing(keras.callbacks.Callback):
                 )
 
     def _loss(self, task: PretextTask, means: dict[str, float]) -> float:
-        """A task's own mean loss; with one task Keras knows the total alone, which its weight is part of."""
+        """Return a task's own mean loss; with one task Keras knows the total alone, which its weight is part of."""
         return means[f"{task.name}_loss"] if len(self._tasks) > 1 else means["loss"] / task.weight

@@ -43,7 +43,7 @@ class Opened:
 
 
 def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | keras.Model, init: Any) -> Opened:
-    """Opens the source and the run's folder.
+    """Open the source and the run's folder.
 
     Raises:
       UserError: whatever does not fit. Nothing is written then.
@@ -88,7 +88,7 @@ def _recipe(
     stages: Sequence[str],
     parent: Run | None,
 ) -> RunSettings:
-    """What run.json holds of the settings, with what the source and the trunk make of them."""
+    """Return what run.json holds of the settings, with what the source and the trunk make of them."""
     kept = settings.model_dump(include=set(Recipe.model_fields)) | {
         "tasks": ", ".join(map(str, tasks)),
         "steps_per_epoch": settings.steps_per_epoch or source.count // settings.batch_size,
@@ -101,7 +101,7 @@ def _recipe(
 
 
 def _advise(settings: PretrainSettings, opened: Opened) -> None:
-    """Says what is not wrong, but should be known before hours of training."""
+    """Say what is not wrong, but should be known before hours of training."""
     for task in opened.tasks:
         for sentence in task.advice(settings.size, opened.source):
             say(f"{task.name}: {sentence}")
@@ -118,7 +118,7 @@ def _advise(settings: PretrainSettings, opened: Opened) -> None:
 def _scales(
     tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: PretrainSettings
 ) -> dict[str, float]:
-    """What the tasks' losses are divided by, found on a network that is thrown away; {} where nothing is divided."""
+    """Measure what the tasks' losses are divided by, on a network that is thrown away; {} where nothing is divided."""
     if settings.balance == "none" or len(tasks) < 2:
         return {}
     dataset = stream(source, tasks, settings.size, settings.batch_size, settings.seed, verbose=settings.verbose)
@@ -135,5 +135,5 @@ def _scales(
 
 
 def say(line: str) -> None:
-    """Says something to the person who trains, on standard error."""
+    """Say something to the person who trains, on standard error."""
     print(line, file=sys.stderr)

@@ -129,7 +129,7 @@ class Built:
 
 
 def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy | None) -> Built:
-    """Builds what is trained, as it was when it was saved last; keeps the encoders as they were before training."""
+    """Build what is trained, as it was when it was saved last; keep the encoders as they were before training."""
     run, plans, tasks = opened.run, opened.plans, opened.tasks
     broken = batches.BrokenPictures(opened.source)
     precision = f"mixed_{settings.mixed_precision}" if settings.mixed_precision else "float32"
@@ -157,7 +157,7 @@ def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.S
 
 
 def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[callbacks.Steps, dict[str, float]]:
-    """Trains what is left of the run: its steps, and the metrics of the last epoch."""
+    """Train what is left of the run: its steps, and the metrics of the last epoch."""
     steps_per_epoch = opened.run.settings.steps_per_epoch
     steps = _steps(settings, opened, built)
     saved = built.checkpoints.metrics() if built.start % steps_per_epoch else None
@@ -202,7 +202,7 @@ def _steps(settings: PretrainSettings, opened: Opened, built: Built) -> callback
 def _watchers(
     settings: PretrainSettings, opened: Opened, built: Built, steps: callbacks.Steps
 ) -> list[keras.callbacks.Callback]:
-    """What looks on while a run trains, and says or keeps something."""
+    """Make the callbacks that look on while a run trains, and say or keep something."""
 
     def say_below_bar(line: str) -> None:
         _end_bar(settings)
@@ -223,7 +223,7 @@ def _watchers(
 def _finish(
     settings: PretrainSettings, opened: Opened, built: Built, steps: callbacks.Steps, metrics: dict[str, float]
 ) -> Run:
-    """Writes the encoders, the heads, what was broken, the result and the report."""
+    """Write the encoders, the heads, what was broken, the result and the report."""
     run, source = opened.run, opened.source
     _save_trained(opened, built)
     for task in opened.tasks:
@@ -252,7 +252,7 @@ def _finish(
 
 
 def _stream(settings: PretrainSettings, opened: Opened, first: int, broken: batches.BrokenPictures) -> tf.data.Dataset:
-    """Puzzles from step `first` on."""
+    """Make puzzles from step `first` on."""
     size, batch_size, seed = settings.size, settings.batch_size, settings.seed
     return stream(opened.source, opened.tasks, size, batch_size, seed, first, broken, settings.verbose)
 
@@ -264,7 +264,7 @@ def _save_trained(opened: Opened, built: Built, epoch: int | None = None) -> Non
 
 
 def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
-    """Calls of `fit` that go on from step `start`: (first step, steps an epoch, last epoch).
+    """List the calls of `fit` that resume from step `start`: (first step, steps an epoch, last epoch).
 
     An epoch that was interrupted is ended by a call of its own; all others share one.
     """
@@ -277,7 +277,7 @@ def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[in
 
 
 def default_strategy() -> tf.distribute.Strategy:
-    """`MirroredStrategy` where there are several GPUs, else the strategy that is in force."""
+    """Return `MirroredStrategy` where there are several GPUs, else the strategy that is in force."""
     if tf.distribute.has_strategy() or len(tf.config.list_physical_devices("GPU")) < 2:
         return tf.distribute.get_strategy()
     return _strategy_of_all_gpus()
@@ -285,13 +285,13 @@ def default_strategy() -> tf.distribute.Strategy:
 
 @functools.cache
 def _strategy_of_all_gpus() -> tf.distribute.Strategy:
-    """One for all runs of a process: those of two strategies give their collective operations the same keys."""
+    """Return one strategy for all runs of a process: two give their collective operations the same keys."""
     return tf.distribute.MirroredStrategy()
 
 
 @contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Keras's global dtype policy for the block."""
+    """Set Keras's global dtype policy for the block."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -7,12 +7,12 @@ DROP = 0.2
 
 
 def warm_up_steps(steps: int, warm_up: float) -> int:
-    """How many steps out of `steps` the learning rate rises in."""
+    """Return during how many of `steps` steps the learning rate rises."""
     return round(warm_up * steps)
 
 
 def learning_rate(step: int, steps: int, peak: float, schedule: str, warm_up: float) -> float:
-    """The learning rate of step `step` (from 0) out of `steps`.
+    """Return the learning rate of step `step` (from 0) out of `steps`.
 
     Args:
       peak: the rate after warm-up.

@@ -14,7 +14,7 @@ from tfssl.tasks.parts import classification
 
 
 def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], encoders: Encoders) -> str:
-    """Gives a new model the weights of the parent's newest checkpoint: of encoders and of heads that both have.
+    """Give a new model the weights of the parent's newest checkpoint: of encoders and of heads that both have.
 
     Args:
       parent: a run that has saved.

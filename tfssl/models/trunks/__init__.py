@@ -40,12 +40,12 @@ class Trunk:
     stages: tuple[str, ...]
 
     def __call__(self, images: tf.Tensor | keras.KerasTensor) -> tf.Tensor | keras.KerasTensor:
-        """Images uint8 [N, H, W, 3] -> the last stage's feature map [N, h, w, C]."""
+        """Map images uint8 [N, H, W, 3] to the last stage's feature map [N, h, w, C]."""
         return self.body(self.pixels(images))
 
 
 def make_trunk(trunk: str | keras.Model, size: int) -> Trunk:
-    """A trunk with new weights, under the Keras dtype policy of the moment.
+    """Make a trunk with new weights, under the Keras dtype policy of the moment.
 
     Args:
       trunk: a name of `TRUNKS`, with or without settings ('resnet18(width=32)'), or a model of one's own: float
@@ -63,14 +63,17 @@ def make_trunk(trunk: str | keras.Model, size: int) -> Trunk:
 
 
 def make_pixels() -> keras.Model:
-    """uint8 [N, H, W, 3] -> float32 of the same shape, (x / 255 - 0.47) / 0.25: from -1.88 to 2.12."""
+    """Make the model from uint8 [N, H, W, 3] to float32 of the same shape, (x / 255 - 0.47) / 0.25.
+
+    The output is from -1.88 to 2.12.
+    """
     images = keras.Input((None, None, 3), dtype="uint8")
     rescaling = keras.layers.Rescaling(1 / (255 * DEVIATION), -MEAN / DEVIATION, dtype="float32")
     return keras.Model(images, rescaling(images), name="rescaling")
 
 
 def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool = True, pool: int = 1) -> keras.Model:
-    """A trunk as one plain model, which shares the trunk's weights and is saved as Keras's own layers only.
+    """Make one plain model of a trunk, which shares the trunk's weights and is saved as Keras's own layers only.
 
     Args:
       trunk: what to cut.
@@ -102,7 +105,7 @@ def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool
 
 
 def stages_of(body: keras.Model) -> tuple[str, ...]:
-    """The layers named stage1, stage2 and on, in this order, or else the layer that the body ends with."""
+    """Return the layers named stage1, stage2 and on, in this order, or else the layer that the body ends with."""
     found = [layer.name for layer in body.layers if re.fullmatch(r"stage\d+", layer.name)]
     if found:
         return tuple(sorted(found, key=lambda name: int(name.removeprefix("stage"))))

@@ -47,7 +47,7 @@ class MobileNetV3Small(Family):
 
 
 def application(build: Callable[..., keras.Model], ends: tuple[str, ...], **settings: Any) -> keras.Model:
-    """The convolutions of a `keras.applications` model, randomly initialised.
+    """Make the convolutions of a `keras.applications` model, randomly initialised.
 
     Args:
       build: the function of `keras.applications`.

@@ -29,7 +29,7 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def body(self, size: int) -> keras.Model:
-        """The network without a classifier, with new weights: float [N, H, W, 3] -> float [N, h, w, C].
+        """Make the network without a classifier, with new weights: float [N, H, W, 3] -> float [N, h, w, C].
 
         Layers named stage1, stage2 and on are its stages.
 
@@ -39,6 +39,6 @@ class Family(abc.ABC):
 
     @classmethod
     def from_text(cls, given: dict[str, Any]) -> Self:
-        """A trunk of this name with the settings given. Raises UserError on an unknown or wrong one."""
+        """Make a trunk of this name with the settings given. Raise UserError on an unknown or wrong one."""
         specs.check_settings(f"trunk {cls.name}", given, specs.defaults(cls))
         return cls(**given)

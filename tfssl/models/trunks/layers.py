@@ -6,7 +6,7 @@ from tfssl.models.batch_norm import BatchNormalization
 
 
 def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: int = 1) -> keras.KerasTensor:
-    """A convolution with padding 'same' and no bias, for batch norm to follow: [N, H, W, C] -> [N, H', W', filters]."""
+    """Apply a convolution, padding 'same', no bias, for batch norm to follow: [N, H, W, C] -> [N, H', W', filters]."""
     if kernel == 1 and stride > 1:
         # Only the pixels that it would look at: in the gradient of a strided 1x1 convolution of 4 or 8 channels over
         # 48 pixels and more, oneDNN writes past its memory (TensorFlow 2.21: "malloc(): unaligned tcache chunk").
@@ -15,10 +15,10 @@ def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: in
 
 
 def batch_norm(inputs: keras.KerasTensor) -> keras.KerasTensor:
-    """Batch norm with statistics over all replicas: the same shape and dtype."""
+    """Apply batch norm with statistics over all replicas: the same shape and dtype."""
     return BatchNormalization()(inputs)
 
 
 def activated(inputs: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
-    """Batch norm, then ReLU."""
+    """Apply batch norm, then ReLU."""
     return keras.layers.ReLU(name=name)(batch_norm(inputs))

@@ -20,13 +20,19 @@ MEAN, DEVIATION = -7.0, 4.0
 
 
 def frame_lengths(rate: int) -> tuple[int, int, int]:
-    """Samples of the transform (a power of two), of the Hann window (25 ms), between windows (10 ms); rate in hertz."""
+    """Return samples of the transform (a power of two), of the Hann window (25 ms), between two windows (10 ms).
+
+    The rate is in hertz.
+    """
     window = round(0.025 * rate)
     return 1 << (window - 1).bit_length(), window, round(0.01 * rate)
 
 
 def fourier_kernel(rate: int) -> np.ndarray:
-    """float32 [length, 1, 2 * bins]: windowed cosines, then sines; a tone of amplitude 1 has power 1 in its bin."""
+    """Make float32 [length, 1, 2 * bins]: windowed cosines, then sines.
+
+    A tone of amplitude 1 has power 1 in its bin.
+    """
     length, window, _ = frame_lengths(rate)
     hann = np.zeros(length)
     first = (length - window) // 2
@@ -37,13 +43,15 @@ def fourier_kernel(rate: int) -> np.ndarray:
 
 
 def mel_matrix(rate: int) -> np.ndarray:
-    """float32 [bins, MEL_BINS]: triangles on the mel scale (HTK's), of height 1."""
+    """Make float32 [bins, MEL_BINS]: triangles on the mel scale (HTK's), of height 1."""
     bins = frame_lengths(rate)[0] // 2 + 1
     return tf.signal.linear_to_mel_weight_matrix(MEL_BINS, bins, rate, LOWEST, rate / 2 * 15 / 16).numpy()
 
 
 def make_log_mel(samples: int, rate: int) -> keras.Model:
-    """The front end: waveform float32 [N, samples] in -1..1 -> log-mel float32 [N, time, MEL_BINS, 1], standardised.
+    """Make the front end of a sound trunk, as a model.
+
+    Waveform float32 [N, samples] in -1..1 -> standardised log-mel float32 [N, time, MEL_BINS, 1].
 
     Nothing of it is trained. Windows lie inside of the waveform: time is 1 + (samples - length) // hop.
 

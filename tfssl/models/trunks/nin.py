@@ -51,7 +51,7 @@ class NetworkInNetwork(Family):
 def block(
     x: keras.KerasTensor, filters: tuple[int, int, int], kernel: int, name: str | None = None
 ) -> keras.KerasTensor:
-    """kernel x kernel, 1x1, 1x1, each with batch norm and ReLU."""
+    """Apply convolutions of kernel x kernel, 1x1, 1x1, each with batch norm and ReLU."""
     first, second, third = filters
     x = activated(convolution(x, first, kernel))
     x = activated(convolution(x, second, 1))

@@ -6,7 +6,7 @@ from tfssl.base.errors import UserError
 
 
 def embedded(features: keras.KerasTensor, pool: int = 1, name: str | None = None) -> keras.KerasTensor:
-    """A map averaged to `pool` x `pool` places, as one row of numbers.
+    """Average a map to `pool` x `pool` places, as one row of numbers.
 
     Place (i, j) averages rows floor(i H / pool) to ceil((i + 1) H / pool) - 1 of the map, and columns alike: windows of
     equal size without overlap where `pool` divides the side; else neighbours share a row or a column.
@@ -33,7 +33,7 @@ def embedded(features: keras.KerasTensor, pool: int = 1, name: str | None = None
 
 
 def check_pool(pool: int, features: keras.KerasTensor, layer: str) -> None:
-    """UserError where the map of a layer, float [N, H, W, C], has no `pool` x `pool` places."""
+    """Raise UserError where the map of a layer, float [N, H, W, C], has no `pool` x `pool` places."""
     height, width = features.shape[1:3]
     largest = min(height, width)
     if isinstance(pool, bool) or not isinstance(pool, int) or not 1 <= pool <= largest:

@@ -70,7 +70,10 @@ class ResNet34(ResNet):
 
 
 def basic_block(x: keras.KerasTensor, filters: int, stride: int, name: str | None) -> keras.KerasTensor:
-    """Two 3x3 convolutions beside a shortcut, activated after the sum; a 1x1 projection where the shape changes."""
+    """Apply two 3x3 convolutions beside a shortcut, activated after the sum.
+
+    The shortcut is a 1x1 projection where the shape changes.
+    """
     branch = convolution(activated(convolution(x, filters, 3, stride)), filters, 3)
     branch = batch_norm(branch)
     if stride != 1 or x.shape[-1] != filters:

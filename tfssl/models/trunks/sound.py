@@ -13,7 +13,7 @@ DEFAULTS = {"width": 64}
 
 
 def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
-    """A sound trunk with new weights, under the Keras dtype policy of the moment.
+    """Make a sound trunk with new weights, under the Keras dtype policy of the moment.
 
     'l3(width=64)' is the audio network of Arandjelovic and Zisserman 2017 (arXiv 1705.08168): blocks of two 3x3
     convolutions with batch norm and ReLU, `width` channels in the first and twice as many in each next of four, halved
@@ -49,7 +49,7 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
 
 
 def make_sound_encoder(trunk: Trunk, samples: int, layer: str | None = None, pooled: bool = True) -> keras.Model:
-    """A sound trunk as one plain model, which shares its weights and is saved as Keras's own layers only.
+    """Make one plain model of a sound trunk, which shares its weights and is saved as Keras's own layers only.
 
     Args:
       trunk: what to cut.

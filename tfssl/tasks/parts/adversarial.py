@@ -16,16 +16,19 @@ class AdversarialTask(PretextTask):
 
     @abc.abstractmethod
     def opponent(self, encoders: Encoders) -> keras.Model | None:
-        """The discriminator: [N, h, w, c] of `contest` -> logit that it is real [N, 1].
+        """Make the discriminator: [N, h, w, c] of `contest` -> logit that it is real [N, 1].
 
         Its layers' names begin with the task's name. None where these settings have none.
         """
 
     @abc.abstractmethod
     def contest(self, puzzle: Any, answer: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the opponent sees, [N, h, w, c] each: (real, from the answer; made, from the head's prediction)."""
+        """Return what the opponent sees: (real, made), [N, h, w, c] each.
+
+        What is real comes from the answer, what is made from the head's prediction.
+        """
 
     @property
     @abc.abstractmethod
     def opponent_weight(self) -> float:
-        """What deceiving the opponent counts beside the loss, which counts one minus that."""
+        """The weight of deceiving the opponent; the loss has one minus that."""

@@ -43,7 +43,7 @@ class ChoiceTask(PretextTask):
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
     def questions(self, puzzle: Any, answer: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The choices that the head makes, one by one, for `audit`.
+        """Return the choices that the head makes, one by one, for `audit`.
 
         Returns:
           uint8 [Q, n, h, w, 3], the n parts that one choice is made from; int [Q], the right ones.
@@ -52,14 +52,14 @@ class ChoiceTask(PretextTask):
 
 
 def hidden(inputs: Any, width: int, name: str) -> Any:
-    """A fully connected layer without bias, batch norm over all replicas, ReLU: [..., n] -> [..., width]."""
+    """Apply a fully connected layer without bias, batch norm over all replicas, ReLU: [..., n] -> [..., width]."""
     x = keras.layers.Dense(width, use_bias=False, name=name)(inputs)
     x = BatchNormalization(name=f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def logits(inputs: Any, classes: int, name: str) -> Any:
-    """A fully connected layer for a softmax that learns at the trunk's rates: [..., n] -> float32 [..., classes].
+    """Apply a fully connected layer for a softmax that learns at the trunk's rates: [..., n] -> float32 [..., classes].
 
     The loss curves with the weights by up to E|x|^2 / 2, between two answers that are equally likely. Behind batch norm
     and ReLU the mean square of a feature is 1/2, so n plain features give n / 4. SGD with Nesterov momentum .9 at a
@@ -83,7 +83,7 @@ def logits(inputs: Any, classes: int, name: str) -> Any:
 
 
 def unscale(model: keras.Model) -> None:
-    """Gives layers of `logits` the weights with which they answer to features as they are.
+    """Give layers of `logits` the weights with which they answer to features as they are.
 
     For weights of runs that were trained before features were scaled: the network is the one that was trained.
     """

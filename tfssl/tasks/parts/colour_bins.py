@@ -35,7 +35,7 @@ class Tables:
 
 @functools.cache
 def tables(neighbours: int = 1, sigma: float = 5.0) -> Tables:
-    """Soft encoding: a colour belongs to its nearest bins by a Gaussian of their distance (Zhang et al. 2016).
+    """Make the soft encoding: a colour belongs to its nearest bins by a Gaussian of their distance (Zhang et al. 2016).
 
     Args:
       neighbours: how many bins a colour is divided among.
@@ -60,18 +60,18 @@ def tables(neighbours: int = 1, sigma: float = 5.0) -> Tables:
 
 
 def place(ab: tf.Tensor) -> tf.Tensor:
-    """Whole numbers a and b of any dtype [..., 2], from -128 to 127 -> int32 [...], rows of the tables."""
+    """Return rows of the tables, int32 [...], for whole numbers a and b of any dtype [..., 2], from -128 to 127."""
     whole = tf.cast(ab, tf.int32) + LEVELS // 2
     return whole[..., 0] * LEVELS + whole[..., 1]
 
 
 def nearest_bin(ab: tf.Tensor) -> tf.Tensor:
-    """Whole numbers a and b [..., 2] -> the nearest bin, int32 [...]."""
+    """Return the nearest bin, int32 [...], of whole numbers a and b [..., 2]."""
     return tf.gather(tf.constant(tables().neighbours[:, 0]), place(ab))
 
 
 def annealed_mean(logits: tf.Tensor, temperature: float) -> tf.Tensor:
-    """The colour that a distribution over bins stands for: its mean at a temperature (Zhang et al. 2016).
+    """Return the colour that a distribution over bins stands for: its mean at a temperature (Zhang et al. 2016).
 
     Args:
       logits: float [..., Q].
@@ -85,7 +85,7 @@ def annealed_mean(logits: tf.Tensor, temperature: float) -> tf.Tensor:
 
 
 def shares_of_bins(counts: np.ndarray) -> np.ndarray:
-    """How common bins are, smoothed over ab: counts [Q] -> float64 [Q], which sum to 1."""
+    """Say how common bins are, smoothed over ab: counts [Q] -> float64 [Q], which sum to 1."""
     bins = lab.gamut_bins()
     squared = ((bins[:, None] - bins) ** 2).sum(-1)
     spread = np.exp(-squared / (2 * SMOOTHING**2))
@@ -94,7 +94,7 @@ def shares_of_bins(counts: np.ndarray) -> np.ndarray:
 
 
 def rebalancing(shares: np.ndarray, rebalance: float) -> np.ndarray:
-    """What a pixel counts, by its bin: rare colours more, and 1 in the mean over pixels.
+    """Return what a pixel counts, by its bin: rare colours more, and 1 in the mean over pixels.
 
     Args:
       shares: how common each bin is, [Q].

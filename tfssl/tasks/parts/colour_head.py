@@ -18,14 +18,14 @@ MOST = 5.0
 
 
 def seen(lightness: Any) -> Any:
-    """Lightness uint8 [N, H, W, 1] -> what the trunk's body gets: float32 [N, H, W, 3], about standardised."""
+    """Convert lightness uint8 [N, H, W, 1] to what the trunk's body gets: float32 [N, H, W, 3], about standardised."""
     # Lightness of photos has a mean of about 50 and a deviation of 25, of 100.
     standardised = keras.layers.Rescaling(4 / 255, -2.0, dtype="float32", name="colorization_standardised")(lightness)
     return keras.layers.Concatenate(dtype="float32", name="colorization_channels")([standardised] * 3)
 
 
 def upsampled(features: Any, lightness: Any, trunk: Trunk) -> Any:
-    """The trunk's map -> at most 128 channels at a quarter of the size of the picture: [N, H / 4, W / 4, C].
+    """Upsample the trunk's map to at most 128 channels at a quarter of the size of the picture: [N, H / 4, W / 4, C].
 
     Doubled (nearest neighbours, then a convolution) as often as the trunk's stride asks for, then resized where the
     trunk's padding leaves it a little larger or smaller.
@@ -38,7 +38,7 @@ def upsampled(features: Any, lightness: Any, trunk: Trunk) -> Any:
 
 
 def with_code(features: Any, puzzle: dict[str, Any], codes: int) -> tuple[Any, Any]:
-    """The conditional variational autoencoder: a code says which of the possible colourings it is.
+    """Apply the conditional variational autoencoder: a code says which of the possible colourings it is.
 
     Of "reference" and of the trunk's map come mean and variance of a code of K numbers; "noise" makes a code of these,
     or is the code itself where "draw" is 1. It is unfolded to 4 x 4 places, so that parts of a picture can differ.

@@ -53,7 +53,7 @@ class SquaredColour(keras.losses.Loss):
 
 
 def divergence(prediction: tf.Tensor) -> tf.Tensor:
-    """Of the codes in a prediction [B, h, w, 2 + 2 K] from the standard normal distribution, in nats: float32 [B]."""
+    """Return the divergence, nats, of codes in predictions [B, h, w, 2 + 2 K] from the standard normal: float32 [B]."""
     mean, log_variance = tf.split(tf.cast(prediction[:, 0, 0, 2:], tf.float32), 2, -1)
     return tf.reduce_sum(tf.square(mean) + tf.exp(log_variance) - 1 - log_variance, -1) / 2
 
@@ -97,7 +97,7 @@ class CodeDivergence(PictureMean):
 
 
 def predicted_ab(prediction: tf.Tensor, bins: bool, temperature: float) -> tf.Tensor:
-    """What a head gives -> a and b, float32 [..., 2]; arguments as of `ColourError`."""
+    """Convert what a head gives to a and b, float32 [..., 2]; arguments as of `ColourError`."""
     if bins:
         return colour_bins.annealed_mean(prediction, temperature)
     return tf.cast(prediction[..., :2], tf.float32) * SCALE

@@ -30,10 +30,10 @@ class Colouring(Protocol):
 
     @property
     def temperature(self) -> float:
-        """Of the annealed mean over bins."""
+        """Temperature of the annealed mean over bins."""
 
     def draws(self, puzzle: Any, seed: int) -> Any:
-        """A puzzle of lightness uint8 [B, H, W, 1] that asks for a colouring by a code drawn by a seed."""
+        """Make a puzzle of lightness uint8 [B, H, W, 1] that asks for a colouring by a code drawn by a seed."""
 
 
 class Colourer:
@@ -64,11 +64,11 @@ class Colourer:
         return keras.Input(shape, dtype=tensor.dtype.name, name=name)
 
     def __call__(self, image: np.ndarray, draw: int = 0) -> np.ndarray:
-        """`painted`, of arrays."""
+        """Do `painted` for arrays."""
         return self._painted(tf.constant(image), draw).numpy()
 
     def painted(self, image: tf.Tensor, draw: int = 0) -> tf.Tensor:
-        """uint8 [H, W, 3] -> coloured; the lightness of each pixel stays as far as 8 bits can tell it.
+        """Colour uint8 [H, W, 3]; the lightness of each pixel stays as far as 8 bits can tell it.
 
         Args:
           draw: other numbers give other colourings, of a run of colorization(diverse=K).
@@ -89,14 +89,17 @@ class Colourer:
 
 
 def seen_sides(height: tf.Tensor, width: tf.Tensor, size: int) -> tf.Tensor:
-    """int32 [2]: height and width, multiples of 32 pixels, at which a network of crops of `size` sees a picture."""
+    """Return height and width, int32 [2], at which a network of crops of `size` sees a picture.
+
+    Both are multiples of 32 pixels.
+    """
     sides = tf.cast(tf.stack([height, width]), tf.float32)
     scale = tf.minimum(size / tf.reduce_min(sides), math.sqrt(LARGEST) * size / tf.sqrt(tf.reduce_prod(sides)))
     return tf.maximum(STEP, STEP * tf.cast(tf.round(sides * scale / STEP), tf.int32))
 
 
 def _by_bands(function: Any, pixels: tf.Tensor, dtype: tf.DType, channels: int) -> tf.Tensor:
-    """A function of pixels, a band of rows after another: ten numbers or more a pixel would fill the memory.
+    """Apply a function of pixels to one band of rows after another: ten numbers or more a pixel would fill the memory.
 
     Args:
       function: (rows [h, W, c], their numbers int32 [h]) -> [h, W, channels].
@@ -113,7 +116,7 @@ def _by_bands(function: Any, pixels: tf.Tensor, dtype: tf.DType, channels: int) 
 
 
 def _stretched(values: tf.Tensor, height: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """float32 [h, W, c], bilinearly as high as `height`: of these rows those at `places`, int32 [n]."""
+    """Stretch float32 [h, W, c] bilinearly to `height` rows; return those of them at `places`, int32 [n]."""
     source = tf.shape(values)[0]
     at = (tf.cast(places, tf.float32) + 0.5) * tf.cast(source, tf.float32) / tf.cast(height, tf.float32) - 0.5
     at = tf.clip_by_value(at, 0.0, tf.cast(source - 1, tf.float32))

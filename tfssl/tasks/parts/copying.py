@@ -18,7 +18,7 @@ def copied(
     most: int = 0,
     allowed: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """What places of a target take from those of references: a mean, weighted by the softmax of similarities.
+    """Return what places of a target take from those of references: a mean, weighted by the softmax of similarities.
 
     The similarity of two places is the scalar product of their embeddings, divided by the root of its length, as in
     attention.

@@ -14,30 +14,33 @@ STRIDE_SIZE = 256
 
 
 def stride(trunk: Trunk) -> float:
-    """Pixels of a place of the trunk's map. Not from the picture at hand, or the head would change with its size."""
+    """Return the pixels of a place of the trunk's map.
+
+    They do not come from the picture at hand, or the head would change with its size.
+    """
     size = trunk.body.inputs[0].shape[1] or STRIDE_SIZE
     return size / trunk.body.compute_output_shape((1, size, size, 3))[1]
 
 
 def doublings(trunk: Trunk, wanted: int) -> int:
-    """How often the trunk's map must be doubled until a place of it is of about `wanted` pixels (a power of two)."""
+    """Say how often the trunk's map must be doubled until a place of it has about `wanted` pixels (a power of two)."""
     return max(0, round(math.log2(stride(trunk))) - round(math.log2(wanted)))
 
 
 def doubled(inputs: Any, filters: int, task: str, level: int) -> Any:
-    """[N, h, w, C] -> [N, 2 h, 2 w, filters]: nearest neighbours, then a 3 x 3 convolution."""
+    """Double [N, h, w, C] to [N, 2 h, 2 w, filters]: nearest neighbours, then a 3 x 3 convolution."""
     x = keras.layers.UpSampling2D(name=f"{task}_double{level}")(inputs)
     return activated_convolution(x, filters, 3, f"{task}_{level}")
 
 
 def activated_convolution(inputs: Any, filters: int, kernel: int, name: str, stride: int = 1) -> Any:
-    """`normed_convolution`, then ReLU."""
+    """Apply `normed_convolution`, then ReLU."""
     x = normed_convolution(inputs, filters, kernel, name, stride)
     return keras.layers.ReLU(name=f"{name}_activation")(x)
 
 
 def normed_convolution(inputs: Any, filters: int, kernel: int, name: str, stride: int = 1) -> Any:
-    """A convolution without bias, then batch norm with statistics over all replicas."""
+    """Apply a convolution without bias, then batch norm with statistics over all replicas."""
     x = keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=False, name=f"{name}_convolution")(inputs)
     return BatchNormalization(name=f"{name}_norm")(x)
 

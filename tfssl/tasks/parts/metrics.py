@@ -15,4 +15,4 @@ class PictureMean(keras.metrics.Mean, abc.ABC):
 
     @abc.abstractmethod
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """float32 [B]."""
+        """Return the figure of each picture: float32 [B]."""

@@ -12,7 +12,7 @@ FLAT = 1.0
 
 
 def standardised(patches: Any) -> Any:
-    """Each patch minus its mean over its own deviation, over all places and channels together.
+    """Standardise each patch: minus its mean, over its own deviation, over all places and channels together.
 
     Args:
       patches: [..., h, w, c], uint8 or float in grey levels from 0 to 255.
@@ -28,7 +28,7 @@ def standardised(patches: Any) -> Any:
 
 
 def features_of_tiles(trunk: Trunk, tiles: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """What the trunk finds in each tile: all tiles go through its body as one batch.
+    """Return the trunk's features of each tile: all tiles go through its body as one batch.
 
     Args:
       trunk: shared.
@@ -49,7 +49,7 @@ def features_of_tiles(trunk: Trunk, tiles: keras.KerasTensor, name: str) -> kera
 
 
 def check_tiles(trunk: Trunk, tile: int, name: str) -> None:
-    """Raises UserError where the trunk makes no feature map of tiles of `tile` pixels."""
+    """Raise UserError where the trunk makes no feature map of tiles of `tile` pixels."""
     fixed = [side for side in trunk.body.inputs[0].shape[1:3] if side not in (None, tile)]
     if fixed:
         raise UserError(

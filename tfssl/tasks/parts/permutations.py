@@ -53,7 +53,7 @@ class Quality(NamedTuple):
 
 @functools.cache
 def permutation_set(tiles: int, classes: int) -> np.ndarray:
-    """The first `classes` permutations of the greedy sequence, from the cache folder where they lie there.
+    """Return the first `classes` permutations of the greedy sequence, from the cache folder where they lie there.
 
     A set of more classes begins with the smaller ones. The first time takes 0.2 s for 100 permutations of 9 tiles,
     0.7 s for 1,000 and 8 s for 10,000; later ones are read from the folder `tfssl` in $XDG_CACHE_HOME or ~/.cache. A
@@ -86,7 +86,7 @@ def permutation_set(tiles: int, classes: int) -> np.ndarray:
 
 
 def search(tiles: int, classes: int) -> np.ndarray:
-    """Greedy max-min search over all permutations: arguments and results as of `permutation_set`, without its cache.
+    """Search all permutations, greedy and max-min: arguments and results as of `permutation_set`, without its cache.
 
     Each step takes the permutation whose smallest Hamming distance to those chosen is largest; of several, one whose
     mean distance to those chosen is largest; of several, one that puts tiles where they stood least often; of several,
@@ -118,7 +118,7 @@ def search(tiles: int, classes: int) -> np.ndarray:
 
 
 def quality(permutations: np.ndarray) -> Quality:
-    """Measures a set, uint8 [classes, tiles] with at least two rows; over all pairs, 1 s for 10,000 permutations."""
+    """Measure a set, uint8 [classes, tiles] with at least two rows; over all pairs, 1 s for 10,000 permutations."""
     classes, tiles = permutations.shape
     stands = permutations[:, :, None] == np.arange(tiles)
     flat = stands.reshape(classes, -1).astype(np.float32)
@@ -136,7 +136,7 @@ def quality(permutations: np.ndarray) -> Quality:
 
 
 def _all_permutations(tiles: int) -> np.ndarray:
-    """uint8 [tiles!, tiles] in a fixed pseudo-random order, so that the first of several is a pseudo-random one."""
+    """Return uint8 [tiles!, tiles] in a fixed pseudo-random order: the first of several is then a pseudo-random one."""
     count = math.factorial(tiles)
     numbers = itertools.chain.from_iterable(itertools.permutations(range(tiles)))
     rows = np.fromiter(numbers, np.uint8, count * tiles).reshape(count, tiles)
@@ -150,7 +150,7 @@ def _cache_folder() -> Path:
 
 
 def _read(path: Path, tiles: int, classes: int) -> np.ndarray | None:
-    """The set in a file; None where there is none, or anything else."""
+    """Read the set in a file; return None where there is none, or anything else."""
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -162,7 +162,7 @@ def _read(path: Path, tiles: int, classes: int) -> np.ndarray | None:
 
 
 def _write(path: Path, chosen: np.ndarray) -> None:
-    """Writes a set under a name of its own, then renames it: processes that start together do not meet half a file."""
+    """Write a set under a name of its own, then rename it: processes that start together do not meet half a file."""
     if not path.is_absolute():
         return  # a user without a home
     with contextlib.suppress(OSError):  # a home that is read-only or full: the next process searches again

@@ -7,7 +7,7 @@ import keras
 
 
 def numbers(inputs: Any, filters: int, kernel: int, name: str) -> Any:
-    """A convolution for a squared error that learns at the rates of other heads: [N, H, W, C] -> float32 [.., filters].
+    """Apply a convolution for a squared error, learning at other heads' rates: [N, H, W, C] -> float32 [.., filters].
 
     A squared error curves with the squared sum of the inputs: over 128 channels SGD with momentum is unstable from a
     rate of about 0.01 on, where softmax heads and trunk want 0.1. `colorization(diverse=4)` then went beyond 1e30 in

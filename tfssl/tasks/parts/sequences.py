@@ -22,7 +22,7 @@ Arrange = Callable[[motion.Window, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Te
 def sequences(
     batch: Batch, seed: tf.Tensor, window: int, gap: float, shown: int, arrange: Arrange, room: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Sequences of frames, one a clip, and what is asked of them.
+    """Make sequences of frames, one a clip, and what is asked of them.
 
     Args:
       batch: with "clip" and "image".
@@ -58,7 +58,7 @@ def sequences(
 
 
 def features_of_frames(trunk: Trunk, frames: Any, width: int, name: str) -> keras.KerasTensor:
-    """Each frame by itself through the shared trunk and a layer: uint8 [B, n, S, S, 3] -> [B, n, width].
+    """Put each frame by itself through the shared trunk and a layer: uint8 [B, n, S, S, 3] -> [B, n, width].
 
     The layer reads the trunk's map place by place, averaged to 4 x 4 at most: where things are is what moves, and an
     average over all places would not say.
@@ -73,7 +73,7 @@ def features_of_frames(trunk: Trunk, frames: Any, width: int, name: str) -> kera
 
 
 def picture(frames: Any, titles: Sequence[str], right: Sequence[bool | None], count: int) -> "Figure":
-    """Draws sequences uint8 [B, n, S, S, 3], a row each, with a title, green or red where it is known to be right."""
+    """Draw sequences uint8 [B, n, S, S, 3], a row each, with a title, green or red where it is known to be right."""
     from matplotlib.figure import Figure
 
     frames = np.asarray(frames)

@@ -27,13 +27,13 @@ class Trained(Protocol):
 
     @property
     def settings(self) -> Sized:
-        """Those that the run was trained with."""
+        """Settings that the run was trained with."""
 
     def solver(self, task: str, inputs: Any = None) -> keras.Model:
-        """The trained network of a task, on Keras inputs of one's own where these are given."""
+        """Return the trained network of a task, on Keras inputs of one's own where these are given."""
 
     def random_trunk(self, kind: str = "image") -> Trunk:
-        """The trunk as it was before training."""
+        """Return the trunk as it was before training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,4 +66,7 @@ class Served(abc.ABC):
 
     @abc.abstractmethod
     def served(self, run: Trained) -> ServedNetwork | None:
-        """The network of a run that was trained on this task; None where it serves nothing with these settings."""
+        """Return the network of a run that was trained on this task.
+
+        Return None where it serves nothing with these settings.
+        """

@@ -24,4 +24,4 @@ class Undoable(abc.ABC):
 
     @abc.abstractmethod
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
-        """The puzzle (as numpy arrays) put right by its answer; None where these settings do not allow it."""
+        """Put the puzzle (as numpy arrays) right by its answer; return None where these settings do not allow it."""

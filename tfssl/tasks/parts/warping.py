@@ -88,7 +88,7 @@ class WarpedBetween(keras.layers.Layer):
 
 
 def warped(pictures: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    """Pictures, each pixel taken from where its flow points, bilinearly; from the border where that is outside.
+    """Warp pictures: take each pixel from where its flow points, bilinearly; from the border where that is outside.
 
     Args:
       pictures: float32 [N, H, W, C], two pixels high and wide or more.
