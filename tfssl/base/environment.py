@@ -12,8 +12,8 @@ PACKAGES = ("tensorflow", "keras", "numpy")
 
 def versions() -> dict[str, str]:
     """Return package -> version, this package and Python included."""
-    found = {name: metadata.version(name) for name in PACKAGES}
-    return {"tfssl": VERSION, "python": platform.python_version()} | found
+    packages = {name: metadata.version(name) for name in PACKAGES}
+    return {"tfssl": VERSION, "python": platform.python_version()} | packages
 
 
 def changes(then: Mapping[str, str]) -> str:
