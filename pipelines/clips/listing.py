@@ -86,4 +86,4 @@ def choose_splits(names: Sequence[str], group_of: dict[str, str], test: float, s
         "train": [name for name in names if group_of[name] not in chosen],
         "test": [name for name in names if group_of[name] in chosen],
     }
-    return {split: found for split, found in splits.items() if found}
+    return {split: part for split, part in splits.items() if part}

@@ -114,15 +114,15 @@ def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
 
 def read_index(count: int, prefix: Callable[[int], bytes], whole: Callable[[int], bytes]) -> np.ndarray:
     """Read int32 [count, 6], from the first bytes of each picture, or from all where these do not reach."""
-    found = []
+    rows = []
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, count, CHUNK):
             numbers = range(start, min(start + CHUNK, count))
             header = _header_reader(False)(tf.constant(list(pool.map(prefix, numbers)))).numpy()
             for row in np.flatnonzero(header[:, -1] == headers.NEED_MORE):
                 header[row] = _header_reader(True)(tf.constant([whole(numbers[row])]))[0]
-            found.append(header)
-    return np.concatenate(found)
+            rows.append(header)
+    return np.concatenate(rows)
 
 
 def without_broken(
