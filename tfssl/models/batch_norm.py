@@ -118,8 +118,8 @@ def _compiled(model: keras.Model, images: Any) -> Callable[[Any], Any]:
 
 
 def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    found = {}
+    layers = {}
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
-            found[id(layer)] = layer
-    return list(found.values())
+            layers[id(layer)] = layer
+    return list(layers.values())

@@ -106,9 +106,9 @@ def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool
 
 def stages_of(body: keras.Model) -> tuple[str, ...]:
     """Return the layers named stage1, stage2 and on, in this order, or else the layer that the body ends with."""
-    found = [layer.name for layer in body.layers if re.fullmatch(r"stage\d+", layer.name)]
-    if found:
-        return tuple(sorted(found, key=lambda name: int(name.removeprefix("stage"))))
+    names = [layer.name for layer in body.layers if re.fullmatch(r"stage\d+", layer.name)]
+    if names:
+        return tuple(sorted(names, key=lambda name: int(name.removeprefix("stage"))))
     return (body.outputs[0]._keras_history.operation.name,)
 
 
