@@ -94,9 +94,9 @@ class AudioVisual(ChoiceTask, Served):
         count, samples = records.shape[0], round(self.seconds * self.rate[0])
         fits = tf.range(count) % 2 == 0
         partner_seed, row_seed = tf.unstack(tf.random.split(seed, 2))
-        given, others, found = clip_records.parse(records), tf.range(count), tf.ones([count], tf.bool)
+        given, others, has_partner = clip_records.parse(records), tf.range(count), tf.ones([count], tf.bool)
         if self.negatives == "clip":
-            partners, found = _partners(given, samples, partner_seed)
+            partners, has_partner = _partners(given, samples, partner_seed)
             others = tf.where(fits, others, partners)
 
         def row(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -108,7 +108,7 @@ class AudioVisual(ChoiceTask, Served):
             else:
                 place, seen = drawn_frame(clip, self.seconds, rate, here_seed)
                 elsewhere, there = drawn_frame(heard, self.seconds, rate, there_seed)
-                counts = seen & (fit | (found[number] & there))
+                counts = seen & (fit | (has_partner[number] & there))
             middle = tf.where(fit, _time(clip, place), self.time_of_other(heard, elsewhere, there_seed))
             sound = clip_records.waveform(heard.sound, heard.sound_start, middle - self.seconds / 2, samples, rate)
             sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
@@ -207,8 +207,8 @@ def similarity_of(solver: keras.Model) -> keras.Model:
 
 def drawn_frame(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw a frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one."""
-    place, found = _drawn(_heard_around(clip, seconds, rate), seed)
-    return place[0], found
+    place, exists = _drawn(_heard_around(clip, seconds, rate), seed)
+    return place[0], exists
 
 
 def drawn_pair(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -117,8 +117,8 @@ class Colorization(PretextTask, Undoable, Served):
         for batch in batches.plain(sample, STATISTICS_SIZE, min(STATISTICS, 64)):
             ab = lab.quarter_ab(batch["image"])
             coloured = batch["valid"] & (self._weights(ab)[:, 0, 0] > 0)
-            found = colour_bins.nearest_bin(tf.boolean_mask(ab, coloured))
-            counts += np.bincount(found.numpy().reshape(-1), minlength=len(counts))
+            bins = colour_bins.nearest_bin(tf.boolean_mask(ab, coloured))
+            counts += np.bincount(bins.numpy().reshape(-1), minlength=len(counts))
         if not counts.any():
             raise UserError(f"{source.name} has grey pictures only: colorization has nothing to learn from")
         shares = colour_bins.shares_of_bins(counts)
@@ -143,8 +143,8 @@ class Colorization(PretextTask, Undoable, Served):
         lightness = tf.convert_to_tensor(_lightness(puzzle))
         if not self.diverse:
             return lightness
-        known, found = lightness.shape[:3], tf.unstack(tf.shape(lightness)[:3])
-        count, height, width = (one if side is None else side for side, one in zip(known, found, strict=True))
+        static, dynamic = lightness.shape[:3], tf.unstack(tf.shape(lightness)[:3])
+        count, height, width = (one if side is None else side for side, one in zip(static, dynamic, strict=True))
         # One code for all rows: the frames of a film then go together.
         noise = tf.random.stateless_normal([1, self.diverse], [seed, 0])
         return {

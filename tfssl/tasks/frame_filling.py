@@ -79,8 +79,8 @@ class FrameFilling(PretextTask):
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         def arrange(window: Window, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             del seed
-            told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
-            return tf.constant([0, 1, 2]), tf.constant(0), told > self.least_change
+            change = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
+            return tf.constant([0, 1, 2]), tf.constant(0), change > self.least_change
 
         shown, _, weight = sequences.sequences(batch, seed, 3, self.gap, 3, arrange)
         neighbours = tf.gather(shown, [0, 2], axis=1)
@@ -160,7 +160,10 @@ def _maps(trunk: Trunk, images: Any) -> list[Any]:
 
 
 def _decoded(maps: list[Any]) -> Any:
-    """Decode maps of both frames, [B, 2, h, w, C] each, finest first, to one of the finest size, 32 channels at most."""
+    """Decode both frames' maps, [B, 2, h, w, C] each, finest first, to one as fine as the finest.
+
+    It has 32 channels at most.
+    """
     x = None
     for level, each in reversed(list(enumerate(maps))):
         channels, name = min(2 * each.shape[-1], CHANNELS), f"frame_filling_{level}"

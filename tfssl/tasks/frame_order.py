@@ -101,8 +101,8 @@ class FrameOrder(ChoiceTask):
             answer = tf.random.stateless_uniform([], class_seed, 0, len(self.orders), tf.int32)
             backwards = tf.random.stateless_uniform([], way_seed) < 0.5
             order = tf.where(backwards, orders[answer][::-1], orders[answer])
-            told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
-            return order, answer, told > self.least_change
+            change = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
+            return order, answer, change > self.least_change
 
         shown, answer, weight = sequences.sequences(
             batch, frames_seed, self.frames, self.gap, self.frames, arrange, room=2 * reach

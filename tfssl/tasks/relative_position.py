@@ -142,13 +142,13 @@ class RelativePosition(ChoiceTask, Undoable):
         # The tiles as they were cut: colours and sharpness are changed in the head only.
         pixels, answer = np.asarray(puzzle["tiles"]), np.asarray(answer)
         start = 4 if self.grid == 3 else 0  # paired with every other tile
-        found = np.zeros_like(pixels)
-        found[:, start] = pixels[:, start]
+        pieces = np.zeros_like(pixels)
+        pieces[:, start] = pixels[:, start]
         for place, (anchor, query) in enumerate(self.pairs):
             if anchor == start:
                 steps = np.array(DIRECTIONS)[answer[:, place]] @ [self.grid, 1]
-                found[np.arange(len(pixels)), start + steps] = pixels[:, query]
-        return Pieces(found, np.array(tiles.boxes(pixels.shape[2], self.grid)))
+                pieces[np.arange(len(pixels)), start + steps] = pixels[:, query]
+        return Pieces(pieces, np.array(tiles.boxes(pixels.shape[2], self.grid)))
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure

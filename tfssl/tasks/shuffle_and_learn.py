@@ -99,8 +99,8 @@ class ShuffleAndLearn(ChoiceTask):
             order = orders[tf.where(answer == 1, 2, tf.cast(draws[1] < 0.5, tf.int32))]
             order = tf.where(draws[2] < 0.5, order[::-1], order)
             pictures = window.pictures
-            told = tf.minimum(changed(pictures[2], pictures[0]), changed(pictures[2], pictures[4]))
-            return order, answer, told > self.least_change
+            change = tf.minimum(changed(pictures[2], pictures[0]), changed(pictures[2], pictures[4]))
+            return order, answer, change > self.least_change
 
         return sequences.sequences(batch, seed, 5, self.gap, 3, arrange)
 

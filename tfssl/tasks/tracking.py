@@ -105,10 +105,10 @@ class Tracking(PretextTask):
         if self.centres:
             return self
         sample = batches.sample(source, STATISTICS, 0)
-        found = []
+        colours = []
         for batch in batches.plain(sample, STATISTICS_SIZE, min(STATISTICS, 64)):
-            found.append(tf.boolean_mask(lab.quarter_ab(batch["image"]), batch["valid"]).numpy().reshape(-1, 2))
-        points = np.concatenate(found)
+            colours.append(tf.boolean_mask(lab.quarter_ab(batch["image"]), batch["valid"]).numpy().reshape(-1, 2))
+        points = np.concatenate(colours)
         if np.abs(points.astype(int)).max(initial=0) <= self.grey:
             raise UserError(f"{source.name} is grey only: tracking has no colours to follow")
         return dataclasses.replace(self, centres=_centres(points, self.colours))
@@ -118,8 +118,8 @@ class Tracking(PretextTask):
 
         def arrange(window: Window, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             del seed
-            told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
-            return tf.range(count), tf.constant(0), told > self.least_change
+            change = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
+            return tf.range(count), tf.constant(0), change > self.least_change
 
         shown, _, weight = sequences.sequences(batch, seed, count, self.gap, count, arrange)
         rows, size = shown.shape[0], shown.shape[2]
@@ -236,5 +236,5 @@ def _centres(points: np.ndarray, count: int) -> tuple[tuple[float, float], ...]:
 
     chosen = np.random.default_rng(0).choice(points, min(len(points), POINTS), replace=False).astype(np.float64)
     count = min(count, len(np.unique(chosen, axis=0)))
-    found = KMeans(count, n_init=1, random_state=0).fit(chosen).cluster_centers_
-    return tuple(sorted((round(float(a), 3), round(float(b), 3)) for a, b in found))
+    centres = KMeans(count, n_init=1, random_state=0).fit(chosen).cluster_centers_
+    return tuple(sorted((round(float(a), 3), round(float(b), 3)) for a, b in centres))
