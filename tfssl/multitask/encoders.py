@@ -79,8 +79,8 @@ def sound_plan(tasks: Sequence[PretextTask], source: AnySource, size: int, text:
         return None
     lengths = {task.name: int(puzzle_spec(task, size)[0]["sound"].shape[1]) for task in listening}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise UserError(f"tasks share one sound encoder but differ in samples ({told}); give all the same seconds=")
+        listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UserError(f"tasks share one sound encoder but differ in samples ({listing}); give all the same seconds=")
     return {"trunk": text, "samples": next(iter(lengths.values())), "rate": int(source.sound_rate)}
 
 

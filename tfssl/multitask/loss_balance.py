@@ -63,8 +63,8 @@ def gradients(
         with tf.GradientTape(persistent=True) as tape:
             losses = _losses(model, tasks, batch)
         for name, loss in losses.items():
-            found = tape.gradient(loss, shared, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            sums[name] += float(tf.linalg.global_norm(found)) / steps
+            gradient = tape.gradient(loss, shared, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            sums[name] += float(tf.linalg.global_norm(gradient)) / steps
     return sums
 
 
