@@ -82,7 +82,7 @@ def audit(
         for reflect in {task.reflects for task in parsed if task not in on_clips}
     }
     without_up = {reflect: samples.neutral(some, seed) for reflect, some in images.items()}
-    found: list[Probe] = []
+    results: list[Probe] = []
     advice = []
     for task in parsed:
         maker = Maker(task.prepared(source), seed)
@@ -92,10 +92,10 @@ def audit(
         else:
             probes = _of_pictures(maker, images[task.reflects], without_up[task.reflects])
         for name, some in probes:
-            found += some
+            results += some
             if verbose:
                 print(f"audit: {task.name}: {name}", file=sys.stderr)
-    return Audit(probes=found, data=source.name, count=looked_at, items=source.items, size=size, advice=advice)
+    return Audit(probes=results, data=source.name, count=looked_at, items=source.items, size=size, advice=advice)
 
 
 def _of_pictures(maker: Maker, images: np.ndarray, without_up: np.ndarray) -> Iterator[tuple[str, list[Probe]]]:

@@ -29,8 +29,8 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     if not pictures:
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the puzzle holds no picture")]
     if all(chroma(picture) == 0 for picture in pictures):
-        found = [Probe(task=str(task), name=CHROMA, verdict=OK, found=0.0, chance=0.0, note="share of coloured pixels")]
-        return [*found, _changed(maker, other_colours(images), images, puzzle, answer, ROUNDING, "the colour")]
+        colours = Probe(task=str(task), name=CHROMA, verdict=OK, found=0.0, chance=0.0, note="share of coloured pixels")
+        return [colours, _changed(maker, other_colours(images), images, puzzle, answer, ROUNDING, "the colour")]
     hidden = hidden_pixels(images, pictures[0])
     if hidden is None:
         share = max(chroma(picture) for picture in pictures)

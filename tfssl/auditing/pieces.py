@@ -54,8 +54,8 @@ def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
     share, control = (_mean(np.concatenate(each)) for each in (shares, controls))
     verdict = OK if share >= ENOUGH else FAULT
     note = "share of pieces found in their box, beside that in another picture"
-    found = [Probe(task=str(task), name=name, verdict=verdict, found=share, chance=control, note=note)]
-    return found + ([_continuity(task, batches)] if facing(first.boxes) else [])
+    results = [Probe(task=str(task), name=name, verdict=verdict, found=share, chance=control, note=note)]
+    return results + ([_continuity(task, batches)] if facing(first.boxes) else [])
 
 
 def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.ndarray, np.ndarray]:
@@ -147,15 +147,15 @@ def facing(boxes: np.ndarray) -> list[tuple[int, int, bool]]:
 
     Boxes of neighbours may overlap or leave a gap, as they hold cells of more than one size.
     """
-    found = []
+    pairs = []
     for first, (top, left, tall, wide) in enumerate(boxes):
         for second, (lower, right, *_) in enumerate(boxes):
             down, across = (lower - top) / tall, (right - left) / wide
             if 0.5 < across < 1.5 and abs(down) < 0.25:
-                found.append((first, second, False))
+                pairs.append((first, second, False))
             elif 0.5 < down < 1.5 and abs(across) < 0.25:
-                found.append((first, second, True))
-    return found
+                pairs.append((first, second, True))
+    return pairs
 
 
 def _continuity(task: PretextTask, batches: Iterable[Made]) -> Probe:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfssl.auditing import marked_clips, statistics
 from tfssl.auditing.marked_clips import MarkedSound
-from tfssl.auditing.prediction import margin, told
+from tfssl.auditing.prediction import margin, score
 from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Batch, Made, Maker, Stream
 from tfssl.pipelines.clips import clip_records
@@ -48,15 +48,15 @@ def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
         if not len(questions.right):  # no clip of the batch has sound
             answers.append(questions.right)
             continue
-        row, first, found = marked.places_of(questions.sound)
-        stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[found])
-        answers.append(questions.right[found])
-        lost += int((~found).sum())
+        row, first, matches = marked.places_of(questions.sound)
+        stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[matches])
+        answers.append(questions.right[matches])
+        lost += int((~matches).sum())
     right, groups = statistics.joined(answers)
     if len(right) < FOUND * (len(right) + lost) or len(np.unique(right)) < 2:
         note = f"sound was found in its clip for {len(right)} of {len(right) + lost} puzzles, too few to ask"
         return [Probe(task=str(task), name=STAMP, verdict=NONE, note=note)]
-    share, bounds, surely = told(np.concatenate(stamps), right, groups)
+    share, bounds, surely = score(np.concatenate(stamps), right, groups)
     chance = 1 / len(np.unique(right))
     verdict = LEAK if bounds[0] > chance + margin(task.choices) else WEAK if surely > chance + 1e-9 else OK
     note = "when the sound begins and ends, in its clip and between frames; nothing else is looked at"
@@ -83,7 +83,7 @@ def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.
     lengths = np.array([len(each) // 2 for each in given.sound.numpy()])
     samples = heard.shape[1]
     begin = starts[row] + first / rate
-    found = []
+    columns = []
     for moment in (begin, begin + samples / rate / 2, begin + samples / rate):
         offset = np.zeros(len(row))
         for number in np.unique(row):
@@ -93,13 +93,13 @@ def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.
                 away = moment[mine, None] - times
                 nearest = np.abs(away).argmin(1)
                 offset[mine] = away[np.arange(len(away)), nearest] / np.diff(times).mean()
-        found += [offset[:, None], np.abs(offset)[:, None], _eighths(np.clip(offset + 0.5, 0, 1))]
+        columns += [offset[:, None], np.abs(offset)[:, None], _eighths(np.clip(offset + 0.5, 0, 1))]
     place = first / np.maximum(lengths[row] - samples, 1)
-    found += [place[:, None], np.abs(place - 0.5)[:, None], _eighths(np.clip(place, 0, 1))]
-    found += [np.eye(period)[first % period] for period in (2, 4, 8)]
+    columns += [place[:, None], np.abs(place - 0.5)[:, None], _eighths(np.clip(place, 0, 1))]
+    columns += [np.eye(period)[first % period] for period in (2, 4, 8)]
     sounds = heard != 0
     silent = [each.argmax(1) / rate for each in (sounds, sounds[:, ::-1])]
-    return np.concatenate([*found, np.stack(silent, 1)], 1)
+    return np.concatenate([*columns, np.stack(silent, 1)], 1)
 
 
 def _eighths(share: np.ndarray) -> np.ndarray:
@@ -121,9 +121,9 @@ def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
     numbers, answers = [], []
     for made in Stream(maker, drawn, lambda given: marked_clips.numbered(given, most)):
         questions = made.questions(task)
-        found, sure = marked_clips.numbers_of(questions.parts, most)
+        frame_numbers, sure = marked_clips.numbers_of(questions.parts, most)
         kept = sure.all(1)
-        numbers.append(found[kept])
+        numbers.append(frame_numbers[kept])
         answers.append(questions.right[kept])
     shown = np.concatenate(numbers)
     right, groups = statistics.joined(answers)
@@ -146,7 +146,7 @@ def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
     for place in range(shown.shape[1]):
         part = shown[:, place] / max(most - 1, 1)
         values = np.concatenate([part[:, None], np.abs(part - 0.5)[:, None], _eighths(part)], 1)
-        share, bounds, _ = told(values, right, groups)
+        share, bounds, _ = score(values, right, groups)
         chance = 1 / len(np.unique(right))
         name = f"time of frame {place + 1} of {shown.shape[1]} alone"
         verdict = CONTENT if bounds[0] > chance + 1e-9 else OK
