@@ -73,11 +73,11 @@ class Evaluation:
 
         The grid of "linear" may happen to be that, or have been fixed to be (`evaluate --grid`).
         """
-        found = [protocol for protocol in POOLS if POOLS[protocol] == pool and stage in self.trained.get(protocol, {})]
+        names = [protocol for protocol in POOLS if POOLS[protocol] == pool and stage in self.trained.get(protocol, {})]
         grid = self.details.get("grid", {}).get(stage)
-        if not any(protocol.startswith("linear") for protocol in found) and grid == pool and "linear" in self.trained:
-            found.insert(0, "linear")
-        return tuple(found)
+        if not any(protocol.startswith("linear") for protocol in names) and grid == pool and "linear" in self.trained:
+            names.insert(0, "linear")
+        return tuple(names)
 
     def interval(self, protocol: str, stage: str, random: bool = False) -> tuple[float, float]:
         """Return Wilson's 95 % interval of a top-1.
@@ -140,12 +140,12 @@ class Evaluation:
         what = f"the best layer of the same trunk with random weights ({rival}, {percent(other)})"
         width = self._unclear(share, other)
         if width is None:
-            told = "." if points > 0 else ": pretraining has made these features worse."
+            ending = "." if points > 0 else ": pretraining has made these features worse."
         else:
-            told = f", within the uncertainty of {100 * width:.1f} points: no gain from pretraining is shown."
+            ending = f", within the uncertainty of {100 * width:.1f} points: no gain from pretraining is shown."
         if points > 0:
-            return f"It is {points:.1f} points ahead of {what}{told}"
-        return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{told}"
+            return f"It is {points:.1f} points ahead of {what}{ending}"
+        return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{ending}"
 
     def as_json(self) -> dict[str, Any]:
         """Return `{"linear": {stage: {"top1", "map"}}, ..., "random": {"linear": ..., ...}, "best_layer", ...}`.

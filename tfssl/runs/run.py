@@ -240,11 +240,11 @@ def create_or_match(
                 " network is made otherwise today; choose another --out, or end it with that version"
             )
         given = settings.as_json() | {"fingerprint of the data": data["fingerprint"]}
-        found = run.settings.as_json() | {"fingerprint of the data": run.data["fingerprint"]}
-        for key in given | found:
-            if given.get(key) != found.get(key):
+        earlier = run.settings.as_json() | {"fingerprint of the data": run.data["fingerprint"]}
+        for key in given | earlier:
+            if given.get(key) != earlier.get(key):
                 raise UserError(
-                    f"{folder} holds a run with {key} {found.get(key)!r}, now {given.get(key)!r} is given;"
+                    f"{folder} holds a run with {key} {earlier.get(key)!r}, now {given.get(key)!r} is given;"
                     " choose another --out, or give what the run began with"
                 )
         return run
