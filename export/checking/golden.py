@@ -117,8 +117,8 @@ def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Go
 
 def _some_pictures(source: AnySource | None, count: int) -> list[bytes]:
     """Read encoded pictures, spread over a source; small files are preferred, as they travel with the model."""
-    found = _read(source, count) if source is not None else []
-    return found or _read(open_source(f"toy:images(count={count})"), count)
+    pictures = _read(source, count) if source is not None else []
+    return pictures or _read(open_source(f"toy:images(count={count})"), count)
 
 
 def _some_sounds(source: AnySource | None, samples: int, count: int) -> np.ndarray:

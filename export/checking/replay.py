@@ -52,8 +52,8 @@ class Replay:
         allowed = f"cos {LEAST_COSINE}" if self.tolerance is None else f"{self.tolerance:.1e}"
         verdict = "passes" if self.ok else "DOES NOT PASS"
         wrong = f", {self.wrong} rows wrong" if self.wrong else ""
-        found = f"{self.rows:>5}{self.difference:>12.1e}{self.cosine:>14.7f}"
-        return f"{self.name:27}{found}{allowed:>11}  {verdict}{wrong}"
+        figures = f"{self.rows:>5}{self.difference:>12.1e}{self.cosine:>14.7f}"
+        return f"{self.name:27}{figures}{allowed:>11}  {verdict}{wrong}"
 
 
 def replay(golden: Golden, call: Call, signatures: Iterable[str] | None = None) -> list[Replay]:
@@ -70,7 +70,7 @@ def replay(golden: Golden, call: Call, signatures: Iterable[str] | None = None) 
 
 
 def compare(
-    name: str, expected: dict[str, np.ndarray], found: dict[str, np.ndarray], allowed: float | None = TOLERANCE
+    name: str, expected: dict[str, np.ndarray], answers: dict[str, np.ndarray], allowed: float | None = TOLERANCE
 ) -> Replay:
     """Compare answers of a signature with the golden ones.
 
@@ -79,7 +79,7 @@ def compare(
     rows = len(next(iter(expected.values())))
     difference, cosine, largest, wrong = 0.0, 1.0, 1.0, np.zeros(rows, bool)
     for output, wanted in expected.items():
-        given = found[output]
+        given = answers[output]
         if wanted.dtype.kind == "f":
             pairs = [(wanted.reshape(rows, -1).astype(np.float64), given.reshape(rows, -1).astype(np.float64))]
             largest = max(largest, float(np.abs(wanted).max(initial=0.0)))

@@ -63,8 +63,8 @@ def quantised(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> b
             plan.add_weight_only_config(WEIGHTS_ONLY, TFLOperationName[name], 8)
         ranges: dict[str, Any] = {}
         for batch in examples:  # one at a time: of several the quantizer would take a moving average
-            for name, found in plan.calibrate({signature: [{signature: batch}]}, num_threads=1).items():
-                known = ranges.setdefault(name, dict(found))
-                known["min"] = np.minimum(known["min"], found["min"])
-                known["max"] = np.maximum(known["max"], found["max"])
+            for name, extremes in plan.calibrate({signature: [{signature: batch}]}, num_threads=1).items():
+                totals = ranges.setdefault(name, dict(extremes))
+                totals["min"] = np.minimum(totals["min"], extremes["min"])
+                totals["max"] = np.maximum(totals["max"], extremes["max"])
         return bytes(plan.quantize(ranges, enable_progress_report=False).quantized_model)

@@ -52,7 +52,7 @@ def shorten(text: str) -> str:
 def from_tensorflow(code: int, message: str) -> RequestError:
     """Make the error of what TensorFlow raised while it ran the graph, without the names of the graph's ops."""
     known = {each.value[0]: each for each in grpc.StatusCode}
-    told = message.removeprefix("Graph execution error:").strip()
-    asserted = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", told)
-    text = f"{asserted[1]} {asserted[2]}" if asserted else re.sub(r"\s*\[\[\{\{.*", "", told, flags=re.DOTALL)
+    words = message.removeprefix("Graph execution error:").strip()
+    asserted = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", words)
+    text = f"{asserted[1]} {asserted[2]}" if asserted else re.sub(r"\s*\[\[\{\{.*", "", words, flags=re.DOTALL)
     return RequestError(known.get(code, grpc.StatusCode.INTERNAL), text or "the model could not answer")

@@ -103,10 +103,10 @@ def main(folder: Path) -> dict[str, Any]:
             kind = order.choice(kinds)
             start = time.perf_counter()
             try:
-                found = ask[kind.protocol](kind.request)
+                embedding = ask[kind.protocol](kind.request)
                 taken[kind.name].append(time.perf_counter() - start)
                 largest = max(1.0, float(np.abs(kind.embedding).max()))
-                np.testing.assert_allclose(found, kind.embedding, rtol=0, atol=TOLERANCE * largest)
+                np.testing.assert_allclose(embedding, kind.embedding, rtol=0, atol=TOLERANCE * largest)
             except Exception as problem:
                 lost.append(f"{kind.name}: {problem}"[:300])
         return taken, lost
@@ -156,8 +156,8 @@ def _rest(url: str, clients: int) -> Callable[[bytes], np.ndarray]:
         answer = pool.request("POST", url, body=request)
         if answer.status != 200:
             raise RuntimeError(f"status {answer.status}: {answer.data[:200]!r}")
-        found = answer.json()["outputs"]
-        return np.array(found["embedding"] if isinstance(found, dict) else found, np.float32)
+        outputs = answer.json()["outputs"]
+        return np.array(outputs["embedding"] if isinstance(outputs, dict) else outputs, np.float32)
 
     return ask
 

@@ -112,8 +112,8 @@ class Versions:
 
     def problem(self) -> str:
         """Say in one line why no version could be loaded."""
-        told = [f"version {status.number}: {status.problem}" for status in self.statuses() if status.problem]
-        return "; ".join(told) or "it holds no complete version"
+        problems = [f"version {status.number}: {status.problem}" for status in self.statuses() if status.problem]
+        return "; ".join(problems) or "it holds no complete version"
 
     def close(self) -> None:
         """Unload all; nobody may use any."""
@@ -189,7 +189,7 @@ def check_folder(folder: Path) -> None:
 def _files(folder: Path) -> tuple:
     """Return names, sizes and times of the files of a version."""
     try:
-        found = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
+        files = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
     except OSError:
         return ()
-    return tuple((path, status.st_size, status.st_mtime_ns) for path, status in found)
+    return tuple((path, status.st_size, status.st_mtime_ns) for path, status in files)

@@ -70,10 +70,10 @@ def encoder_signatures(encoder: keras.Model, size: int, sound: keras.Model | Non
         return {"embedding": embedding[:count], "valid": valid[:count]}
 
     decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
-    found = [
+    signatures = [
         Signature("serving_default", (image_bytes(),), from_bytes, (encoder,)),
         Signature("pixels", (decoded,), from_pixels, (encoder,)),
     ]
     if sound is not None:
-        found.append(Signature("waveform", (waveform(sound.input_shape[1]),), from_waveform, (sound,)))
-    return found
+        signatures.append(Signature("waveform", (waveform(sound.input_shape[1]),), from_waveform, (sound,)))
+    return signatures

@@ -43,8 +43,8 @@ PARALLEL = 8
 def count_rows(rows: tf.Tensor) -> tf.Tensor:
     """Count the rows of a request, int32 scalar. Raise InvalidArgumentError in the graph for more than MAX_ROWS."""
     count = tf.shape(rows)[0]
-    told = [f"a request may have at most {MAX_ROWS} rows; send several requests. Rows given:", count]
-    with tf.control_dependencies([tf.debugging.Assert(count <= MAX_ROWS, told)]):
+    message = [f"a request may have at most {MAX_ROWS} rows; send several requests. Rows given:", count]
+    with tf.control_dependencies([tf.debugging.Assert(count <= MAX_ROWS, message)]):
         return tf.identity(count)
 
 
@@ -99,8 +99,8 @@ def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) 
     """
     shown, header = _shown(data, UNKNOWN)
     total = tf.reduce_sum(tf.where(header.problem == 0, tf.cast(header.height * header.width, tf.int64), 0))
-    told = [f"the pictures of a request may have {MAX_PAINTED} pixels together; send several. Pixels given:", total]
-    with tf.control_dependencies([tf.debugging.Assert(total <= MAX_PAINTED, told)]):
+    message = [f"the pictures of a request may have {MAX_PAINTED} pixels together; send several. Pixels given:", total]
+    with tf.control_dependencies([tf.debugging.Assert(total <= MAX_PAINTED, message)]):
         shown = tf.identity(shown)
     rows, spec = (shown, _most_scans(header)), tf.TensorSpec([], tf.string)
     few = tf.map_fn(_with_few_scans, rows, parallel_iterations=1, fn_output_signature=spec)
