@@ -27,7 +27,7 @@ from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import model_name, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.formats.onnx import onnx_files, require_onnx, write_onnx
-from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, projected
+from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, project
 from tfssl.export.formats.samples import sample
 from tfssl.export.formats.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.quietly import only_errors_logged
@@ -142,7 +142,7 @@ def export(
     if dimensions is not None or l2_normalise:
         for kind, encoder in encoders.items():
             rows = sample(kind, source, int(encoder.input_shape[1]), SAMPLE, BATCH) if source is not None else ()
-            encoders[kind] = projected(encoder, dimensions, l2_normalise, rows)
+            encoders[kind] = project(encoder, dimensions, l2_normalise, rows)
     encoder, sound = encoders["pixels"], encoders.get("waveform")
     signatures = encoder_signatures(encoder, run.settings.size, sound) + head_signatures(run)
     golden = make_golden(signatures, source)

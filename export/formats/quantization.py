@@ -29,7 +29,7 @@ def require_quantizer() -> None:
         raise UserError("int8 needs ai-edge-quantizer, which is not installed; pip install 'tfssl[devices]'")
 
 
-def quantised(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> bytes:
+def quantise(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> bytes:
     """Quantise a model of float32: int8 weights, per channel, and int8 activations; input and output stay as they are.
 
     Ranges of activations are the smallest and largest values on the examples (Jacob et al. 2018, arXiv 1712.05877).

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.export.formats.quantization import quantised, require_quantizer
+from tfssl.export.formats.quantization import quantise, require_quantizer
 from tfssl.export.formats.samples import sample
 from tfssl.export.quietly import quietly
 from tfssl.pipelines.sources.any_source import AnySource, open_source
@@ -73,9 +73,9 @@ def write_tflite(
         for precision in precisions:
             name = f"{kind}_{precision}.tflite"
             if precision == "int8":
-                made = quantised(_converted(encoder, kind, "float32"), kind, _examples(kind, source, encoder))
+                made = quantise(_convert(encoder, kind, "float32"), kind, _examples(kind, source, encoder))
             else:
-                made = _converted(encoder, kind, precision)
+                made = _convert(encoder, kind, precision)
             (to / name).write_bytes(made)
             index[name] = {
                 "signature": kind,
@@ -128,7 +128,7 @@ class TFLiteEncoder:
         return self._interpreter.get_tensor(self._output["index"])
 
 
-def _converted(encoder: keras.Model, kind: str, precision: str) -> bytes:
+def _convert(encoder: keras.Model, kind: str, precision: str) -> bytes:
     spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=kind)
     archive = keras.export.ExportArchive()
     archive.track(encoder)

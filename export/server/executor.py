@@ -56,7 +56,7 @@ class Work:
         self._threads = concurrent.futures.ThreadPoolExecutor(limits.threads, "tfssl-serve")
 
     @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
+    def count_request(self) -> Iterator[None]:
         """Count a request within the block: raise RequestError where too many are under way."""
         if self._requests >= self.limits.waiting:
             self.refused += 1

@@ -74,7 +74,7 @@ class Rest:
     async def _answer(self, request: web.Request) -> web.Response:
         self._spoken.add(request.protocol)
         try:
-            with self._work.counted():
+            with self._work.count_request():
                 body = await self._body(request)
                 text = await self._work.run(len(body), self._job(request.method, request.path, body))
             response = web.Response(body=text, content_type="application/json")

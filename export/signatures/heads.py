@@ -35,13 +35,13 @@ def head_signatures(run: "Run") -> list[Signature]:
     signatures = []
     for task in run.tasks():
         if isinstance(task, Served) and (network := task.served(run)) is not None:
-            function = _painted(network) if network.at_own_size else _answered(network, task.takes, size)
+            function = _answer_whole(network) if network.at_own_size else _answer_crops(network, task.takes, size)
             inputs = tuple(specs[name] for name in task.takes)
             signatures.append(Signature(task.signature, inputs, function, network.uses))
     return signatures
 
 
-def _answered(network: ServedNetwork, takes: Sequence[str], size: int) -> Callable[..., dict[str, tf.Tensor]]:
+def _answer_crops(network: ServedNetwork, takes: Sequence[str], size: int) -> Callable[..., dict[str, tf.Tensor]]:
     """Return a network's answers to rows of its inputs, and "valid" bool [N], false with zeros where one is none.
 
     As many rows of each input, or the request is refused.
@@ -59,7 +59,7 @@ def _answered(network: ServedNetwork, takes: Sequence[str], size: int) -> Callab
     return function
 
 
-def _painted(network: ServedNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def _answer_whole(network: ServedNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Return what a network makes of encoded pictures, each at its own size.
 
     Gives "png_bytes" string [N], empty where a row is no picture, and "valid" bool [N]. By the ending of that name

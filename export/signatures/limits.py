@@ -71,7 +71,7 @@ def pictures(data: tf.Tensor, size: int) -> picture_crops.Decoded:
     Returns:
       uint8 [N, size, size, 3] and bool [N]; a row that is no picture, or too large a one, gives zeros and False.
     """
-    shown, header = _shown(data, JPEG)
+    shown, header = _within_limits(data, JPEG)
     area = tf.where(header.problem == 0, header.height * header.width, 0)  # at most 2**26: no overflow
     parallel = tf.where(tf.reduce_any(area > FEW_PIXELS), tf.constant(1, tf.int64), PARALLEL)
     return picture_crops.centre_crops(_with_few_scans, (shown, _most_scans(header)), header, size, parallel)
@@ -97,7 +97,7 @@ def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) 
 
     Raises InvalidArgumentError in the graph where all of them together have more than MAX_PAINTED.
     """
-    shown, header = _shown(data, UNKNOWN)
+    shown, header = _within_limits(data, UNKNOWN)
     total = tf.reduce_sum(tf.where(header.problem == 0, tf.cast(header.height * header.width, tf.int64), 0))
     message = [f"the pictures of a request may have {MAX_PAINTED} pixels together; send several. Pixels given:", total]
     with tf.control_dependencies([tf.debugging.Assert(total <= MAX_PAINTED, message)]):
@@ -107,7 +107,7 @@ def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) 
     return full_size.over_pictures(few, header, function)
 
 
-def _shown(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
+def _within_limits(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
     """Return the pictures, empty where they are too long, and headers, which have a problem where these are too large.
 
     Args:

@@ -64,7 +64,7 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
     # Decoding stops below the box, so it would not notice that the file is cut off further down. Files that do not
     # end as a JPEG must (or have bytes behind it) are decoded to the last row once more.
     ends_well = tf.equal(tf.strings.substr(data, -2, 2), b"\xff\xd9") | tf.equal(branch, len(RATIOS))
-    whole = tf.cond(ends_well, lambda: data, lambda: _decoded_to_its_end(data))
+    whole = tf.cond(ends_well, lambda: data, lambda: _decode_to_its_end(data))
     cases: list[Callable[[], tf.Tensor]] = [
         lambda: jpeg(1),
         lambda: jpeg(2),
@@ -109,7 +109,7 @@ def resize(pixels: tf.Tensor, size: int) -> tf.Tensor:
 
 
 @apart
-def _decoded_to_its_end(data: tf.Tensor) -> tf.Tensor:
+def _decode_to_its_end(data: tf.Tensor) -> tf.Tensor:
     # The pixels must count for the result: an op that is only waited for is optimised away if it has no effects.
     return tf.where(tf.size(tf.io.decode_jpeg(data, ratio=8)) > 0, data, "")
 

@@ -143,7 +143,7 @@ def quarter_ab(images: tf.Tensor) -> tf.Tensor:
     no multiple of 4 the mirror image of the last pixels fills the last cells.
     """
     # Not one function: XLA would sum up the pixels of a cell again for each of the numbers that Lab makes of them.
-    return _rounded_ab(_sums_of_columns(_sums_of_rows(images)))
+    return _round_ab(_sums_of_columns(_sums_of_rows(images)))
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -167,7 +167,7 @@ def _sums_of_columns(rows: tf.Tensor) -> tf.Tensor:
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _rounded_ab(sums: tf.Tensor) -> tf.Tensor:
+def _round_ab(sums: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(rgb_to_lab(tf.cast(sums, tf.float32) / SHRINK**2)[..., 1:]), tf.int8)
 
 

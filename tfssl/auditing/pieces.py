@@ -48,8 +48,8 @@ def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
             break
         pieces = put_right(task, made)
         assert pieces is not None
-        shares.append(found_in(made.images, pieces))
-        controls.append(found_in(np.roll(made.images, 1, 0), pieces))
+        shares.append(find_in(made.images, pieces))
+        controls.append(find_in(np.roll(made.images, 1, 0), pieces))
         pictures += len(made.images)
     share, control = (_mean(np.concatenate(each)) for each in (shares, controls))
     verdict = OK if share >= ENOUGH else FAULT
@@ -73,7 +73,7 @@ def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.nda
     if parts.shape[2:] != pieces.pixels.shape[2:] or len(parts) % rows:
         return pieces.pixels.reshape(-1, *pieces.pixels.shape[2:]), np.tile(np.arange(number), rows)
     parts = parts.reshape(rows, -1, *parts.shape[2:])
-    seen, cut = _standardised(_channels(parts)), _standardised(_channels(pieces.pixels))
+    seen, cut = _standardise(_channels(parts)), _standardise(_channels(pieces.pixels))
     places = np.einsum("bqhwc,bnhwc->bqnc", seen, cut, optimize=True).max(-1).argmax(-1)
     pixels, kept = [], []
     for row in range(rows):
@@ -83,7 +83,7 @@ def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.nda
     return np.concatenate(pixels), np.concatenate(kept)
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
+def _standardise(values: np.ndarray) -> np.ndarray:
     values = values - values.mean((2, 3), keepdims=True)
     return values / (np.sqrt(np.square(values).mean((2, 3), keepdims=True)) + 1e-3)
 
@@ -94,7 +94,7 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else 1.0
 
 
-def found_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
+def find_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
     """Search each piece in its box of the picture or of its mirror image: float [B, n], 1 where it occurs, NaN if flat.
 
     All pieces of a picture are looked for in the picture or all in its mirror image: that with more of them counts.

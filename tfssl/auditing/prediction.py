@@ -37,7 +37,7 @@ def margin(choices: int) -> float:
     return min(0.02, 0.5 / choices)
 
 
-def measured(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def measure(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Measure all questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
     answers, measures = [], []
     for batch in made:
@@ -49,7 +49,7 @@ def measured(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarr
         measures.append(nuisances.features(questions.parts) | of_sound)
     if not measures:
         return {}, np.zeros(0, int), np.zeros(0, int)
-    right, groups = statistics.joined(answers)
+    right, groups = statistics.join(answers)
     return {name: np.concatenate([one[name] for one in measures]) for name in measures[0]}, right, groups
 
 
@@ -67,7 +67,7 @@ def probes(
         ]
     results = []
     for is_neutral, made in ((False, natural), (True, neutral)):
-        measures, right, groups = measured(task, made)
+        measures, right, groups = measure(task, made)
         if len(np.unique(right)) < 2:
             return [Probe(task=str(task), name="prediction", verdict=NONE, note="no two answers count")]
         for name, values in measures.items():

@@ -35,6 +35,6 @@ def mean_interval(
     return mean, (mean - half, mean + half)
 
 
-def joined(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def join(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Join arrays of batches: all rows, and the batch of each row."""
     return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])

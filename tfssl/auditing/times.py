@@ -52,7 +52,7 @@ def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
         stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[matches])
         answers.append(questions.right[matches])
         lost += int((~matches).sum())
-    right, groups = statistics.joined(answers)
+    right, groups = statistics.join(answers)
     if len(right) < FOUND * (len(right) + lost) or len(np.unique(right)) < 2:
         note = f"sound was found in its clip for {len(right)} of {len(right) + lost} puzzles, too few to ask"
         return [Probe(task=str(task), name=STAMP, verdict=NONE, note=note)]
@@ -126,7 +126,7 @@ def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
         numbers.append(frame_numbers[kept])
         answers.append(questions.right[kept])
     shown = np.concatenate(numbers)
-    right, groups = statistics.joined(answers)
+    right, groups = statistics.join(answers)
     if not len(right) or shown.shape[1] < 2:
         return [Probe(task=str(task), name=ORDER, verdict=NONE, note="no puzzle shows which frames it has")]
     orders = np.unique(shown.argsort(1).argsort(1), axis=0, return_inverse=True)[1].reshape(-1)

@@ -126,7 +126,7 @@ class Colorization(PretextTask, Undoable, Served):
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         flip_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        puzzle, ab = _flipped_some(batch["image"], flip_seed)
+        puzzle, ab = _flip_some(batch["image"], flip_seed)
         if self.diverse:
             count = ab.shape[0]
             noise = tf.random.stateless_normal([count, self.diverse], noise_seed)
@@ -164,7 +164,7 @@ class Colorization(PretextTask, Undoable, Served):
         x = trunk.body(colour_head.seen(lightness))
         if self.diverse:
             x, numbers = colour_head.with_code(x, puzzle, self.diverse)
-        x = colour_head.upsampled(x, lightness, trunk)
+        x = colour_head.upsample(x, lightness, trunk)
         name = "colorization_colours"
         if self.bins:
             return keras.layers.Conv2D(len(lab.gamut_bins()), 1, dtype="float32", name=name)(x)
@@ -228,14 +228,14 @@ class Colorization(PretextTask, Undoable, Served):
         return figure
 
 
-def _flipped_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _flip_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mirror each picture's lightness, and ab at a quarter of the size, with probability one half."""
     if images.shape[1] % lab.SHRINK:  # then the cells of a mirrored picture are others
         images = geometry.flip_some(images, seed)
         return lab.lightness(images), lab.quarter_ab(images)
     flipped = tf.random.stateless_uniform([images.shape[0]], seed) < 0.5
     lightness, ab = lab.lightness(images), lab.quarter_ab(images)
-    return geometry.mirrored_where(flipped, lightness), geometry.mirrored_where(flipped, ab)
+    return geometry.mirror_where(flipped, lightness), geometry.mirror_where(flipped, ab)
 
 
 def _lightness(puzzle: Any) -> Any:

@@ -124,7 +124,7 @@ class Inpainting(AdversarialTask, Undoable):
         # It sees far: what lies on the other side of a hole is several places of the trunk's map away.
         x = decoder.activated_convolution(x, max(most, 16), 5, "inpainting_0")
         for level in range(1, decoder.doublings(trunk, 2) + 1):
-            x = decoder.doubled(x, max(most // 2**level, 16), self.name, level)
+            x = decoder.double(x, max(most // 2**level, 16), self.name, level)
         colours = regression.numbers(x, 3, 3, "inpainting_colours")
         return decoder.ResizedLike(dtype="float32", name="inpainting_picture")([colours, puzzle])
 

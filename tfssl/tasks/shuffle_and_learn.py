@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.clips.motion import Window, difference
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification, sequences
 from tfssl.tasks.parts.classification import ChoiceTask
@@ -99,7 +99,7 @@ class ShuffleAndLearn(ChoiceTask):
             order = orders[tf.where(answer == 1, 2, tf.cast(draws[1] < 0.5, tf.int32))]
             order = tf.where(draws[2] < 0.5, order[::-1], order)
             pictures = window.pictures
-            change = tf.minimum(changed(pictures[2], pictures[0]), changed(pictures[2], pictures[4]))
+            change = tf.minimum(difference(pictures[2], pictures[0]), difference(pictures[2], pictures[4]))
             return order, answer, change > self.least_change
 
         return sequences.sequences(batch, seed, 5, self.gap, 3, arrange)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines import batches
-from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.clips.motion import Window, difference
 from tfssl.pipelines.ops import lab
 from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
 from tfssl.tasks.parts import copying, sequences
@@ -118,7 +118,7 @@ class Tracking(PretextTask):
 
         def arrange(window: Window, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             del seed
-            change = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
+            change = tf.reduce_min(difference(window.pictures[1:], window.pictures[:-1]))
             return tf.range(count), tf.constant(0), change > self.least_change
 
         shown, _, weight = sequences.sequences(batch, seed, count, self.gap, count, arrange)
@@ -182,14 +182,14 @@ class Tracking(PretextTask):
         lightness, colours = np.asarray(puzzle["lightness"]), np.asarray(puzzle["colours"])
         answer = np.asarray(answer)
         columns = {
-            f"reference {number + 1}": self._coloured(lightness[:, number], colours[:, number])
+            f"reference {number + 1}": self._colour(lightness[:, number], colours[:, number])
             for number in range(colours.shape[1])
         }
         columns["asked"] = np.repeat(lightness[:, -1], 3, -1)
-        columns["its colours"] = self._coloured(lightness[:, -1], answer[..., 0])
+        columns["its colours"] = self._colour(lightness[:, -1], answer[..., 0])
         if prediction is not None:
             guess = np.asarray(prediction).argmax(-1)
-            columns["copied"] = self._coloured(lightness[:, -1], guess)
+            columns["copied"] = self._colour(lightness[:, -1], guess)
         rows = min(count, len(answer))
         figure = Figure(figsize=(1.6 * len(columns), 1.75 * rows), layout="constrained")
         for row, line in enumerate(figure.subplots(rows, len(columns), squeeze=False)):
@@ -202,7 +202,7 @@ class Tracking(PretextTask):
                 line[-1].set_title(f"copied, {right:.0f} % right", fontsize=9)
         return figure
 
-    def _coloured(self, lightness: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def _colour(self, lightness: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Colour lightness uint8 [N, S, S, 1] with the centres of its cells, int [N, h, w].
 
         Return sRGB, uint8 [N, S, S, 3].

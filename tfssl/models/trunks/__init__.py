@@ -58,7 +58,7 @@ def make_trunk(trunk: str | keras.Model, size: int) -> Trunk:
     """
     if size < 1:
         raise UserError(f"size {size} is given; expected the pixels of a side, 32 or 224, say")
-    body = _named_body(trunk, size) if isinstance(trunk, str) else _own_body(trunk, size)
+    body = _make_body(trunk, size) if isinstance(trunk, str) else _own_body(trunk, size)
     return Trunk(make_pixels(), body, stages_of(body))
 
 
@@ -112,7 +112,7 @@ def stages_of(body: keras.Model) -> tuple[str, ...]:
     return (body.outputs[0]._keras_history.operation.name,)
 
 
-def _named_body(text: str, size: int) -> keras.Model:
+def _make_body(text: str, size: int) -> keras.Model:
     name, settings = parse_call(text)
     if name not in TRUNKS:
         raise unknown("trunk", name, TRUNKS)

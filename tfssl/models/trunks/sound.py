@@ -5,7 +5,7 @@ import keras
 from tfssl.base.errors import UserError
 from tfssl.base.specs import check_settings, parse_call, unknown
 from tfssl.models.trunks import Trunk, stages_of
-from tfssl.models.trunks.layers import activated, convolution
+from tfssl.models.trunks.layers import activate, convolution
 from tfssl.models.trunks.log_mel import make_log_mel
 
 BLOCKS = 4
@@ -82,5 +82,5 @@ def _l3(frames: int, bins: int, width: int) -> keras.Model:
         if block > 1:
             x = keras.layers.MaxPooling2D(2, padding="same")(x)
         for part in (1, 2):
-            x = activated(convolution(x, width << (block - 1), 3), f"stage{block}" if part == 2 else None)
+            x = activate(convolution(x, width << (block - 1), 3), f"stage{block}" if part == 2 else None)
     return keras.Model(spectrogram, x, name="sound_body")

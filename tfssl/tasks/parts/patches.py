@@ -11,7 +11,7 @@ FLAT = 1.0
 """Grey levels. A patch whose deviation is below is as good as flat: its noise is not made as loud as a thing."""
 
 
-def standardised(patches: Any) -> Any:
+def standardise(patches: Any) -> Any:
     """Standardise each patch: minus its mean, over its own deviation, over all places and channels together.
 
     Args:
