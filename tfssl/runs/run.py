@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tfssl.tasks.base import PretextTask
 
 FORMAT = 2
-"""Of run.json. 1 (not written there): heads that classify read features as they are. 2: `tasks.classification`."""
+"""Format of run.json. 1 (not written): heads that classify read features as they are. 2: `tasks.classification`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Run:
       data: name, count and fingerprint of the source.
       prepared: "learned": what each task learned from the source; "scales": what its loss is divided by; "sound":
         what the sound encoder is made from.
-      format: of run.json, see `FORMAT`.
+      format: the format of run.json, see `FORMAT`.
     """
 
     folder: Path
@@ -95,7 +95,7 @@ class Run:
         return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings.tasks)]
 
     def solver(self, task: str, inputs: Any = None) -> "keras.Model":
-        """Load the trained network of one task: puzzle -> what its head gives. Of a run in progress, as last saved.
+        """Load the trained network of one task: puzzle -> what its head gives; of a run in progress, as last saved.
 
         Args:
           task: its name.
@@ -117,7 +117,7 @@ class Run:
         """Load a trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
 
         Args:
-          epoch: of `epochs()`; None for the end.
+          epoch: one of `epochs()`; None for the end.
           kind: "image", or "sound" where a task listened.
 
         Raises:
@@ -180,7 +180,7 @@ class Run:
             raise UserError(f"the run in {self.folder} has no sound encoder: none of {self.settings.tasks} listens")
         if not path.exists():
             raise UserError(
-                f"the run in {self.folder} has not ended and has no encoder; go on with it by the command that began it"
+                f"the run in {self.folder} has not ended and has no encoder; resume it with the command that began it"
             )
         faster = {"BatchNormalization": BatchNormalization}
         _, pixels, body, _ = keras.models.load_model(path, faster, compile=False).layers

@@ -18,7 +18,7 @@ class Embedding:
     Attributes:
       layer: the stage, or another layer.
       pool: places a side that its map is averaged to.
-      measured: what `evaluate` found of it, {} where nothing: "top1", protocol -> share of test pictures right;
+      measured: what `evaluate` measured of it, {} where nothing: "top1", protocol -> share of test pictures right;
         "random", the same of random weights at their best stage; "test", name of the test data; "test_images".
       line: all this in words.
     """
