@@ -66,7 +66,7 @@ def ingest(
 ) -> Ingested:
     """Decode clips and sounds once, into sharded records of TensorFlow Datasets.
 
-    Started again with the same arguments after an interruption, it goes on with what was not decoded yet.
+    Started again with the same arguments after an interruption, it resumes with what was not decoded yet.
 
     Args:
       clips: a folder of films (mp4, mkv, avi, webm, mpg, ...) and sounds (wav, flac, mp3, ogg, ...), at any depth. The
@@ -80,7 +80,7 @@ def ingest(
       groups: a regular expression; files for which it finds the same text (its first group, or all) are of one source.
         Pieces of one source never stand in two splits.
       test: part of the sources for the split "test"; the rest is "train".
-      seed: of that choice.
+      seed: the seed of that choice.
       processes: that decode at once; as many as there are cores where None.
       beam: a runner of Apache Beam, with its options after it ('FlinkRunner --flink_master=HOST:8081'), that decodes
         and writes in place of processes here. Its workers need this package, and must see both folders under the same

@@ -34,7 +34,7 @@ def read_labels(
 
     Args:
       folder: that all lie in.
-      names: of the files, as `list_recordings` gives them.
+      names: the names of the files, as `list_recordings` gives them.
       table: a CSV with columns file and label, and group where wanted; the first sub-folder is the label where None.
       groups: a regular expression: see `dividing.groups_of_names`.
 

@@ -95,9 +95,9 @@ def write_data_set(
       to: folder of the data set.
       splits: names of recordings by split.
       pieces: the files of the pieces of each recording.
-      label_of: of each recording, "" unknown.
+      label_of: the label of each recording, "" unknown.
       facts: what is kept beside the records, as JSON.
-      options: of Apache Beam, which then writes; None to write here.
+      options: the options of Apache Beam, which then writes; None to write here.
     """
     classes = sorted({label_of[name] for names in splits.values() for name in names} - {""})
     listed = {

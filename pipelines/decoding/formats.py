@@ -80,7 +80,7 @@ def levels(data: tf.Tensor, header: Header, first: int, last: int) -> tf.Tensor:
 
     Args:
       data: string scalar.
-      header: of this picture, int32 scalars, but its format a number.
+      header: the header of this picture, int32 scalars, but its format a number.
       first, last: indices into `RATIOS`: which scales, of a JPEG. All else is decoded as it is, once.
 
     Returns:

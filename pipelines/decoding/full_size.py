@@ -20,7 +20,7 @@ class Listed(NamedTuple):
     """A picture that was named, or lies in a folder that was.
 
     Attributes:
-      path: of the file.
+      path: the path of the file.
       name: where a PNG made of it belongs, relative to the folder of the results: "sub/old.png".
     """
 
@@ -72,7 +72,7 @@ def decode(data: bytes) -> np.ndarray:
       uint8 [height, width, 3].
 
     Raises:
-      ValueError: no picture, a broken or an enormous one. The message goes on from the file's name: "is no picture".
+      ValueError: no picture, a broken or an enormous one. The message follows the file's name: "is no picture".
     """
     header = _header_reader()(data)
     if header.problem:
@@ -111,7 +111,7 @@ def over_pictures(data: tf.Tensor, header: headers.Header, function: Callable[[t
 
     Args:
       data: string [N].
-      header: of these, int32 [N] each.
+      header: the header of these, int32 [N] each.
       function: uint8 [height, width, 3] -> string scalar.
 
     Returns:

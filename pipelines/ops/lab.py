@@ -4,7 +4,7 @@ L, the lightness, goes from 0 (black) to 100 (white); a from green to red and b 
 the colours that sRGB has, 0 for greys. White is D65. The values are those of scikit-image: IEC 61966-2-1 for sRGB, CIE
 15 for Lab.
 
-A batch needs L of every pixel but ab at a quarter of the size only, as the network predicts no more. Of a picture of
+A batch needs L of every pixel but ab at a quarter of the size only, as the network predicts no more. For a picture of
 224 px, on one core, that takes 0.12 ms for L and 0.08 for ab, where decoding the JPEG takes 1.2 and Lab of all pixels
 by tensorflow-io as long as decoding. Op by op TensorFlow 2.21 needs four times as long for L alone, by a table of all
 colours or by arithmetic: so `lightness` and the steps of `quarter_ab` are compiled by XLA, once for each shape.

@@ -22,12 +22,12 @@ class ClipSource(AnySource):
 
     Attributes:
       paths: "RECORDING#piece" of each.
-      recordings: of each, the recording that it is a piece of.
-      origins: of each, what its recording is of: the source that `ingest --groups` found, else the recording itself.
+      recordings: for each, the recording that it is a piece of.
+      origins: for each, what its recording is of: the source that `ingest --groups` found, else the recording itself.
       broken: recordings that were left out when the data set was made.
       seconds: from the first frame to the end of the last, or the sound's length where there is none.
       contents: int64 [N], of what is seen and heard.
-      files: of records.
+      files: files of records.
       places: int64 [N, 3] into `files`, see `tfrecords.index_records`; None where `encoded` is given.
       encoded: the records, in memory, or None.
     """

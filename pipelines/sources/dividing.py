@@ -22,7 +22,7 @@ def divide(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarra
     Args:
       labels: int [N].
       groups: int [N]: rows of one group stay together.
-      seed: of the order.
+      seed: the seed of the order.
     """
     rng = np.random.default_rng(seed)
     tested = []

@@ -23,7 +23,7 @@ class PictureSource(AnySource):
     """Pictures by number.
 
     Attributes:
-      paths: of each picture its path, or "NAME#number".
+      paths: for each picture its path, or "NAME#number".
       header: int32 [N, 5]: fields of `headers.Header` of each picture.
       fingerprint: hash of names and sizes, or of what is held in memory.
       contents: uint64 [N], see `hash_of_picture`.
@@ -97,7 +97,7 @@ class Reader:
 def hash_of_picture(beginning: bytes, size: int) -> int:
     """Hash an encoded picture's first `PREFIX_BYTES` and how many bytes it has: below 2^64.
 
-    All of a small file. Of a larger one enough to know it by, and read already when a source is opened.
+    This covers all of a small file. For a larger one it is enough to know it by, and read already when a source opens.
     """
     digest = hashlib.blake2b(beginning, digest_size=8, salt=size.to_bytes(16, "little"))
     return int.from_bytes(digest.digest(), "little")
