@@ -50,7 +50,7 @@ class Exported:
       saved_model: folder of the new version.
       signatures: their names.
       embedding_size: numbers in an embedding.
-      layer, pool, measured: which embedding of pictures it is and what `evaluate` found of it: see
+      layer, pool, measured: which embedding of pictures it is and what `evaluate` measured of it: see
         `tfssl.runs.served.Embedding`.
       embedding: the same in words.
       tflite, onnx: names of the TFLite and ONNX files.
@@ -108,7 +108,7 @@ def export(
       run: a run, or its folder.
       folder: DIR; made where it is missing.
       layer: a stage of pictures, such as "stage3"; where None the one that the run's last evaluation found best as it
-        is exported, or the last one where there is none. Of sound it is the last one.
+        is exported, or the last one where there is none. For sound it is the last one.
       version: number of the version; one more than the largest there where None.
       tflite: precisions of TFLite files, some of "float32", "float16", "int8": see `export.tflite.write_tflite`.
       onnx: whether to write ONNX files: see `export.onnx`.

@@ -28,7 +28,7 @@ class Check:
 
     Attributes:
       folder: the version that was replayed.
-      replays: of each signature, and of each file for other runtimes.
+      replays: the replays of each signature, and of each file for other runtimes.
     """
 
     folder: str

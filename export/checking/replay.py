@@ -12,7 +12,7 @@ TOLERANCE = 1e-5
 LEVELS = 1.0
 """Grey levels by which a coloured picture may differ: a number near the middle of two is rounded up or down."""
 LEAST_COSINE = 0.95
-"""Of a TFLite file of int8, whose single numbers may be off by more.
+"""Least cosine of a TFLite file of int8, whose single numbers may be off by more.
 
 The black square that stands for what is no picture is left out there: ranges are learned from pictures, and an input
 unlike all of them is cut off at their ends (0.86 with MobileNetV3-Small; with black among the pictures 0.9998, and
@@ -26,7 +26,7 @@ class Replay:
     """The result of the replay of a signature, or of a file.
 
     Attributes:
-      name: of the signature or file.
+      name: the name of the signature or file.
       rows: golden vectors.
       difference: largest absolute difference of a number; of coloured pictures in grey levels.
       cosine: least cosine between an answer and its golden one.

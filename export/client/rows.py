@@ -14,7 +14,7 @@ from tfssl.export.signatures.bounds import MAX_BYTES
 Row = str | Path | bytes | np.ndarray
 
 MESSAGE_BYTES = 2**22 - 2**16
-"""Of the rows in a request, where there are more than one: what a gRPC server takes by default, less its envelope."""
+"""Bytes of the rows in a request of several rows: what a gRPC server takes by default, less its envelope."""
 
 INVALID = {
     "serving_default": "is no picture, or too large a one",

@@ -21,7 +21,7 @@ from tfssl.export.signatures.bounds import MAX_ROWS
 
 FILES = ("models.config", "batching.config", "compose.yaml", "kubernetes.yaml")
 WORTH = 0.95
-"""Of the best throughput: the fewest rows that reach it are merged."""
+"""Share of the best throughput: the fewest rows that reach it are merged."""
 
 
 def model_name(folder: str | Path) -> str:

@@ -26,7 +26,7 @@ FOLDER, INDEX = "tflite", "files.json"
 REPRESENTATIVE = 128
 """Pictures, or windows of sound, of the run's own source from which int8 learns the ranges of its layers."""
 BATCH = 8
-"""Of these at a time, as all that the layers give is held in memory."""
+"""Examples at a time, as all that the layers give is held in memory."""
 
 
 def check_precisions(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -58,10 +58,10 @@ def write_tflite(
     ranges learned from the run's own data, but for some layers: see `export.quantising`.
 
     Args:
-      folder: of one version.
+      folder: the folder of one version.
       encoders: "pixels" and, where there is one, "waveform".
       precisions: some of `PRECISIONS`.
-      source: of the pictures and sounds from which int8 learns; the toy world where None.
+      source: the source of the pictures and sounds from which int8 learns; the toy world where None.
       facts: kept in files.json with each file.
 
     Raises:

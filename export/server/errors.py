@@ -16,7 +16,7 @@ HTTP = {
     grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.UNAVAILABLE: 503,
 }
-"""Of what is not here: 500."""
+"""HTTP status of each gRPC code; what is not here is 500."""
 
 LONGEST = 600
 """Characters of a message: gRPC sends it as a header, of which clients take 8 KiB, and it may quote the request."""
@@ -26,7 +26,7 @@ class RequestError(Exception):
     """The error where one request cannot be answered; others can.
 
     Attributes:
-      code: of gRPC.
+      code: the code of gRPC.
       message: one line for whoever sent the request.
       http: status for REST, where it is not the usual one of `code`.
     """

@@ -47,10 +47,10 @@ def write_plan(
       folder: an empty one.
       rest, grpc: addresses, "host:port".
       model: its name.
-      kinds: of which each client sends one after another.
+      kinds: the kinds of requests, of which each client sends one after another.
       clients: that ask at once.
       seconds: for which they do.
-      count: of all requests, in place of seconds, where it is not 0.
+      count: number of all requests, in place of seconds, where it is not 0.
     """
     from tensorflow_serving.apis import predict_pb2
 

@@ -44,7 +44,7 @@ class Model:
     """A loaded version. May be called by several threads at once.
 
     Attributes:
-      number: of the version.
+      number: the number of the version.
       signature_def: name -> SignatureDef, as the export has them.
       inputs: name of a signature -> name of an input -> `Spec`.
     """

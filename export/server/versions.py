@@ -50,7 +50,7 @@ class Versions:
 
         Args:
           folder: DIR, with versions in it.
-          name: of the model, for messages.
+          name: the name of the model, for messages.
         """
         self.folder, self.name = Path(folder), name
         self._lock = threading.Lock()
@@ -142,7 +142,7 @@ class Versions:
             reason = (getattr(problem, "message", str(problem)).strip().splitlines() or [type(problem).__name__])[0]
             self._broken[number] = files
             self._say(number, State.END, shorten(reason))
-            rest = "no version is served" if self._current is None else f"version {self._current} goes on"
+            rest = "no version is served" if self._current is None else f"version {self._current} stays in service"
             logging.getLogger("tfssl").warning("%s cannot be served (%s): %s", folder, shorten(reason), rest)
             return False
         self._broken.pop(number, None)

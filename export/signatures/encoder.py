@@ -22,9 +22,9 @@ class Signature:
     """A signature of an encoder, or of a head: see `export.signatures.heads`.
 
     Attributes:
-      name: of the signature.
+      name: the name of the signature.
       inputs: their types and shapes; N of each is the same, and unknown.
-      function: of these tensors -> outputs by name, [N, ...] each. It may be called with the tensors as they are.
+      function: maps these tensors to outputs by name, [N, ...] each. It may be called with the tensors as they are.
       uses: what holds the variables.
     """
 

@@ -15,7 +15,7 @@ from tfssl.pipelines.decoding.headers import JPEG, TOO_LARGE, UNKNOWN, Header, r
 MAX_PIXELS = 2**24
 """Pixels of a picture: 4096 x 4096. Decoding a PNG with alpha takes some 40 bytes a pixel.
 
-JPEG is decoded at a fraction of its size, so it may have as many as `headers.MAX_PIXELS`. Of an animated GIF the first
+JPEG is decoded at a fraction of its size, so it may have as many as `headers.MAX_PIXELS`. For an animated GIF the first
 frame alone is decoded, and animated WebP is refused, so no number of frames counts.
 """
 
