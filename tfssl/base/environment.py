@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib import metadata
 
 VERSION = "0.1.0"
-"""Of tfssl."""
+"""Version of tfssl."""
 
 PACKAGES = ("tensorflow", "keras", "numpy")
 

@@ -16,7 +16,7 @@ from tfssl.models.trunks.pooling import check_pool, embedded
 from tfssl.models.trunks.resnet import ResNet10, ResNet18, ResNet34
 
 MEAN, DEVIATION = 0.47, 0.25
-"""Of natural photos, about, over all channels, on a scale of 0 to 1."""
+"""Mean and deviation of natural photos, about, over all channels, on a scale of 0 to 1."""
 
 
 TRUNKS: dict[str, type[Family]] = {
