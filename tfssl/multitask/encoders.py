@@ -101,7 +101,7 @@ def save_trained(
     """Write copies of the encoders, in float32 whatever the training dtype, with batch norm statistics of plain data.
 
     Args:
-      path: of the file of each kind.
+      path: the path of the file of each kind.
     """
     for kind, copy in plans.kept.items():
         copy.body.set_weights(trained[kind].body.get_weights())

@@ -139,7 +139,7 @@ def make_model(tasks: Sequence[PretextTask], encoders: Encoders, element_spec: A
     Args:
       tasks: prepared tasks.
       encoders: "image" -> Trunk.
-      element_spec: of a dataset of `tfssl.puzzles`.
+      element_spec: that of a dataset of `tfssl.puzzles`.
     """
     inputs = {task.name: make_inputs(task.name, element_spec[0][task.name]) for task in tasks}
     outputs = {task.name: task.head(encoders, inputs[task.name]) for task in tasks}

@@ -29,7 +29,7 @@ WIDTH = 128
 NUMBERS = "audio_visual_{}_numbers"
 """Names of the layers whose output, of picture and of sound, lies in one space."""
 SLOPE = 3.0
-"""Of the logits by the distance, at the start. They are even at the root of 2, the distance of unrelated directions."""
+"""Slope of the logits by the distance, at the start. They are even at the root of 2, as of unrelated directions."""
 SIMILARITY = "audio_visual_similarity"
 """Name of the layer that gives the similarity of each place: float32 [B, h, w, 1]; with fusion="localise"."""
 
@@ -58,10 +58,10 @@ class AudioVisual(ChoiceTask, Served):
 
     Settings:
       fusion: see above.
-      seconds: of sound.
+      seconds: seconds of sound.
       negatives: "clip", the sound of another recording, out of those in the batch that have some; or "shift", of the
         same, `seconds` away at least.
-      stage: of the image trunk, for finer places with fusion="localise"; the end of the trunk where "".
+      stage: the stage of the image trunk, for finer places with fusion="localise"; the end of the trunk where "".
     """
 
     fusion: str = "distance"

@@ -62,11 +62,11 @@ class Colorization(PretextTask, Undoable, Served):
       loss: "classification" or "regression".
       neighbours, sigma: how many bins a colour is divided among, and the deviation of that Gaussian in units of ab.
       rebalance: part of the uniform distribution in the statistics that weights come from; 1 counts all colours alike.
-      temperature: of the annealed mean.
+      temperature: that of the annealed mean.
       diverse: K, numbers of the code; 0 for none. It replaces the loss.
-      beta: with diverse, what a nat of the code counts beside the mean squared error of a picture.
+      beta: with diverse, the weight of a nat of the code beside the mean squared error of a picture.
       grey: in units of ab.
-      shares: how common each bin is, as `prepared` found it.
+      shares: how common each bin is, as `prepared` counts it.
     """
 
     loss: str = "classification"

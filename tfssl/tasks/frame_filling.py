@@ -53,7 +53,7 @@ class FrameFilling(PretextTask):
     Head: both frames through the trunk, up to the end of each stage whose map has 64 places a side at most. From the
       coarsest to the finest, maps of both are put side by side, narrowed to at most 32 channels and joined with what
       came before. The finest are also matched, by 8 numbers a place: the softmax of similarities over displacements of
-      at most 2 places each way and frame (`MatchedDisplacement`). Of both, five numbers a place, resized to the
+      at most 2 places each way and frame (`MatchedDisplacement`). From both come five numbers a place, resized to the
       picture: a flow into each frame, and how much each counts. The frames, warped and blended: float32 [B, S, S, 3],
       colours from -1 (0) to 1 (255). In 64 px a `resnet`'s places are pixels, and in 224 px they are of 4: motion of
       about a thirtieth of the side in `gap` seconds is matched, more must be known from what things are.

@@ -63,7 +63,7 @@ class Jigsaw(ChoiceTask, Undoable):
       grid: 2 or 3.
       classes: how many permutations; 0 for 100, or all 24 with grid=2.
       grey: probability that a picture is grey.
-      jitter: of the channels, pixels of a tile of 64.
+      jitter: jitter of the channels, pixels of a tile of 64.
       hidden: width of the head; 0 for 8 C but at most the paper's 4,096.
       dropout: rate before the logits.
     """
@@ -223,7 +223,7 @@ def seen_levels(puzzle: Any, reach: int) -> Any:
     """Return tiles whose channels are shifted or missing, in grey levels.
 
     Args:
-      puzzle: of `Jigsaw`.
+      puzzle: the puzzle of `Jigsaw`.
       reach: pixels of the largest shift; what is shifted in from outside of the tile is its mirror image.
 
     Returns:

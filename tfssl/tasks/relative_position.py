@@ -209,7 +209,7 @@ def seen_levels(puzzle: Any, colour: str) -> Any:
     """Return tiles without what gives the answer away, in grey levels.
 
     Args:
-      puzzle: of `RelativePosition`.
+      puzzle: the puzzle of `RelativePosition`.
       colour: "drop", "project" or "keep".
 
     Returns:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 POSITIVE = (1, 2, 3)
 NEGATIVES = ((1, 0, 3), (1, 4, 3))
-"""Of the frames a < b < c < d < e: (b, c, d) is in order, (b, a, d) and (b, e, d) are not."""
+"""Places among the frames a < b < c < d < e: (b, c, d) is in order, (b, a, d) and (b, e, d) are not."""
 
 LEAST_GAPS = 10
 """Length of a clip in distances of frames from which on the time of the middle frame tells at most two of three.

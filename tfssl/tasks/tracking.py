@@ -63,11 +63,11 @@ class Tracking(PretextTask):
       gap: seconds between frames.
       colours: how many centres.
       cell: pixels, a multiple of 4; 4 up to crops of 64 pixels and 8 above (as in the paper) where 0.
-      stage: of the trunk; the last one that is as fine as the cells where "".
-      width: of the embeddings.
+      stage: the stage of the trunk; the last one that is as fine as the cells where "".
+      width: the width of the embeddings.
       least_change: mean difference, 0..1, that neighbours must have.
       grey: in units of ab: a target in which no cell is further from grey has nothing to tell.
-      centres: as `prepared` found them.
+      centres: the centres of clusters, as `prepared` computes them.
     """
 
     references: int = 3

@@ -33,7 +33,7 @@ def features_of_tiles(trunk: Trunk, tiles: keras.KerasTensor, name: str) -> kera
     Args:
       trunk: shared.
       tiles: float [B, n, t, t, 3], standardised.
-      name: of the task; layers' names begin with it.
+      name: the name of the task; layers' names begin with it.
 
     Returns:
       float [B, n, C], the last stage's map averaged over all places.

@@ -19,7 +19,7 @@ import numpy as np
 from tfssl.base.errors import UserError
 
 VERSION = 1
-"""Of the search. Whatever changes its results must raise it: the cache's files are named after it."""
+"""Version of the search. Whatever changes its results must raise it: the cache's files are named after it."""
 
 MOST_TILES = 9
 ORDER_SEED = 1603
