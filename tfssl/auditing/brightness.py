@@ -26,7 +26,7 @@ def probe(maker: Maker, images: np.ndarray) -> Probe:
     """Make every other part paler and brighter, and see how far the output of an untrained network moves.
 
     Args:
-      maker: of a task.
+      maker: the maker of a task.
       images: uint8 [B, S, S, 3].
     """
     task = maker.task

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfssl.pipelines.clips import record
 
 LEVEL = 16384
-"""Of marked sound, of 32767: a task may change its loudness by half."""
+"""Level of marked sound, of 32767: a task may change its loudness by half."""
 WORD = 64
 """Samples in a row by whose signs a place is found."""
 
@@ -66,7 +66,7 @@ def with_frame(
 
     Args:
       change: uint8 [1, h, w, 3] -> the same.
-      quality: of its JPEG.
+      quality: the quality of its JPEG.
     """
 
     def replaced(frames: list[bytes], row: int) -> list[bytes]:

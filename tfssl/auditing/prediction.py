@@ -42,7 +42,7 @@ def measure(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarra
     answers, measures = [], []
     for batch in made:
         questions = batch.questions(task)
-        answers.append(questions.right)  # an empty one too: halves are told by the numbers of batches
+        answers.append(questions.right)  # an empty one too: halves are chosen by the numbers of batches
         if not len(questions.right):  # a batch of clips none of which counts
             continue
         of_sound = {} if questions.sound is None else nuisances.of_sound(questions.sound)

@@ -15,7 +15,7 @@ LATER = 10**6
 """A step beyond all of the sample."""
 SAME, FEW_OTHERS = 0.95, 0.6
 TOLERANCE = 1e-4
-"""Of floats only: graphs are rewritten, and sum in another order."""
+"""Tolerance of floats only: graphs are rewritten, and sum in another order."""
 
 
 def probes(maker: Maker, batches: Iterable[Batch]) -> list[Probe]:

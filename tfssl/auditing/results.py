@@ -21,7 +21,7 @@ class Probe:
 
     Attributes:
       task: its text, as 'rotation(rotations=8)'.
-      name: of the probe.
+      name: the name of the probe.
       verdict: one of `VERDICTS`.
       found: the figure; None where there is none.
       bounds: its 99 % interval.

@@ -1,11 +1,11 @@
 """Does the time stamp tell the answer? Clips are marked, so that puzzles say which moments they are made of.
 
-Of sound, marks are found by their samples: where sound that fits lies around times of frames and sound that does not
+Marks of sound are known by their samples: where sound that fits lies around times of frames and sound that does not
 lies anywhere, a network need not listen (Arandjelovic and Zisserman 2018, arXiv 1712.06651, section 3.4: 87.6 % of the
 answers instead of 81.9 %). So neither the sound's place in its clip, nor its place between frames, nor the silence at
 its ends may tell.
 
-Of sequences, marks are frames of one grey each. Their order must tell the answer, each order one answer. The time of a
+Marks of sequences are frames of one grey each. Their order must tell the answer, each order one answer. The time of a
 single frame may tell something, as the middle of three is seldom the first of a clip: that is said, without a verdict.
 """
 
