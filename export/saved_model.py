@@ -28,7 +28,7 @@ from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import model_name, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.formats.onnx import onnx_files, require_onnx, write_onnx
-from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, projected
+from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, project
 from tfssl.export.formats.samples import sample
 from tfssl.export.formats.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.quietly import only_errors_logged
@@ -51,7 +51,7 @@ class Exported(Result):
       saved_model: folder of the new version.
       signatures: their names.
       embedding_size: numbers in an embedding.
-      layer, pool, measured: which embedding of pictures it is and what `evaluate` found of it: see
+      layer, pool, measured: which embedding of pictures it is and what `evaluate` measured of it: see
         `tfssl.runs.served.Embedding`.
       embedding: the same in words.
       tflite, onnx: names of the TFLite and ONNX files.
@@ -105,7 +105,7 @@ def export(
       run: a run, or its folder.
       folder: DIR; made where it is missing.
       layer: a stage of pictures, such as "stage3"; where None the one that the run's last evaluation found best as it
-        is exported, or the last one where there is none. Of sound it is the last one.
+        is exported, or the last one where there is none. For sound it is the last one.
       version: number of the version; one more than the largest there where None.
       tflite: precisions of TFLite files, some of "float32", "float16", "int8": see `export.tflite.write_tflite`.
       onnx: whether to write ONNX files: see `export.onnx`.
@@ -139,7 +139,7 @@ def export(
     if dimensions is not None or l2_normalise:
         for kind, encoder in encoders.items():
             rows = sample(kind, source, int(encoder.input_shape[1]), SAMPLE, BATCH) if source is not None else ()
-            encoders[kind] = projected(encoder, dimensions, l2_normalise, rows)
+            encoders[kind] = project(encoder, dimensions, l2_normalise, rows)
     encoder, sound = encoders["pixels"], encoders.get("waveform")
     signatures = encoder_signatures(encoder, run.settings.size, sound) + head_signatures(run)
     golden = make_golden(signatures, source)

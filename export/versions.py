@@ -16,7 +16,7 @@ from tfssl.base.files import check_format
 DESCRIPTION = "assets.extra/encoder.json"
 """In a version: what its encoder is."""
 FORMAT = 1
-"""Of encoder.json: "format", 1 where it is not written. Raise it when older versions can no longer read an export."""
+"""The "format" of encoder.json, 1 where it is not written. Raise it when older versions cannot read an export."""
 
 
 def newest_version(folder: str | Path) -> Path:

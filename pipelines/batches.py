@@ -2,7 +2,7 @@
 
 Example g of a stream is picture `index_shuffle(g mod N)` of epoch g // N: a full shuffle with no buffer, and a stream
 that starts at any step at no cost. The seed of a batch is (run seed, step). So a run gives the same batches whatever
-the parallelism, and one that was killed goes on with exactly those that it would have seen.
+the parallelism, and one that was killed resumes with exactly those that it would have seen.
 """
 
 from collections.abc import Callable, Sequence

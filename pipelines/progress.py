@@ -21,7 +21,7 @@ class Progress:
 
     Args:
       what: `pictures decoded into memory`.
-      name: of what these are, `photos/`; it comes last, as a terminal may be narrow.
+      name: the name of the whole, as `photos/`; it comes last, as a terminal may be narrow.
       count: how many there are.
       verbose: 0 to say nothing.
     """

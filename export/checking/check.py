@@ -29,7 +29,7 @@ class Check(Result):
 
     Attributes:
       folder: the version that was replayed.
-      replays: of each signature, and of each file for other runtimes.
+      replays: the replays of each signature, and of each file for other runtimes.
     """
 
     folder: Path
@@ -76,8 +76,8 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
         loaded = tf.saved_model.load(str(version))
 
         def call(name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            found = loaded.signatures[name](**{key: tf.constant(rows) for key, rows in inputs.items()})
-            return {key: rows.numpy() for key, rows in found.items()}
+            answers = loaded.signatures[name](**{key: tf.constant(rows) for key, rows in inputs.items()})
+            return {key: rows.numpy() for key, rows in answers.items()}
 
         replays = replay(golden, call)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, tf.errors.OpError) as problem:
@@ -91,8 +91,8 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
         from tfssl.export.checking.server_replay import client_of, replay_on_server
 
         with client_of(version, server, model_name) as client:
-            found = replay_on_server(client, server, version, golden)
-        replays += [dataclasses.replace(one, name=f"{one.name}, server") for one in found]
+            more = replay_on_server(client, server, version, golden)
+        replays += [dataclasses.replace(one, name=f"{one.name}, server") for one in more]
     return Check(version, tuple(replays))
 
 

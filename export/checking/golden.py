@@ -17,7 +17,7 @@ from tfssl.pipelines.sources.any_source import AnySource, open_source
 
 COUNT = 12
 NO_PICTURE = b"this is no picture"
-"""The last of the pictures: what is no picture must be told as such, and leave its neighbours alone."""
+"""The last of the pictures: what is no picture must be marked as such, and leave its neighbours alone."""
 ENDS = ":ends"
 
 
@@ -98,7 +98,7 @@ def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Go
 
     Args:
       signatures: that take some of the inputs which `Golden` knows.
-      source: of the pictures and sounds; the toy world where None.
+      source: the source of the pictures and sounds; the toy world where None.
     """
     specs = {spec.name: spec for signature in signatures for spec in signature.inputs}
     encoded = as_objects([*_some_pictures(source, COUNT - 1), NO_PICTURE])
@@ -117,8 +117,8 @@ def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Go
 
 def _some_pictures(source: AnySource | None, count: int) -> list[bytes]:
     """Read encoded pictures, spread over a source; small files are preferred, as they travel with the model."""
-    found = _read(source, count) if source is not None else []
-    return found or _read(open_source(f"toy:images(count={count})"), count)
+    pictures = _read(source, count) if source is not None else []
+    return pictures or _read(open_source(f"toy:images(count={count})"), count)
 
 
 def _some_sounds(source: AnySource | None, samples: int, count: int) -> np.ndarray:

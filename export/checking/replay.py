@@ -12,7 +12,7 @@ TOLERANCE = 1e-5
 LEVELS = 1.0
 """Grey levels by which a coloured picture may differ: a number near the middle of two is rounded up or down."""
 LEAST_COSINE = 0.95
-"""Of a TFLite file of int8, whose single numbers may be off by more.
+"""Least cosine of a TFLite file of int8, whose single numbers may be off by more.
 
 The black square that stands for what is no picture is left out there: ranges are learned from pictures, and an input
 unlike all of them is cut off at their ends (0.86 with MobileNetV3-Small; with black among the pictures 0.9998, and
@@ -26,7 +26,7 @@ class Replay:
     """The result of the replay of a signature, or of a file.
 
     Attributes:
-      name: of the signature or file.
+      name: the name of the signature or file.
       rows: golden vectors.
       difference: largest absolute difference of a number; of coloured pictures in grey levels.
       cosine: least cosine between an answer and its golden one.
@@ -52,8 +52,8 @@ class Replay:
         allowed = f"cos {LEAST_COSINE}" if self.tolerance is None else f"{self.tolerance:.1e}"
         verdict = "passes" if self.ok else "DOES NOT PASS"
         wrong = f", {self.wrong} rows wrong" if self.wrong else ""
-        found = f"{self.rows:>5}{self.difference:>12.1e}{self.cosine:>14.7f}"
-        return f"{self.name:27}{found}{allowed:>11}  {verdict}{wrong}"
+        figures = f"{self.rows:>5}{self.difference:>12.1e}{self.cosine:>14.7f}"
+        return f"{self.name:27}{figures}{allowed:>11}  {verdict}{wrong}"
 
 
 def replay(golden: Golden, call: Call, signatures: Iterable[str] | None = None) -> list[Replay]:
@@ -70,7 +70,7 @@ def replay(golden: Golden, call: Call, signatures: Iterable[str] | None = None) 
 
 
 def compare(
-    name: str, expected: dict[str, np.ndarray], found: dict[str, np.ndarray], allowed: float | None = TOLERANCE
+    name: str, expected: dict[str, np.ndarray], answers: dict[str, np.ndarray], allowed: float | None = TOLERANCE
 ) -> Replay:
     """Compare answers of a signature with the golden ones.
 
@@ -79,7 +79,7 @@ def compare(
     rows = len(next(iter(expected.values())))
     difference, cosine, largest, wrong = 0.0, 1.0, 1.0, np.zeros(rows, bool)
     for output, wanted in expected.items():
-        given = found[output]
+        given = answers[output]
         if wanted.dtype.kind == "f":
             pairs = [(wanted.reshape(rows, -1).astype(np.float64), given.reshape(rows, -1).astype(np.float64))]
             largest = max(largest, float(np.abs(wanted).max(initial=0.0)))

@@ -75,14 +75,14 @@ class Transport(Protocol):
 
 def read_model(version: Any, signatures: Mapping[str, Any]) -> Model:
     """Read a model from the JSON form of a SignatureDefMap."""
-    found = {
+    by_name = {
         name: Signature(
             *({key: _spec(info) for key, info in one.get(side, {}).items()} for side in ("inputs", "outputs"))
         )
         for name, one in signatures.items()
         if not name.startswith("__")  # TensorFlow's own, such as __saved_model_init_op
     }
-    return Model(int(version), found)
+    return Model(int(version), by_name)
 
 
 def _spec(info: Mapping[str, Any]) -> Spec:

@@ -176,8 +176,8 @@ class Client:
 
     def _model(self, seconds: float) -> Model:
         if self._seen is None or time.monotonic() - self._seen[0] > FRESH:
-            found = with_retries(lambda left: self._transport.metadata(self._version, left), seconds, PATIENCE)
-            self._seen = (time.monotonic(), found)
+            metadata = with_retries(lambda left: self._transport.metadata(self._version, left), seconds, PATIENCE)
+            self._seen = (time.monotonic(), metadata)
         return self._seen[1]
 
     def _seconds(self, end: float) -> float:
@@ -212,11 +212,11 @@ class Client:
                 return
             batch: Any = list(sent.values())
             inputs = {name: batch if signature == "serving_default" else np.stack(batch)}
-            found = with_retries(
+            answer = with_retries(
                 lambda left: self._transport.predict(signature, inputs, model.version, model, left), self._seconds(end)
             )
-            valid = found.get("valid", np.ones(len(sent), bool))
-            embedding[np.fromiter(sent, int)[valid]] = found["embedding"][valid]
+            valid = answer.get("valid", np.ones(len(sent), bool))
+            embedding[np.fromiter(sent, int)[valid]] = answer["embedding"][valid]
             wrong.update({number: INVALID[signature] for number, fine in zip(sent, valid, strict=True) if not fine})
 
         with concurrent.futures.ThreadPoolExecutor(self._connections) as pool:

@@ -36,23 +36,23 @@ class Rest:
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ca_certs=known)
 
     def metadata(self, version: int | None, seconds: float) -> Model:
-        found = self._ask("GET", version, "/metadata", seconds)
-        return read_model(found["model_spec"]["version"], found["metadata"]["signature_def"]["signature_def"])
+        answer = self._ask("GET", version, "/metadata", seconds)
+        return read_model(answer["model_spec"]["version"], answer["metadata"]["signature_def"]["signature_def"])
 
     def versions(self, seconds: float) -> list[int]:
-        found = self._ask("GET", None, "", seconds)
-        return sorted(int(one["version"]) for one in found["model_version_status"] if one["state"] == "AVAILABLE")
+        answer = self._ask("GET", None, "", seconds)
+        return sorted(int(one["version"]) for one in answer["model_version_status"] if one["state"] == "AVAILABLE")
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], version: int | None, model: Model, seconds: float
     ) -> dict[str, np.ndarray]:
         columns = {name: _to_json(rows) for name, rows in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
-        found = self._ask("POST", version, ":predict", seconds, body)["outputs"]
+        answer = self._ask("POST", version, ":predict", seconds, body)["outputs"]
         specs = model.signatures[signature].outputs
         if len(specs) == 1:  # its name is left out
-            found = dict.fromkeys(specs, found)
-        return {name: _from_json(found[name], spec) for name, spec in specs.items()}
+            answer = dict.fromkeys(specs, answer)
+        return {name: _from_json(answer[name], spec) for name, spec in specs.items()}
 
     def close(self) -> None:
         self._pool.clear()
@@ -68,8 +68,8 @@ class Rest:
             raise ServingError(f"no answer after {seconds:.3g} s", "DEADLINE_EXCEEDED") from problem
         except self._errors.ProtocolError as problem:
             if "BadStatusLine" in str(problem):
-                told = "what answers there speaks no REST; for gRPC, give host:port without http://"
-                raise ServingError(told, "UNIMPLEMENTED") from problem
+                message = "what answers there speaks no REST; for gRPC, give host:port without http://"
+                raise ServingError(message, "UNIMPLEMENTED") from problem
             raise ServingError(one_line(str(problem)), "UNAVAILABLE") from problem  # hung up
         except self._errors.SSLError as problem:
             raise ServingError(no_encryption(str(problem)), "UNAUTHENTICATED") from problem
@@ -101,7 +101,7 @@ def _from_json(rows: Any, spec: Spec) -> np.ndarray:
     if spec.dtype == "bytes":
         plain = [base64.b64decode(row["b64"]) if isinstance(row, dict) else row.encode() for row in rows]
         return np.array(plain, object)
-    found = np.array(rows, spec.dtype)
-    if len(found):
-        return found
-    return found.reshape(0, *(size or 0 for size in spec.shape[1:]))
+    array = np.array(rows, spec.dtype)
+    if len(array):
+        return array
+    return array.reshape(0, *(size or 0 for size in spec.shape[1:]))

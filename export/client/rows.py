@@ -14,7 +14,7 @@ from tfssl.export.signatures.bounds import MAX_BYTES
 Row = str | Path | bytes | np.ndarray
 
 MESSAGE_BYTES = 2**22 - 2**16
-"""Of the rows in a request, where there are more than one: what a gRPC server takes by default, less its envelope."""
+"""Bytes of the rows in a request of several rows: what a gRPC server takes by default, less its envelope."""
 
 INVALID = {
     "serving_default": "is no picture, or too large a one",
@@ -43,11 +43,11 @@ def read_rows(rows: Row | Iterable[Row]) -> tuple[str, list[Row]]:
         if signature == "waveform":
             given = [row.astype(np.float32, copy=False) for row in given]  # type: ignore[union-attr]
         return str(signature), given
-    found = {
+    kind_names = {
         f"{row.dtype} {format_shape(row.shape)}" if isinstance(row, np.ndarray) else type(row).__name__ for row in given
     }
     raise UserError(
-        f"rows of {list_names(sorted(found))} are given, expected all paths or bytes of pictures, all uint8 pixels"
+        f"rows of {list_names(sorted(kind_names))} are given, expected all paths or bytes of pictures, all uint8 pixels"
         " [S, S, 3], or all floating-point waveforms [samples]"
     )
 

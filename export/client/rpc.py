@@ -38,18 +38,18 @@ class Rpc:
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        found = self._ask(self._prediction.GetModelMetadata, request, version, seconds)
+        answer = self._ask(self._prediction.GetModelMetadata, request, version, seconds)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        found.metadata["signature_def"].Unpack(signatures)
+        answer.metadata["signature_def"].Unpack(signatures)
         as_json = MessageToDict(signatures, preserving_proto_field_name=True)
-        return read_model(found.model_spec.version.value, as_json.get("signature_def", {}))
+        return read_model(answer.model_spec.version.value, as_json.get("signature_def", {}))
 
     def versions(self, seconds: float) -> list[int]:
         from tensorflow_serving.apis import get_model_status_pb2
 
-        found = self._ask(self._models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest(), None, seconds)
+        answer = self._ask(self._models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest(), None, seconds)
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-        return sorted(one.version for one in found.model_version_status if one.state == available)
+        return sorted(one.version for one in answer.model_version_status if one.state == available)
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], version: int | None, model: Model, seconds: float
@@ -64,8 +64,8 @@ class Rpc:
             # Lists of bytes with their type said: NumPy would cut zeros off their ends.
             tensor = tf.make_tensor_proto(rows) if numbers else tf.make_tensor_proto(list(rows), tf.string, [len(rows)])
             request.inputs[name].CopyFrom(tensor)
-        found = self._ask(self._prediction.Predict, request, version, seconds)
-        return {name: tf.make_ndarray(tensor) for name, tensor in found.outputs.items()}
+        answer = self._ask(self._prediction.Predict, request, version, seconds)
+        return {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
 
     def close(self) -> None:
         self._channel.close()

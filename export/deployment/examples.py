@@ -25,7 +25,7 @@ def example(specs: dict[str, tf.TensorSpec], rows: int, picture: tuple[int, int]
     """Make a request for one signature: JPEGs where it takes strings, arrays [rows, ...] of noise else.
 
     Args:
-      specs: of its inputs.
+      specs: the specs of its inputs.
       rows: how many.
       picture: height and width of a JPEG in pixels.
     """

@@ -21,7 +21,7 @@ from tfssl.export.signatures.bounds import MAX_ROWS
 
 FILES = ("models.config", "batching.config", "compose.yaml", "kubernetes.yaml")
 WORTH = 0.95
-"""Of the best throughput: the fewest rows that reach it are merged."""
+"""Share of the best throughput: the fewest rows that reach it are merged."""
 
 
 def model_name(folder: str | Path) -> str:
@@ -45,11 +45,11 @@ def write_deployment(folder: Path, version: Path) -> tuple[str, ...]:
     speeds = measure(version) if "batching.config" in missing else []
     for name in missing:
         with atomic_write(folder / name) as temporary:
-            temporary.write_text(_rendered(name, model_name(folder), version.name, speeds))
+            temporary.write_text(_render(name, model_name(folder), version.name, speeds))
     return tuple(missing)
 
 
-def _rendered(file: str, name: str, version: str, speeds: Sequence[Speed]) -> str:
+def _render(file: str, name: str, version: str, speeds: Sequence[Speed]) -> str:
     import jinja2
 
     loader = jinja2.PackageLoader("tfssl.export.deployment", ".")

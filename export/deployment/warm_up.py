@@ -21,8 +21,8 @@ def write_warm_up(folder: Path, name: str) -> None:
     """Write `assets.extra/tf_serving_warmup_requests` of a version: PredictionLog protos, one a request.
 
     Args:
-      folder: of a SavedModel.
-      name: of the model.
+      folder: the folder of a SavedModel.
+      name: the name of the model.
     """
     from tensorflow_serving.apis import prediction_log_pb2
 

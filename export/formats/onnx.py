@@ -30,7 +30,7 @@ def write_onnx(folder: Path, encoders: Mapping[str, keras.Model]) -> None:
     """Convert encoders to files in `folder`/onnx; N is open.
 
     Args:
-      folder: of one version.
+      folder: the folder of one version.
       encoders: "pixels" and, where there is one, "waveform".
 
     Raises:

@@ -34,7 +34,7 @@ def check_dimensions(dimensions: int | None, widths: Iterable[int], source: AnyS
         )
 
 
-def projected(encoder: keras.Model, dimensions: int | None, l2_normalise: bool, inputs: Iterable[Any]) -> keras.Model:
+def project(encoder: keras.Model, dimensions: int | None, l2_normalise: bool, inputs: Iterable[Any]) -> keras.Model:
     """Make an encoder whose embeddings are projected on their first principal components, then brought to length 1.
 
     The components are those of the embeddings' covariance (scikit-learn's PCA), not whitened; their mean is taken off.

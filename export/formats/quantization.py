@@ -29,7 +29,7 @@ def require_quantizer() -> None:
         raise UserError("int8 needs ai-edge-quantizer, which is not installed; pip install 'tfssl[devices]'")
 
 
-def quantised(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> bytes:
+def quantise(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> bytes:
     """Quantise a model of float32: int8 weights, per channel, and int8 activations; input and output stay as they are.
 
     Ranges of activations are the smallest and largest values on the examples (Jacob et al. 2018, arXiv 1712.05877).
@@ -63,8 +63,8 @@ def quantised(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> b
             plan.add_weight_only_config(WEIGHTS_ONLY, TFLOperationName[name], 8)
         ranges: dict[str, Any] = {}
         for batch in examples:  # one at a time: of several the quantizer would take a moving average
-            for name, found in plan.calibrate({signature: [{signature: batch}]}, num_threads=1).items():
-                known = ranges.setdefault(name, dict(found))
-                known["min"] = np.minimum(known["min"], found["min"])
-                known["max"] = np.maximum(known["max"], found["max"])
+            for name, extremes in plan.calibrate({signature: [{signature: batch}]}, num_threads=1).items():
+                totals = ranges.setdefault(name, dict(extremes))
+                totals["min"] = np.minimum(totals["min"], extremes["min"])
+                totals["max"] = np.maximum(totals["max"], extremes["max"])
         return bytes(plan.quantize(ranges, enable_progress_report=False).quantized_model)

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.export.formats.quantization import quantised, require_quantizer
+from tfssl.export.formats.quantization import quantise, require_quantizer
 from tfssl.export.formats.samples import sample
 from tfssl.export.quietly import quietly
 from tfssl.pipelines.sources.any_source import AnySource, open_source
@@ -26,7 +26,7 @@ FOLDER, INDEX = "tflite", "files.json"
 REPRESENTATIVE = 128
 """Pictures, or windows of sound, of the run's own source from which int8 learns the ranges of its layers."""
 BATCH = 8
-"""Of these at a time, as all that the layers give is held in memory."""
+"""Examples at a time, as all that the layers give is held in memory."""
 
 
 def check_precisions(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -58,10 +58,10 @@ def write_tflite(
     ranges learned from the run's own data, but for some layers: see `export.quantising`.
 
     Args:
-      folder: of one version.
+      folder: the folder of one version.
       encoders: "pixels" and, where there is one, "waveform".
       precisions: some of `PRECISIONS`.
-      source: of the pictures and sounds from which int8 learns; the toy world where None.
+      source: the source of the pictures and sounds from which int8 learns; the toy world where None.
       facts: kept in files.json with each file.
 
     Raises:
@@ -73,9 +73,9 @@ def write_tflite(
         for precision in precisions:
             name = f"{kind}_{precision}.tflite"
             if precision == "int8":
-                made = quantised(_converted(encoder, kind, "float32"), kind, _examples(kind, source, encoder))
+                made = quantise(_convert(encoder, kind, "float32"), kind, _examples(kind, source, encoder))
             else:
-                made = _converted(encoder, kind, precision)
+                made = _convert(encoder, kind, precision)
             (to / name).write_bytes(made)
             index[name] = {
                 "signature": kind,
@@ -128,7 +128,7 @@ class TFLiteEncoder:
         return self._interpreter.get_tensor(self._output["index"])
 
 
-def _converted(encoder: keras.Model, kind: str, precision: str) -> bytes:
+def _convert(encoder: keras.Model, kind: str, precision: str) -> bytes:
     spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=kind)
     archive = keras.export.ExportArchive()
     archive.track(encoder)

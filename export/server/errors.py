@@ -16,7 +16,7 @@ HTTP = {
     grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.UNAVAILABLE: 503,
 }
-"""Of what is not here: 500."""
+"""HTTP status of each gRPC code; what is not here is 500."""
 
 LONGEST = 600
 """Characters of a message: gRPC sends it as a header, of which clients take 8 KiB, and it may quote the request."""
@@ -26,7 +26,7 @@ class RequestError(Exception):
     """The error where one request cannot be answered; others can.
 
     Attributes:
-      code: of gRPC.
+      code: the code of gRPC.
       message: one line for whoever sent the request.
       http: status for REST, where it is not the usual one of `code`.
     """
@@ -52,7 +52,7 @@ def shorten(text: str) -> str:
 def from_tensorflow(code: int, message: str) -> RequestError:
     """Make the error of what TensorFlow raised while it ran the graph, without the names of the graph's ops."""
     known = {each.value[0]: each for each in grpc.StatusCode}
-    told = message.removeprefix("Graph execution error:").strip()
-    asserted = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", told)
-    text = f"{asserted[1]} {asserted[2]}" if asserted else re.sub(r"\s*\[\[\{\{.*", "", told, flags=re.DOTALL)
+    words = message.removeprefix("Graph execution error:").strip()
+    asserted = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", words)
+    text = f"{asserted[1]} {asserted[2]}" if asserted else re.sub(r"\s*\[\[\{\{.*", "", words, flags=re.DOTALL)
     return RequestError(known.get(code, grpc.StatusCode.INTERNAL), text or "the model could not answer")

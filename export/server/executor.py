@@ -25,7 +25,7 @@ class Limits:
     Attributes:
       threads: requests that are computed at once.
       request_bytes: largest request.
-      waiting: requests that are read, wait or are computed at once; more are told to come later.
+      waiting: requests that are read, wait or are computed at once; more are refused, to be sent later.
       timeout: seconds in which a request must have been sent whole, and again in which it must have been answered.
     """
 
@@ -56,7 +56,7 @@ class Work:
         self._threads = concurrent.futures.ThreadPoolExecutor(limits.threads, "tfssl-serve")
 
     @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
+    def count_request(self) -> Iterator[None]:
         """Count a request within the block: raise RequestError where too many are under way."""
         if self._requests >= self.limits.waiting:
             self.refused += 1
@@ -76,7 +76,7 @@ class Work:
 
         Args:
           size: bytes of the request.
-          function: of the seconds that are left for it.
+          function: a function of the seconds that are left for it.
           seconds: that whoever asks will wait, None for any number.
         """
         end = time.monotonic() + min(self.limits.timeout, math.inf if seconds is None else seconds)

@@ -85,7 +85,7 @@ def _handler(work: Work, kind: type, function: Callable[[Work, Any, float], Any]
 
     async def call(_: Any, context: grpc.aio.ServicerContext) -> bytes:
         try:
-            with work.counted():
+            with work.count_request():
                 data = await _one_message(context, work.limits.timeout)
                 return await work.run(len(data), functools.partial(answered, data), context.time_remaining())
         except RequestError as problem:

@@ -47,10 +47,10 @@ def write_plan(
       folder: an empty one.
       rest, grpc: addresses, "host:port".
       model: its name.
-      kinds: of which each client sends one after another.
+      kinds: the kinds of requests, of which each client sends one after another.
       clients: that ask at once.
       seconds: for which they do.
-      count: of all requests, in place of seconds, where it is not 0.
+      count: number of all requests, in place of seconds, where it is not 0.
     """
     from tensorflow_serving.apis import predict_pb2
 
@@ -103,10 +103,10 @@ def main(folder: Path) -> dict[str, Any]:
             kind = order.choice(kinds)
             start = time.perf_counter()
             try:
-                found = ask[kind.protocol](kind.request)
+                embedding = ask[kind.protocol](kind.request)
                 taken[kind.name].append(time.perf_counter() - start)
                 largest = max(1.0, float(np.abs(kind.embedding).max()))
-                np.testing.assert_allclose(found, kind.embedding, rtol=0, atol=TOLERANCE * largest)
+                np.testing.assert_allclose(embedding, kind.embedding, rtol=0, atol=TOLERANCE * largest)
             except Exception as problem:
                 lost.append(f"{kind.name}: {problem}"[:300])
         return taken, lost
@@ -156,8 +156,8 @@ def _rest(url: str, clients: int) -> Callable[[bytes], np.ndarray]:
         answer = pool.request("POST", url, body=request)
         if answer.status != 200:
             raise RuntimeError(f"status {answer.status}: {answer.data[:200]!r}")
-        found = answer.json()["outputs"]
-        return np.array(found["embedding"] if isinstance(found, dict) else found, np.float32)
+        outputs = answer.json()["outputs"]
+        return np.array(outputs["embedding"] if isinstance(outputs, dict) else outputs, np.float32)
 
     return ask
 

@@ -44,7 +44,7 @@ class Model:
     """A loaded version. May be called by several threads at once.
 
     Attributes:
-      number: of the version.
+      number: the number of the version.
       signature_def: name -> SignatureDef, as the export has them.
       inputs: name of a signature -> name of an input -> `Spec`.
     """
@@ -119,8 +119,8 @@ def check_names(specs: Mapping[str, Spec], given: Mapping[str, Any]) -> None:
     """Raise RequestError unless exactly the inputs of a signature are given."""
     if set(specs) != set(given):
         extra, missing = (", ".join(sorted(each)) for each in (set(given) - set(specs), set(specs) - set(given)))
-        told = f"Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."
-        raise invalid(f"inputs do not match the signature. {told}")
+        difference = f"Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."
+        raise invalid(f"inputs do not match the signature. {difference}")
 
 
 def _spec(name: str, info: Any) -> Spec:

@@ -74,7 +74,7 @@ class Rest:
     async def _answer(self, request: web.Request) -> web.Response:
         self._spoken.add(request.protocol)
         try:
-            with self._work.counted():
+            with self._work.count_request():
                 body = await self._body(request)
                 text = await self._work.run(len(body), self._job(request.method, request.path, body))
             response = web.Response(body=text, content_type="application/json")
@@ -133,32 +133,32 @@ class Rest:
                     each.transport.abort()
 
 
-def _name_model(request: Any, found: re.Match[str]) -> Any:
+def _name_model(request: Any, match: re.Match[str]) -> Any:
     """Give a request the model that a path names."""
-    request.model_spec.name = found[1]
-    if found[2] is not None:
-        if int(found[2]) > _LARGEST_VERSION:
-            raise invalid(f"Failed to convert version: {found[2]} to numeric.")
-        request.model_spec.version.value = int(found[2])
-    elif found[3] is not None:
-        request.model_spec.version_label = found[3]
+    request.model_spec.name = match[1]
+    if match[2] is not None:
+        if int(match[2]) > _LARGEST_VERSION:
+            raise invalid(f"Failed to convert version: {match[2]} to numeric.")
+        request.model_spec.version.value = int(match[2])
+    elif match[3] is not None:
+        request.model_spec.version_label = match[3]
     return request
 
 
-def _predict(work: Work, found: re.Match[str], body: bytes, seconds: float) -> bytes:
-    spec = _name_model(get_model_status_pb2.GetModelStatusRequest(), found).model_spec
+def _predict(work: Work, match: re.Match[str], body: bytes, seconds: float) -> bytes:
+    spec = _name_model(get_model_status_pb2.GetModelStatusRequest(), match).model_spec
     with work.versions.use(version_of(work, spec)) as model:
         signature, inputs, rows = read_request(body, model)
         return write_answer(model.predict(signature, inputs, seconds), rows)
 
 
-def _status(work: Work, found: re.Match[str], _: float) -> bytes:
-    request = _name_model(get_model_status_pb2.GetModelStatusRequest(), found)
+def _status(work: Work, match: re.Match[str], _: float) -> bytes:
+    request = _name_model(get_model_status_pb2.GetModelStatusRequest(), match)
     return MessageToJson(status(work, request), indent=1, **_print_options()).encode()
 
 
-def _metadata(work: Work, found: re.Match[str], _: float) -> bytes:
-    request = _name_model(get_model_metadata_pb2.GetModelMetadataRequest(), found)
+def _metadata(work: Work, match: re.Match[str], _: float) -> bytes:
+    request = _name_model(get_model_metadata_pb2.GetModelMetadataRequest(), match)
     request.metadata_field.append(SIGNATURES)
     answer = metadata(work, request)
     signatures = get_model_metadata_pb2.SignatureDefMap()

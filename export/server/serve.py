@@ -33,7 +33,7 @@ class Served(Result):
       model: its name.
       versions: that it has served.
       answered: requests.
-      refused: requests, each told why.
+      refused: requests; the answer to each says why.
     """
 
     model: str
@@ -82,13 +82,13 @@ def serve(
 
     Args:
       folder: DIR, which `export` wrote.
-      name: of the model; that of the folder where None.
+      name: the name of the model; that of the folder where None.
       host: address to listen on; by default only this machine reaches it.
       rest_port, grpc_port: 0 for any that is free; `grpc_port` None for none.
       poll: seconds between looks at the folder.
       threads: requests that are computed at once; as many as there are cores where None.
       max_request: MiB of a request.
-      max_waiting: requests that wait at once; more are told to try again later.
+      max_waiting: requests that wait at once; more are refused, to be sent later.
       timeout: seconds in which a request must have been sent, and again in which it must have been answered.
 
     Raises:
@@ -210,7 +210,7 @@ class _Server:
                 give_back()
             try:
                 self.work.versions.poll()
-            except Exception:  # the version that is served must go on
+            except Exception:  # the version that is served must stay in service
                 logging.getLogger("tfssl").exception("looking for versions failed")
 
 

@@ -34,12 +34,12 @@ def status(
 ) -> get_model_status_pb2.GetModelStatusResponse:
     """Answer GetModelStatus. Raise RequestError."""
     number = version_of(work, request.model_spec)
-    found = [each for each in work.versions.statuses() if number in (None, each.number)]
-    if not found:
+    statuses = [each for each in work.versions.statuses() if number in (None, each.number)]
+    if not statuses:
         of = "any versions" if number is None else f"version {number}"
         raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find {of} of model {work.versions.name}")
     answer = get_model_status_pb2.GetModelStatusResponse()
-    for each in found:
+    for each in statuses:
         one = answer.model_version_status.add(version=each.number, state=each.state)
         code = grpc.StatusCode.UNKNOWN if each.problem else grpc.StatusCode.OK
         one.status.error_code, one.status.error_message = code.value[0], each.problem

@@ -50,7 +50,7 @@ class Versions:
 
         Args:
           folder: DIR, with versions in it.
-          name: of the model, for messages.
+          name: the name of the model, for messages.
         """
         self.folder, self.name = Path(folder), name
         self._lock = threading.Lock()
@@ -112,8 +112,8 @@ class Versions:
 
     def problem(self) -> str:
         """Say in one line why no version could be loaded."""
-        told = [f"version {status.number}: {status.problem}" for status in self.statuses() if status.problem]
-        return "; ".join(told) or "it holds no complete version"
+        problems = [f"version {status.number}: {status.problem}" for status in self.statuses() if status.problem]
+        return "; ".join(problems) or "it holds no complete version"
 
     def close(self) -> None:
         """Unload all; nobody may use any."""
@@ -142,7 +142,7 @@ class Versions:
             reason = (getattr(problem, "message", str(problem)).strip().splitlines() or [type(problem).__name__])[0]
             self._broken[number] = files
             self._say(number, State.END, shorten(reason))
-            rest = "no version is served" if self._current is None else f"version {self._current} goes on"
+            rest = "no version is served" if self._current is None else f"version {self._current} stays in service"
             logging.getLogger("tfssl").warning("%s cannot be served (%s): %s", folder, shorten(reason), rest)
             return False
         self._broken.pop(number, None)
@@ -189,7 +189,7 @@ def check_folder(folder: Path) -> None:
 def _files(folder: Path) -> tuple:
     """Return names, sizes and times of the files of a version."""
     try:
-        found = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
+        files = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
     except OSError:
         return ()
-    return tuple((path, status.st_size, status.st_mtime_ns) for path, status in found)
+    return tuple((path, status.st_size, status.st_mtime_ns) for path, status in files)

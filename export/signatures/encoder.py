@@ -22,9 +22,9 @@ class Signature:
     """A signature of an encoder, or of a head: see `export.signatures.heads`.
 
     Attributes:
-      name: of the signature.
+      name: the name of the signature.
       inputs: their types and shapes; N of each is the same, and unknown.
-      function: of these tensors -> outputs by name, [N, ...] each. It may be called with the tensors as they are.
+      function: maps these tensors to outputs by name, [N, ...] each. It may be called with the tensors as they are.
       uses: what holds the variables.
     """
 
@@ -70,10 +70,10 @@ def encoder_signatures(encoder: keras.Model, size: int, sound: keras.Model | Non
         return {"embedding": embedding[:count], "valid": valid[:count]}
 
     decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
-    found = [
+    signatures = [
         Signature("serving_default", (image_bytes(),), from_bytes, (encoder,)),
         Signature("pixels", (decoded,), from_pixels, (encoder,)),
     ]
     if sound is not None:
-        found.append(Signature("waveform", (waveform(sound.input_shape[1]),), from_waveform, (sound,)))
-    return found
+        signatures.append(Signature("waveform", (waveform(sound.input_shape[1]),), from_waveform, (sound,)))
+    return signatures

@@ -32,16 +32,16 @@ def head_signatures(run: "Run") -> list[Signature]:
     """Make the signatures of the tasks of a run; none where it has no such task."""
     size, samples = run.settings.size, run.sound["samples"] if run.sound else 0
     specs = {"image_bytes": image_bytes(), "waveform": waveform(samples)}
-    found = []
+    signatures = []
     for task in run.tasks():
         if isinstance(task, Served) and (network := task.served(run)) is not None:
-            function = _painted(network) if network.at_own_size else _answered(network, task.takes, size)
+            function = _answer_whole(network) if network.at_own_size else _answer_crops(network, task.takes, size)
             inputs = tuple(specs[name] for name in task.takes)
-            found.append(Signature(task.signature, inputs, function, network.uses))
-    return found
+            signatures.append(Signature(task.signature, inputs, function, network.uses))
+    return signatures
 
 
-def _answered(network: ServedNetwork, takes: Sequence[str], size: int) -> Callable[..., dict[str, tf.Tensor]]:
+def _answer_crops(network: ServedNetwork, takes: Sequence[str], size: int) -> Callable[..., dict[str, tf.Tensor]]:
     """Return a network's answers to rows of its inputs, and "valid" bool [N], false with zeros where one is none.
 
     As many rows of each input, or the request is refused.
@@ -59,7 +59,7 @@ def _answered(network: ServedNetwork, takes: Sequence[str], size: int) -> Callab
     return function
 
 
-def _painted(network: ServedNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def _answer_whole(network: ServedNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Return what a network makes of encoded pictures, each at its own size.
 
     Gives "png_bytes" string [N], empty where a row is no picture, and "valid" bool [N]. By the ending of that name
@@ -82,8 +82,8 @@ def _same_count(rows: Sequence[tf.Tensor], takes: Sequence[str]) -> tf.Tensor:
     """
     count, *others = (limits.count_rows(each) for each in rows)
     for name, other in zip(takes[1:], others, strict=True):
-        told = [f"a request must have as many {ROWS[name]} as {ROWS[takes[0]]}. Given:", other, count]
-        with tf.control_dependencies([tf.debugging.Assert(tf.equal(count, other), told)]):
+        message = [f"a request must have as many {ROWS[name]} as {ROWS[takes[0]]}. Given:", other, count]
+        with tf.control_dependencies([tf.debugging.Assert(tf.equal(count, other), message)]):
             count = tf.identity(count)
     return count
 

@@ -15,7 +15,7 @@ from tfssl.pipelines.decoding.headers import JPEG, TOO_LARGE, UNKNOWN, Header, r
 MAX_PIXELS = 2**24
 """Pixels of a picture: 4096 x 4096. Decoding a PNG with alpha takes some 40 bytes a pixel.
 
-JPEG is decoded at a fraction of its size, so it may have as many as `headers.MAX_PIXELS`. Of an animated GIF the first
+JPEG is decoded at a fraction of its size, so it may have as many as `headers.MAX_PIXELS`. For an animated GIF the first
 frame alone is decoded, and animated WebP is refused, so no number of frames counts.
 """
 
@@ -43,8 +43,8 @@ PARALLEL = 8
 def count_rows(rows: tf.Tensor) -> tf.Tensor:
     """Count the rows of a request, int32 scalar. Raise InvalidArgumentError in the graph for more than MAX_ROWS."""
     count = tf.shape(rows)[0]
-    told = [f"a request may have at most {MAX_ROWS} rows; send several requests. Rows given:", count]
-    with tf.control_dependencies([tf.debugging.Assert(count <= MAX_ROWS, told)]):
+    message = [f"a request may have at most {MAX_ROWS} rows; send several requests. Rows given:", count]
+    with tf.control_dependencies([tf.debugging.Assert(count <= MAX_ROWS, message)]):
         return tf.identity(count)
 
 
@@ -71,7 +71,7 @@ def pictures(data: tf.Tensor, size: int) -> picture_crops.Decoded:
     Returns:
       uint8 [N, size, size, 3] and bool [N]; a row that is no picture, or too large a one, gives zeros and False.
     """
-    shown, header = _shown(data, JPEG)
+    shown, header = _within_limits(data, JPEG)
     area = tf.where(header.problem == 0, header.height * header.width, 0)  # at most 2**26: no overflow
     parallel = tf.where(tf.reduce_any(area > FEW_PIXELS), tf.constant(1, tf.int64), PARALLEL)
     return picture_crops.centre_crops(_with_few_scans, (shown, _most_scans(header)), header, size, parallel)
@@ -97,17 +97,17 @@ def whole_pictures(data: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) 
 
     Raises InvalidArgumentError in the graph where all of them together have more than MAX_PAINTED.
     """
-    shown, header = _shown(data, UNKNOWN)
+    shown, header = _within_limits(data, UNKNOWN)
     total = tf.reduce_sum(tf.where(header.problem == 0, tf.cast(header.height * header.width, tf.int64), 0))
-    told = [f"the pictures of a request may have {MAX_PAINTED} pixels together; send several. Pixels given:", total]
-    with tf.control_dependencies([tf.debugging.Assert(total <= MAX_PAINTED, told)]):
+    message = [f"the pictures of a request may have {MAX_PAINTED} pixels together; send several. Pixels given:", total]
+    with tf.control_dependencies([tf.debugging.Assert(total <= MAX_PAINTED, message)]):
         shown = tf.identity(shown)
     rows, spec = (shown, _most_scans(header)), tf.TensorSpec([], tf.string)
     few = tf.map_fn(_with_few_scans, rows, parallel_iterations=1, fn_output_signature=spec)
     return full_size.over_pictures(few, header, function)
 
 
-def _shown(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
+def _within_limits(data: tf.Tensor, unlimited: int) -> tuple[tf.Tensor, Header]:
     """Return the pictures, empty where they are too long, and headers, which have a problem where these are too large.
 
     Args:

@@ -101,12 +101,12 @@ class Clip:
 def parse(records: tf.Tensor) -> Clips:
     """Parse records, string [B], into their parts; what is missing is empty."""
     each = ("thumbnails", "sound", "sound_start", "recording")
-    found = tf.io.parse_example(records, record.features("frames", "frame_times", *each))
+    fields = tf.io.parse_example(records, record.features("frames", "frame_times", *each))
     return Clips(
-        jpegs=found["frames"].values,
-        times=found["frame_times"].values,
-        splits=tf.cast(found["frames"].row_splits, tf.int32),
-        **{name: found[name] for name in each},
+        jpegs=fields["frames"].values,
+        times=fields["frame_times"].values,
+        splits=tf.cast(fields["frames"].row_splits, tf.int32),
+        **{name: fields[name] for name in each},
     )
 
 

@@ -25,11 +25,11 @@ def claim(work: Path, settings: dict[str, Any]) -> None:
     """Make or reuse the folder of decoded pieces. Raise UserError where it was begun with other settings."""
     path = work / "settings.json"
     if path.exists():
-        found = json.loads(path.read_text())
-        if found != settings:
-            differ = next(key for key in settings if found.get(key) != settings[key])
+        earlier = json.loads(path.read_text())
+        if earlier != settings:
+            differ = next(key for key in settings if earlier.get(key) != settings[key])
             raise UserError(
-                f"{work.parent} holds an interrupted ingest with {differ} {found.get(differ)!r}, now"
+                f"{work.parent} holds an interrupted ingest with {differ} {earlier.get(differ)!r}, now"
                 f" {settings[differ]!r} is given; give the same, or another --to"
             )
     else:
@@ -51,7 +51,7 @@ def decode_missing(
     jobs = [(str(folder / name), str(places[name]), settings) for name in missing]
     if verbose and len(missing) < len(names):
         done = f"{len(names) - len(missing)} of {len(names)}"
-        print(f"going on: {done} recordings are decoded already", file=sys.stderr)
+        print(f"resuming: {done} recordings are decoded already", file=sys.stderr)
     if jobs and options is not None:
         apache_beam = beams.require()
         with apache_beam.Pipeline(options=options) as pipeline:
@@ -66,14 +66,14 @@ def decode_missing(
         with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
             for _ in pool.map(_decode_to, jobs):
                 bar.add(1)
-    broken, found = {}, {}
+    broken, pieces = {}, {}
     for name, place in places.items():
         done = json.loads((place / "done.json").read_text())
         if done["broken"]:
             broken[name] = done["broken"]
         else:
-            found[name] = tuple(place / f"{number}.npz" for number in range(done["pieces"]))
-    return broken, found
+            pieces[name] = tuple(place / f"{number}.npz" for number in range(done["pieces"]))
+    return broken, pieces
 
 
 def _decode_to(job: tuple[str, str, dict[str, Any]]) -> None:

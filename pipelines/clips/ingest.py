@@ -62,7 +62,7 @@ def ingest(
 ) -> Ingested:
     """Decode clips and sounds once, into sharded records of TensorFlow Datasets.
 
-    Started again with the same arguments after an interruption, it goes on with what was not decoded yet.
+    Started again with the same arguments after an interruption, it resumes with what was not decoded yet.
 
     Args:
       clips: a folder of films (mp4, mkv, avi, webm, mpg, ...) and sounds (wav, flac, mp3, ogg, ...), at any depth. The
@@ -76,7 +76,7 @@ def ingest(
       groups: a regular expression; files for which it finds the same text (its first group, or all) are of one source.
         Pieces of one source never stand in two splits.
       test: part of the sources for the split "test"; the rest is "train".
-      seed: of that choice.
+      seed: the seed of that choice.
       processes: that decode at once; as many as there are cores where None.
       beam: a runner of Apache Beam, with its options after it ('FlinkRunner --flink_master=HOST:8081'), that decodes
         and writes in place of processes here. Its workers need this package, and must see both folders under the same
@@ -102,23 +102,23 @@ def ingest(
     work = to / WORK
     options = None if beam is None else beams.options(beam)
     claim(work, settings)
-    broken, found = decode_missing(folder, names, work, settings, processes, options, verbose)
-    if not found:
+    broken, pieces = decode_missing(folder, names, work, settings, processes, options, verbose)
+    if not pieces:
         shutil.rmtree(work)
         problem = next(iter(sorted(broken.items())))
         raise UserError(f"nothing in {folder} can be decoded; the first: {problem[0]} {problem[1]}")
-    splits = choose_splits(sorted(found), group_of, test, seed)
+    splits = choose_splits(sorted(pieces), group_of, test, seed)
     facts = {"frame_rate": rate, "sound_rate": sound_rate, "short_side": size, "broken": broken}
     # By names as the records have them.
-    facts["groups"] = {name.replace(os.sep, "/"): group_of[name] for name in found if group_of[name] != name}
+    facts["groups"] = {name.replace(os.sep, "/"): group_of[name] for name in pieces if group_of[name] != name}
     from tfssl.pipelines.clips.tfds_builder import write_data_set  # which takes seconds to import
 
-    write_data_set(to, splits, found, label_of, facts, options)
-    heard = sum(_has_sound(path) for paths in found.values() for path in paths)
+    write_data_set(to, splits, pieces, label_of, facts, options)
+    heard = sum(_has_sound(path) for paths in pieces.values() for path in paths)
     shutil.rmtree(work)
     return Ingested(
         folder=Path(to),
-        clips={split: sum(len(found[name]) for name in chosen) for split, chosen in splits.items()},
+        clips={split: sum(len(pieces[name]) for name in chosen) for split, chosen in splits.items()},
         recordings={split: len(chosen) for split, chosen in splits.items()},
         with_sound=heard,
         seconds=round(time.monotonic() - began, 1),

@@ -34,7 +34,7 @@ def read_labels(
 
     Args:
       folder: that all lie in.
-      names: of the files, as `list_recordings` gives them.
+      names: the names of the files, as `list_recordings` gives them.
       table: a CSV with columns file and label, and group where wanted; the first sub-folder is the label where None.
       groups: a regular expression: see `dividing.groups_of_names`.
 
@@ -86,4 +86,4 @@ def choose_splits(names: Sequence[str], group_of: dict[str, str], test: float, s
         "train": [name for name in names if group_of[name] not in chosen],
         "test": [name for name in names if group_of[name] in chosen],
     }
-    return {split: found for split, found in splits.items() if found}
+    return {split: part for split, part in splits.items() if part}

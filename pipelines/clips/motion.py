@@ -49,9 +49,9 @@ def window(clip: Clip, count: int, gap: float, seed: tf.Tensor) -> Window:
 
 def motion(pictures: tf.Tensor) -> tf.Tensor:
     """Return the mean absolute difference of neighbours: float32 [T, h, w, c] -> float32 [T - 1]."""
-    return changed(pictures[1:], pictures[:-1])
+    return difference(pictures[1:], pictures[:-1])
 
 
-def changed(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+def difference(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """Return the mean absolute difference of two thumbnails: [..., h, w, 3] -> float32 [...]."""
     return tf.reduce_mean(tf.abs(one - other), [-3, -2, -1])

@@ -19,7 +19,7 @@ class Field(NamedTuple):
     """A field of a record.
 
     Attributes:
-      dtype: of its values: string, float32 or int64.
+      dtype: the dtype of its values: string, float32 or int64.
       missing: the value where a record lacks it; None of a field with any number of values.
     """
 
@@ -45,9 +45,9 @@ def of_piece(piece: Piece, label: int, recording: str, number: int) -> dict[str,
 
     Args:
       piece: what is seen and heard.
-      label: of its class, -1 unknown.
+      label: the label of its class, -1 unknown.
       recording: that it is a piece of.
-      number: of the piece.
+      number: the number of the piece.
     """
     return {
         "frames": piece.frames,

@@ -66,13 +66,13 @@ class Piece:
 def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
     """Decode a whole recording.
 
-    Of frames, one is taken for every 1 / rate seconds: the newest at that time, by time stamps, so that a variable
+    One frame is taken for every 1 / rate seconds: the newest at that time, by time stamps, so that a variable
     frame rate comes out right; frames are never repeated, so a slower film stays as slow. Film that a phone took on its
-    side is turned upright. Of several sound tracks the default one is taken (FFmpeg's choice), mixed down to mono.
+    side is turned upright. The default sound track is taken (FFmpeg's choice), mixed down to mono.
     Where a file ends too early or is damaged, what came before counts.
 
     Args:
-      path: of a file that FFmpeg reads.
+      path: the path of a file that FFmpeg reads.
       short_side: pixels; larger frames are scaled down to it, smaller ones stay.
       rate: frames a second.
       sound_rate: hertz.
@@ -158,7 +158,7 @@ class _Frames:
             self.thumbnails.append(thumbnail)
             self.times.append(time)
             self._due += self._interval
-            if self._due < time:  # after a gap the grid goes on from here
+            if self._due < time:  # after a gap the grid starts again from here
                 self._due = time + self._interval
 
 

@@ -84,7 +84,7 @@ def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[str, d
 def write_data_set(
     to: Path,
     splits: dict[str, list[str]],
-    found: dict[str, tuple[Path, ...]],
+    pieces: dict[str, tuple[Path, ...]],
     label_of: dict[str, str],
     facts: dict[str, Any],
     options: Any,
@@ -94,14 +94,14 @@ def write_data_set(
     Args:
       to: folder of the data set.
       splits: names of recordings by split.
-      found: the files of the pieces of each recording.
-      label_of: of each recording, "" unknown.
+      pieces: the files of the pieces of each recording.
+      label_of: the label of each recording, "" unknown.
       facts: what is kept beside the records, as JSON.
-      options: of Apache Beam, which then writes; None to write here.
+      options: the options of Apache Beam, which then writes; None to write here.
     """
     classes = sorted({label_of[name] for names in splits.values() for name in names} - {""})
     listed = {
-        split: [Recording(name.replace(os.sep, "/"), label_of[name], found[name]) for name in names]
+        split: [Recording(name.replace(os.sep, "/"), label_of[name], pieces[name]) for name in names]
         for split, names in splits.items()
     }
     with write_errors(to), tempfile.TemporaryDirectory(dir=to, prefix=".") as building:

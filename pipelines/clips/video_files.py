@@ -11,7 +11,7 @@ from tfssl.base.errors import UserError
 ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv")
 BT601 = 5  # FFmpeg's number of the matrix that it makes YUV of RGB with, if nothing else is asked for
 QUALITY = "18"
-"""Of H.264, its constant rate factor: the difference is hardly seen."""
+"""Constant rate factor of H.264: the difference is hardly seen."""
 
 Progress = Callable[[int, int | None], None]
 ChangeFrame = Callable[[np.ndarray, float], np.ndarray]
@@ -36,7 +36,7 @@ def change(source: Path, target: Path, change_frame: ChangeFrame, progress: Prog
 
     Raises:
       UserError: PyAV is missing.
-      ValueError: no film, or a broken one. The message goes on from the file's name: "is no film".
+      ValueError: no film, or a broken one. The message follows the file's name: "is no film".
     """
     av = _av()
     try:

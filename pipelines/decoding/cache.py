@@ -107,12 +107,12 @@ class Squares:
 
     def __init__(self, source: Pictures, size: int, verbose: int = 1):
         self._size = size
-        found, good = np.zeros([source.count, size * size], np.int32), np.zeros([source.count], bool)
+        pixels, good = np.zeros([source.count, size * size], np.int32), np.zeros([source.count], bool)
         with _progress(source, verbose) as progress:
             for number, packed in _squares(source, size):
-                found[number], good[number] = packed, True
+                pixels[number], good[number] = packed, True
                 progress.add(len(number))
-        self._pixels = _variable(found.ravel())
+        self._pixels = _variable(pixels.ravel())
         with tf.device("CPU"):
             self._valid = tf.constant(good)
 
@@ -135,16 +135,16 @@ class Boxes:
         with tf.device("CPU"):
             self._header = tf.stack(header, 1)
             self._start, self._width = tf.constant(layout.start), tf.constant(layout.width)
-        found, good = np.zeros([layout.bytes.sum()], np.uint8), np.zeros([source.count], bool)
+        pixels, good = np.zeros([layout.bytes.sum()], np.uint8), np.zeros([source.count], bool)
         start = layout.start.min(1)
         with _progress(source, verbose) as progress:
             for number, offset, pieces in _pieces(source, layout, size):
                 length = np.minimum(layout.bytes[number] - offset, pieces.shape[1])
                 for place, part, piece in zip((start[number] + offset).tolist(), length.tolist(), pieces, strict=True):
-                    found[place : place + part] = piece[:part]
+                    pixels[place : place + part] = piece[:part]
                 good[number] = True
                 progress.add(int(np.count_nonzero(offset + length == layout.bytes[number])))
-        self._pixels = _variable(found)
+        self._pixels = _variable(pixels)
         with tf.device("CPU"):
             self._valid = tf.constant(good)
 

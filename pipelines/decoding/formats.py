@@ -64,7 +64,7 @@ def decode(data: tf.Tensor, planned: Plan, size: int) -> tf.Tensor:
     # Decoding stops below the box, so it would not notice that the file is cut off further down. Files that do not
     # end as a JPEG must (or have bytes behind it) are decoded to the last row once more.
     ends_well = tf.equal(tf.strings.substr(data, -2, 2), b"\xff\xd9") | tf.equal(branch, len(RATIOS))
-    whole = tf.cond(ends_well, lambda: data, lambda: _decoded_to_its_end(data))
+    whole = tf.cond(ends_well, lambda: data, lambda: _decode_to_its_end(data))
     cases: list[Callable[[], tf.Tensor]] = [
         lambda: jpeg(1),
         lambda: jpeg(2),
@@ -80,7 +80,7 @@ def levels(data: tf.Tensor, header: Header, first: int, last: int) -> tf.Tensor:
 
     Args:
       data: string scalar.
-      header: of this picture, int32 scalars, but its format a number.
+      header: the header of this picture, int32 scalars, but its format a number.
       first, last: indices into `RATIOS`: which scales, of a JPEG. All else is decoded as it is, once.
 
     Returns:
@@ -109,7 +109,7 @@ def resize(pixels: tf.Tensor, size: int) -> tf.Tensor:
 
 
 @apart
-def _decoded_to_its_end(data: tf.Tensor) -> tf.Tensor:
+def _decode_to_its_end(data: tf.Tensor) -> tf.Tensor:
     # The pixels must count for the result: an op that is only waited for is optimised away if it has no effects.
     return tf.where(tf.size(tf.io.decode_jpeg(data, ratio=8)) > 0, data, "")
 

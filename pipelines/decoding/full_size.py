@@ -20,7 +20,7 @@ class Listed(NamedTuple):
     """A picture that was named, or lies in a folder that was.
 
     Attributes:
-      path: of the file.
+      path: the path of the file.
       name: where a PNG made of it belongs, relative to the folder of the results: "sub/old.png".
     """
 
@@ -36,22 +36,22 @@ def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
     Raises:
       UserError: something that is not there, or no picture at all.
     """
-    found: list[tuple[Path, Path]] = []
+    pictures: list[tuple[Path, Path]] = []
     for one in [given] if isinstance(given, (str, Path)) else given:
         place = Path(one)
         if place.is_dir():
-            found += [(place / inside, Path(inside)) for inside in folders.walk(place)[0]]
+            pictures += [(place / inside, Path(inside)) for inside in folders.walk(place)[0]]
         elif place.is_file():
-            found.append((place, Path(place.name)))
+            pictures.append((place, Path(place.name)))
         else:
             raise UserError(f"{place} does not exist; expected a picture or a folder of pictures")
-    if not found:
+    if not pictures:
         raise UserError(f"no picture in {given}; expected files that end in {', '.join(folders.ENDINGS)}")
-    found = list(dict.fromkeys(found))
-    count = Counter(inside.with_suffix(".png") for _, inside in found)
+    pictures = list(dict.fromkeys(pictures))
+    count = Counter(inside.with_suffix(".png") for _, inside in pictures)
     named = [
         (path, inside.with_suffix(".png") if count[inside.with_suffix(".png")] == 1 else Path(f"{inside}.png"))
-        for path, inside in found
+        for path, inside in pictures
     ]
     for name, times in Counter(name for _, name in named).items():
         if times > 1:
@@ -72,7 +72,7 @@ def decode(data: bytes) -> np.ndarray:
       uint8 [height, width, 3].
 
     Raises:
-      ValueError: no picture, a broken or an enormous one. The message goes on from the file's name: "is no picture".
+      ValueError: no picture, a broken or an enormous one. The message follows the file's name: "is no picture".
     """
     header = _header_reader()(data)
     if header.problem:
@@ -111,7 +111,7 @@ def over_pictures(data: tf.Tensor, header: headers.Header, function: Callable[[t
 
     Args:
       data: string [N].
-      header: of these, int32 [N] each.
+      header: the header of these, int32 [N] each.
       function: uint8 [height, width, 3] -> string scalar.
 
     Returns:

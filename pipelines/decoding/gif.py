@@ -12,7 +12,7 @@ from tfssl.pipelines.decoding import headers
 # Bytes that are walked at once. Chains of blocks are followed by doubling: where does each byte lead in 1, 2, 4, ...
 # steps? One block after another takes 20 us each: a file of tiny blocks then took a second for 100 KB.
 _WINDOW = 1024
-_DOUBLINGS = _WINDOW.bit_length() - 1  # two steps go on by three bytes at least
+_DOUBLINGS = _WINDOW.bit_length() - 1  # two steps advance by at least three bytes
 _MOST_WINDOWS = 2048  # 0.6 s; an honest file has a few
 _BEHIND = 2 * 258  # places behind a window that its last blocks may lead to
 

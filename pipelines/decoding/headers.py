@@ -58,7 +58,7 @@ class Header(NamedTuple):
     problem: tf.Tensor
 
 
-class _Found(NamedTuple):
+class _Facts(NamedTuple):
     """What one format's parser returns, int32 [N]. `exif` is where the TIFF structure starts, 0 for none."""
 
     height: tf.Tensor
@@ -97,33 +97,33 @@ def read_headers(data: tf.Tensor, complete: bool = True) -> Header:
     short = BREAKS_OFF if complete else NEED_MORE
     kind = _format(words(data, 0, 8))
     nothing = tf.zeros_like(kind)
-    found = _Found(nothing, nothing, nothing, tf.fill(tf.shape(kind), NOT_A_PICTURE))
+    facts = _Facts(nothing, nothing, nothing, tf.fill(tf.shape(kind), NOT_A_PICTURE))
     parsers = {JPEG: _jpeg, PNG: _png, GIF: _gif, BMP: _bmp, WEBP: _webp}
     for number, parse in parsers.items():
-        found = _merge(kind == number, parse, data, short, found)
+        facts = _merge(kind == number, parse, data, short, facts)
     orientation = tf.cond(
-        tf.reduce_any(found.exif > 0), lambda: _orientation(data, found.exif), lambda: tf.ones_like(kind)
+        tf.reduce_any(facts.exif > 0), lambda: _orientation(data, facts.exif), lambda: tf.ones_like(kind)
     )
-    problem = found.problem
+    problem = facts.problem
     if not complete:  # even the signature may be cut
         problem = tf.where(length < 16, short, problem)
-    pixels = tf.cast(found.height, tf.int64) * tf.cast(found.width, tf.int64)
-    problem = tf.where((problem == 0) & (tf.minimum(found.height, found.width) < 1), NO_PIXELS, problem)
+    pixels = tf.cast(facts.height, tf.int64) * tf.cast(facts.width, tf.int64)
+    problem = tf.where((problem == 0) & (tf.minimum(facts.height, facts.width) < 1), NO_PIXELS, problem)
     problem = tf.where((problem == 0) & (pixels > MAX_PIXELS), TOO_LARGE, problem)
-    return Header(kind, found.height, found.width, orientation, problem)
+    return Header(kind, facts.height, facts.width, orientation, problem)
 
 
 def _merge(
-    mine: tf.Tensor, parse: Callable[[tf.Tensor, int], _Found], data: tf.Tensor, short: int, found: _Found
-) -> _Found:
-    """Replace the rows `mine` (bool [N]) of `found` by what one parser reads; it is not run where it has none."""
+    mine: tf.Tensor, parse: Callable[[tf.Tensor, int], _Facts], data: tf.Tensor, short: int, facts: _Facts
+) -> _Facts:
+    """Replace the rows `mine` (bool [N]) of `facts` by what one parser reads; it is not run where it has none."""
 
-    def merged() -> _Found:
+    def merged() -> _Facts:
         # Files of another format show the parser no bytes, so its loops end at once for them.
         shown = tf.cond(tf.reduce_all(mine), lambda: data, lambda: tf.where(mine, data, ""))
-        return _Found(*(tf.where(mine, new, old) for new, old in zip(parse(shown, short), found, strict=True)))
+        return _Facts(*(tf.where(mine, new, old) for new, old in zip(parse(shown, short), facts, strict=True)))
 
-    return tf.cond(tf.reduce_any(mine), merged, lambda: found)
+    return tf.cond(tf.reduce_any(mine), merged, lambda: facts)
 
 
 def read_header(data: tf.Tensor, complete: bool = True) -> Header:
@@ -151,7 +151,7 @@ def _format(start: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.cast(matches, tf.int32) * tf.range(1, 6), axis=1)
 
 
-def _jpeg(data: tf.Tensor, short: int) -> _Found:
+def _jpeg(data: tf.Tensor, short: int) -> _Facts:
     """Walk the segments from marker to marker up to the frame header (SOF0..15), as ITU-T T.81, B.1 orders them."""
     length = tf.strings.length(data)
 
@@ -178,14 +178,14 @@ def _jpeg(data: tf.Tensor, short: int) -> _Found:
         (begin, tf.zeros_like(length), words(data, begin, 4)),
         maximum_iterations=_MOST_SEGMENTS,
     )
-    found = is_frame(segment[:, 0]) & (position + 9 <= length)
-    size = tf.where(found[:, None], words(data, position + 5, 2), 0)
-    problem = tf.where(found, 0, tf.where(position + 9 > length, short, BROKEN_HEADER))
-    return _Found(size[:, 0], size[:, 1], exif, problem)
+    complete = is_frame(segment[:, 0]) & (position + 9 <= length)
+    size = tf.where(complete[:, None], words(data, position + 5, 2), 0)
+    problem = tf.where(complete, 0, tf.where(position + 9 > length, short, BROKEN_HEADER))
+    return _Facts(size[:, 0], size[:, 1], exif, problem)
 
 
 @apart
-def _png(data: tf.Tensor, short: int) -> _Found:
+def _png(data: tf.Tensor, short: int) -> _Facts:
     """Read the size from IHDR; walk the chunks up to the pixels for `eXIf`."""
     length = tf.strings.length(data)
 
@@ -213,18 +213,18 @@ def _png(data: tf.Tensor, short: int) -> _Found:
     # A file without pixels is left to the decoder, which names it broken; a prefix must be read on.
     problem = tf.where((length < 33) | (~is_whole & (short == NEED_MORE)), short, problem)
     size = first[:, 2:6:2] * 65536 + first[:, 3:6:2]  # an overflow is negative, and so has no pixels
-    return _Found(size[:, 1], size[:, 0], tf.where(is_exif & is_whole, position + 8, 0), problem)
+    return _Facts(size[:, 1], size[:, 0], tf.where(is_exif & is_whole, position + 8, 0), problem)
 
 
 @apart
-def _gif(data: tf.Tensor, short: int) -> _Found:
+def _gif(data: tf.Tensor, short: int) -> _Facts:
     length = tf.strings.length(data)
     size = words(data, 6, 2, little=True)
-    return _Found(size[:, 1], size[:, 0], tf.zeros_like(length), tf.where(length < 13, short, 0))
+    return _Facts(size[:, 1], size[:, 0], tf.zeros_like(length), tf.where(length < 13, short, 0))
 
 
 @apart
-def _bmp(data: tf.Tensor, short: int) -> _Found:
+def _bmp(data: tf.Tensor, short: int) -> _Facts:
     """Read BMP. TensorFlow reads whole bytes a pixel, ignores palette, compression and colour masks (tested: 2.21)."""
     length = tf.strings.length(data)
     field = words(data, 14, 10, little=True)  # header size, width, height, planes, bits, compression
@@ -236,11 +236,11 @@ def _bmp(data: tf.Tensor, short: int) -> _Found:
     high = field[:, 3:6:2]
     size = field[:, 2:5:2] + 65536 * tf.where(high < 0x8000, high, high - 65536)
     problem = tf.where(length < 54, short, tf.where(good, 0, BAD_BMP))
-    return _Found(tf.abs(size[:, 1]), size[:, 0], tf.zeros_like(length), problem)
+    return _Facts(tf.abs(size[:, 1]), size[:, 0], tf.zeros_like(length), problem)
 
 
 @apart
-def _webp(data: tf.Tensor, short: int) -> _Found:
+def _webp(data: tf.Tensor, short: int) -> _Facts:
     """Read the three kinds of the WebP container specification: lossy, lossless, extended."""
     length = tf.strings.length(data)
     kind = tf.strings.substr(data, tf.minimum(12, length), tf.fill(tf.shape(length), 4))
@@ -261,7 +261,7 @@ def _webp(data: tf.Tensor, short: int) -> _Found:
     problem = tf.where(known, tf.where(extended & (flags & 0x02 > 0), ANIMATED_WEBP, 0), BROKEN_HEADER)
     if short == NEED_MORE:  # the EXIF chunk stands behind the pixels
         problem = tf.where((problem == 0) & has_exif & (exif == 0), short, problem)
-    return _Found(height, width, exif, tf.where(length < 30, short, problem))
+    return _Facts(height, width, exif, tf.where(length < 30, short, problem))
 
 
 def _webp_exif(data: tf.Tensor) -> tf.Tensor:
@@ -293,10 +293,10 @@ def _webp_exif(data: tf.Tensor) -> tf.Tensor:
 def _orientation(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """Read the orientation tag of the TIFF structure at byte `start`: int32 [N], 1..8; 1 where there is none."""
     order = words(data, start, 1)[:, 0]
-    found = tf.where(
+    tag = tf.where(
         order == 0x4949, _find_orientation(data, start, little=True), _find_orientation(data, start, little=False)
     )
-    return tf.where((start > 0) & ((order == 0x4949) | (order == 0x4D4D)), found, 1)
+    return tf.where((start > 0) & ((order == 0x4949) | (order == 0x4D4D)), tag, 1)
 
 
 def _find_orientation(data: tf.Tensor, start: tf.Tensor, little: bool) -> tf.Tensor:

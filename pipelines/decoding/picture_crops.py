@@ -25,7 +25,7 @@ def decode_boxes(
     Args:
       read: one row of `rows` -> string scalar, the encoded picture; may raise in the graph.
       rows: nested structure of tensors [N, ...].
-      header: of these pictures, int32 [N] each; one with a problem is not decoded.
+      header: the header of these pictures, int32 [N] each; one with a problem is not decoded.
       box: int32 [N, 4], in the upright picture.
       size: side of the results in pixels.
       parallel: as in `decode_rows`.
@@ -90,7 +90,7 @@ def pictures(data: tf.Tensor, size: int, parallel: int | None = None) -> Decoded
 def decode_rows(function: Callable[[Any], tf.Tensor], rows: Any, size: int, parallel: int | None = None) -> Decoded:
     """Map a decoder over rows; one that fails leaves its neighbours alone.
 
-    Sequential unless told otherwise: callers run it inside a parallel map over batches.
+    Sequential by default: callers run it inside a parallel map over batches.
 
     Args:
       function: one row of `rows` -> uint8 [size, size, 3]; may raise in the graph. It is set up anew for each batch,

@@ -40,7 +40,7 @@ def shift_small(images: tf.Tensor, header: Header, seed: tf.Tensor, reflect: boo
 
     Args:
       images: uint8 [N, S, S, 3], resized boxes.
-      header: of these pictures.
+      header: the header of these pictures.
       seed: int32 [2], of the batch.
       reflect: whether they are moved at all.
 
@@ -63,7 +63,7 @@ def draw_places(count: tf.Tensor, size: int, seed: tf.Tensor, reflect: bool) -> 
     """Draw which pixel of its square, row by row, comes to each place of each small picture: int32 [count, size, size].
 
     Args:
-      count: of the small pictures of a batch.
+      count: number of the small pictures of a batch.
       seed: int32 [2], of the batch.
     """
     border = size // 8 if reflect else 0

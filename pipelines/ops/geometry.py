@@ -42,7 +42,7 @@ def mirror(images: tf.Tensor) -> tf.Tensor:
 
 
 @tf.function(jit_compile=True, autograph=False)
-def mirrored_where(chosen: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+def mirror_where(chosen: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
     """Mirror the rows `chosen`, bool [B], of pictures [B, H, W, C] left to right."""
     return tf.where(chosen[:, None, None, None], tf.reverse(maps, [2]), maps)
 
@@ -73,4 +73,4 @@ def one_channel(images: tf.Tensor, channel: tf.Tensor) -> tf.Tensor:
 
 def flip_some(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mirror each picture, uint8 [B, H, W, 3], left to right with probability one half."""
-    return mirrored_where(tf.random.stateless_uniform([images.shape[0]], seed) < 0.5, images)
+    return mirror_where(tf.random.stateless_uniform([images.shape[0]], seed) < 0.5, images)

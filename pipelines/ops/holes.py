@@ -76,7 +76,7 @@ def fill(images: tf.Tensor, byte_mask: tf.Tensor, colour: tuple[int, int, int]) 
     Args:
       images: uint8 [B, S, S, 3].
       byte_mask: uint8 [B or 1, S, 3 S], 1 in the hole.
-      colour: of the same channels, 0 to 255 each.
+      colour: one value for each of the same channels, 0 to 255 each.
 
     Returns:
       uint8 [B, S, S, 3].

@@ -4,7 +4,7 @@ L, the lightness, goes from 0 (black) to 100 (white); a from green to red and b 
 the colours that sRGB has, 0 for greys. White is D65. The values are those of scikit-image: IEC 61966-2-1 for sRGB, CIE
 15 for Lab.
 
-A batch needs L of every pixel but ab at a quarter of the size only, as the network predicts no more. Of a picture of
+A batch needs L of every pixel but ab at a quarter of the size only, as the network predicts no more. For a picture of
 224 px, on one core, that takes 0.12 ms for L and 0.08 for ab, where decoding the JPEG takes 1.2 and Lab of all pixels
 by tensorflow-io as long as decoding. Op by op TensorFlow 2.21 needs four times as long for L alone, by a table of all
 colours or by arithmetic: so `lightness` and the steps of `quarter_ab` are compiled by XLA, once for each shape.
@@ -143,7 +143,7 @@ def quarter_ab(images: tf.Tensor) -> tf.Tensor:
     no multiple of 4 the mirror image of the last pixels fills the last cells.
     """
     # Not one function: XLA would sum up the pixels of a cell again for each of the numbers that Lab makes of them.
-    return _rounded_ab(_sums_of_columns(_sums_of_rows(images)))
+    return _round_ab(_sums_of_columns(_sums_of_rows(images)))
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -167,7 +167,7 @@ def _sums_of_columns(rows: tf.Tensor) -> tf.Tensor:
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _rounded_ab(sums: tf.Tensor) -> tf.Tensor:
+def _round_ab(sums: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(rgb_to_lab(tf.cast(sums, tf.float32) / SHRINK**2)[..., 1:]), tf.int8)
 
 

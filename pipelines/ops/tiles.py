@@ -44,7 +44,7 @@ def degenerate(task_name: str, size: int, grid: int) -> list[str]:
 
     Args:
       task_name: which task.
-      size: of the pictures, pixels of a side.
+      size: the size of the pictures, pixels of a side.
       grid: tiles of a side; one of 2 is recommended where more are given.
     """
     tile = tile_size(size, grid)

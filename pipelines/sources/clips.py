@@ -22,12 +22,12 @@ class ClipSource(AnySource):
 
     Attributes:
       paths: "RECORDING#piece" of each.
-      recordings: of each, the recording that it is a piece of.
-      origins: of each, what its recording is of: the source that `ingest --groups` found, else the recording itself.
+      recordings: for each, the recording that it is a piece of.
+      origins: for each, what its recording is of: the source that `ingest --groups` found, else the recording itself.
       broken: recordings that were left out when the data set was made.
       seconds: from the first frame to the end of the last, or the sound's length where there is none.
       contents: int64 [N], of what is seen and heard.
-      files: of records.
+      files: files of records.
       places: int64 [N, 3] into `files`, see `tfrecords.index_records`; None where `encoded` is given.
       encoded: the records, in memory, or None.
     """
@@ -215,18 +215,18 @@ def _facts(files: Sequence[str], encoded: list[bytes] | None, rate: int) -> dict
     known = record.features("frame_times", "thumbnails", "sound", "label", "recording", "piece")
 
     def facts(each: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = tf.io.parse_single_example(each, known)
-        times = found["frame_times"]
+        fields = tf.io.parse_single_example(each, known)
+        times = fields["frame_times"]
         count = tf.size(times)
         seen = tf.cond(count > 0, lambda: times[-1] - times[0], lambda: 0.0)
-        heard = tf.cast(tf.strings.length(found["sound"]) // 2, tf.float32) / max(rate, 1)
+        heard = tf.cast(tf.strings.length(fields["sound"]) // 2, tf.float32) / max(rate, 1)
         return {
             "frames": count,
             "seconds": tf.where(count > 1, seen, heard),
-            "has_sound": tf.strings.length(found["sound"]) > 0,
+            "has_sound": tf.strings.length(fields["sound"]) > 0,
             # Thumbnails, of all frames, tell frames apart well enough, and are a hundredth of them.
-            "contents": tf.strings.to_hash_bucket_fast(found["thumbnails"] + found["sound"], 2**63 - 1),
-            **{key: found[key] for key in ("label", "recording", "piece")},
+            "contents": tf.strings.to_hash_bucket_fast(fields["thumbnails"] + fields["sound"], 2**63 - 1),
+            **{key: fields[key] for key in ("label", "recording", "piece")},
         }
 
     dataset = tf.data.TFRecordDataset(list(files)) if encoded is None else tf.data.Dataset.from_tensor_slices(encoded)

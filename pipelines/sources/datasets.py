@@ -50,8 +50,8 @@ def from_dataset(dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] =
     """Read it in one pass: pictures are kept encoded (PNG where they were arrays), in memory.
 
     Args:
-      dataset: of uint8 [H, W, C] or of encoded bytes; alone, as (picture, label), or as {"image": ..., "label": ...}.
-      name: of the source.
+      dataset: holds uint8 [H, W, C] or encoded bytes; alone, as (picture, label), or as {"image": ..., "label": ...}.
+      name: the name of the source.
       classes: names of the labels; their numbers where none are given.
 
     Raises:

@@ -22,7 +22,7 @@ def divide(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarra
     Args:
       labels: int [N].
       groups: int [N]: rows of one group stay together.
-      seed: of the order.
+      seed: the seed of the order.
     """
     rng = np.random.default_rng(seed)
     tested = []
@@ -67,12 +67,12 @@ def _by_class(labels: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, 
     owner, place = np.unique(pairs[order] // len(classes), return_index=True)
     home = np.empty(len(names), int)
     home[owner] = pairs[order][place] % len(classes)
-    found = []
+    by_class = []
     for number in range(len(classes)):
         mine = np.flatnonzero(home == number)
         mine = mine[np.argsort(first[mine])]
-        found.append((names[mine], sizes[mine]))
-    return found
+        by_class.append((names[mine], sizes[mine]))
+    return by_class
 
 
 def groups_of_names(names: Sequence[str], expression: str) -> list[str]:
@@ -87,8 +87,8 @@ def groups_of_names(names: Sequence[str], expression: str) -> list[str]:
         compiled = re.compile(expression)
     except re.error as problem:
         raise UserError(f"--groups {expression!r} is no regular expression ({problem})") from problem
-    found = [compiled.search(name) for name in names]
-    texts = [match.group(match.re.groups and 1) if match is not None else None for match in found]
+    matches = [compiled.search(name) for name in names]
+    texts = [match.group(match.re.groups and 1) if match is not None else None for match in matches]
     return [text or name for text, name in zip(texts, names, strict=True)]
 
 

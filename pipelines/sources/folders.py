@@ -47,7 +47,7 @@ def open_folder(data: str | Path) -> PictureSource:
 
 def walk(folder: Path) -> tuple[list[str], list[int]]:
     """List paths relative to the folder, sorted, and sizes in bytes; hidden files and folders are left alone."""
-    found, seen = [], set()
+    listing, seen = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:  # a link back up would go round for ever
             folders.clear()
@@ -57,6 +57,6 @@ def walk(folder: Path) -> tuple[list[str], list[int]]:
         for name in files:
             if name.lower().endswith(ENDINGS) and not name.startswith("."):
                 path = os.path.join(place, name)
-                found.append((os.path.relpath(path, folder), os.path.getsize(path) if os.path.exists(path) else 0))
-    found.sort()
-    return [path for path, _ in found], [size for _, size in found]
+                listing.append((os.path.relpath(path, folder), os.path.getsize(path) if os.path.exists(path) else 0))
+    listing.sort()
+    return [path for path, _ in listing], [size for _, size in listing]

@@ -23,7 +23,7 @@ class PictureSource(AnySource):
     """Pictures by number.
 
     Attributes:
-      paths: of each picture its path, or "NAME#number".
+      paths: for each picture its path, or "NAME#number".
       header: int32 [N, 5]: fields of `headers.Header` of each picture.
       fingerprint: hash of names and sizes, or of what is held in memory.
       contents: uint64 [N], see `hash_of_picture`.
@@ -97,7 +97,7 @@ class Reader:
 def hash_of_picture(beginning: bytes, size: int) -> int:
     """Hash an encoded picture's first `PREFIX_BYTES` and how many bytes it has: below 2^64.
 
-    All of a small file. Of a larger one enough to know it by, and read already when a source is opened.
+    This covers all of a small file. For a larger one it is enough to know it by, and read already when a source opens.
     """
     digest = hashlib.blake2b(beginning, digest_size=8, salt=size.to_bytes(16, "little"))
     return int.from_bytes(digest.digest(), "little")
@@ -114,15 +114,15 @@ def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
 
 def read_index(count: int, prefix: Callable[[int], bytes], whole: Callable[[int], bytes]) -> np.ndarray:
     """Read int32 [count, 6], from the first bytes of each picture, or from all where these do not reach."""
-    found = []
+    rows = []
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, count, CHUNK):
             numbers = range(start, min(start + CHUNK, count))
             header = _header_reader(False)(tf.constant(list(pool.map(prefix, numbers)))).numpy()
             for row in np.flatnonzero(header[:, -1] == headers.NEED_MORE):
                 header[row] = _header_reader(True)(tf.constant([whole(numbers[row])]))[0]
-            found.append(header)
-    return np.concatenate(found)
+            rows.append(header)
+    return np.concatenate(rows)
 
 
 def without_broken(

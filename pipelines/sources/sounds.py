@@ -15,7 +15,7 @@ class Sounds:
     """Labelled sounds.
 
     Attributes:
-      names: of the files, relative to the folder.
+      names: the names of the files, relative to the folder.
       waves: float32 [n] each, mono, -1..1.
       labels: int32 [N], index into `classes`.
       classes: names of the sub-folders.

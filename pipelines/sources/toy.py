@@ -17,9 +17,9 @@ from tfssl.pipelines.sources.pictures import PictureSource, in_memory
 from tfssl.pipelines.sources.source import AnySource
 
 FRAME_RATE, SOUND_RATE = 12.5, 16000
-"""Of toy clips: frames a second, hertz."""
+"""Rates of toy clips: frames a second, and hertz."""
 QUALITY = 95
-"""Of their JPEGs."""
+"""Quality of the JPEGs of toy data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class ToyImages:
     """'toy:images(count=2000, size=64, seed=0, start=0)'.
 
     Attributes:
-      count: of pictures.
-      size: of their sides, pixels.
-      seed: of the world.
+      count: number of pictures.
+      size: the size of their sides, pixels.
+      seed: the seed of the world.
       start: number of the first scene: other numbers are other scenes of the same world.
     """
 
@@ -44,8 +44,8 @@ class ToyClips:
     """'toy:clips(count=200, size=64, seconds=2.0, seed=0, start=0)'.
 
     Attributes:
-      count: of clips.
-      size: of the sides of their frames, pixels.
+      count: number of clips.
+      size: the size of the sides of their frames, pixels.
       seconds: that each lasts.
       seed, start: as of `ToyImages`.
     """

@@ -17,7 +17,7 @@ def _glide(time: np.ndarray, start: float, end: float, seconds: float) -> np.nda
     return end * time + (start - end) * seconds * (1 - np.exp(-time / seconds))
 
 
-def _voiced(turns: np.ndarray, pitch: float, hertz: float, peaks: tuple[tuple[float, float], ...]) -> np.ndarray:
+def _make_buzz(turns: np.ndarray, pitch: float, hertz: float, peaks: tuple[tuple[float, float], ...]) -> np.ndarray:
     """Return a buzz whose harmonics are strong about the peaks (hertz, width), as in a mouth or a beak."""
     total = np.zeros_like(turns)
     for harmonic in range(1, 21):
@@ -59,18 +59,18 @@ def _horn(time: np.ndarray, pitch: float) -> np.ndarray:
 
 
 def _call(time: np.ndarray, pitch: float) -> np.ndarray:
-    return _voiced(150 * pitch * time, pitch, 150, ((700, 140), (1150, 160), (2600, 250))) * _fade(time, 0.12)
+    return _make_buzz(150 * pitch * time, pitch, 150, ((700, 140), (1150, 160), (2600, 250))) * _fade(time, 0.12)
 
 
 def _bark(time: np.ndarray, pitch: float) -> np.ndarray:
     turns = _glide(time, 560 * pitch, 260 * pitch, 0.06)
-    growl = _voiced(turns, pitch, 400, ((500, 300), (1500, 500)))
+    growl = _make_buzz(turns, pitch, 400, ((500, 300), (1500, 500)))
     return (growl + 1.2 * _noise(time, 400, 2500)) * _fade(time, 0.06)
 
 
 def _quack(time: np.ndarray, pitch: float) -> np.ndarray:
     turns = _glide(time, 250 * pitch, 215 * pitch, 0.1)
-    return _voiced(turns, pitch, 230, ((1900, 250), (3100, 350))) * _fade(time, 0.10)
+    return _make_buzz(turns, pitch, 230, ((1900, 250), (3100, 350))) * _fade(time, 0.10)
 
 
 VOICES: dict[str, Voice] = {

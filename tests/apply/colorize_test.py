@@ -13,7 +13,7 @@ from tfssl.base.errors import UserError
 from tfssl.cli.main import main
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.ops import lab
-from tfssl.tasks.parts.colourer import Colourer, _stretched, seen_sides
+from tfssl.tasks.parts.colourer import Colourer, _stretch, seen_sides
 
 SETTINGS = {"size": 32, "epochs": 1, "batch_size": 8, "report": False, "verbose": 0}
 TOY = "toy:images(count=48, size=32)"
@@ -194,8 +194,8 @@ def test_stretched_is_bilinear():
     values = np.random.default_rng(0).normal(size=(5, 7, 2)).astype(np.float32)
     expected = tf.image.resize(values, [23, 40]).numpy()
     wide = tf.image.resize(values, [5, 40])
-    np.testing.assert_allclose(_stretched(wide, 23, tf.range(23)), expected, atol=1e-5)
-    np.testing.assert_allclose(_stretched(wide, 23, tf.range(7, 11)), expected[7:11], atol=1e-5)
+    np.testing.assert_allclose(_stretch(wide, 23, tf.range(23)), expected, atol=1e-5)
+    np.testing.assert_allclose(_stretch(wide, 23, tf.range(7, 11)), expected[7:11], atol=1e-5)
 
 
 def write_film(path, frames, rate=10, sound=True):

@@ -82,7 +82,7 @@ def test_pieces_of_one_recording_are_not_learned_from_and_asked_about():
 def test_halves_are_told_by_numbers_of_batches_where_one_has_no_questions():
     """Or parts that share a recording would be learned from and asked about."""
     empty = np.zeros(0, int)
-    _, groups = statistics.joined([np.array([1, 0]), empty, np.array([0, 1])])
+    _, groups = statistics.join([np.array([1, 0]), empty, np.array([0, 1])])
     assert groups.tolist() == [0, 0, 2, 2]
 
     class Batch:
@@ -93,7 +93,7 @@ def test_halves_are_told_by_numbers_of_batches_where_one_has_no_questions():
             parts = np.zeros((len(self.right), 1, 8, 8, 3), np.uint8)
             return SimpleNamespace(parts=parts, right=self.right, sound=None)
 
-    _, right, groups = prediction.measured(None, [Batch(np.array([1, 0])), Batch(empty), Batch(np.array([0, 1]))])
+    _, right, groups = prediction.measure(None, [Batch(np.array([1, 0])), Batch(empty), Batch(np.array([0, 1]))])
     assert (right.tolist(), groups.tolist()) == ([1, 0, 0, 1], [0, 0, 2, 2])
 
 

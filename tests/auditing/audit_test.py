@@ -89,13 +89,13 @@ def test_a_reflected_border_tells_where_a_patch_lay(source):
     images = samples.crops(source, 56, COUNT, 6, 0)
     task = RelativePosition(grid=2)
     stream = samples.Stream(samples.Maker(task, 0), samples.pictures(images))
-    measures, right, groups = prediction.measured(task, stream)
+    measures, right, groups = prediction.measure(task, stream)
     edges = measures["mirrored edges"].reshape(len(right), -1)
     assert statistics.mean_interval(prediction.hits(edges, right, groups), groups)[1][0] > 0.15
     for size, reflect in ((48, True), (56, False)):  # large enough, and as position tasks get them
         images = samples.crops(source, size, COUNT, 6, 0, reflect)
         stream = samples.Stream(samples.Maker(task, 0), samples.pictures(images))
-        measures, right, groups = prediction.measured(task, stream)
+        measures, right, groups = prediction.measure(task, stream)
         assert not measures["mirrored edges"].any()
     assert not any(TASKS[name].reflects for name in ("relative_position", "jigsaw"))
 
@@ -200,14 +200,14 @@ def test_pieces_are_found_in_their_own_box_only():
     images = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
     boxes = np.array([[0, 0, 12, 12], [0, 12, 12, 12]])
     cut = np.stack([images[:, 1:9, 3:11], images[:, 2:10, 14:22]], 1)
-    assert pieces.found_in(images, Pieces(cut, boxes)).all()
-    assert not pieces.found_in(images, Pieces(cut[:, ::-1], boxes)).any()
+    assert pieces.find_in(images, Pieces(cut, boxes)).all()
+    assert not pieces.find_in(images, Pieces(cut[:, ::-1], boxes)).any()
     mirrored = images[:, :, ::-1]
     cut = np.stack([mirrored[:, 1:9, 3:11], mirrored[:, 2:10, 14:22]], 1)
-    assert pieces.found_in(images, Pieces(cut, boxes)).all()
+    assert pieces.find_in(images, Pieces(cut, boxes)).all()
     one_channel = cut.copy()
     one_channel[..., 1:] = np.random.default_rng(1).integers(0, 256, one_channel[..., 1:].shape)
-    assert pieces.found_in(images, Pieces(one_channel, boxes)).all()
+    assert pieces.find_in(images, Pieces(one_channel, boxes)).all()
     assert pieces.facing(boxes) == [(0, 1, False)]
     # Cells of two sizes: boxes overlap by some pixels.
     overlapping = np.array([[0, 0, 26, 26], [0, 24, 26, 28], [24, 0, 28, 26], [24, 24, 28, 28]])

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
-from tfssl.models.trunks.layers import activated, convolution
+from tfssl.models.trunks.layers import activate, convolution
 from tfssl.multitask import puzzle_stream
 from tfssl.multitask.encoders import Plans, sound_plan
 from tfssl.multitask.model import compile_model, make_model, make_optimizer
@@ -123,9 +123,9 @@ def test_parallelism_does_not_matter(name, source, prepared):
 def shallow(features=32):
     """A trunk with all that replicas must agree on, and a quarter of the layers: eleven tasks take long to trace."""
     pixels = keras.Input((None, None, 3))
-    x = activated(convolution(pixels, 8, 3, 2))
-    x = activated(convolution(x, 16, 3, 2))
-    return keras.Model(pixels, activated(convolution(x, features, 3, 2), "stage1"), name="body")
+    x = activate(convolution(pixels, 8, 3, 2))
+    x = activate(convolution(x, 16, 3, 2))
+    return keras.Model(pixels, activate(convolution(x, features, 3, 2), "stage1"), name="body")
 
 
 def owner(path):

@@ -82,7 +82,7 @@ def test_every_file_has_the_components_that_numpy_finds(toy_run, exported, pictu
 
 def test_components_alone_keep_their_lengths(toy_run, pictures):
     encoder = toy_run.encoder()
-    smaller = projection.projected(encoder, DIMENSIONS, False, [pictures[:40], pictures[40:]])
+    smaller = projection.project(encoder, DIMENSIONS, False, [pictures[:40], pictures[40:]])
     expected = by_hand(encoder, pictures, pictures)
     found = same_signs(smaller(pictures).numpy(), expected)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
@@ -125,4 +125,4 @@ def test_what_components_are_fitted_on_must_be_there(toy_run, pictures):
     with pytest.raises(UserError, match="--dimensions 5 is given, but the data that the run learned from is gone"):
         projection.check_dimensions(5, [32], None)
     with pytest.raises(UserError, match="--dimensions 5 is given, 4 are there to fit on"):
-        projection.projected(toy_run.encoder(), 5, False, [pictures[:4]])
+        projection.project(toy_run.encoder(), 5, False, [pictures[:4]])

@@ -103,7 +103,7 @@ def test_a_broken_version_is_told_and_leaves_the_old_one(made, folder, versions,
     assert answering(versions) == 1
     (told,) = caplog.messages
     assert str(folder / "2") in told
-    assert "version 1 goes on" in told
+    assert "version 1 stays in service" in told
     (status,) = (status for status in versions.statuses() if status.number == 2)
     assert status.state == State.END
     assert status.problem

@@ -36,7 +36,7 @@ def test_one_channel_stands_in_for_all(images):
 def test_mirrored_all_and_some(images):
     oblong = images[:, :4]
     np.testing.assert_array_equal(geometry.mirror(tf.constant(oblong)), oblong[:, :, ::-1])
-    found = geometry.mirrored_where(tf.constant([True, False, True]), tf.constant(oblong))
+    found = geometry.mirror_where(tf.constant([True, False, True]), tf.constant(oblong))
     np.testing.assert_array_equal(found, [oblong[0, :, ::-1], oblong[1], oblong[2, :, ::-1]])
 
 

@@ -14,7 +14,7 @@ from tfssl.tasks.audio_visual import AudioVisual
 from tfssl.tasks.frame_filling import FrameFilling
 from tfssl.tasks.frame_order import FrameOrder
 from tfssl.tasks.inpainting import Inpainting
-from tfssl.tasks.parts.patches import features_of_tiles, standardised
+from tfssl.tasks.parts.patches import features_of_tiles, standardise
 from tfssl.tasks.parts.undoing import Pieces
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
@@ -158,7 +158,7 @@ class Shuffled(Rotation):
         return shown, answer, tf.ones([cut.shape[0]])
 
     def head(self, encoders, puzzle):
-        return features_of_tiles(encoders["image"], standardised(puzzle), self.name)
+        return features_of_tiles(encoders["image"], standardise(puzzle), self.name)
 
     @property
     def choices(self):

@@ -11,7 +11,7 @@ from tests.pipelines.clip_records_test import RATE, jpeg, parsed, record
 from tfssl.base.errors import UserError
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import parse_task
-from tfssl.tasks.audio_visual import drawn_pair, recoloured
+from tfssl.tasks.audio_visual import draw_pair, recolour
 from tfssl.tasks.shuffle_and_learn import LEAST_GAPS
 
 SIZE = 16
@@ -234,7 +234,7 @@ def test_a_negative_of_the_same_clip_does_not_overlap():
     clip = parsed(sounding(0))
     places = []
     for number in range(60):
-        pair, found = drawn_pair(clip, 0.5, RATE, tf.constant([number, 0]))
+        pair, found = draw_pair(clip, 0.5, RATE, tf.constant([number, 0]))
         assert found
         one, other = clip.times.numpy()[pair.numpy()]
         assert abs(one - other) >= 0.5 - 1e-4
@@ -280,7 +280,7 @@ def test_colours_are_changed_about_grey():
         first, second = tf.random.stateless_uniform([2], [number, 7]).numpy()
         grey = picture.mean(-1, keepdims=True)
         expected = grey + (0.5 + first) * (picture - grey) + 64 * (second - 0.5)
-        found = recoloured(tf.constant(picture), tf.constant([number, 7])).numpy()
+        found = recolour(tf.constant(picture), tf.constant([number, 7])).numpy()
         assert np.abs(found - np.clip(expected, 0, 255)).max() <= 0.501
 
 

@@ -60,7 +60,7 @@ def test_a_map_is_doubled_until_its_places_are_as_small_as_wanted(stride, side, 
 
 def test_a_decoders_layers():
     maps = keras.Input((3, 5, 6))
-    model = keras.Model(maps, decoder.doubled(decoder.activated_convolution(maps, 4, 1, "task_0"), 2, "task", 1))
+    model = keras.Model(maps, decoder.double(decoder.activated_convolution(maps, 4, 1, "task_0"), 2, "task", 1))
     assert model.output_shape == (None, 6, 10, 2)
     assert [layer.name for layer in model.layers[1:]] == [
         *("task_0_convolution", "task_0_norm", "task_0_activation"),

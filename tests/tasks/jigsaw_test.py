@@ -8,7 +8,7 @@ from tfssl.models.trunks import make_trunk
 from tfssl.multitask.model import make_model
 from tfssl.pipelines.ops import tiles
 from tfssl.tasks import parse_task
-from tfssl.tasks.jigsaw import GREEN, RED, Jigsaw, SeenTiles, _framed, seen_levels
+from tfssl.tasks.jigsaw import GREEN, RED, Jigsaw, SeenTiles, _frame, seen_levels
 from tfssl.tasks.parts import permutations
 from tfssl.tasks.parts.permutations import permutation_set
 
@@ -262,7 +262,7 @@ def test_picture_says_what_is_right_and_what_wrong(images):
 
 def test_tiles_are_drawn_apart_in_their_places():
     pixels = np.arange(4, dtype=np.uint8)[:, None, None, None] + np.full((4, 16, 16, 3), 10, np.uint8)
-    canvas = _framed(pixels, np.full((4, 3), 200), 2)
+    canvas = _frame(pixels, np.full((4, 3), 200), 2)
     assert canvas.shape == (40, 40, 3)
     assert [canvas[y, x, 0] for y in (10, 30) for x in (10, 30)] == [10, 11, 12, 13]
     assert (canvas[10, [0, 1, 2, 17, 18, 19, 20, 21, 22], 0] == [255, 200, 10, 10, 200, 255, 255, 200, 11]).all()

@@ -7,7 +7,7 @@ from tfssl.base.errors import UserError
 from tfssl.models.trunks import Trunk, make_pixels, make_trunk
 from tfssl.multitask.model import make_inputs, make_model
 from tfssl.pipelines.ops import tiles
-from tfssl.tasks.parts.patches import check_tiles, standardised
+from tfssl.tasks.parts.patches import check_tiles, standardise
 from tfssl.tasks.relative_position import (
     ARROWS,
     DIRECTIONS,
@@ -136,7 +136,7 @@ def test_standardised_patches():
     patches = np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8, 3), dtype=np.uint8)
     patches[0, 0] = 77  # flat
     patches[0, 1] = 77 + (np.mgrid[:8, :8].sum(0) % 2 == 0)[..., None]  # half a level about its mean
-    found = np.asarray(standardised(patches))
+    found = np.asarray(standardise(patches))
     assert found.dtype == np.float32
     assert (found[0, 0] == 0).all()
     assert abs(found[0, 1].std() - 0.5) < 1e-5

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.tasks import TASKS, parse_task, parse_tasks
-from tfssl.tasks.rotation import TILT, Rotation, _tilted
+from tfssl.tasks.rotation import TILT, Rotation, _tilt
 
 SEED = tf.constant([1, 2])
 
@@ -103,13 +103,13 @@ def test_tilted_pictures_stay_inside_of_the_picture():
     y, x = np.mgrid[:33, :33] - 16
     outside[0][np.hypot(y, x) > 16.5] = 255  # only what a square of S / sqrt(2) cannot reach
     for degrees in (-TILT, TILT):
-        assert _tilted(tf.constant(outside), degrees).numpy().max() == 0
+        assert _tilt(tf.constant(outside), degrees).numpy().max() == 0
 
 
 def test_both_halves_of_eight_are_resampled_alike():
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
-    one, other = (np.float32(_tilted(tf.constant(images), degrees)) for degrees in (-TILT, TILT))
-    mirrored = np.float32(_tilted(tf.constant(images[:, :, ::-1]), TILT))[:, :, ::-1]
+    one, other = (np.float32(_tilt(tf.constant(images), degrees)) for degrees in (-TILT, TILT))
+    mirrored = np.float32(_tilt(tf.constant(images[:, :, ::-1]), TILT))[:, :, ::-1]
     assert np.abs(one - mirrored).max() <= 1  # of the mirror image it is the mirror image, but for rounding
     assert one.var() == pytest.approx(other.var(), rel=0.01)
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import map_coordinates
 
-from tfssl.tasks.parts.warping import MatchedDisplacement, WarpedBetween, warped
+from tfssl.tasks.parts.warping import MatchedDisplacement, WarpedBetween, warp
 
 HEIGHT, WIDTH = 7, 9
 
@@ -22,15 +22,15 @@ def test_warped_is_bilinear_and_keeps_to_the_picture():
     flow = generator.normal(0, 3, (3, HEIGHT, WIDTH, 2)).astype(np.float32)
     flow[2] = np.round(flow[2])
     expected = [looked_up(*each) for each in zip(pictures, flow, strict=True)]
-    np.testing.assert_allclose(warped(pictures, flow), expected, atol=1e-5)
-    np.testing.assert_allclose(tf.function(warped, jit_compile=True)(pictures, flow), expected, atol=1e-5)
+    np.testing.assert_allclose(warp(pictures, flow), expected, atol=1e-5)
+    np.testing.assert_allclose(tf.function(warp, jit_compile=True)(pictures, flow), expected, atol=1e-5)
 
 
 def test_gradient_says_where_to_look():
     ramp = np.arange(WIDTH, dtype=np.float32)[None, None, :, None] * np.ones((1, HEIGHT, 1, 1), np.float32)
     flow = tf.Variable(tf.fill([1, HEIGHT, WIDTH, 2], 0.25))
     with tf.GradientTape() as tape:
-        total = tf.reduce_sum(warped(ramp, flow))
+        total = tf.reduce_sum(warp(ramp, flow))
     found = tape.gradient(total, flow).numpy()[0]
     np.testing.assert_allclose(found[..., 0], 0, atol=1e-6)
     np.testing.assert_allclose(found[:, :-1, 1], 1, atol=1e-6)  # a step to the right is one level more

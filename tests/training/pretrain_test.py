@@ -90,7 +90,7 @@ def test_killed_in_the_middle_of_epochs_it_ends_with_the_same_bits(undisturbed, 
         process.communicate()
         assert not (folder / "result.json").exists()
     output, errors = start(folder).communicate()
-    assert "going on with the run" in errors
+    assert "resuming the run" in errors
     assert json.loads(output)["metrics"] == undisturbed[1]["metrics"]
     assert digest(folder) == digest(undisturbed[0])
     assert lines(folder) == lines(undisturbed[0])
@@ -106,7 +106,7 @@ def test_asked_to_stop_it_saves_first(undisturbed, tmp_path, number):
     output, errors = process.communicate()
     assert (process.returncode, output) == (1, "")
     said = errors.splitlines()[-1]
-    assert "saved. The same command goes on from there" in said
+    assert "saved. The same command resumes it from there" in said
     step = int(said.split("step ")[1].split()[0])
     assert tf.train.latest_checkpoint(str(folder / "checkpoints")).endswith(f"step-{step}")
     output, errors = start(folder).communicate()

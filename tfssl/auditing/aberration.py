@@ -66,7 +66,7 @@ def shifts(patches: np.ndarray) -> np.ndarray:
     values = patches.astype(np.float32)
     values = values - values.mean((1, 2), keepdims=True)
     values = values / (values.std((1, 2), keepdims=True) + 1)
-    found = []
+    columns = []
     for moved, fixed in ((0, 1), (2, 1), (0, 2)):
         one, other = values[..., moved], values[..., fixed]
         mean = (one + other) / 2
@@ -77,8 +77,8 @@ def shifts(patches: np.ndarray) -> np.ndarray:
         dc, ac = ((a * change).mean((1, 2)) for a in (down, across))
         dd, aa = dd + 1e-3, aa + 1e-3
         scale = dd * aa - da * da
-        found += [(da * ac - aa * dc) / scale, (da * dc - dd * ac) / scale]
-    return np.clip(np.stack(found, 1), -LARGEST, LARGEST)
+        columns += [(da * ac - aa * dc) / scale, (da * dc - dd * ac) / scale]
+    return np.clip(np.stack(columns, 1), -LARGEST, LARGEST)
 
 
 def errors(values: np.ndarray, places: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

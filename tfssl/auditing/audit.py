@@ -30,9 +30,9 @@ from tfssl.tasks import parse_tasks
 BATCHES = 40
 """Batches of a sample; intervals are over their means."""
 LEAST_CLIPS = 4
-"""Of a batch, whose number is even: every other sound fits."""
+"""Rows of a batch, an even number: every other sound fits."""
 FRAMES = 5
-"""Of a question of a task on clips that are looked at side by side: in frozen clips all are the same."""
+"""Parts of a question of a task on clips that are looked at side by side: in frozen clips all are the same."""
 
 
 def audit(
@@ -52,7 +52,7 @@ def audit(
       tasks: pretext tasks, as text, objects, or a list of these.
       size: side of the crops, pixels.
       count: pictures or clips of the sample, at most; each is used once a probe.
-      seed: of the sample and of the puzzles.
+      seed: the seed of the sample and of the puzzles.
       max_broken: largest part of the pictures that may be unreadable.
       verbose: 1 says on standard error what is being done, 0 does not.
 
@@ -82,7 +82,7 @@ def audit(
         for reflect in {task.reflects for task in parsed if task not in on_clips}
     }
     without_up = {reflect: samples.neutral(some, seed) for reflect, some in images.items()}
-    found: list[Probe] = []
+    results: list[Probe] = []
     advice = []
     for task in parsed:
         maker = Maker(task.prepared(source), seed)
@@ -92,10 +92,10 @@ def audit(
         else:
             probes = _of_pictures(maker, images[task.reflects], without_up[task.reflects])
         for name, some in probes:
-            found += some
+            results += some
             if verbose:
                 print(f"audit: {task.name}: {name}", file=sys.stderr)
-    return Audit(probes=found, data=source.name, count=looked_at, items=source.items, size=size, advice=advice)
+    return Audit(probes=results, data=source.name, count=looked_at, items=source.items, size=size, advice=advice)
 
 
 def _of_pictures(maker: Maker, images: np.ndarray, without_up: np.ndarray) -> Iterator[tuple[str, list[Probe]]]:

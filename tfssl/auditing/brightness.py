@@ -26,7 +26,7 @@ def probe(maker: Maker, images: np.ndarray) -> Probe:
     """Make every other part paler and brighter, and see how far the output of an untrained network moves.
 
     Args:
-      maker: of a task.
+      maker: the maker of a task.
       images: uint8 [B, S, S, 3].
     """
     task = maker.task
@@ -41,12 +41,12 @@ def probe(maker: Maker, images: np.ndarray) -> Probe:
     moved = np.abs(np.asarray(model({task.name: paler}, training=False)[task.name]) - answers).mean()
     others = np.abs(np.roll(answers, 1, 0) - answers).mean()
     keras.backend.clear_session(free_memory=False)
-    found = float(moved / max(others, 1e-9))
+    movement = float(moved / max(others, 1e-9))
     return Probe(
         task=str(task),
         name=NAME,
-        verdict=LEAK if found > MOST else OK,
-        found=found,
+        verdict=LEAK if movement > MOST else OK,
+        found=movement,
         chance=0.0,
         note=f"how far the output moves where parts get paler, in differences of pictures; a leak is above {MOST:.0%}",
     )

@@ -29,15 +29,17 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     if not pictures:
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the puzzle holds no picture")]
     if all(chroma(picture) == 0 for picture in pictures):
-        found = [Probe(task=str(task), name=CHROMA, verdict=OK, found=0.0, chance=0.0, note="share of coloured pixels")]
-        return [*found, _changed(maker, other_colours(images), images, puzzle, answer, ROUNDING, "the colour")]
+        colours = Probe(task=str(task), name=CHROMA, verdict=OK, found=0.0, chance=0.0, note="share of coloured pixels")
+        return [colours, _probe_change(maker, other_colours(images), images, puzzle, answer, ROUNDING, "the colour")]
     hidden = hidden_pixels(images, pictures[0])
     if hidden is None:
         share = max(chroma(picture) for picture in pictures)
         note = "the puzzle is neither grey nor its source but for some pixels; share of coloured pixels"
         return [Probe(task=str(task), name=NAME, verdict=WEAK, found=share, note=note)]
     others = np.where(hidden, np.roll(images, 1, 0), images)
-    return [_changed(maker, others, images, puzzle, answer, 0.0, f"the {hidden.mean():.0%} of pixels that it lacks")]
+    return [
+        _probe_change(maker, others, images, puzzle, answer, 0.0, f"the {hidden.mean():.0%} of pixels that it lacks")
+    ]
 
 
 def parts_of(puzzle: Any) -> dict[str, np.ndarray]:
@@ -88,7 +90,7 @@ def other_colours(images: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.round(255 * values).astype(np.uint8)
 
 
-def _changed(
+def _probe_change(
     maker: Maker, others: np.ndarray, images: np.ndarray, puzzle: Any, answer: Any, allowed: float, what: str
 ) -> Probe:
     """Say how much of the puzzle changes with the source, and whether the answer does.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfssl.pipelines.clips import record
 
 LEVEL = 16384
-"""Of marked sound, of 32767: a task may change its loudness by half."""
+"""Level of marked sound, of 32767: a task may change its loudness by half."""
 WORD = 64
 """Samples in a row by whose signs a place is found."""
 
@@ -66,7 +66,7 @@ def with_frame(
 
     Args:
       change: uint8 [1, h, w, 3] -> the same.
-      quality: of its JPEG.
+      quality: the quality of its JPEG.
     """
 
     def replaced(frames: list[bytes], row: int) -> list[bytes]:
@@ -96,9 +96,9 @@ class MarkedSound:
                 continue
             signs = rng.integers(0, 2, length).astype(bool)
             clip["sound"] = np.where(signs, LEVEL, -LEVEL).astype("<i2").tobytes()
-            found = _words(signs)
-            words.append(found)
-            places.append(np.stack([np.full(len(found), row), np.arange(len(found))], 1))
+            runs = _words(signs)
+            words.append(runs)
+            places.append(np.stack([np.full(len(runs), row), np.arange(len(runs))], 1))
         self.records = np.array([record.write(clip) for clip in clips], object)
         self._words = np.concatenate(words) if words else np.zeros(0, np.uint64)
         self._places = np.concatenate(places) if places else np.zeros((0, 2), int)
@@ -126,10 +126,10 @@ class MarkedSound:
 def _words(signs: np.ndarray) -> np.ndarray:
     """Return each run of 64 as one number: bool [n] -> uint64 [n - 63]."""
     count = len(signs) - WORD + 1
-    found = np.zeros(count, np.uint64)
+    words = np.zeros(count, np.uint64)
     for bit in range(WORD):
-        found |= signs[bit : bit + count].astype(np.uint64) << np.uint64(bit)
-    return found
+        words |= signs[bit : bit + count].astype(np.uint64) << np.uint64(bit)
+    return words
 
 
 def _levels(count: int) -> np.ndarray:
@@ -142,10 +142,10 @@ def _jpeg(picture: np.ndarray, quality: int = 100) -> bytes:
 
 def _each(records: np.ndarray, change: Callable[[list[bytes], int], list[bytes]]) -> np.ndarray:
     """Change the frames of records, bytes [B]: change(frames, row)."""
-    found = []
+    results = []
     for row, each in enumerate(records):
         clip = record.read(each)
         if clip["frames"]:
             clip["frames"] = change(clip["frames"], row)
-        found.append(record.write(clip))
-    return np.array(found, object)
+        results.append(record.write(clip))
+    return np.array(results, object)

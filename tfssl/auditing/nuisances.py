@@ -43,12 +43,12 @@ def of_sound(waves: np.ndarray) -> dict[str, np.ndarray]:
     bands = 10 * np.log10(np.add.reduceat(power, edges[:-1], 2) / parts.shape[2] + QUIET**2)
     sounds = waves != 0
     ends = [sounds.argmax(1), sounds[:, ::-1].argmax(1), waves[:, 0], waves[:, -1], np.abs(waves[:, 0]), waves.mean(1)]
-    found = {
+    measures = {
         "loudness": np.concatenate([level[:, None], course, peak[:, None]], 1),
         "spectrum": np.concatenate([bands.mean(1), bands.std(1)], 1),
         "ends of the sound": np.stack(ends, 1),
     }
-    return {name: values[:, None].astype(np.float32) for name, values in found.items()}
+    return {name: values[:, None].astype(np.float32) for name, values in measures.items()}
 
 
 def _level(waves: np.ndarray) -> np.ndarray:
@@ -63,12 +63,12 @@ def _colours(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
 
 def _borders(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
     del grey
-    found = []
+    columns = []
     for lines in (flat, flat[:, ::-1], flat.swapaxes(1, 2), flat.swapaxes(1, 2)[:, ::-1]):
         edge, inner = lines[:, 0], lines[:, 1]
         steps = [np.abs(edge - inner).mean((1, 2)), np.abs(np.diff(edge, axis=1)).mean((1, 2))]
-        found += [edge.mean(1), _log(np.stack(steps, 1))]
-    return np.concatenate(found, 1)
+        columns += [edge.mean(1), _log(np.stack(steps, 1))]
+    return np.concatenate(columns, 1)
 
 
 def _second(grey: np.ndarray, axis: int) -> np.ndarray:
@@ -95,28 +95,28 @@ def _noise_directions(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
 
 def _block_phase(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
     del flat
-    found = []
+    columns = []
     for lines in (grey, grey.swapaxes(1, 2)):
         steps = np.abs(np.diff(lines, axis=1)).mean(2)  # [Q n, h - 1], the step from line k to k + 1
         excess = steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2
         excess /= steps.mean(1, keepdims=True) + 0.5
         for period in PERIODS:
             phase = (np.arange(excess.shape[1]) + 1) % period
-            found += [excess[:, phase == k].mean(1) for k in range(period) if (phase == k).any()]
-    return np.stack(found, 1)
+            columns += [excess[:, phase == k].mean(1) for k in range(period) if (phase == k).any()]
+    return np.stack(columns, 1)
 
 
 def _mirrored_edges(flat: np.ndarray, grey: np.ndarray) -> np.ndarray:
     del flat
-    found = []
+    columns = []
     for lines in (grey, grey[:, ::-1], grey.swapaxes(1, 2), grey.swapaxes(1, 2)[:, ::-1]):
         widths = np.zeros(len(lines), np.float32)
         for axis in range(2, min(WIDEST, (lines.shape[1] - 1) // 2) + 1):  # one line alone may be alike by chance
             differences = np.abs(lines[:, :axis] - lines[:, 2 * axis : axis : -1]).mean((1, 2))
             contents = np.abs(lines[:, :axis] - lines[:, axis : axis + 1]).mean((1, 2))
             widths[(differences < 0.25) & (contents > 2)] = axis
-        found.append(widths)
-    return np.stack(found, 1)
+        columns.append(widths)
+    return np.stack(columns, 1)
 
 
 def _energies(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -48,14 +48,14 @@ def probes(task: PretextTask, batches: Iterable[Made]) -> list[Probe]:
             break
         pieces = put_right(task, made)
         assert pieces is not None
-        shares.append(found_in(made.images, pieces))
-        controls.append(found_in(np.roll(made.images, 1, 0), pieces))
+        shares.append(find_in(made.images, pieces))
+        controls.append(find_in(np.roll(made.images, 1, 0), pieces))
         pictures += len(made.images)
     share, control = (_mean(np.concatenate(each)) for each in (shares, controls))
     verdict = OK if share >= ENOUGH else FAULT
     note = "share of pieces found in their box, beside that in another picture"
-    found = [Probe(task=str(task), name=name, verdict=verdict, found=share, chance=control, note=note)]
-    return found + ([_continuity(task, batches)] if facing(first.boxes) else [])
+    results = [Probe(task=str(task), name=name, verdict=verdict, found=share, chance=control, note=note)]
+    return results + ([_continuity(task, batches)] if facing(first.boxes) else [])
 
 
 def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.nda
     if parts.shape[2:] != pieces.pixels.shape[2:] or len(parts) % rows:
         return pieces.pixels.reshape(-1, *pieces.pixels.shape[2:]), np.tile(np.arange(number), rows)
     parts = parts.reshape(rows, -1, *parts.shape[2:])
-    seen, cut = _standardised(_channels(parts)), _standardised(_channels(pieces.pixels))
+    seen, cut = _standardise(_channels(parts)), _standardise(_channels(pieces.pixels))
     places = np.einsum("bqhwc,bnhwc->bqnc", seen, cut, optimize=True).max(-1).argmax(-1)
     pixels, kept = [], []
     for row in range(rows):
@@ -83,7 +83,7 @@ def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.nda
     return np.concatenate(pixels), np.concatenate(kept)
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
+def _standardise(values: np.ndarray) -> np.ndarray:
     values = values - values.mean((2, 3), keepdims=True)
     return values / (np.sqrt(np.square(values).mean((2, 3), keepdims=True)) + 1e-3)
 
@@ -94,7 +94,7 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else 1.0
 
 
-def found_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
+def find_in(images: np.ndarray, pieces: Pieces) -> np.ndarray:
     """Search each piece in its box of the picture or of its mirror image: float [B, n], 1 where it occurs, NaN if flat.
 
     All pieces of a picture are looked for in the picture or all in its mirror image: that with more of them counts.
@@ -147,15 +147,15 @@ def facing(boxes: np.ndarray) -> list[tuple[int, int, bool]]:
 
     Boxes of neighbours may overlap or leave a gap, as they hold cells of more than one size.
     """
-    found = []
+    pairs = []
     for first, (top, left, tall, wide) in enumerate(boxes):
         for second, (lower, right, *_) in enumerate(boxes):
             down, across = (lower - top) / tall, (right - left) / wide
             if 0.5 < across < 1.5 and abs(down) < 0.25:
-                found.append((first, second, False))
+                pairs.append((first, second, False))
             elif 0.5 < down < 1.5 and abs(across) < 0.25:
-                found.append((first, second, True))
-    return found
+                pairs.append((first, second, True))
+    return pairs
 
 
 def _continuity(task: PretextTask, batches: Iterable[Made]) -> Probe:

@@ -37,20 +37,20 @@ def margin(choices: int) -> float:
     return min(0.02, 0.5 / choices)
 
 
-def measured(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def measure(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Measure all questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
-    answers, found = [], []
+    answers, measures = [], []
     for batch in made:
         questions = batch.questions(task)
-        answers.append(questions.right)  # an empty one too: halves are told by the numbers of batches
+        answers.append(questions.right)  # an empty one too: halves are chosen by the numbers of batches
         if not len(questions.right):  # a batch of clips none of which counts
             continue
         of_sound = {} if questions.sound is None else nuisances.of_sound(questions.sound)
-        found.append(nuisances.features(questions.parts) | of_sound)
-    if not found:
+        measures.append(nuisances.features(questions.parts) | of_sound)
+    if not measures:
         return {}, np.zeros(0, int), np.zeros(0, int)
-    right, groups = statistics.joined(answers)
-    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}, right, groups
+    right, groups = statistics.join(answers)
+    return {name: np.concatenate([one[name] for one in measures]) for name in measures[0]}, right, groups
 
 
 def probes(
@@ -65,14 +65,14 @@ def probes(
         return [
             Probe(task=str(task), name="prediction", verdict=NONE, note="the answer is no choice: see intervention")
         ]
-    found = []
+    results = []
     for is_neutral, made in ((False, natural), (True, neutral)):
-        measures, right, groups = measured(task, made)
+        measures, right, groups = measure(task, made)
         if len(np.unique(right)) < 2:
             return [Probe(task=str(task), name="prediction", verdict=NONE, note="no two answers count")]
         for name, values in measures.items():
             flat = values.reshape(len(values), 1, -1) if values.shape[1] <= side_by_side else values
-            found.append(_probe(task, name, flat, right, groups, is_neutral, values.shape[1]))
+            results.append(_probe(task, name, flat, right, groups, is_neutral, values.shape[1]))
         seen, heard = (
             [values for name, values in measures.items() if (name in nuisances.NUISANCES) == wanted]
             for wanted in (True, False)
@@ -81,10 +81,10 @@ def probes(
         parts = everything.shape[1]
         for part in range(parts) if 1 < parts <= side_by_side else ():
             name = f"part {part + 1} of {parts} alone"
-            found.append(_probe(task, name, everything[:, part : part + 1], right, groups, is_neutral))
+            results.append(_probe(task, name, everything[:, part : part + 1], right, groups, is_neutral))
         for name, together in (("picture alone", seen), ("sound alone", heard)) if heard else ():
-            found.append(_probe(task, name, np.concatenate(together, 2), right, groups, is_neutral))
-    return found
+            results.append(_probe(task, name, np.concatenate(together, 2), right, groups, is_neutral))
+    return results
 
 
 def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Made]) -> list[Probe]:
@@ -92,7 +92,7 @@ def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Ma
 
     All together, in both worlds; and in pictures as they are those that no scene shows, each alone.
     """
-    found = []
+    results = []
     for is_neutral, made in ((False, natural), (True, neutral)):
         values, places, groups = [], [], []
         for group, batch in enumerate(made):
@@ -106,10 +106,10 @@ def piece_alone(task: PretextTask, natural: Iterable[Made], neutral: Iterable[Ma
         right, batches = np.concatenate(places), np.concatenate(groups)
         measures = {name: np.concatenate([one[name] for one in values]) for name in values[0]}
         everything = np.concatenate(list(measures.values()), 2)
-        found.append(_probe(task, "place of a piece alone", everything, right, batches, is_neutral))
+        results.append(_probe(task, "place of a piece alone", everything, right, batches, is_neutral))
         for name in nuisances.ARTEFACTS if not is_neutral else ():
-            found.append(_probe(task, f"{name} of a piece", measures[name], right, batches, is_neutral))
-    return found
+            results.append(_probe(task, f"{name} of a piece", measures[name], right, batches, is_neutral))
+    return results
 
 
 def _probe(
@@ -122,7 +122,7 @@ def _probe(
     parts: int = 1,
 ) -> Probe:
     """Probe nuisances float [Q, n, F] of each part, whose mean counts, or of all `parts` side by side, [Q, 1, n F]."""
-    share, bounds, surely = told(values.mean(1), right, groups)
+    share, bounds, surely = score(values.mean(1), right, groups)
     choices = len(np.unique(right))
     chance = 1 / choices
     may_tell = (
@@ -150,15 +150,15 @@ def _probe(
     )
 
 
-def told(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> tuple[float, tuple[float, float], float]:
+def score(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> tuple[float, tuple[float, float], float]:
     """Return what part of the answers a linear model predicts: see `hits`.
 
     Returns:
       The balanced accuracy, its 99 % interval, and the lower end of the interval that makes it sure.
     """
-    found = hits(values, right, groups)
-    share, (low, high) = statistics.mean_interval(found, groups)
-    surely = statistics.mean_interval(found, groups, statistics.SURE)[1][0]
+    correct = hits(values, right, groups)
+    share, (low, high) = statistics.mean_interval(correct, groups)
+    surely = statistics.mean_interval(correct, groups, statistics.SURE)[1][0]
     return share, (max(low, 0.0), min(high, 1.0)), surely
 
 
@@ -174,7 +174,7 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
     from threadpoolctl import threadpool_limits  # which scikit-learn brings
 
     values = values.astype(np.float64)  # in float32 L-BFGS looks for its step a hundred times as long
-    found = np.zeros(len(right))
+    correct = np.zeros(len(right))
     halves = groups % 2
     for half in (0, 1):
         train, test = halves != half, halves == half
@@ -188,6 +188,6 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
             model = LogisticRegression(C=0.1, max_iter=60, tol=1e-3, class_weight="balanced").fit(
                 scaled[train], right[train]
             )
-        found[test] = model.predict(scaled[test]) == right[test]
+        correct[test] = model.predict(scaled[test]) == right[test]
     counts = np.bincount(right)
-    return found * len(right) / (np.count_nonzero(counts) * counts[right])
+    return correct * len(right) / (np.count_nonzero(counts) * counts[right])

@@ -15,7 +15,7 @@ LATER = 10**6
 """A step beyond all of the sample."""
 SAME, FEW_OTHERS = 0.95, 0.6
 TOLERANCE = 1e-4
-"""Of floats only: graphs are rewritten, and sum in another order."""
+"""Tolerance of floats only: graphs are rewritten, and sum in another order."""
 
 
 def probes(maker: Maker, batches: Iterable[Batch]) -> list[Probe]:
@@ -25,16 +25,16 @@ def probes(maker: Maker, batches: Iterable[Batch]) -> list[Probe]:
     again = [maker.graph(batch, step) for step, batch in enumerate(some)]
     eager = [maker.eager(batch, step) for step, batch in enumerate(some)]
     rows = len(some[0]["image"])
-    found = []
+    results = []
     for name, others in (("same seed, same puzzle", again), ("graph equals eager", eager)):
         share = float(np.mean([same(one, other, rows) for one, other in zip(made, others, strict=True)]))
         verdict = OK if share == 1 else FAULT
-        found.append(Probe(task=task, name=name, verdict=verdict, found=share, note="share of sources"))
+        results.append(Probe(task=task, name=name, verdict=verdict, found=share, note="share of sources"))
     epochs = [same(made[0], maker.graph(some[0], LATER + epoch), rows) for epoch in range(EPOCHS)]
     share = float(np.mean(epochs))
     verdict = FAULT if share >= SAME else WEAK if share > FEW_OTHERS else OK
     note = "share of sources whose puzzle is the same in another epoch; half where it is mirrored or not"
-    return [*found, Probe(task=task, name="epochs differ", verdict=verdict, found=share, note=note)]
+    return [*results, Probe(task=task, name="epochs differ", verdict=verdict, found=share, note=note)]
 
 
 def same(one: Any, other: Any, rows: int) -> np.ndarray:

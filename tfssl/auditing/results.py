@@ -23,7 +23,7 @@ class Probe:
 
     Attributes:
       task: its text, as 'rotation(rotations=8)'.
-      name: of the probe.
+      name: the name of the probe.
       verdict: one of `VERDICTS`.
       found: the figure; None where there is none.
       bounds: its 99 % interval.
@@ -43,11 +43,11 @@ class Probe:
 
     def cells(self) -> tuple[str, ...]:
         """Return the line of the table."""
-        found = self._text(self.found)
+        text = self._text(self.found)
         if self.bounds is not None:
             low, high = (self._text(bound, bare=True) for bound in self.bounds)
-            found += f" ({low} to {high})"
-        return self.name, found, self._text(self.chance), self.verdict, self.note
+            text += f" ({low} to {high})"
+        return self.name, text, self._text(self.chance), self.verdict, self.note
 
     def _text(self, value: float | None, bare: bool = False) -> str:
         if value is None:
@@ -108,6 +108,6 @@ class Audit(Result):
                 lines.append("  " + "  ".join([*aligned, row[4]]).rstrip())
         used = dict.fromkeys(probe.verdict for probe in self.probes)
         lines += ["", *(f"{verdict}: {text}" for verdict, text in VERDICTS.items() if verdict in used)]
-        found = len(self.leaks)
-        lines += ["", "no leak found" if self.ok else f"{found} probe{'s' * (found != 1)} found a leak or a fault"]
+        leaks = len(self.leaks)
+        lines += ["", "no leak found" if self.ok else f"{leaks} probe{'s' * (leaks != 1)} found a leak or a fault"]
         return "\n".join(lines)

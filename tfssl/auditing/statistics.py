@@ -8,7 +8,7 @@ import numpy as np
 from tfssl.base.statistics import student
 
 CONFIDENCE, SURE = 0.99, 0.9995
-"""Of the intervals that are printed, and of a `weak` verdict: an audit asks a hundred questions."""
+"""Confidence of the intervals that are printed, and of a `weak` verdict: an audit asks a hundred questions."""
 
 
 def mean_interval(
@@ -20,7 +20,7 @@ def mean_interval(
       values: float [Q].
       groups: int [Q], the batch that each comes from. Batches hold different pictures, so their means are independent,
         whatever the questions about one picture have in common.
-      confidence: of the interval.
+      confidence: the confidence of the interval.
     """
     names, inverse = np.unique(groups, return_inverse=True)
     counts = np.bincount(inverse)
@@ -35,6 +35,6 @@ def mean_interval(
     return mean, (mean - half, mean + half)
 
 
-def joined(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def join(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Join arrays of batches: all rows, and the batch of each row."""
     return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])

@@ -1,11 +1,11 @@
 """Does the time stamp tell the answer? Clips are marked, so that puzzles say which moments they are made of.
 
-Of sound, marks are found by their samples: where sound that fits lies around times of frames and sound that does not
+Marks of sound are known by their samples: where sound that fits lies around times of frames and sound that does not
 lies anywhere, a network need not listen (Arandjelovic and Zisserman 2018, arXiv 1712.06651, section 3.4: 87.6 % of the
 answers instead of 81.9 %). So neither the sound's place in its clip, nor its place between frames, nor the silence at
 its ends may tell.
 
-Of sequences, marks are frames of one grey each. Their order must tell the answer, each order one answer. The time of a
+Marks of sequences are frames of one grey each. Their order must tell the answer, each order one answer. The time of a
 single frame may tell something, as the middle of three is seldom the first of a clip: that is said, without a verdict.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from tfssl.auditing import marked_clips, statistics
 from tfssl.auditing.marked_clips import MarkedSound
-from tfssl.auditing.prediction import margin, told
+from tfssl.auditing.prediction import margin, score
 from tfssl.auditing.results import CONTENT, FAULT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Batch, Made, Maker, Stream
 from tfssl.pipelines.clips import clip_records
@@ -48,15 +48,15 @@ def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
         if not len(questions.right):  # no clip of the batch has sound
             answers.append(questions.right)
             continue
-        row, first, found = marked.places_of(questions.sound)
-        stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[found])
-        answers.append(questions.right[found])
-        lost += int((~found).sum())
-    right, groups = statistics.joined(answers)
+        row, first, matches = marked.places_of(questions.sound)
+        stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[matches])
+        answers.append(questions.right[matches])
+        lost += int((~matches).sum())
+    right, groups = statistics.join(answers)
     if len(right) < FOUND * (len(right) + lost) or len(np.unique(right)) < 2:
         note = f"sound was found in its clip for {len(right)} of {len(right) + lost} puzzles, too few to ask"
         return [Probe(task=str(task), name=STAMP, verdict=NONE, note=note)]
-    share, bounds, surely = told(np.concatenate(stamps), right, groups)
+    share, bounds, surely = score(np.concatenate(stamps), right, groups)
     chance = 1 / len(np.unique(right))
     verdict = LEAK if bounds[0] > chance + margin(task.choices) else WEAK if surely > chance + 1e-9 else OK
     note = "when the sound begins and ends, in its clip and between frames; nothing else is looked at"
@@ -83,7 +83,7 @@ def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.
     lengths = np.array([len(each) // 2 for each in given.sound.numpy()])
     samples = heard.shape[1]
     begin = starts[row] + first / rate
-    found = []
+    columns = []
     for moment in (begin, begin + samples / rate / 2, begin + samples / rate):
         offset = np.zeros(len(row))
         for number in np.unique(row):
@@ -93,13 +93,13 @@ def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.
                 away = moment[mine, None] - times
                 nearest = np.abs(away).argmin(1)
                 offset[mine] = away[np.arange(len(away)), nearest] / np.diff(times).mean()
-        found += [offset[:, None], np.abs(offset)[:, None], _eighths(np.clip(offset + 0.5, 0, 1))]
+        columns += [offset[:, None], np.abs(offset)[:, None], _eighths(np.clip(offset + 0.5, 0, 1))]
     place = first / np.maximum(lengths[row] - samples, 1)
-    found += [place[:, None], np.abs(place - 0.5)[:, None], _eighths(np.clip(place, 0, 1))]
-    found += [np.eye(period)[first % period] for period in (2, 4, 8)]
+    columns += [place[:, None], np.abs(place - 0.5)[:, None], _eighths(np.clip(place, 0, 1))]
+    columns += [np.eye(period)[first % period] for period in (2, 4, 8)]
     sounds = heard != 0
     silent = [each.argmax(1) / rate for each in (sounds, sounds[:, ::-1])]
-    return np.concatenate([*found, np.stack(silent, 1)], 1)
+    return np.concatenate([*columns, np.stack(silent, 1)], 1)
 
 
 def _eighths(share: np.ndarray) -> np.ndarray:
@@ -121,12 +121,12 @@ def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
     numbers, answers = [], []
     for made in Stream(maker, drawn, lambda given: marked_clips.numbered(given, most)):
         questions = made.questions(task)
-        found, sure = marked_clips.numbers_of(questions.parts, most)
+        frame_numbers, sure = marked_clips.numbers_of(questions.parts, most)
         kept = sure.all(1)
-        numbers.append(found[kept])
+        numbers.append(frame_numbers[kept])
         answers.append(questions.right[kept])
     shown = np.concatenate(numbers)
-    right, groups = statistics.joined(answers)
+    right, groups = statistics.join(answers)
     if not len(right) or shown.shape[1] < 2:
         return [Probe(task=str(task), name=ORDER, verdict=NONE, note="no puzzle shows which frames it has")]
     orders = np.unique(shown.argsort(1).argsort(1), axis=0, return_inverse=True)[1].reshape(-1)
@@ -146,7 +146,7 @@ def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
     for place in range(shown.shape[1]):
         part = shown[:, place] / max(most - 1, 1)
         values = np.concatenate([part[:, None], np.abs(part - 0.5)[:, None], _eighths(part)], 1)
-        share, bounds, _ = told(values, right, groups)
+        share, bounds, _ = score(values, right, groups)
         chance = 1 / len(np.unique(right))
         name = f"time of frame {place + 1} of {shown.shape[1]} alone"
         verdict = CONTENT if bounds[0] > chance + 1e-9 else OK

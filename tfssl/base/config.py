@@ -92,10 +92,10 @@ def option(
     """Make a field that the command line has as an option.
 
     Args:
-      help: of the option.
+      help: the help of the option.
       default: one that must be given where there is none.
       metavar: what --help has for the value.
-      unit: of the value, for errors, as "pixels".
+      unit: the unit of the value, for errors, as "pixels".
       off: a flag of its own that stands for a value: its name, the value, its help.
     """
     extra: dict[str, Any] = {"metavar": metavar, "unit": unit, "off": off}
@@ -125,7 +125,7 @@ class Shape(typing.NamedTuple):
 
     Attributes:
       kind: int, float, bool, str; `object` for whatever else.
-      bounds: of ge, gt, le, lt, those that are set.
+      bounds: those of ge, gt, le, lt that are set.
       choices: all values, where they are listed; () where they are not.
       repeated: whether it takes several.
     """

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from importlib import metadata
 
 VERSION = "0.1.0"
-"""Of tfssl."""
+"""Version of tfssl."""
 
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Return package -> version, this package and Python included."""
-    found = {name: metadata.version(name) for name in PACKAGES}
-    return {"tfssl": VERSION, "python": platform.python_version()} | found
+    packages = {name: metadata.version(name) for name in PACKAGES}
+    return {"tfssl": VERSION, "python": platform.python_version()} | packages
 
 
 def changes(then: Mapping[str, str]) -> str:

@@ -51,10 +51,10 @@ def check_format(path: Path, content: dict[str, Any], newest: int) -> None:
     Raises:
       NewerFormatError: the format is newer, or no number.
     """
-    found = content.get("format", 1)
-    if not isinstance(found, int) or found > newest:
+    number = content.get("format", 1)
+    if not isinstance(number, int) or number > newest:
         raise NewerFormatError(
-            f"{path} has format {found}, this version of tfssl reads up to {newest}; use a newer version of tfssl"
+            f"{path} has format {number}, this version of tfssl reads up to {newest}; use a newer version of tfssl"
         )
 
 

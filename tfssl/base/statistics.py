@@ -9,8 +9,8 @@ def student(degrees: int, confidence: float = 0.95) -> float:
     It is 12.706 for one degree of freedom, 4.303 for two.
 
     Args:
-      degrees: of freedom, 1 or more: one less than there are values.
-      confidence: of the interval, 0 .. 1.
+      degrees: degrees of freedom, 1 or more: one less than there are values.
+      confidence: the confidence of the interval, 0 .. 1.
     """
     from scipy.stats import t  # which scikit-learn brings; here, as it takes a while to import
 

@@ -88,7 +88,7 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> bool:
         for images in itertools.islice(batches, steps):
             images = tf.nest.map_structure(tf.convert_to_tensor, images)
             # Called as a concrete function: TensorFlow warns of retracing where a process estimates several models.
-            forward = forward or _compiled(model, images)
+            forward = forward or _compile_forward(model, images)
             forward(images)
             count = len(tf.nest.flatten(images)[0])
             rows += count
@@ -111,15 +111,15 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> bool:
     return True
 
 
-def _compiled(model: keras.Model, images: Any) -> Callable[[Any], Any]:
+def _compile_forward(model: keras.Model, images: Any) -> Callable[[Any], Any]:
     """Return the model in training mode, compiled for batches of any length."""
     specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), images)
     return tf.function(lambda images: model(images, training=True)).get_concrete_function(specs)
 
 
 def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    found = {}
+    layers = {}
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
-            found[id(layer)] = layer
-    return list(found.values())
+            layers[id(layer)] = layer
+    return list(layers.values())

@@ -79,8 +79,8 @@ def sound_plan(tasks: Sequence[PretextTask], source: AnySource, size: int, text:
         return None
     lengths = {task.name: int(puzzle_spec(task, size)[0]["sound"].shape[1]) for task in listening}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise UserError(f"tasks share one sound encoder but differ in samples ({told}); give all the same seconds=")
+        listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UserError(f"tasks share one sound encoder but differ in samples ({listing}); give all the same seconds=")
     return {"trunk": text, "samples": next(iter(lengths.values())), "rate": int(source.sound_rate)}
 
 
@@ -101,7 +101,7 @@ def save_trained(
     """Write copies of the encoders, in float32 whatever the training dtype, with batch norm statistics of plain data.
 
     Args:
-      path: of the file of each kind.
+      path: the path of the file of each kind.
     """
     for kind, copy in plans.kept.items():
         copy.body.set_weights(trained[kind].body.get_weights())

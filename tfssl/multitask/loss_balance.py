@@ -29,8 +29,8 @@ def initial_losses(
     The moving statistics of the model's batch norm are changed: give it a model that is used for nothing else.
 
     Args:
-      model: of all tasks, not trained.
-      dataset: of (puzzles, answers, weights), each a dict by task name.
+      model: the model of all tasks, not trained.
+      dataset: a dataset of (puzzles, answers, weights), each a dict by task name.
     """
     sums = dict.fromkeys([task.name for task in tasks], 0.0)
     for batch in dataset.take(steps):
@@ -63,8 +63,8 @@ def gradients(
         with tf.GradientTape(persistent=True) as tape:
             losses = _losses(model, tasks, batch)
         for name, loss in losses.items():
-            found = tape.gradient(loss, shared, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            sums[name] += float(tf.linalg.global_norm(found)) / steps
+            gradient = tape.gradient(loss, shared, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            sums[name] += float(tf.linalg.global_norm(gradient)) / steps
     return sums
 
 
@@ -78,7 +78,7 @@ def of_losses(losses: Mapping[str, float]) -> dict[str, float]:
     """Return divisors with which all losses are of one size and their sum is what it was.
 
     Args:
-      losses: of each task before training. One that is 0 (no row counts) is left as it is.
+      losses: the loss of each task before training. One that is 0 (no row counts) is left as it is.
     """
     mean = sum(losses.values()) / len(losses)
     return {name: loss / mean if loss > 0 else 1.0 for name, loss in losses.items()}
@@ -87,11 +87,11 @@ def of_losses(losses: Mapping[str, float]) -> dict[str, float]:
 def of_gradients(norms: Mapping[str, float]) -> dict[str, float]:
     """Return divisors with which all gradients on the encoders are of one size, and the mean weight of the losses is 1.
 
-    So are the weights of GradNorm (Chen et al. 2018, arXiv 1711.02257) scaled, which goes on to change them while
+    So are the weights of GradNorm (Chen et al. 2018, arXiv 1711.02257) scaled, which continues to change them while
     training: here they stay.
 
     Args:
-      norms: of each task before training. One that is 0 (no row counts) is left as it is.
+      norms: the norm of each task before training. One that is 0 (no row counts) is left as it is.
     """
     sized = [norm for norm in norms.values() if norm > 0]
     harmonic = len(sized) / sum(1 / norm for norm in sized) if sized else 1.0

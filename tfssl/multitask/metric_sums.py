@@ -29,7 +29,7 @@ def values(model: keras.Model, sums: np.ndarray) -> dict[str, float]:
 
     The model does not change.
     """
-    found: dict[str, tf.Tensor] = {}
+    results: dict[str, tf.Tensor] = {}
     start = 0
     for metric in model.metrics:
         parts = []
@@ -39,5 +39,5 @@ def values(model: keras.Model, sums: np.ndarray) -> dict[str, float]:
             start += size
         with tf.device("CPU"):  # small numbers that are on this side already
             result = metric.stateless_result(parts)
-        found |= result if isinstance(result, dict) else {metric.name: result}
-    return {name: float(value) for name, value in sorted(found.items())}
+        results |= result if isinstance(result, dict) else {metric.name: result}
+    return {name: float(value) for name, value in sorted(results.items())}

@@ -69,7 +69,7 @@ class PretextModel(keras.Model):
                 made = update.model({name: puzzles[name] for name in names}, training=True)
                 own = task_losses(update.tasks, answers, made, weights)
                 judged = own | {
-                    contest.task.name: _judged(contest, own, puzzles, answers, made)
+                    contest.task.name: _contest_loss(contest, own, puzzles, answers, made)
                     for contest in self.plan.contests
                     if contest.task in update.tasks
                 }
@@ -113,7 +113,7 @@ def _is_real(logits: tf.Tensor, real: bool) -> tf.Tensor:
     return keras.losses.BinaryCrossentropy(from_logits=True)(labels, logits)  # divides by the count of replicas
 
 
-def _judged(contest: Contest, losses: Any, puzzles: Any, answers: Any, predictions: Any) -> tf.Tensor:
+def _contest_loss(contest: Contest, losses: Any, puzzles: Any, answers: Any, predictions: Any) -> tf.Tensor:
     """Return the loss of a task and the cost of not deceiving its opponent; all by task name."""
     task, name = contest.task, contest.task.name
     _, made = task.contest(puzzles[name], answers[name], predictions[name])
@@ -139,7 +139,7 @@ def make_model(tasks: Sequence[PretextTask], encoders: Encoders, element_spec: A
     Args:
       tasks: prepared tasks.
       encoders: "image" -> Trunk.
-      element_spec: of a dataset of `tfssl.puzzles`.
+      element_spec: that of a dataset of `tfssl.puzzles`.
     """
     inputs = {task.name: make_inputs(task.name, element_spec[0][task.name]) for task in tasks}
     outputs = {task.name: task.head(encoders, inputs[task.name]) for task in tasks}
@@ -176,7 +176,7 @@ def compile_model(
         optimizer,
         loss={task.name: task.make_loss() for task in tasks},
         loss_weights=loss_weights,
-        weighted_metrics={task.name: _named(task, prefix=len(tasks) == 1) for task in tasks},
+        weighted_metrics={task.name: _make_metrics(task, prefix=len(tasks) == 1) for task in tasks},
         jit_compile=jit_compile,
     )
     model.optimizer.build(model.trainable_variables)  # all of them: an update of a part could not add the rest
@@ -214,7 +214,7 @@ def build_metrics(model: keras.Model, element_spec: Any) -> None:
     model.reset_metrics()
 
 
-def _named(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]:
+def _make_metrics(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]:
     # Keras puts the output's name before a metric's only where there are several outputs.
     if not prefix:
         return task.metrics()

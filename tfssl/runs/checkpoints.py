@@ -22,7 +22,7 @@ class Checkpoints:
 
     `tf.train.Checkpoint(model=...)` and `.keras` files leave the state of Keras's seed generators out and say nothing
     (Keras 3.15), so variables are listed here one by one. Beside them, `broken.json` has the numbers of the pictures
-    that turned out broken so far: those that come after a checkpoint are met again when the run goes on from it.
+    that turned out broken so far: those that come after a checkpoint are met again when the run resumes from it.
     """
 
     def __init__(self, model: PretextModel, folder: Path, broken: BrokenPictures):

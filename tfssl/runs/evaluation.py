@@ -159,12 +159,12 @@ class Evaluation(Result):
         what = f"the best layer of the same trunk with random weights ({rival}, {percent(other)})"
         width = self._unclear(share, other)
         if width is None:
-            told = "." if points > 0 else ": pretraining has made these features worse."
+            ending = "." if points > 0 else ": pretraining has made these features worse."
         else:
-            told = f", within the uncertainty of {100 * width:.1f} points: no gain from pretraining is shown."
+            ending = f", within the uncertainty of {100 * width:.1f} points: no gain from pretraining is shown."
         if points > 0:
-            return f"It is {points:.1f} points ahead of {what}{told}"
-        return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{told}"
+            return f"It is {points:.1f} points ahead of {what}{ending}"
+        return f"It is NOT ahead of {what} but {f'{-points:.1f} points behind' if points else 'level'}{ending}"
 
     def as_json(self) -> dict[str, Any]:
         """Return `{"linear": {stage: {"top1", "map"}}, ..., "random": {...}, "protocols": {}, "best_layer", ...}`.

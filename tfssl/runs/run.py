@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tfssl.tasks.base import PretextTask
 
 FORMAT = 2
-"""Of run.json. 1 (not written there): heads that classify read features as they are. 2: `tasks.classification`."""
+"""Format of run.json. 1 (not written): heads that classify read features as they are. 2: `tasks.classification`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Run(Result):
       data: name, count and fingerprint of the source.
       prepared: "learned": what each task learned from the source; "scales": what its loss is divided by; "sound":
         what the sound encoder is made from.
-      format: of run.json, see `FORMAT`.
+      format: the format of run.json, see `FORMAT`.
     """
 
     folder: Path
@@ -96,7 +96,7 @@ class Run(Result):
         return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings.tasks)]
 
     def solver(self, task: str, inputs: Any = None) -> "keras.Model":
-        """Load the trained network of one task: puzzle -> what its head gives. Of a run in progress, as last saved.
+        """Load the trained network of one task: puzzle -> what its head gives; of a run in progress, as last saved.
 
         Args:
           task: its name.
@@ -118,7 +118,7 @@ class Run(Result):
         """Load a trained trunk, with precise batch norm; as it was after an epoch of `epochs()`, or else at the end.
 
         Args:
-          epoch: of `epochs()`; None for the end.
+          epoch: one of `epochs()`; None for the end.
           kind: "image", or "sound" where a task listened.
 
         Raises:
@@ -181,7 +181,7 @@ class Run(Result):
             raise UserError(f"the run in {self.folder} has no sound encoder: none of {self.settings.tasks} listens")
         if not path.exists():
             raise UserError(
-                f"the run in {self.folder} has not ended and has no encoder; go on with it by the command that began it"
+                f"the run in {self.folder} has not ended and has no encoder; resume it with the command that began it"
             )
         faster = {"BatchNormalization": BatchNormalization}
         _, pixels, body, _ = keras.models.load_model(path, faster, compile=False).layers
@@ -241,11 +241,11 @@ def create_or_match(
                 " network is made otherwise today; choose another --out, or end it with that version"
             )
         given = settings.as_json() | {"fingerprint of the data": data["fingerprint"]}
-        found = run.settings.as_json() | {"fingerprint of the data": run.data["fingerprint"]}
-        for key in given | found:
-            if given.get(key) != found.get(key):
+        earlier = run.settings.as_json() | {"fingerprint of the data": run.data["fingerprint"]}
+        for key in given | earlier:
+            if given.get(key) != earlier.get(key):
                 raise UserError(
-                    f"{folder} holds a run with {key} {found.get(key)!r}, now {given.get(key)!r} is given;"
+                    f"{folder} holds a run with {key} {earlier.get(key)!r}, now {given.get(key)!r} is given;"
                     " choose another --out, or give what the run began with"
                 )
         return run

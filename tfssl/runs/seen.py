@@ -37,16 +37,16 @@ def count(run: Run, source: AnySource, rows: Sequence[int] | np.ndarray) -> int 
     return int(np.isin(source.contents[rows], known[source.items]).sum())
 
 
-def sentence(found: int | None, of: int, items: str = "pictures") -> str:
+def sentence(overlap: int | None, of: int, items: str = "pictures") -> str:
     """Say the result of `count`, of so many test pictures or clips."""
-    if found is None:
+    if overlap is None:
         return (
             f"Whether test {items} were among those of pretraining is not known: the run has kept nothing to compare"
             " them with."
         )
-    if not found:
+    if not overlap:
         return f"None of the {of:,} test {items} was among those of pretraining."
-    return f"{found:,} of the {of:,} test {items} were among those of pretraining (without their labels)."
+    return f"{overlap:,} of the {of:,} test {items} were among those of pretraining (without their labels)."
 
 
 def _read(run: Run) -> dict[str, np.ndarray] | None:

@@ -18,7 +18,7 @@ class Embedding:
     Attributes:
       layer: the stage, or another layer.
       pool: places a side that its map is averaged to.
-      measured: what `evaluate` found of it, {} where nothing: "top1", protocol -> share of test pictures right;
+      measured: what `evaluate` measured of it, {} where nothing: "top1", protocol -> share of test pictures right;
         "random", the same of random weights at their best stage; "test", name of the test data; "test_images".
       line: all this in words.
     """
@@ -60,12 +60,12 @@ def embedding_of(run: "Run", layer: str | None = None, pool: int = 1, changes: S
         for protocol in protocols
         if protocol in evaluation.random
     }
-    told: list[str] = []
+    parts: list[str] = []
     for protocol, share in top1.items():
-        of = f" of {evaluation.test_images:,} test images" if not told else ""
+        of = f" of {evaluation.test_images:,} test images" if not parts else ""
         beside = f" (random weights at best {percent(random[protocol])})" if protocol in random else ""
-        told.append(f"{evaluation.protocols[protocol].probe} {percent(share)}{of}{beside}")
-    line = f"{layer}, {places}; {', '.join(told)}"
+        parts.append(f"{evaluation.protocols[protocol].probe} {percent(share)}{of}{beside}")
+    line = f"{layer}, {places}; {', '.join(parts)}"
     frames = evaluation.details.get("frames", 1)
     line += f"; of the mean over {frames} frames of a clip" if frames > 1 else ""
     line += f"; measured before {' and '.join(changes)}" if changes else ""

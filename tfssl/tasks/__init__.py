@@ -43,14 +43,14 @@ def parse_tasks(tasks: "str | PretextTask | Sequence[str | PretextTask]") -> lis
         tasks = split_list(tasks)
     elif isinstance(tasks, PretextTask):
         tasks = [tasks]
-    found = [task if isinstance(task, PretextTask) else parse_task(task) for task in tasks]
-    names = [task.name for task in found]
-    if not found:
+    objects = [task if isinstance(task, PretextTask) else parse_task(task) for task in tasks]
+    names = [task.name for task in objects]
+    if not objects:
         raise UserError(f"no task is given; tasks are: {', '.join(sorted(TASKS))}")
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"task {name!r} is given {names.count(name)} times; name each task once")
-    return found
+    return objects
 
 
 def parse_task(text: str) -> PretextTask:

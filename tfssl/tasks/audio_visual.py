@@ -29,7 +29,7 @@ WIDTH = 128
 NUMBERS = "audio_visual_{}_numbers"
 """Names of the layers whose output, of picture and of sound, lies in one space."""
 SLOPE = 3.0
-"""Of the logits by the distance, at the start. They are even at the root of 2, the distance of unrelated directions."""
+"""Slope of the logits by the distance, at the start. They are even at the root of 2, as of unrelated directions."""
 SIMILARITY = "audio_visual_similarity"
 """Name of the layer that gives the similarity of each place: float32 [B, h, w, 1]; with fusion="localise"."""
 
@@ -58,10 +58,10 @@ class AudioVisual(ChoiceTask, Served):
 
     Settings:
       fusion: see above.
-      seconds: of sound.
+      seconds: seconds of sound.
       negatives: "clip", the sound of another recording, out of those in the batch that have some; or "shift", of the
         same, `seconds` away at least.
-      stage: of the image trunk, for finer places with fusion="localise"; the end of the trunk where "".
+      stage: the stage of the image trunk, for finer places with fusion="localise"; the end of the trunk where "".
     """
 
     fusion: str = "distance"
@@ -94,21 +94,21 @@ class AudioVisual(ChoiceTask, Served):
         count, samples = records.shape[0], round(self.seconds * self.rate[0])
         fits = tf.range(count) % 2 == 0
         partner_seed, row_seed = tf.unstack(tf.random.split(seed, 2))
-        given, others, found = clip_records.parse(records), tf.range(count), tf.ones([count], tf.bool)
+        given, others, has_partner = clip_records.parse(records), tf.range(count), tf.ones([count], tf.bool)
         if self.negatives == "clip":
-            partners, found = _partners(given, samples, partner_seed)
+            partners, has_partner = _partners(given, samples, partner_seed)
             others = tf.where(fits, others, partners)
 
         def row(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             clip, heard, fit = given[number], given[others[number]], fits[number]
             here_seed, there_seed, gain_seed, crop_seed, colour_seed = tf.unstack(tf.random.split(seed, 5))
             if self.negatives == "shift":
-                places, counts = drawn_pair(clip, self.seconds, rate, here_seed)
+                places, counts = draw_pair(clip, self.seconds, rate, here_seed)
                 place, elsewhere = tf.unstack(places)
             else:
-                place, seen = drawn_frame(clip, self.seconds, rate, here_seed)
-                elsewhere, there = drawn_frame(heard, self.seconds, rate, there_seed)
-                counts = seen & (fit | (found[number] & there))
+                place, seen = draw_frame(clip, self.seconds, rate, here_seed)
+                elsewhere, there = draw_frame(heard, self.seconds, rate, there_seed)
+                counts = seen & (fit | (has_partner[number] & there))
             middle = tf.where(fit, _time(clip, place), self.time_of_other(heard, elsewhere, there_seed))
             sound = clip_records.waveform(heard.sound, heard.sound_start, middle - self.seconds / 2, samples, rate)
             sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
@@ -117,7 +117,7 @@ class AudioVisual(ChoiceTask, Served):
                 lambda: clip_records.decode_frames(clip.frames(place)[None], size, crop_seed)[0],
                 lambda: tf.zeros([size, size, 3], tf.uint8),
             )
-            picture = tf.ensure_shape(recoloured(picture, colour_seed), [size, size, 3])
+            picture = tf.ensure_shape(recolour(picture, colour_seed), [size, size, 3])
             return picture, tf.clip_by_value(sound, -1.0, 1.0), tf.cast(counts, tf.float32)
 
         image, sound, weight = clip_records.over_rows(count, row_seed, row)
@@ -136,16 +136,16 @@ class AudioVisual(ChoiceTask, Served):
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         heard = keras.layers.GlobalAveragePooling2D(name="audio_visual_heard")(encoders["sound"](puzzle["sound"]))
-        heard = _projected(heard, "sound")
+        heard = _project(heard, "sound")
         seen = _stage(encoders["image"], self.stage)(puzzle["image"])
         if self.fusion == "localise":
-            seen = _projected(seen, "image")  # a dense layer on the last axis is a 1x1 convolution
+            seen = _project(seen, "image")  # a dense layer on the last axis is a 1x1 convolution
             product = keras.layers.Multiply(name="audio_visual_product")([seen, heard[:, None, None, :]])
             similarity = keras.ops.mean(product, -1, keepdims=True)
             similarity = keras.layers.Dense(1, dtype="float32", name=SIMILARITY)(similarity)
             most = keras.layers.GlobalMaxPooling2D(name="audio_visual_most")(similarity)
             return keras.ops.concatenate([keras.ops.zeros_like(most), most], axis=-1)
-        seen = _projected(keras.layers.GlobalAveragePooling2D(name="audio_visual_seen")(seen), "image")
+        seen = _project(keras.layers.GlobalAveragePooling2D(name="audio_visual_seen")(seen), "image")
         if self.fusion == "concat":
             both = keras.layers.Concatenate(name="audio_visual_both")([seen, heard])
             both = keras.layers.Dense(WIDTH, activation="relu", name="audio_visual_fused")(both)
@@ -205,30 +205,30 @@ def similarity_of(solver: keras.Model) -> keras.Model:
     return keras.Model(solver.input, solver.get_layer(SIMILARITY).output)
 
 
-def drawn_frame(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def draw_frame(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw a frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one."""
-    place, found = _drawn(_heard_around(clip, seconds, rate), seed)
-    return place[0], found
+    place, exists = _draw_place(_has_sound_around(clip, seconds, rate), seed)
+    return place[0], exists
 
 
-def drawn_pair(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def draw_pair(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw two frames around whose times a clip has `seconds` of sound without overlap: int32 [2], whether there are.
 
     Any two that are far enough apart, in any order, alike: so the first is no other moment of a clip than the second.
     """
-    fits, times = _heard_around(clip, seconds, rate), clip.times
+    fits, times = _has_sound_around(clip, seconds, rate), clip.times
     apart = tf.abs(times[:, None] - times) >= seconds - 1 / rate
-    return _drawn(fits[:, None] & fits & apart, seed)
+    return _draw_place(fits[:, None] & fits & apart, seed)
 
 
-def _heard_around(clip: Clip, seconds: float, rate: int) -> tf.Tensor:
+def _has_sound_around(clip: Clip, seconds: float, rate: int) -> tf.Tensor:
     """Say around the times of which frames there is so much sound: bool [T]."""
     end = clip.sound_start + tf.cast(clip.samples, tf.float32) / rate
     times, rounding = clip.times, 1 / rate
     return (times - seconds / 2 >= clip.sound_start - rounding) & (times + seconds / 2 <= end + rounding)
 
 
-def _drawn(allowed: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _draw_place(allowed: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw a place where `allowed`, bool [T] or [T, T], holds, and say whether any does.
 
     The place is int32 [1] or [2], 0 where none does.
@@ -254,7 +254,7 @@ def _time(clip: Clip, place: tf.Tensor) -> tf.Tensor:
     return tf.cond(clip.count > 0, lambda: clip.times[place], lambda: 0.0)
 
 
-def recoloured(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def recolour(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Change the saturation, times 0.5 to 1.5, about grey, and the brightness, +-32, of uint8 [S, S, 3]."""
     draws = tf.random.stateless_uniform([2], seed)
     saturation, brightness = 0.5 + draws[0], 64 * (draws[1] - 0.5)
@@ -264,7 +264,7 @@ def recoloured(picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.cast(tf.clip_by_value(levels, 0, 255), tf.uint8), tf.shape(picture))
 
 
-def _projected(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
+def _project(features: keras.KerasTensor, kind: str) -> keras.KerasTensor:
     """Project [..., C] to [..., 128] through a hidden layer."""
     hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"audio_visual_{kind}_hidden")(features)
     hidden = BatchNormalization(name=f"audio_visual_{kind}_norm")(hidden)

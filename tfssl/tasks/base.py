@@ -32,7 +32,7 @@ class PretextTask(abc.ABC):
     """A puzzle whose answer comes free with the data. Settings only: no variables.
 
     Attributes:
-      weight: what this task's loss counts in the sum over tasks.
+      weight: the weight of this task's loss in the sum over tasks.
       batch: how many source pictures of a step it takes, the first rows; 0 for all, and at most all.
       name: (of the class) the name in `--tasks` and in the metrics.
       reads: (of the class) what an example of the source must hold.

@@ -62,11 +62,11 @@ class Colorization(PretextTask, Undoable, Served):
       loss: "classification" or "regression".
       neighbours, sigma: how many bins a colour is divided among, and the deviation of that Gaussian in units of ab.
       rebalance: part of the uniform distribution in the statistics that weights come from; 1 counts all colours alike.
-      temperature: of the annealed mean.
+      temperature: that of the annealed mean.
       diverse: K, numbers of the code; 0 for none. It replaces the loss.
-      beta: with diverse, what a nat of the code counts beside the mean squared error of a picture.
+      beta: with diverse, the weight of a nat of the code beside the mean squared error of a picture.
       grey: in units of ab.
-      shares: how common each bin is, as `prepared` found it.
+      shares: how common each bin is, as `prepared` counts it.
     """
 
     loss: str = "classification"
@@ -117,8 +117,8 @@ class Colorization(PretextTask, Undoable, Served):
         for batch in batches.plain(sample, STATISTICS_SIZE, min(STATISTICS, 64)):
             ab = lab.quarter_ab(batch["image"])
             coloured = batch["valid"] & (self._weights(ab)[:, 0, 0] > 0)
-            found = colour_bins.nearest_bin(tf.boolean_mask(ab, coloured))
-            counts += np.bincount(found.numpy().reshape(-1), minlength=len(counts))
+            bins = colour_bins.nearest_bin(tf.boolean_mask(ab, coloured))
+            counts += np.bincount(bins.numpy().reshape(-1), minlength=len(counts))
         if not counts.any():
             raise UserError(f"{source.name} has grey pictures only: colorization has nothing to learn from")
         shares = colour_bins.shares_of_bins(counts)
@@ -126,7 +126,7 @@ class Colorization(PretextTask, Undoable, Served):
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         flip_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        puzzle, ab = _flipped_some(batch["image"], flip_seed)
+        puzzle, ab = _flip_some(batch["image"], flip_seed)
         if self.diverse:
             count = ab.shape[0]
             noise = tf.random.stateless_normal([count, self.diverse], noise_seed)
@@ -143,8 +143,8 @@ class Colorization(PretextTask, Undoable, Served):
         lightness = tf.convert_to_tensor(_lightness(puzzle))
         if not self.diverse:
             return lightness
-        known, found = lightness.shape[:3], tf.unstack(tf.shape(lightness)[:3])
-        count, height, width = (one if side is None else side for side, one in zip(known, found, strict=True))
+        static, dynamic = lightness.shape[:3], tf.unstack(tf.shape(lightness)[:3])
+        count, height, width = (one if side is None else side for side, one in zip(static, dynamic, strict=True))
         # One code for all rows: the frames of a film then go together.
         noise = tf.random.stateless_normal([1, self.diverse], [seed, 0])
         return {
@@ -164,7 +164,7 @@ class Colorization(PretextTask, Undoable, Served):
         x = trunk.body(colour_head.seen(lightness))
         if self.diverse:
             x, numbers = colour_head.with_code(x, puzzle, self.diverse)
-        x = colour_head.upsampled(x, lightness, trunk)
+        x = colour_head.upsample(x, lightness, trunk)
         name = "colorization_colours"
         if self.bins:
             return keras.layers.Conv2D(len(lab.gamut_bins()), 1, dtype="float32", name=name)(x)
@@ -228,14 +228,14 @@ class Colorization(PretextTask, Undoable, Served):
         return figure
 
 
-def _flipped_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _flip_some(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mirror each picture's lightness, and ab at a quarter of the size, with probability one half."""
     if images.shape[1] % lab.SHRINK:  # then the cells of a mirrored picture are others
         images = geometry.flip_some(images, seed)
         return lab.lightness(images), lab.quarter_ab(images)
     flipped = tf.random.stateless_uniform([images.shape[0]], seed) < 0.5
     lightness, ab = lab.lightness(images), lab.quarter_ab(images)
-    return geometry.mirrored_where(flipped, lightness), geometry.mirrored_where(flipped, ab)
+    return geometry.mirror_where(flipped, lightness), geometry.mirror_where(flipped, ab)
 
 
 def _lightness(puzzle: Any) -> Any:

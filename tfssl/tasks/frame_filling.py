@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.models.trunks import Trunk
-from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.clips.motion import Window, difference
 from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle
 from tfssl.tasks.parts import sequences
 from tfssl.tasks.parts.decoder import ResizedLike, activated_convolution, normed_convolution
@@ -53,7 +53,7 @@ class FrameFilling(PretextTask):
     Head: both frames through the trunk, up to the end of each stage whose map has 64 places a side at most. From the
       coarsest to the finest, maps of both are put side by side, narrowed to at most 32 channels and joined with what
       came before. The finest are also matched, by 8 numbers a place: the softmax of similarities over displacements of
-      at most 2 places each way and frame (`MatchedDisplacement`). Of both, five numbers a place, resized to the
+      at most 2 places each way and frame (`MatchedDisplacement`). From both come five numbers a place, resized to the
       picture: a flow into each frame, and how much each counts. The frames, warped and blended: float32 [B, S, S, 3],
       colours from -1 (0) to 1 (255). In 64 px a `resnet`'s places are pixels, and in 224 px they are of 4: motion of
       about a thirtieth of the side in `gap` seconds is matched, more must be known from what things are.
@@ -79,8 +79,8 @@ class FrameFilling(PretextTask):
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         def arrange(window: Window, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             del seed
-            told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
-            return tf.constant([0, 1, 2]), tf.constant(0), told > self.least_change
+            change = tf.reduce_min(difference(window.pictures[1:], window.pictures[:-1]))
+            return tf.constant([0, 1, 2]), tf.constant(0), change > self.least_change
 
         shown, _, weight = sequences.sequences(batch, seed, 3, self.gap, 3, arrange)
         neighbours = tf.gather(shown, [0, 2], axis=1)
@@ -94,7 +94,7 @@ class FrameFilling(PretextTask):
         ]
         maps = [each for each in maps[:-1] if max(each.shape[2:4]) <= FINE] + maps[-1:]
         numbers = keras.layers.Concatenate(dtype="float32", name="frame_filling_seen")(
-            [_scaled(_decoded(maps)), _matched(maps[0])]
+            [_scale(_decode(maps)), _match(maps[0])]
         )
         # From zero: the network begins with nothing moved, both neighbours alike.
         numbers = keras.layers.Conv2D(5, 1, kernel_initializer="zeros", dtype="float32", name="frame_filling_numbers")(
@@ -133,9 +133,9 @@ class FrameFilling(PretextTask):
                 axes.set_axis_off()
                 axes.set_title("" if row else title, fontsize=9)
             truth = tf.constant(answer[row : row + 1])
-            scores = {4: psnr(*_copied(truth))}
+            scores = {4: psnr(*_copied_pair(truth))}
             if prediction is not None:
-                scores[len(columns) - 1] = psnr(*_painted(truth, tf.constant(prediction[row : row + 1])))
+                scores[len(columns) - 1] = psnr(*_painted_pair(truth, tf.constant(prediction[row : row + 1])))
             for place, score in scores.items():
                 title = "" if row else list(columns)[place] + "\n"
                 line[place].set_title(f"{title}{float(score[0]):.1f} dB", fontsize=9)
@@ -159,8 +159,11 @@ def _maps(trunk: Trunk, images: Any) -> list[Any]:
     return keras.tree.flatten(stages(trunk.pixels(images)))
 
 
-def _decoded(maps: list[Any]) -> Any:
-    """Decode maps of both frames, [B, 2, h, w, C] each, finest first, to one map, of up to 32 channels."""
+def _decode(maps: list[Any]) -> Any:
+    """Decode both frames' maps, [B, 2, h, w, C] each, finest first, to one as fine as the finest.
+
+    It has 32 channels at most.
+    """
     x = None
     for level, each in reversed(list(enumerate(maps))):
         channels, name = min(2 * each.shape[-1], CHANNELS), f"frame_filling_{level}"
@@ -173,7 +176,7 @@ def _decoded(maps: list[Any]) -> Any:
     return x
 
 
-def _scaled(features: Any) -> Any:
+def _scale(features: Any) -> Any:
     """Divide features, as in `regression.numbers`, by the root of their number, for what follows to be stable.
 
     The loss is relative to that of copying and warped pictures are bounded, so they may be twice as large: at ten times
@@ -183,7 +186,7 @@ def _scaled(features: Any) -> Any:
     return keras.layers.Rescaling(scale, dtype="float32", name="frame_filling_features")(features)
 
 
-def _matched(maps: Any) -> Any:
+def _match(maps: Any) -> Any:
     """Match both frames' maps [B, 2, h, w, C] by `MatchedDisplacement`.
 
     The result is in units of `WarpedBetween`: float32 [B, h, w, 3].
@@ -202,12 +205,12 @@ def _colours(levels: tf.Tensor) -> tf.Tensor:
     return tf.cast(levels, tf.float32) / 127.5 - 1.0
 
 
-def _painted(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _painted_pair(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the middle frame, and what the head painted, colours from -1 to 1."""
     return _colours(y_true[..., :3]), tf.clip_by_value(tf.cast(y_pred, tf.float32), -1.0, 1.0)
 
 
-def _copied(y_true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _copied_pair(y_true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the middle frame, and the mean of its neighbours, colours from -1 to 1."""
     return _colours(y_true[..., :3]), _colours(y_true[..., 3:])
 
@@ -231,7 +234,7 @@ class FrameError(keras.losses.Loss):
     """
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        middle, mean = _copied(y_true)
+        middle, mean = _copied_pair(y_true)
         of_mean = tf.reduce_mean(tf.square(mean - middle), [1, 2, 3])
         return tf.reduce_mean(tf.square(tf.cast(y_pred, tf.float32) - middle), [1, 2, 3]) / (of_mean + LEAST_MOTION)
 
@@ -240,32 +243,32 @@ class FrameL1(PictureMean):
     """Mean absolute error, per cent of the range of colours."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return 100 * _mean_error(*_painted(y_true, y_pred), 1)
+        return 100 * _mean_error(*_painted_pair(y_true, y_pred), 1)
 
 
 class FrameL2(PictureMean):
     """Mean squared error, per cent of the squared range of colours."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return 100 * _mean_error(*_painted(y_true, y_pred), 2)
+        return 100 * _mean_error(*_painted_pair(y_true, y_pred), 2)
 
 
 class FramePSNR(PictureMean):
     """Peak signal-to-noise ratio of each picture, dB."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return psnr(*_painted(y_true, y_pred))
+        return psnr(*_painted_pair(y_true, y_pred))
 
 
 class CopiedPSNR(PictureMean):
     """The same of the mean of the neighbours, in place of what was painted."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return psnr(*_copied(y_true))
+        return psnr(*_copied_pair(y_true))
 
 
 class Gain(PictureMean):
     """By how many dB what was painted is better than the mean of the neighbours."""
 
     def values(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return psnr(*_painted(y_true, y_pred)) - psnr(*_copied(y_true))
+        return psnr(*_painted_pair(y_true, y_pred)) - psnr(*_copied_pair(y_true))

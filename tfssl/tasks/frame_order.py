@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.clips import clip_records
-from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.clips.motion import Window, difference
 from tfssl.pipelines.ops import geometry
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification, sequences
@@ -101,14 +101,14 @@ class FrameOrder(ChoiceTask):
             answer = tf.random.stateless_uniform([], class_seed, 0, len(self.orders), tf.int32)
             backwards = tf.random.stateless_uniform([], way_seed) < 0.5
             order = tf.where(backwards, orders[answer][::-1], orders[answer])
-            told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
-            return order, answer, told > self.least_change
+            change = tf.reduce_min(difference(window.pictures[1:], window.pictures[:-1]))
+            return order, answer, change > self.least_change
 
         shown, answer, weight = sequences.sequences(
             batch, frames_seed, self.frames, self.gap, self.frames, arrange, room=2 * reach
         )
-        shown = _jittered(shown, reach, place_seed) if reach else shown
-        return (_one_channel(shown, channel_seed) if self.colour == "drop" else shown), answer, weight
+        shown = _jitter(shown, reach, place_seed) if reach else shown
+        return (_show_one_channel(shown, channel_seed) if self.colour == "drop" else shown), answer, weight
 
     def head(self, encoders: Encoders, puzzle: Any) -> keras.KerasTensor:
         features = sequences.features_of_frames(encoders["image"], puzzle, self.hidden, self.name)  # [B, n, C]
@@ -122,15 +122,15 @@ class FrameOrder(ChoiceTask):
         titles, right = [], []
         for row, truth in enumerate(np.asarray(answer)[:count]):
             guess = None if prediction is None else int(np.argmax(prediction[row]))
-            titles.append(self._told(truth) + ("" if guess is None else f", said {self._told(guess)}"))
+            titles.append(self._order_text(truth) + ("" if guess is None else f", said {self._order_text(guess)}"))
             right.append(None if guess is None else guess == truth)
         return sequences.picture(puzzle, titles, right, count)
 
-    def _told(self, number: int) -> str:
+    def _order_text(self, number: int) -> str:
         return "-".join(str(place + 1) for place in self.orders[number])
 
 
-def _jittered(frames: tf.Tensor, reach: int, seed: tf.Tensor) -> tf.Tensor:
+def _jitter(frames: tf.Tensor, reach: int, seed: tf.Tensor) -> tf.Tensor:
     """Cut a square out of each frame, at a place of its own.
 
     uint8 [B, n, S + 2 reach, S + 2 reach, 3] -> [B, n, S, S, 3].
@@ -146,7 +146,7 @@ def _jittered(frames: tf.Tensor, reach: int, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape(clip_records.over_rows(count * number, seed, square), [count, number, size, size, 3])
 
 
-def _one_channel(frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _show_one_channel(frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Show one channel of each frame in place of all three: uint8 [B, n, S, S, 3] -> the same."""
     flat = tf.reshape(frames, [-1, *frames.shape[2:]])
     channel = tf.random.stateless_uniform(flat.shape[:1], seed, 0, 3, tf.int32)

@@ -50,7 +50,7 @@ class Inpainting(AdversarialTask, Undoable):
     A crop of the whole batch's size stands for the paper's crop of 128 from 350 pixels.
 
     Puzzle: uint8 [B, S, S, 3], the holes filled.
-    Answer: uint8 [B, S, 4 S]: of each row of pixels the 3 S bytes of its colours, then what each pixel counts: 1 in the
+    Answer: uint8 [B, S, 4 S]: of each row of pixels the 3 S bytes of its colours, then their weights: 1 in the
       hole, 10 in the overlap, 0 elsewhere. `take_apart` gives the two.
     Head: the trunk's map, narrowed to at most 128 channels; a decoder that doubles it (nearest neighbours, then a
       convolution) until it has about half of the picture's resolution; bilinear resizing. float32 [B, S, S, 3],
@@ -109,7 +109,7 @@ class Inpainting(AdversarialTask, Undoable):
         return puzzle, answer, tf.ones([count], tf.float32)
 
     def centre_weights(self, size: int) -> np.ndarray:
-        """Return what each pixel counts with a hole in the middle: uint8 [S, S]."""
+        """Return the weight of each pixel with a hole in the middle: uint8 [S, S]."""
         weights = np.zeros([size, size], np.uint8)
         block, ring = _centre(size), self.overlap_at(size)
         weights[block, block] = OVERLAP_WEIGHT
@@ -124,7 +124,7 @@ class Inpainting(AdversarialTask, Undoable):
         # It sees far: what lies on the other side of a hole is several places of the trunk's map away.
         x = decoder.activated_convolution(x, max(most, 16), 5, "inpainting_0")
         for level in range(1, decoder.doublings(trunk, 2) + 1):
-            x = decoder.doubled(x, max(most // 2**level, 16), self.name, level)
+            x = decoder.double(x, max(most // 2**level, 16), self.name, level)
         colours = regression.numbers(x, 3, 3, "inpainting_colours")
         return decoder.ResizedLike(dtype="float32", name="inpainting_picture")([colours, puzzle])
 

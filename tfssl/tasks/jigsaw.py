@@ -13,7 +13,7 @@ from tfssl.pipelines.ops import tiles
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
 from tfssl.tasks.parts.classification import ChoiceTask
-from tfssl.tasks.parts.patches import features_of_tiles, standardised
+from tfssl.tasks.parts.patches import features_of_tiles, standardise
 from tfssl.tasks.parts.permutations import permutation_set, quality
 from tfssl.tasks.parts.undoing import Pieces, Undoable
 
@@ -63,7 +63,7 @@ class Jigsaw(ChoiceTask, Undoable):
       grid: 2 or 3.
       classes: how many permutations; 0 for 100, or all 24 with grid=2.
       grey: probability that a picture is grey.
-      jitter: of the channels, pixels of a tile of 64.
+      jitter: jitter of the channels, pixels of a tile of 64.
       hidden: width of the head; 0 for 8 C but at most the paper's 4,096.
       dropout: rate before the logits.
     """
@@ -156,7 +156,7 @@ class Jigsaw(ChoiceTask, Undoable):
         return [*super().metrics(), keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5_accuracy")]
 
     def questions(self, puzzle: Any, answer: Any) -> tuple[np.ndarray, np.ndarray]:
-        return self._shown(puzzle), np.asarray(answer)
+        return self._visible_tiles(puzzle), np.asarray(answer)
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         # The tiles as they were cut: colours are changed in the head only.
@@ -172,7 +172,7 @@ class Jigsaw(ChoiceTask, Undoable):
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        shown, answer = self._shown(puzzle)[:count], np.asarray(answer)[:count]
+        shown, answer = self._visible_tiles(puzzle)[:count], np.asarray(answer)[:count]
         rows = len(shown)
         white = np.full((rows, self.grid**2, 3), WHITE)
         panels = [(shown, white, ["shuffled"] * rows), (self._in_order(shown, answer), white, ["in order"] * rows)]
@@ -186,14 +186,14 @@ class Jigsaw(ChoiceTask, Undoable):
         figure = Figure(figsize=(2.4 * len(panels), 2.6 * rows), layout=layout)
         for row, places in enumerate(figure.subplots(rows, len(panels), squeeze=False)):
             for axes, (pixels, frames, titles) in zip(places, panels, strict=True):
-                axes.imshow(_framed(pixels[row], frames[row], self.grid))
+                axes.imshow(_frame(pixels[row], frames[row], self.grid))
                 axes.set_axis_off()
                 axes.set_title(titles[row], fontsize=9)
             if prediction is not None:
                 places[1].title.set_color("tab:green" if guess[row] == answer[row] else "tab:red")
         return figure
 
-    def _shown(self, puzzle: Any) -> np.ndarray:
+    def _visible_tiles(self, puzzle: Any) -> np.ndarray:
         """Return the tiles as the network gets them, but for standardisation: uint8 [B, n, t, t, 3]."""
         levels = seen_levels(puzzle, self._reach(puzzle["tiles"].shape[2]))
         return np.round(np.asarray(levels)).astype(np.uint8)
@@ -211,8 +211,8 @@ class SeenTiles(keras.layers.Layer):
         self.reach = reach
 
     def call(self, puzzle: Any) -> Any:
-        """Apply `seen_levels` and `standardised`."""
-        return standardised(seen_levels(puzzle, self.reach))
+        """Apply `seen_levels` and `standardise`."""
+        return standardise(seen_levels(puzzle, self.reach))
 
     def compute_output_shape(self, shapes: Any) -> Any:
         """Return the shape of the tiles."""
@@ -223,7 +223,7 @@ def seen_levels(puzzle: Any, reach: int) -> Any:
     """Return tiles whose channels are shifted or missing, in grey levels.
 
     Args:
-      puzzle: of `Jigsaw`.
+      puzzle: the puzzle of `Jigsaw`.
       reach: pixels of the largest shift; what is shifted in from outside of the tile is its mirror image.
 
     Returns:
@@ -234,7 +234,7 @@ def seen_levels(puzzle: Any, reach: int) -> Any:
         # One of a few slices for each channel, as a sum: no gather, which has no fast form for channels of their own.
         chosen = keras.ops.one_hot(puzzle["shift"] + reach, 2 * reach + 1, dtype="float32")  # [B, n, 2, 3, 2 reach + 1]
         for way, axis in enumerate((2, 3)):
-            levels = _shifted(levels, chosen[:, :, way], axis, reach)
+            levels = _shift(levels, chosen[:, :, way], axis, reach)
     if "grey" in puzzle:
         is_grey = keras.ops.cast(puzzle["grey"], "float32")[:, None, None, None, None]
         luma = keras.ops.sum(levels * np.array(LUMA, np.float32), -1, keepdims=True)
@@ -242,7 +242,7 @@ def seen_levels(puzzle: Any, reach: int) -> Any:
     return levels
 
 
-def _shifted(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
+def _shift(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
     """Shift the channels of tiles [B, n, t, t, 3] along one axis; `chosen` is one-hot, [B, n, 3, 2 reach + 1]."""
     tile = levels.shape[axis]
     padding = [[reach, reach] if place == axis else [0, 0] for place in range(5)]
@@ -255,7 +255,7 @@ def _shifted(levels: Any, chosen: Any, axis: int, reach: int) -> Any:
     return total
 
 
-def _framed(pixels: np.ndarray, frames: np.ndarray, grid: int) -> np.ndarray:
+def _frame(pixels: np.ndarray, frames: np.ndarray, grid: int) -> np.ndarray:
     """Draw uint8 [n, t, t, 3] as a grid of tiles on white, each in a frame of its colour [n, 3]."""
     tile = pixels.shape[1]
     frame = max(1, tile // 24)

@@ -13,7 +13,7 @@ from tfssl.pipelines.ops import tiles
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification
 from tfssl.tasks.parts.classification import ChoiceTask
-from tfssl.tasks.parts.patches import features_of_tiles, standardised
+from tfssl.tasks.parts.patches import features_of_tiles, standardise
 from tfssl.tasks.parts.undoing import Pieces, Undoable
 
 if TYPE_CHECKING:
@@ -135,26 +135,26 @@ class RelativePosition(ChoiceTask, Undoable):
         return classification.logits(x, len(DIRECTIONS), "relative_position_logits")
 
     def questions(self, puzzle: Any, answer: Any) -> tuple[np.ndarray, np.ndarray]:
-        shown = self._shown(puzzle)
+        shown = self._visible_tiles(puzzle)
         return shown[:, self.pairs].reshape(-1, 2, *shown.shape[2:]), np.asarray(answer).reshape(-1)
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         # The tiles as they were cut: colours and sharpness are changed in the head only.
         pixels, answer = np.asarray(puzzle["tiles"]), np.asarray(answer)
         start = 4 if self.grid == 3 else 0  # paired with every other tile
-        found = np.zeros_like(pixels)
-        found[:, start] = pixels[:, start]
+        pieces = np.zeros_like(pixels)
+        pieces[:, start] = pixels[:, start]
         for place, (anchor, query) in enumerate(self.pairs):
             if anchor == start:
                 steps = np.array(DIRECTIONS)[answer[:, place]] @ [self.grid, 1]
-                found[np.arange(len(pixels)), start + steps] = pixels[:, query]
-        return Pieces(found, np.array(tiles.boxes(pixels.shape[2], self.grid)))
+                pieces[np.arange(len(pixels)), start + steps] = pixels[:, query]
+        return Pieces(pieces, np.array(tiles.boxes(pixels.shape[2], self.grid)))
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        shown, answer = self._shown(puzzle), np.asarray(answer)
+        shown, answer = self._visible_tiles(puzzle), np.asarray(answer)
         rows, columns, tile = min(count, len(shown)), len(DIRECTIONS), shown.shape[2]
         figure = Figure(
             figsize=(2.2 + 1.5 * columns, 2.0 * rows), layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
@@ -174,7 +174,7 @@ class RelativePosition(ChoiceTask, Undoable):
                 axes.set_axis_off()
         return figure
 
-    def _shown(self, puzzle: Any) -> np.ndarray:
+    def _visible_tiles(self, puzzle: Any) -> np.ndarray:
         """Return the tiles as the network gets them, but for standardisation: uint8 [B, n, t, t, 3]."""
         levels = np.asarray(seen_levels(puzzle, self.colour))
         return np.round(np.clip(np.broadcast_to(levels, puzzle["tiles"].shape), 0, 255)).astype(np.uint8)
@@ -192,8 +192,8 @@ class SeenPatches(keras.layers.Layer):
         self.colour = colour
 
     def call(self, puzzle: Any) -> Any:
-        """Apply `seen_levels` and `standardised`."""
-        patches = standardised(seen_levels(puzzle, self.colour))
+        """Apply `seen_levels` and `standardise`."""
+        patches = standardise(seen_levels(puzzle, self.colour))
         if self.colour == "drop":
             # Over all three channels, of which two are 0, the deviation is 1 again, as in the authors' code.
             kept = keras.ops.one_hot(puzzle["channel"], 3, dtype="float32") * math.sqrt(3)
@@ -209,7 +209,7 @@ def seen_levels(puzzle: Any, colour: str) -> Any:
     """Return tiles without what gives the answer away, in grey levels.
 
     Args:
-      puzzle: of `RelativePosition`.
+      puzzle: the puzzle of `RelativePosition`.
       colour: "drop", "project" or "keep".
 
     Returns:

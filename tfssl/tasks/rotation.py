@@ -81,11 +81,11 @@ class Rotation(ChoiceTask, Undoable, Served):
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         images = geometry.flip_some(batch["image"], seed)
         if self.rotations == 8:
-            views = tf.stack([_tilted(images, -TILT), _tilted(images, TILT)], 1)  # [B, 2, C, C, 3]
+            views = tf.stack([_tilt(images, -TILT), _tilt(images, TILT)], 1)  # [B, 2, C, C, 3]
             side = views.shape[2]
             turned = geometry.quarter_turns(tf.reshape(views, [-1, side, side, 3]), (0, 1, 2, 3))
         else:
-            images = self._viewed(images)
+            images = self._view(images)
             side = images.shape[1]
             turned = geometry.quarter_turns(images, self._turns)
         puzzle = tf.reshape(turned, [images.shape[0] * self.rotations, side, side, 3])
@@ -106,7 +106,7 @@ class Rotation(ChoiceTask, Undoable, Served):
         """
         tilt = TILT if self.rotations == 8 else 0.0
         meant = tuple(round(angle - tilt) % 360 for angle in self.angles)
-        return (_tilted(images, tilt) if tilt else self._viewed(images)), meant
+        return (_tilt(images, tilt) if tilt else self._view(images)), meant
 
     def served(self, run: Trained) -> ServedNetwork:
         """Serve how far each picture is turned.
@@ -126,10 +126,10 @@ class Rotation(ChoiceTask, Undoable, Served):
 
     def _box(self, size: int) -> tuple[int, int]:
         """Return (first row and column, side) of what 2 and 4 rotations see of a picture of `size` pixels."""
-        side = size if self.view == "whole" else _inscribed(size)
+        side = size if self.view == "whole" else _inscribed_side(size)
         return (size - side) // 2, side
 
-    def _viewed(self, images: tf.Tensor) -> tf.Tensor:
+    def _view(self, images: tf.Tensor) -> tf.Tensor:
         """Cut what 2 and 4 rotations see, uint8 [N, S, S, 3] -> [N, C, C, 3].
 
         Cropped before it is turned: where S - C is odd this is half a pixel beside the middle, in all classes alike.
@@ -170,15 +170,15 @@ class Rotation(ChoiceTask, Undoable, Served):
         return figure
 
 
-def _inscribed(size: int) -> int:
+def _inscribed_side(size: int) -> int:
     """Return the side of the square that stays full when a picture of `size` pixels is turned by any angle."""
     return int(size / math.sqrt(2)) - 1  # one pixel less: bilinear sampling reads the next one
 
 
-def _tilted(images: tf.Tensor, degrees: float) -> tf.Tensor:
+def _tilt(images: tf.Tensor, degrees: float) -> tf.Tensor:
     """Turn counter-clockwise about the middle and crop to the square of S / sqrt(2) that any angle leaves full."""
     size = images.shape[1]
-    side = _inscribed(size)
+    side = _inscribed_side(size)
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     middle_in, middle_out = (size - 1) / 2, (side - 1) / 2
     # Output (x, y) reads input (a x + b y + c, d x + e y + f); y points down, so this turns counter-clockwise.

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.clips.motion import Window, difference
 from tfssl.tasks.base import Batch, Encoders, Puzzle
 from tfssl.tasks.parts import classification, sequences
 from tfssl.tasks.parts.classification import ChoiceTask
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 POSITIVE = (1, 2, 3)
 NEGATIVES = ((1, 0, 3), (1, 4, 3))
-"""Of the frames a < b < c < d < e: (b, c, d) is in order, (b, a, d) and (b, e, d) are not."""
+"""Places among the frames a < b < c < d < e: (b, c, d) is in order, (b, a, d) and (b, e, d) are not."""
 
 LEAST_GAPS = 10
 """Length of a clip in distances of frames from which on the time of the middle frame tells at most two of three.
@@ -99,8 +99,8 @@ class ShuffleAndLearn(ChoiceTask):
             order = orders[tf.where(answer == 1, 2, tf.cast(draws[1] < 0.5, tf.int32))]
             order = tf.where(draws[2] < 0.5, order[::-1], order)
             pictures = window.pictures
-            told = tf.minimum(changed(pictures[2], pictures[0]), changed(pictures[2], pictures[4]))
-            return order, answer, told > self.least_change
+            change = tf.minimum(difference(pictures[2], pictures[0]), difference(pictures[2], pictures[4]))
+            return order, answer, change > self.least_change
 
         return sequences.sequences(batch, seed, 5, self.gap, 3, arrange)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines import batches
-from tfssl.pipelines.clips.motion import Window, changed
+from tfssl.pipelines.clips.motion import Window, difference
 from tfssl.pipelines.ops import lab
 from tfssl.tasks.base import Batch, Encoders, PretextTask, Puzzle, learned_field
 from tfssl.tasks.parts import copying, sequences
@@ -63,11 +63,11 @@ class Tracking(PretextTask):
       gap: seconds between frames.
       colours: how many centres.
       cell: pixels, a multiple of 4; 4 up to crops of 64 pixels and 8 above (as in the paper) where 0.
-      stage: of the trunk; the last one that is as fine as the cells where "".
-      width: of the embeddings.
+      stage: the stage of the trunk; the last one that is as fine as the cells where "".
+      width: the width of the embeddings.
       least_change: mean difference, 0..1, that neighbours must have.
       grey: in units of ab: a target in which no cell is further from grey has nothing to tell.
-      centres: as `prepared` found them.
+      centres: the centres of clusters, as `prepared` computes them.
     """
 
     references: int = 3
@@ -105,10 +105,10 @@ class Tracking(PretextTask):
         if self.centres:
             return self
         sample = batches.sample(source, STATISTICS, 0)
-        found = []
+        colours = []
         for batch in batches.plain(sample, STATISTICS_SIZE, min(STATISTICS, 64)):
-            found.append(tf.boolean_mask(lab.quarter_ab(batch["image"]), batch["valid"]).numpy().reshape(-1, 2))
-        points = np.concatenate(found)
+            colours.append(tf.boolean_mask(lab.quarter_ab(batch["image"]), batch["valid"]).numpy().reshape(-1, 2))
+        points = np.concatenate(colours)
         if np.abs(points.astype(int)).max(initial=0) <= self.grey:
             raise UserError(f"{source.name} is grey only: tracking has no colours to follow")
         return dataclasses.replace(self, centres=_centres(points, self.colours))
@@ -118,8 +118,8 @@ class Tracking(PretextTask):
 
         def arrange(window: Window, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             del seed
-            told = tf.reduce_min(changed(window.pictures[1:], window.pictures[:-1]))
-            return tf.range(count), tf.constant(0), told > self.least_change
+            change = tf.reduce_min(difference(window.pictures[1:], window.pictures[:-1]))
+            return tf.range(count), tf.constant(0), change > self.least_change
 
         shown, _, weight = sequences.sequences(batch, seed, count, self.gap, count, arrange)
         rows, size = shown.shape[0], shown.shape[2]
@@ -182,14 +182,14 @@ class Tracking(PretextTask):
         lightness, colours = np.asarray(puzzle["lightness"]), np.asarray(puzzle["colours"])
         answer = np.asarray(answer)
         columns = {
-            f"reference {number + 1}": self._coloured(lightness[:, number], colours[:, number])
+            f"reference {number + 1}": self._colour(lightness[:, number], colours[:, number])
             for number in range(colours.shape[1])
         }
         columns["asked"] = np.repeat(lightness[:, -1], 3, -1)
-        columns["its colours"] = self._coloured(lightness[:, -1], answer[..., 0])
+        columns["its colours"] = self._colour(lightness[:, -1], answer[..., 0])
         if prediction is not None:
             guess = np.asarray(prediction).argmax(-1)
-            columns["copied"] = self._coloured(lightness[:, -1], guess)
+            columns["copied"] = self._colour(lightness[:, -1], guess)
         rows = min(count, len(answer))
         figure = Figure(figsize=(1.6 * len(columns), 1.75 * rows), layout="constrained")
         for row, line in enumerate(figure.subplots(rows, len(columns), squeeze=False)):
@@ -202,7 +202,7 @@ class Tracking(PretextTask):
                 line[-1].set_title(f"copied, {right:.0f} % right", fontsize=9)
         return figure
 
-    def _coloured(self, lightness: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def _colour(self, lightness: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Colour lightness uint8 [N, S, S, 1] with the centres of its cells, int [N, h, w].
 
         Return sRGB, uint8 [N, S, S, 3].
@@ -236,5 +236,5 @@ def _centres(points: np.ndarray, count: int) -> tuple[tuple[float, float], ...]:
 
     chosen = np.random.default_rng(0).choice(points, min(len(points), POINTS), replace=False).astype(np.float64)
     count = min(count, len(np.unique(chosen, axis=0)))
-    found = KMeans(count, n_init=1, random_state=0).fit(chosen).cluster_centers_
-    return tuple(sorted((round(float(a), 3), round(float(b), 3)) for a, b in found))
+    centres = KMeans(count, n_init=1, random_state=0).fit(chosen).cluster_centers_
+    return tuple(sorted((round(float(a), 3), round(float(b), 3)) for a, b in centres))

@@ -115,7 +115,7 @@ class MetricsLog(keras.callbacks.Callback):
 
     Args:
       folder: the run's.
-      saved: `Checkpoints.metrics` of a run that goes on in the middle of an epoch.
+      saved: `Checkpoints.metrics` of a run that is resumed in the middle of an epoch.
 
     Attributes:
       window: the metrics' sums as they were at the last line.
@@ -240,4 +240,4 @@ class Stopped(KeyboardInterrupt):
     """The run was asked to stop, and has saved."""
 
     def __init__(self, step: int, total: int):
-        super().__init__(f"stopped at step {step} of {total}; saved. The same command goes on from there")
+        super().__init__(f"stopped at step {step} of {total}; saved. The same command resumes it from there")

@@ -24,7 +24,7 @@ class AboveGuessing(keras.callbacks.Callback):
     """Says in a line which tasks' loss is above that of guessing, and what to do, `STEPS` steps after the warm-up.
 
     A learning rate that is too high for a head wrecks the trunk in the first steps; later the loss comes back to that
-    of guessing and shows nothing. A run that goes on after its warm-up is looked at after as many steps.
+    of guessing and shows nothing. A run that is resumed after its warm-up is looked at after as many steps.
 
     Only tasks whose answer is one of some choices have a loss of guessing. Rows of weight 0 make a mean loss smaller:
     where there are many of them less is said, never too much.

@@ -28,10 +28,10 @@ class Opened:
     """What a run reads and where it lies.
 
     Attributes:
-      run: begun, or found in its folder.
+      run: a new one, or the one that is in its folder already.
       source: what it is trained on.
       tasks: prepared.
-      plans: of its encoders.
+      plans: the plans of its encoders.
       parent: the run whose weights it begins with.
     """
 

@@ -94,7 +94,7 @@ def pretrain(
       init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
         that both have, where they fit; what is not taken over is said.
       keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
-      strategy: of `tf.distribute`; several GPUs get `MirroredStrategy` by themselves.
+      strategy: one of `tf.distribute`; several GPUs get `MirroredStrategy` by themselves.
       report: write report.html at the end.
       verbose: 1 a progress bar, 2 a line an epoch, 0 nothing.
 
@@ -103,7 +103,7 @@ def pretrain(
 
     Raises:
       UserError: whatever the user can mend. What existed stays as it was.
-      Stopped: SIGTERM or Ctrl-C came; the run has saved, and goes on when called again.
+      Stopped: SIGTERM or Ctrl-C came; the run is saved, and is resumed when called again.
     """
     settings = PretrainSettings(**locals())
     if deterministic:
@@ -152,7 +152,7 @@ def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.S
     if opened.parent is not None and not start:
         say(take_over(opened.parent, model, tasks, encoders))
     if start:
-        say(f"going on with the run in {run.folder} from step {start} of {run.settings.steps}")
+        say(f"resuming the run in {run.folder} from step {start} of {run.settings.steps}")
     return Built(model, encoders, checkpoints, broken, start)
 
 

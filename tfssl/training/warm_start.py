@@ -18,7 +18,7 @@ def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], enc
 
     Args:
       parent: a run that has saved.
-      model: of all `tasks`; its heads' variables are found by their paths.
+      model: the model of all `tasks`; its heads' variables are found by their paths.
       encoders: the model's own.
 
     Returns:

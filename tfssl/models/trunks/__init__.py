@@ -16,7 +16,7 @@ from tfssl.models.trunks.pooling import check_pool, embedded
 from tfssl.models.trunks.resnet import ResNet10, ResNet18, ResNet34
 
 MEAN, DEVIATION = 0.47, 0.25
-"""Of natural photos, about, over all channels, on a scale of 0 to 1."""
+"""Mean and deviation of natural photos, about, over all channels, on a scale of 0 to 1."""
 
 
 TRUNKS: dict[str, type[Family]] = {
@@ -58,7 +58,7 @@ def make_trunk(trunk: str | keras.Model, size: int) -> Trunk:
     """
     if size < 1:
         raise UserError(f"size {size} is given; expected the pixels of a side, 32 or 224, say")
-    body = _named_body(trunk, size) if isinstance(trunk, str) else _own_body(trunk, size)
+    body = _make_body(trunk, size) if isinstance(trunk, str) else _own_body(trunk, size)
     return Trunk(make_pixels(), body, stages_of(body))
 
 
@@ -106,13 +106,13 @@ def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool
 
 def stages_of(body: keras.Model) -> tuple[str, ...]:
     """Return the layers named stage1, stage2 and on, in this order, or else the layer that the body ends with."""
-    found = [layer.name for layer in body.layers if re.fullmatch(r"stage\d+", layer.name)]
-    if found:
-        return tuple(sorted(found, key=lambda name: int(name.removeprefix("stage"))))
+    names = [layer.name for layer in body.layers if re.fullmatch(r"stage\d+", layer.name)]
+    if names:
+        return tuple(sorted(names, key=lambda name: int(name.removeprefix("stage"))))
     return (body.outputs[0]._keras_history.operation.name,)
 
 
-def _named_body(text: str, size: int) -> keras.Model:
+def _make_body(text: str, size: int) -> keras.Model:
     name, settings = parse_call(text)
     if name not in TRUNKS:
         raise unknown("trunk", name, TRUNKS)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 
 from tfssl.models.trunks.family import Family
-from tfssl.models.trunks.layers import activated, convolution
+from tfssl.models.trunks.layers import activate, convolution
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class AlexNet(Family):
         pixels = keras.Input((None, None, 3))
         # Padding 'same' would divide the border differently for each size; this is the paper's, whatever the size.
         x = keras.layers.Conv2D(width, 11, 4, use_bias=False)(keras.layers.ZeroPadding2D(2)(pixels))
-        x = activated(x, "stage1")
-        x = activated(convolution(keras.layers.MaxPooling2D(3, 2)(x), 3 * width, 5), "stage2")
-        x = activated(convolution(keras.layers.MaxPooling2D(3, 2)(x), 6 * width, 3), "stage3")
-        x = activated(convolution(x, 4 * width, 3), "stage4")
-        x = activated(convolution(x, 4 * width, 3), "stage5")
+        x = activate(x, "stage1")
+        x = activate(convolution(keras.layers.MaxPooling2D(3, 2)(x), 3 * width, 5), "stage2")
+        x = activate(convolution(keras.layers.MaxPooling2D(3, 2)(x), 6 * width, 3), "stage3")
+        x = activate(convolution(x, 4 * width, 3), "stage4")
+        x = activate(convolution(x, 4 * width, 3), "stage5")
         return keras.Model(pixels, x, name="body")

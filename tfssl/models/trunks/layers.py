@@ -19,6 +19,6 @@ def batch_norm(inputs: keras.KerasTensor) -> keras.KerasTensor:
     return BatchNormalization()(inputs)
 
 
-def activated(inputs: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
+def activate(inputs: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
     """Apply batch norm, then ReLU."""
     return keras.layers.ReLU(name=name)(batch_norm(inputs))

@@ -16,7 +16,7 @@ LOWEST = 60.0
 FLOOR = 1e-6
 """Added to the power before the logarithm: 60 dB below a tone of full strength, under what 16 bit sound resolves."""
 MEAN, DEVIATION = -7.0, 4.0
-"""Of the natural logarithm of the power, about: silence gives -1.7, the loudest tone 1.75."""
+"""Mean and deviation of the natural logarithm of the power, about: silence gives -1.7, the loudest tone 1.75."""
 
 
 def frame_lengths(rate: int) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ import keras
 
 from tfssl.base.errors import UserError
 from tfssl.models.trunks.family import Family
-from tfssl.models.trunks.layers import activated, convolution
+from tfssl.models.trunks.layers import activate, convolution
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,6 @@ def block(
 ) -> keras.KerasTensor:
     """Apply convolutions of kernel x kernel, 1x1, 1x1, each with batch norm and ReLU."""
     first, second, third = filters
-    x = activated(convolution(x, first, kernel))
-    x = activated(convolution(x, second, 1))
-    return activated(convolution(x, third, 1), name)
+    x = activate(convolution(x, first, kernel))
+    x = activate(convolution(x, second, 1))
+    return activate(convolution(x, third, 1), name)

@@ -14,7 +14,7 @@ def embedded(features: keras.KerasTensor, pool: int = 1, name: str | None = None
     Args:
       features: float [N, H, W, C] with static H, W and C.
       pool: places a side, at most H and W; 1 for the mean over all places.
-      name: of the last layer.
+      name: the name of the last layer.
 
     Returns:
       float32 [N, pool * pool * C]: the C numbers of a place beside each other, places row by row.

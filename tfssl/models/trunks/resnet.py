@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 
 from tfssl.models.trunks.family import Family
-from tfssl.models.trunks.layers import activated, batch_norm, convolution
+from tfssl.models.trunks.layers import activate, batch_norm, convolution
 
 SMALL = 64
 """Pixels. Up to here the stem keeps the resolution, as is usual for CIFAR; above it quarters it."""
@@ -36,9 +36,9 @@ class ResNet(Family):
         width = self.width
         pixels = keras.Input((None, None, 3))
         if size <= SMALL:
-            x = activated(convolution(pixels, width, 3))
+            x = activate(convolution(pixels, width, 3))
         else:
-            x = activated(convolution(pixels, width, 7, 2))
+            x = activate(convolution(pixels, width, 7, 2))
             x = keras.layers.MaxPooling2D(3, 2, "same")(x)
         for stage, count in enumerate(self.blocks):
             for index in range(count):
@@ -74,7 +74,7 @@ def basic_block(x: keras.KerasTensor, filters: int, stride: int, name: str | Non
 
     The shortcut is a 1x1 projection where the shape changes.
     """
-    branch = convolution(activated(convolution(x, filters, 3, stride)), filters, 3)
+    branch = convolution(activate(convolution(x, filters, 3, stride)), filters, 3)
     branch = batch_norm(branch)
     if stride != 1 or x.shape[-1] != filters:
         x = batch_norm(convolution(x, filters, 1, stride))

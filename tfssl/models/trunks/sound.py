@@ -5,7 +5,7 @@ import keras
 from tfssl.base.errors import UserError
 from tfssl.base.specs import check_settings, parse_call, unknown
 from tfssl.models.trunks import Trunk, stages_of
-from tfssl.models.trunks.layers import activated, convolution
+from tfssl.models.trunks.layers import activate, convolution
 from tfssl.models.trunks.log_mel import make_log_mel
 
 BLOCKS = 4
@@ -21,12 +21,12 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
 
     Args:
       text: its name.
-      samples: of a window.
-      rate: of the sound, hertz.
+      samples: the number of samples of a window.
+      rate: the rate of the sound, hertz.
 
     Returns:
       A `Trunk`: `pixels` is the front end, waveform float32 [N, samples] in -1..1 -> log-mel float32 [N, time, 64, 1];
-      `body` goes on to the last stage's feature map, [N, time / 8, 8, 8 * width].
+      `body` maps that to the last stage's feature map, [N, time / 8, 8, 8 * width].
 
     Raises:
       UserError: an unknown name or setting, too few samples.
@@ -53,7 +53,7 @@ def make_sound_encoder(trunk: Trunk, samples: int, layer: str | None = None, poo
 
     Args:
       trunk: what to cut.
-      samples: of a window.
+      samples: the number of samples of a window.
       layer: a stage, or any other layer of the body; the end of the body where None.
       pooled: whether the feature map is averaged over all places.
 
@@ -82,5 +82,5 @@ def _l3(frames: int, bins: int, width: int) -> keras.Model:
         if block > 1:
             x = keras.layers.MaxPooling2D(2, padding="same")(x)
         for part in (1, 2):
-            x = activated(convolution(x, width << (block - 1), 3), f"stage{block}" if part == 2 else None)
+            x = activate(convolution(x, width << (block - 1), 3), f"stage{block}" if part == 2 else None)
     return keras.Model(spectrogram, x, name="sound_body")

@@ -75,7 +75,7 @@ def logits(inputs: Any, classes: int, name: str) -> Any:
     Args:
       inputs: features, of any dtype.
       classes: how many answers.
-      name: of the layer; it begins with the task's name.
+      name: the name of the layer; it begins with the task's name.
     """
     scale = SCALE / math.sqrt(inputs.shape[-1])
     scaled = keras.layers.Rescaling(scale, dtype="float32", name=name + SCALED)(inputs)

@@ -13,7 +13,7 @@ from tfssl.pipelines.ops import lab
 
 LEVELS = 256
 SMOOTHING = 5.0
-"""Of the statistics of colours, in units of ab: the deviation of a Gaussian, as in Zhang et al. 2016."""
+"""Smoothing of the statistics of colours, in units of ab: the deviation of a Gaussian, as in Zhang et al. 2016."""
 
 _ROWS = 4096  # of the tables, worked out at once
 
@@ -94,7 +94,7 @@ def shares_of_bins(counts: np.ndarray) -> np.ndarray:
 
 
 def rebalancing(shares: np.ndarray, rebalance: float) -> np.ndarray:
-    """Return what a pixel counts, by its bin: rare colours more, and 1 in the mean over pixels.
+    """Return the weight of a pixel, by its bin: larger for rare colours, and 1 in the mean over pixels.
 
     Args:
       shares: how common each bin is, [Q].

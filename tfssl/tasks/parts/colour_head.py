@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.ops import lab
 from tfssl.tasks.parts.colour_losses import SCALE
-from tfssl.tasks.parts.decoder import ResizedLike, activated_convolution, doubled, doublings
+from tfssl.tasks.parts.decoder import ResizedLike, activated_convolution, double, doublings
 
 CHANNELS = 128
 REFERENCE = 16
@@ -24,7 +24,7 @@ def seen(lightness: Any) -> Any:
     return keras.layers.Concatenate(dtype="float32", name="colorization_channels")([standardised] * 3)
 
 
-def upsampled(features: Any, lightness: Any, trunk: Trunk) -> Any:
+def upsample(features: Any, lightness: Any, trunk: Trunk) -> Any:
     """Upsample the trunk's map to at most 128 channels at a quarter of the size of the picture: [N, H / 4, W / 4, C].
 
     Doubled (nearest neighbours, then a convolution) as often as the trunk's stride asks for, then resized where the
@@ -33,7 +33,7 @@ def upsampled(features: Any, lightness: Any, trunk: Trunk) -> Any:
     channels = min(CHANNELS, features.shape[-1])
     x = activated_convolution(features, channels, 3, "colorization_first")
     for level in range(1, doublings(trunk, lab.SHRINK) + 1):
-        x = doubled(x, channels, "colorization", level)
+        x = double(x, channels, "colorization", level)
     return ResizedLike(shrink=lab.SHRINK, name="colorization_quarter")([x, lightness])
 
 

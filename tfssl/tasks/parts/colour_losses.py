@@ -40,7 +40,7 @@ class SquaredColour(keras.losses.Loss):
     Args:
       codes: K of a conditional variational autoencoder; the prediction is then a and b, the means and the logarithms
         of the variances of the code, the same at each place: [B, h, w, 2 + 2 K].
-      beta: what the divergence of a picture's code from the standard normal distribution counts, in nats.
+      beta: the weight of the divergence of a picture's code from the standard normal distribution, in nats.
     """
 
     def __init__(self, codes: int = 0, beta: float = 0.0, **kwargs: Any):
@@ -71,7 +71,7 @@ class ColourError(PictureMean):
 
     Args:
       bins: whether the prediction is logits of bins; else it is a and b, in units of `SCALE`, in its first channels.
-      temperature: of the annealed mean over bins.
+      temperature: that of the annealed mean over bins.
     """
 
     def __init__(self, bins: bool = False, temperature: float = 1.0, **kwargs: Any):

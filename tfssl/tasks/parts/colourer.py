@@ -83,7 +83,7 @@ class Colourer:
         wide = tf.image.resize(ab, [tf.shape(ab)[0], width])
 
         def band(rows: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-            return lab.lab_to_rgb(tf.concat([rows, _stretched(wide, height, places)], -1))
+            return lab.lab_to_rgb(tf.concat([rows, _stretch(wide, height, places)], -1))
 
         return _by_bands(band, lightness, tf.uint8, 3)
 
@@ -115,7 +115,7 @@ def _by_bands(function: Any, pixels: tf.Tensor, dtype: tf.DType, channels: int) 
     return tf.reshape(done, [count * rows, width, channels])[:height]
 
 
-def _stretched(values: tf.Tensor, height: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+def _stretch(values: tf.Tensor, height: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     """Stretch float32 [h, W, c] bilinearly to `height` rows; return those of them at `places`, int32 [n]."""
     source = tf.shape(values)[0]
     at = (tf.cast(places, tf.float32) + 0.5) * tf.cast(source, tf.float32) / tf.cast(height, tf.float32) - 0.5

@@ -27,7 +27,7 @@ def copied(
       target: float32 [B, n, D], embeddings of n places.
       references: float32 [B, m, D], embeddings of m places, of all references together.
       values: float32 [B, m, C], what stands there.
-      temperature: of the softmax; towards 0 each place takes from the most similar only.
+      temperature: that of the softmax; towards 0 each place takes from the most similar only.
       most: how many of the most similar places count; 0 for all.
       allowed: bool [n, m], which places a place may take from, at least one each; all where None.
 
@@ -90,7 +90,7 @@ class PlaceAccuracy(keras.metrics.Mean):
 
     Args:
       moved: only of places whose colour is another than in the newest reference.
-      stays: of taking what stood there in the newest reference, in place of what the network says.
+      stays: measure taking what stood there in the newest reference, in place of what the network says.
     """
 
     def __init__(self, moved: bool = False, stays: bool = False, **kwargs: Any):

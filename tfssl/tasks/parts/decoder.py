@@ -27,7 +27,7 @@ def doublings(trunk: Trunk, wanted: int) -> int:
     return max(0, round(math.log2(stride(trunk))) - round(math.log2(wanted)))
 
 
-def doubled(inputs: Any, filters: int, task: str, level: int) -> Any:
+def double(inputs: Any, filters: int, task: str, level: int) -> Any:
     """Double [N, h, w, C] to [N, 2 h, 2 w, filters]: nearest neighbours, then a 3 x 3 convolution."""
     x = keras.layers.UpSampling2D(name=f"{task}_double{level}")(inputs)
     return activated_convolution(x, filters, 3, f"{task}_{level}")

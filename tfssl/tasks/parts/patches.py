@@ -11,7 +11,7 @@ FLAT = 1.0
 """Grey levels. A patch whose deviation is below is as good as flat: its noise is not made as loud as a thing."""
 
 
-def standardised(patches: Any) -> Any:
+def standardise(patches: Any) -> Any:
     """Standardise each patch: minus its mean, over its own deviation, over all places and channels together.
 
     Args:
@@ -33,7 +33,7 @@ def features_of_tiles(trunk: Trunk, tiles: keras.KerasTensor, name: str) -> kera
     Args:
       trunk: shared.
       tiles: float [B, n, t, t, 3], standardised.
-      name: of the task; layers' names begin with it.
+      name: the name of the task; layers' names begin with it.
 
     Returns:
       float [B, n, C], the last stage's map averaged over all places.

@@ -19,7 +19,7 @@ import numpy as np
 from tfssl.base.errors import UserError
 
 VERSION = 1
-"""Of the search. Whatever changes its results must raise it: the cache's files are named after it."""
+"""Version of the search. Whatever changes its results must raise it: the cache's files are named after it."""
 
 MOST_TILES = 9
 ORDER_SEED = 1603
@@ -152,13 +152,13 @@ def _cache_folder() -> Path:
 def _read(path: Path, tiles: int, classes: int) -> np.ndarray | None:
     """Read the set in a file; return None where there is none, or anything else."""
     try:
-        found = np.load(path, allow_pickle=False)
+        content = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != (classes, tiles):
+    if not isinstance(content, np.ndarray) or content.dtype != np.uint8 or content.shape != (classes, tiles):
         return None
-    whole = (np.sort(found, 1) == np.arange(tiles)).all() and len(np.unique(found, axis=0)) == classes
-    return found if whole else None
+    whole = (np.sort(content, 1) == np.arange(tiles)).all() and len(np.unique(content, axis=0)) == classes
+    return content if whole else None
 
 
 def _write(path: Path, chosen: np.ndarray) -> None:

@@ -45,10 +45,10 @@ def sequences(
         clip = given[number]
 
         def drawn() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            found = motion.window(clip, window, gap, window_seed)
-            order, answer, counts = arrange(found, order_seed)
-            frames = tf.ensure_shape(clip.frames(tf.gather(found.places, order)), [shown])
-            weight = tf.cast(found.valid & counts, tf.float32)
+            part = motion.window(clip, window, gap, window_seed)
+            order, answer, counts = arrange(part, order_seed)
+            frames = tf.ensure_shape(clip.frames(tf.gather(part.places, order)), [shown])
+            weight = tf.cast(part.valid & counts, tf.float32)
             return clip_records.decode_frames(frames, size, crop_seed), answer, weight
 
         nothing = (tf.zeros([shown, size, size, 3], tf.uint8), tf.constant(0), tf.constant(0.0))

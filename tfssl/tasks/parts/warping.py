@@ -79,15 +79,15 @@ class WarpedBetween(keras.layers.Layer):
         colours = tf.cast(frames, tf.float32) / 127.5 - 1.0
         unit = tf.constant([side / UNITS for side in frames.shape[2:4]], tf.float32)
         share = tf.sigmoid(numbers[..., 4:])
-        first = warped(colours[:, 0], unit * numbers[..., :2])
-        second = warped(colours[:, 1], unit * numbers[..., 2:4])
+        first = warp(colours[:, 0], unit * numbers[..., :2])
+        second = warp(colours[:, 1], unit * numbers[..., 2:4])
         return share * first + (1.0 - share) * second
 
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         return (*input_shape[1][:3], 3)
 
 
-def warped(pictures: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
+def warp(pictures: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
     """Warp pictures: take each pixel from where its flow points, bilinearly; from the border where that is outside.
 
     Args:
