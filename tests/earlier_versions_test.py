@@ -48,7 +48,7 @@ def test_they_are_small():
 
 
 def test_a_run_has_its_settings_and_its_encoder(run, embedded, tmp_path):
-    assert (run.format, run.settings["trunk"], run.settings["seed"]) == (2, "resnet10(width=2)", 0)
+    assert (run.format, run.settings.trunk, run.settings.seed) == (2, "resnet10(width=2)", 0)
     assert (run.result["steps"], run.data["count"]) == (3, 24)
     assert [str(task) for task in run.tasks()] == ["rotation"]
     assert run.solver("rotation")(np.zeros((1, 32, 32, 3), np.uint8), training=False).shape == (1, 4)

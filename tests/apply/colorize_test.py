@@ -227,7 +227,7 @@ def test_films_frame_by_frame(runs, tmp_path):
     write_film(tmp_path / "in" / "old.avi", frames.astype(np.uint8))
     (tmp_path / "in" / "broken.mp4").write_bytes(b"no film")
     made = tfssl.colorize(runs["colorization"], tmp_path / "in", tmp_path / "out", verbose=0)
-    assert list(made.files.values()) == [[str(tmp_path / "out" / "old.mp4")]]
+    assert list(made.files.values()) == [[tmp_path / "out" / "old.mp4"]]
     assert len(made.broken) == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["old.mp4"]
     with av.open(str(tmp_path / "out" / "old.mp4")) as film:

@@ -97,5 +97,5 @@ def test_clips_are_probed_by_several_frames(audio_visual_run, tmp_path):
     assert (found.train_images, found.test_images, found.details["frames"]) == (20, 20, 2)
     with pytest.raises(UserError, match="--frames 2 is given, but toy:images"):
         tfssl.evaluate(run, "toy:images(count=40, size=32)", frames=2)
-    with pytest.raises(UserError, match="--frames 0 is given"):
+    with pytest.raises(UserError, match="frames=0 is given"):
         tfssl.evaluate(run, train, frames=0, **options)

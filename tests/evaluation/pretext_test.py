@@ -54,7 +54,7 @@ def test_is_told_in_words_and_in_json(scores):
     [
         ("nowhere", {}, "nowhere does not exist"),
         ("toy:images(count=1, size=32)", {}, "give two or more"),
-        (UNSEEN, {"draws": 0}, "--draws 0 is given"),
+        (UNSEEN, {"draws": 0}, "draws=0 is given"),
     ],
 )
 def test_wrong_input_is_told_in_a_line(toy_run, data, settings, line):
