@@ -89,5 +89,5 @@ class NeighboursSettings(Settings):
     nearest: Count = option("Answers for each.", 5)
     frames: Count = option("Of a clip, spread evenly over it, to choose from.", 5)
     limit: Count = option("Largest count of clips or pictures to look through.", 2000)
-    layer: str | None = option("Stage of the run; the last where not given.", None)
+    stage: str | None = option("Stage of the run; the last where not given.", None)
     seed: Seed = option("Other seeds ask for others.", 0)
