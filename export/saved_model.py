@@ -95,8 +95,8 @@ def export(
     Signatures: `serving_default` takes `image_bytes` string [N], encoded pictures, and returns `embedding` float32
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
     [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
-    `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound and `valid`, false
-    where a number is not finite or far too large. Tasks of the run that are served have a signature each
+    `waveform` float32 [N, samples] in -1..1 at the run's sample rate, and returns `embedding` of the sound and `valid`,
+    false where a number is not finite or far too large. Tasks of the run that are served have a signature each
     (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. Only ops of TensorFlow itself. What may
     be sent is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a
     dozen windows of sound, of the run's own data: they travel with the model.

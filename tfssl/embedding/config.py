@@ -30,7 +30,7 @@ class IndexSettings(Settings):
     """All arguments of `index`."""
 
     embeddings: Path = subject("EMBEDDINGS")
-    to: Path = option("New folder for the index.")
+    out: Path = option("New folder for the index.")
     exact_up_to: Count = option("Rows; of more, only near cells are searched.", 100_000)
 
 

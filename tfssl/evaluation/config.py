@@ -23,7 +23,7 @@ class EvaluateSettings(Settings):
     max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
     neighbours: Count = option("k of k-NN.", 20)
     epochs: Count = option("Of the linear probe.", 28)
-    rate: Positive = option("The linear probe's learning rate at the start.", 0.01)
+    learning_rate: Positive = option("The linear probe's learning rate at the start.", 0.01)
     random: bool | InstanceOf[Evaluation] = option("Measure random weights too.", True)
     epoch: Count | None = option("Measure the trunk as it was after this epoch.", None)
     report: bool = option("Write the run's report.html anew.", True)

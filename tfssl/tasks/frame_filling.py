@@ -160,7 +160,7 @@ def _maps(trunk: Trunk, images: Any) -> list[Any]:
 
 
 def _decoded(maps: list[Any]) -> Any:
-    """Decode maps of both frames, [B, 2, h, w, C] each, finest first, to one of the finest size, of up to 32 channels."""
+    """Decode maps of both frames, [B, 2, h, w, C] each, finest first, to one of the finest size, up to 32 channels."""
     x = None
     for level, each in reversed(list(enumerate(maps))):
         channels, name = min(2 * each.shape[-1], CHANNELS), f"frame_filling_{level}"

@@ -12,7 +12,7 @@ BLOCKS = 4
 DEFAULTS = {"width": 64}
 
 
-def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
+def make_sound_trunk(text: str, samples: int, sample_rate: int) -> Trunk:
     """Make a sound trunk with new weights, under the Keras dtype policy of the moment.
 
     'l3(width=64)' is the audio network of Arandjelovic and Zisserman 2017 (arXiv 1705.08168): blocks of two 3x3
@@ -22,7 +22,7 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
     Args:
       text: its name.
       samples: of a window.
-      rate: of the sound, hertz.
+      sample_rate: of the sound, hertz.
 
     Returns:
       A `Trunk`: `pixels` is the front end, waveform float32 [N, samples] in -1..1 -> log-mel float32 [N, time, 64, 1];
@@ -38,7 +38,7 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
     width = (DEFAULTS | given)["width"]
     if width < 1:
         raise UserError(f"sound trunk l3: width={width} is given, expected more than 0")
-    front = make_log_mel(samples, rate)
+    front = make_log_mel(samples, sample_rate)
     frames, bins = front.output_shape[1:3]
     if frames < 2 ** (BLOCKS - 1):
         raise UserError(
