@@ -13,7 +13,7 @@ class ExportSettings(Settings):
 
     run: Any = subject("RUN")
     folder: Path = subject("DIR")
-    layer: str | None = option("Stage to export, as 'stage3'; the best by the run's evaluation, else the last.", None)
+    stage: str | None = option("Stage to export, as 'stage3'; the best by the run's evaluation, else the last.", None)
     version: int | None = option("Number of the version; the next free one where not given.", None)
     tflite: Any = option("TFLite files too: float32,float16,int8 or some.", (), metavar="PRECISIONS")
     onnx: bool = option("ONNX files too. Needs the extra 'onnx'.", False)

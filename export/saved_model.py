@@ -4,7 +4,7 @@ DIR/<version>/saved_model.pb, variables/   see `export.signatures` for what it a
 DIR/<version>/encoder.keras                the encoder as a Keras model of stock layers; of sound sound_encoder.keras
 DIR/<version>/assets.extra/golden.npz      pictures of the run's own data and their embeddings: see `export.check`
 DIR/<version>/tflite/, onnx/               files for devices and other runtimes, where asked for: see there
-DIR/<version>/assets.extra/encoder.json    format, layer, places, what it was measured at, size, trunk, dimensions
+DIR/<version>/assets.extra/encoder.json    format, stage, places, what it was measured at, size, trunk, dimensions
 DIR/<version>/assets.extra/tf_serving_warmup_requests    see `export.deployment.warm_up`
 DIR/models.config, batching.config, compose.yaml, kubernetes.yaml    where missing: see `export.deployment.files`
 """
@@ -51,7 +51,7 @@ class Exported(Result):
       saved_model: folder of the new version.
       signatures: their names.
       embedding_size: numbers in an embedding.
-      layer, pool, measured: which embedding of pictures it is and what `evaluate` measured of it: see
+      stage, pool, measured: which embedding of pictures it is and what `evaluate` measured of it: see
         `tfssl.runs.served.Embedding`.
       embedding: the same in words.
       tflite, onnx: names of the TFLite and ONNX files.
@@ -61,7 +61,7 @@ class Exported(Result):
     saved_model: Path
     signatures: tuple[str, ...]
     embedding_size: int
-    layer: str
+    stage: str = dataclasses.field(metadata={"key": "layer"})
     pool: int
     measured: Mapping[str, Any]
     embedding: str
@@ -82,7 +82,7 @@ class Exported(Result):
 def export(
     run: "Run | str | Path",
     folder: str | Path,
-    layer: str | None = None,
+    stage: str | None = None,
     version: int | None = None,
     tflite: str | Sequence[str] = (),
     onnx: bool = False,
@@ -95,8 +95,8 @@ def export(
     Signatures: `serving_default` takes `image_bytes` string [N], encoded pictures, and returns `embedding` float32
     [N, D] and `valid` bool [N]; a row that is no picture gives false and zeros. `pixels` takes `pixels` uint8
     [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
-    `waveform` float32 [N, samples] in -1..1 at the run's rate, and returns `embedding` of the sound and `valid`, false
-    where a number is not finite or far too large. Tasks of the run that are served have a signature each
+    `waveform` float32 [N, samples] in -1..1 at the run's sample rate, and returns `embedding` of the sound and `valid`,
+    false where a number is not finite or far too large. Tasks of the run that are served have a signature each
     (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. Only ops of TensorFlow itself. What may
     be sent is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a
     dozen windows of sound, of the run's own data: they travel with the model.
@@ -104,7 +104,7 @@ def export(
     Args:
       run: a run, or its folder.
       folder: DIR; made where it is missing.
-      layer: a stage of pictures, such as "stage3"; where None the one that the run's last evaluation found best as it
+      stage: a stage of pictures, such as "stage3"; where None the one that the run's last evaluation found best as it
         is exported, or the last one where there is none. For sound it is the last one.
       version: number of the version; one more than the largest there where None.
       tflite: precisions of TFLite files, some of "float32", "float16", "int8": see `export.tflite.write_tflite`.
@@ -116,7 +116,7 @@ def export(
         Of sound it is the mean.
 
     Raises:
-      UserError: a run that has not ended, an unknown layer, more places or dimensions than there are, a version that
+      UserError: a run that has not ended, an unknown stage, more places or dimensions than there are, a version that
         exists, an extra that is missing, ops that a format has not, a folder that cannot be written.
     """
     ExportSettings(**locals())
@@ -131,8 +131,8 @@ def export(
     if onnx:
         require_onnx()
     shorter = (f"--dimensions {dimensions}" if dimensions is not None else "", "--l2-normalise" if l2_normalise else "")
-    embedding = embedding_of(run, layer, pool, [option for option in shorter if option])
-    encoders = {"pixels": run.encoder(embedding.layer, pool=pool)}
+    embedding = embedding_of(run, stage, pool, [option for option in shorter if option])
+    encoders = {"pixels": run.encoder(embedding.stage, pool=pool)}
     encoders |= {"waveform": run.sound_encoder()} if run.sound else {}
     source = own_source(run.data)
     check_dimensions(dimensions, [int(encoder.output_shape[-1]) for encoder in encoders.values()], source)
@@ -166,7 +166,7 @@ def export(
     with _writing(folder):
         deployment = write_deployment(folder, final[0])
     names = tuple(each.name for each in signatures)
-    about = (embedding.layer, embedding.pool, embedding.measured, embedding.line)
+    about = (embedding.stage, embedding.pool, embedding.measured, embedding.line)
     return Exported(Path(final[0]), names, description["dimensions"], *about, *files, deployment)
 
 
@@ -188,7 +188,7 @@ def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[st
     return {
         "format": FORMAT,
         "trunk": settings.trunk,
-        "layer": embedding.layer,
+        "layer": embedding.stage,
         "pool": embedding.pool,
         "measured": embedding.measured,
         "embedding": embedding.line,

@@ -12,9 +12,9 @@ class IngestSettings(Settings):
     """All arguments of `ingest`."""
 
     clips: Path = subject("CLIPS")
-    to: Path = option("New folder for the data set, to be given as DATA afterwards.")
+    out: Path = option("New folder for the data set, to be given as DATA afterwards.")
     size: Annotated[int, Field(ge=8)] = option("Short side of frames in pixels.", 128, unit="pixels")
-    rate: Annotated[float, Field(gt=0, le=1000)] = option("Frames a second.", 12.5, unit="frames a second")
+    frame_rate: Annotated[float, Field(gt=0, le=1000)] = option("Frames a second.", 12.5, unit="frames a second")
     sound_rate: Annotated[int, Field(ge=8000, le=192000)] = option("Hertz.", 16000, unit="hertz")
     seconds: Annotated[float, Field(ge=0.5)] = option("Longest piece, about.", 10.0)
     labels: Path | None = option(

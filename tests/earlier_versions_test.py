@@ -52,7 +52,7 @@ def test_a_run_has_its_settings_and_its_encoder(run, embedded, tmp_path):
     assert (run.result["steps"], run.data["count"]) == (3, 24)
     assert [str(task) for task in run.tasks()] == ["rotation"]
     assert run.solver("rotation")(np.zeros((1, 32, 32, 3), np.uint8), training=False).shape == (1, 4)
-    again = tfssl.embed(run, TOY, tmp_path / "again.npz", layer="stage4", verbose=0).read()
+    again = tfssl.embed(run, TOY, tmp_path / "again.npz", stage="stage4", verbose=0).read()
     np.testing.assert_allclose(again.embedding, embedded.embedding, rtol=1e-4, atol=1e-5)
     assert list(again.path) == list(embedded.path)
 
@@ -81,7 +81,7 @@ def test_a_run_is_evaluated_as_before(run):
 
 def test_a_run_is_exported_and_searched_with(earlier, run, embedded, tmp_path):
     done = tfssl.export(run, tmp_path / "model")
-    assert done.layer == run.evaluation["layer_to_export"] == "stage4"
+    assert done.stage == run.evaluation["layer_to_export"] == "stage4"
     assert tfssl.check(tmp_path / "model").ok
     query = tmp_path / "query.png"
     query.write_bytes(open_source(TOY).encoded[5])

@@ -36,12 +36,12 @@ def test_from_photos_to_a_served_encoder(real_data, tmp_path):
         90,
         ("airplane", "frog", "truck"),
     )
-    best = evaluation.trained["linear"][evaluation.best_layer].top1
+    best = evaluation.trained["linear"][evaluation.best_stage].top1
     assert best > 0.5  # chance is a third, with a standard deviation of 0.05
     exported = tfssl.export(run, tmp_path / "model")
     assert tfssl.check(tmp_path / "model").ok
-    assert exported.layer == evaluation.layer_to_export()
-    ours = tfssl.embed(run, data / "test", tmp_path / "ours.npz", layer=exported.layer, verbose=0).read()
+    assert exported.stage == evaluation.stage_to_export()
+    ours = tfssl.embed(run, data / "test", tmp_path / "ours.npz", stage=exported.stage, verbose=0).read()
     served = tfssl.embed(tmp_path / "model", data / "test", tmp_path / "served.npz", verbose=0).read()
     assert ours.embedding.shape == (90, exported.embedding_size)
     np.testing.assert_allclose(served.embedding, ours.embedding, atol=1e-5 * max(1, np.abs(ours.embedding).max()))

@@ -47,7 +47,7 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
     shown = tfssl.show(test, to=folder / "puzzles.png", run=run)
     report = write_report(run)
 
-    best = evaluation.trained[evaluation.main][evaluation.best_layer].top1
+    best = evaluation.trained[evaluation.main][evaluation.best_stage].top1
     random = max(score.top1 for score in evaluation.random[evaluation.main].values())
     accuracy = run.result["metrics"]["rotation_accuracy"]
     say("done")
@@ -55,7 +55,7 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
     print(f"report:     {report}")
     print(f"SavedModel: {exported.saved_model}")
     print(
-        f"figures:    rotation {accuracy:.1%} (chance 25 %), linear probe {best:.1%} on {evaluation.best_layer}, "
+        f"figures:    rotation {accuracy:.1%} (chance 25 %), linear probe {best:.1%} on {evaluation.best_stage}, "
         f"random weights {random:.1%}"
     )
 

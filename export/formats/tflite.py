@@ -2,7 +2,7 @@
 
 DIR/<version>/tflite/pixels_float32.tflite    uint8 [N, S, S, 3] -> embedding float32 [N, D]
 DIR/<version>/tflite/waveform_int8.tflite     float32 [N, samples] -> embedding
-DIR/<version>/tflite/files.json               of each: input, its shape, type and range, layer, size in bytes
+DIR/<version>/tflite/files.json               of each: input, its shape, type and range, stage, size in bytes
 """
 
 import json

@@ -168,7 +168,9 @@ def decode_frames(frames: tf.Tensor, size: int, seed: tf.Tensor | None) -> tf.Te
     return made if seed is None else tf.cond(draws[3] < 0.5, lambda: geometry.mirror(made), lambda: made)
 
 
-def waveform(pcm: tf.Tensor, pcm_start: tf.Tensor, start_seconds: tf.Tensor, samples: int, rate: int) -> tf.Tensor:
+def waveform(
+    pcm: tf.Tensor, pcm_start: tf.Tensor, start_seconds: tf.Tensor, samples: int, sample_rate: int
+) -> tf.Tensor:
     """Return the sound of a clip from a given time on.
 
     Args:
@@ -176,13 +178,13 @@ def waveform(pcm: tf.Tensor, pcm_start: tf.Tensor, start_seconds: tf.Tensor, sam
       pcm_start: float32 [], seconds, time of its first sample.
       start_seconds: float32 [], on the same clock, that of the frames' times.
       samples: how many.
-      rate: hertz, of both.
+      sample_rate: hertz, of both.
 
     Returns:
       float32 [samples], -1..1; zeros before the sound begins and after it ends.
     """
     length = tf.strings.length(pcm) // 2
-    first = tf.cast(tf.round((start_seconds - pcm_start) * rate), tf.int32)
+    first = tf.cast(tf.round((start_seconds - pcm_start) * sample_rate), tf.int32)
     begin, end = tf.clip_by_value(first, 0, length), tf.clip_by_value(first + samples, 0, length)
     cut = tf.strings.substr(pcm, 2 * begin, 2 * (end - begin))
     sound = tf.cast(tf.io.decode_raw(cut, tf.int16), tf.float32) / 32768

@@ -28,9 +28,10 @@ def claim(work: Path, settings: dict[str, Any]) -> None:
         earlier = json.loads(path.read_text())
         if earlier != settings:
             differ = next(key for key in settings if earlier.get(key) != settings[key])
+            words = "frame_rate" if differ == "rate" else differ
             raise UserError(
-                f"{work.parent} holds an interrupted ingest with {differ} {earlier.get(differ)!r}, now"
-                f" {settings[differ]!r} is given; give the same, or another --to"
+                f"{work.parent} holds an interrupted ingest with {words} {earlier.get(differ)!r}, now"
+                f" {settings[differ]!r} is given; give the same, or another --out"
             )
     else:
         write_json(path, settings)

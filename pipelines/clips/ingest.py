@@ -46,10 +46,10 @@ class Ingested(Result):
 
 def ingest(
     clips: str | Path,
-    to: str | Path,
+    out: str | Path,
     *,
     size: int = 128,
-    rate: float = 12.5,
+    frame_rate: float = 12.5,
     sound_rate: int = 16000,
     seconds: float = 10.0,
     labels: str | Path | None = None,
@@ -67,9 +67,9 @@ def ingest(
     Args:
       clips: a folder of films (mp4, mkv, avi, webm, mpg, ...) and sounds (wav, flac, mp3, ogg, ...), at any depth. The
         first sub-folder is the label, where all files lie in one.
-      to: folder of the data set, new; to be given as DATA afterwards. It appears whole or not at all.
+      out: folder of the data set, new; to be given as DATA afterwards. It appears whole or not at all.
       size: short side of frames, pixels; smaller ones stay.
-      rate: frames a second.
+      frame_rate: frames a second.
       sound_rate: hertz.
       seconds: longest piece, about: longer recordings are cut in equal pieces.
       labels: a CSV with columns file and label, and group where wanted; `file` is a path below the folder, or its end.
@@ -84,22 +84,22 @@ def ingest(
       verbose: 1 a progress bar, 0 nothing.
 
     Raises:
-      UserError: no folder, nothing in it that can be decoded, a `to` that exists, a CSV or expression that is wrong.
+      UserError: no folder, nothing in it that can be decoded, an `out` that exists, a CSV or expression that is wrong.
     """
     given = IngestSettings(**locals())
     began = time.monotonic()
-    folder, to = given.clips, given.to
-    _check(folder, to)
+    folder, out = given.clips, given.out
+    _check(folder, out)
     names = list_recordings(folder)
     label_of, group_of = read_labels(folder, names, labels, groups)
     settings = {
         "size": size,
-        "rate": rate,
+        "rate": frame_rate,
         "sound_rate": sound_rate,
         "seconds": seconds,
         "folder": str(folder.resolve()),
     }
-    work = to / WORK
+    work = out / WORK
     options = None if beam is None else beams.options(beam)
     claim(work, settings)
     broken, pieces = decode_missing(folder, names, work, settings, processes, options, verbose)
@@ -108,16 +108,16 @@ def ingest(
         problem = next(iter(sorted(broken.items())))
         raise UserError(f"nothing in {folder} can be decoded; the first: {problem[0]} {problem[1]}")
     splits = choose_splits(sorted(pieces), group_of, test, seed)
-    facts = {"frame_rate": rate, "sound_rate": sound_rate, "short_side": size, "broken": broken}
+    facts = {"frame_rate": frame_rate, "sound_rate": sound_rate, "short_side": size, "broken": broken}
     # By names as the records have them.
     facts["groups"] = {name.replace(os.sep, "/"): group_of[name] for name in pieces if group_of[name] != name}
     from tfssl.pipelines.clips.tfds_builder import write_data_set  # which takes seconds to import
 
-    write_data_set(to, splits, pieces, label_of, facts, options)
+    write_data_set(out, splits, pieces, label_of, facts, options)
     heard = sum(_has_sound(path) for paths in pieces.values() for path in paths)
     shutil.rmtree(work)
     return Ingested(
-        folder=Path(to),
+        folder=out,
         clips={split: sum(len(pieces[name]) for name in chosen) for split, chosen in splits.items()},
         recordings={split: len(chosen) for split, chosen in splits.items()},
         with_sound=heard,
@@ -126,16 +126,16 @@ def ingest(
     )
 
 
-def _check(folder: Path, to: Path) -> None:
+def _check(folder: Path, out: Path) -> None:
     try:
         import av  # noqa: F401
     except ImportError as problem:
         raise UserError("films are decoded by PyAV, which is not installed; pip install 'tfssl[video]'") from problem
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one of films and sounds")
-    others = [each for each in to.iterdir() if each.name != WORK] if to.is_dir() else []
-    if others or (to.exists() and not to.is_dir()):
-        raise UserError(f"{to} exists and is not empty; choose a new folder for --to")
+    others = [each for each in out.iterdir() if each.name != WORK] if out.is_dir() else []
+    if others or (out.exists() and not out.is_dir()):
+        raise UserError(f"{out} exists and is not empty; choose a new folder for --out")
 
 
 def _has_sound(path: Path) -> bool:

@@ -63,10 +63,10 @@ class Piece:
             return cls(frames, file["thumbnails"], file["times"], file["sound"], float(file["sound_start"]))
 
 
-def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
+def decode(path: Path, short_side: int, frame_rate: float, sound_rate: int) -> Piece:
     """Decode a whole recording.
 
-    One frame is taken for every 1 / rate seconds: the newest at that time, by time stamps, so that a variable
+    One frame is taken for every 1 / frame_rate seconds: the newest at that time, by time stamps, so that a variable
     frame rate comes out right; frames are never repeated, so a slower film stays as slow. Film that a phone took on its
     side is turned upright. The default sound track is taken (FFmpeg's choice), mixed down to mono.
     Where a file ends too early or is damaged, what came before counts.
@@ -74,7 +74,7 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
     Args:
       path: the path of a file that FFmpeg reads.
       short_side: pixels; larger frames are scaled down to it, smaller ones stay.
-      rate: frames a second.
+      frame_rate: frames a second.
       sound_rate: hertz.
 
     Raises:
@@ -89,7 +89,7 @@ def decode(path: Path, short_side: int, rate: float, sound_rate: int) -> Piece:
     with container:
         film = next((each for each in container.streams.video if not _is_cover(each)), None)
         sound = container.streams.best("audio")
-        frames = _Frames(short_side, rate)
+        frames = _Frames(short_side, frame_rate)
         heard = _Sound(sound_rate)
         streams = [each for each in (film, sound) if each is not None]
         if not streams:
@@ -137,13 +137,13 @@ def pieces(whole: Piece, seconds: float, sound_rate: int) -> Iterator[Piece]:
 
 
 class _Frames:
-    """A sink that takes decoded frames in order and keeps those of the rate as JPEG."""
+    """A sink that takes decoded frames in order and keeps those of the frame rate as JPEG."""
 
-    def __init__(self, short_side: int, rate: float):
+    def __init__(self, short_side: int, frame_rate: float):
         self.jpegs: list[bytes] = []
         self.thumbnails: list[np.ndarray] = []
         self.times: list[float] = []
-        self._short_side, self._interval = short_side, 1 / rate
+        self._short_side, self._interval = short_side, 1 / frame_rate
         self._due: float | None = None
 
     def add(self, frame: Any) -> None:
@@ -163,26 +163,26 @@ class _Frames:
 
 
 class _Sound:
-    """A sink that takes decoded sound in order; gives 16 bit mono at one rate, with gaps filled by silence."""
+    """A sink that takes decoded sound in order; gives 16 bit mono at one sample rate, with gaps filled by silence."""
 
-    def __init__(self, rate: int):
+    def __init__(self, sample_rate: int):
         self.parts: list[np.ndarray] = []
         self.count = 0
         self.start: float | None = None
-        self._rate = rate
+        self._sample_rate = sample_rate
         self._resampler: Any = None
 
     def add(self, frame: Any) -> None:
         import av
 
         if self._resampler is None:
-            self._resampler = av.AudioResampler("s16", "mono", self._rate)
+            self._resampler = av.AudioResampler("s16", "mono", self._sample_rate)
         if self.start is None:
             self.start = float(frame.time or 0.0)
         elif frame.time is not None:
-            gap = frame.time - self.start - self.count / self._rate
+            gap = frame.time - self.start - self.count / self._sample_rate
             if LARGEST_GAP < gap < LONGEST_GAP:
-                self._take(np.zeros(round(gap * self._rate), np.int16))
+                self._take(np.zeros(round(gap * self._sample_rate), np.int16))
         frame.pts = None  # the resampler would count a jump of time stamps itself
         for part in self._resampler.resample(frame):
             self._take(part.to_ndarray().reshape(-1))

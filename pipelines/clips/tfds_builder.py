@@ -82,7 +82,7 @@ def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[str, d
 
 
 def write_data_set(
-    to: Path,
+    out: Path,
     splits: dict[str, list[str]],
     pieces: dict[str, tuple[Path, ...]],
     label_of: dict[str, str],
@@ -92,7 +92,7 @@ def write_data_set(
     """Write the records beside, and move them into place when they are whole.
 
     Args:
-      to: folder of the data set.
+      out: folder of the data set.
       splits: names of recordings by split.
       pieces: the files of the pieces of each recording.
       label_of: the label of each recording, "" unknown.
@@ -104,11 +104,11 @@ def write_data_set(
         split: [Recording(name.replace(os.sep, "/"), label_of[name], pieces[name]) for name in names]
         for split, names in splits.items()
     }
-    with write_errors(to), tempfile.TemporaryDirectory(dir=to, prefix=".") as building:
+    with write_errors(out), tempfile.TemporaryDirectory(dir=out, prefix=".") as building:
         builder = Clips(splits=listed, classes=classes, facts=facts, beam=options is not None, data_dir=building)
         # Without a runner of its own TensorFlow Datasets takes the one that the options name.
         download = None if options is None else tfds.download.DownloadConfig(beam_options=options)
         tfds.disable_progress_bar()
         with contextlib.redirect_stdout(io.StringIO()):  # it says where it writes, a name that is gone when it ends
             builder.download_and_prepare(download_config=download)
-        (Path(building) / "clips").rename(to / "clips")
+        (Path(building) / "clips").rename(out / "clips")

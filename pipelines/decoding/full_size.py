@@ -56,7 +56,7 @@ def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
     for name, times in Counter(name for _, name in named).items():
         if times > 1:
             both = " and ".join(str(path) for path, each in named if each == name)
-            raise UserError(f"{both} would both become {name}; give them in two calls, with another --to")
+            raise UserError(f"{both} would both become {name}; give them in two calls, with another --out")
     return [Listed(path, name) for path, name in named]
 
 

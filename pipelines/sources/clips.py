@@ -210,7 +210,7 @@ def open_records(
     )
 
 
-def _facts(files: Sequence[str], encoded: list[bytes] | None, rate: int) -> dict[str, np.ndarray]:
+def _facts(files: Sequence[str], encoded: list[bytes] | None, sample_rate: int) -> dict[str, np.ndarray]:
     """Read what is known of each record without decoding: once, in order, by TensorFlow's own threads."""
     known = record.features("frame_times", "thumbnails", "sound", "label", "recording", "piece")
 
@@ -219,7 +219,7 @@ def _facts(files: Sequence[str], encoded: list[bytes] | None, rate: int) -> dict
         times = fields["frame_times"]
         count = tf.size(times)
         seen = tf.cond(count > 0, lambda: times[-1] - times[0], lambda: 0.0)
-        heard = tf.cast(tf.strings.length(fields["sound"]) // 2, tf.float32) / max(rate, 1)
+        heard = tf.cast(tf.strings.length(fields["sound"]) // 2, tf.float32) / max(sample_rate, 1)
         return {
             "frames": count,
             "seconds": tf.where(count > 1, seen, heard),

@@ -37,8 +37,8 @@ def is_folder_of_sounds(data: object) -> bool:
     return folder.is_dir() and any(path.suffix.lower() in recordings.SOUNDS for path in folder.glob("*/*"))
 
 
-def read_sounds(folder: str | Path, rate: int) -> Sounds:
-    """Decode every sound of CLASS/*, at a rate in hertz.
+def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
+    """Decode every sound of CLASS/*, at a sample rate in hertz.
 
     Raises:
       UserError: no such folder, no sounds in sub-folders, none that can be decoded, or PyAV is missing.
@@ -54,7 +54,7 @@ def read_sounds(folder: str | Path, rate: int) -> Sounds:
     for path in paths:
         name = str(path.relative_to(folder))
         try:
-            wave = recordings.decode(path, 8, 1.0, rate).sound
+            wave = recordings.decode(path, 8, 1.0, sample_rate).sound
         except recordings.BrokenRecordingError as problem:
             broken[name] = str(problem)
             continue

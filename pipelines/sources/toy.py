@@ -134,7 +134,7 @@ def _draw_record(number: int, settings: ToyClips) -> bytes:
         number,
         seed=settings.seed,
         seconds=settings.seconds,
-        rate=FRAME_RATE,
+        frame_rate=FRAME_RATE,
         size=settings.size,
         sample_rate=SOUND_RATE,
     )

@@ -21,7 +21,7 @@ _SCENE_STREAM, _MOTION_STREAM = 16, 40
 class Clip:
     """T frames of S x S pixels with their sound. The sounding object is the main one, at place 0.
 
-    frames: uint8 [T, S, S, 3]; frame t is seen at t / rate seconds. sound: float32 [samples], -1..1.
+    frames: uint8 [T, S, S, 3]; frame t is seen at t / frame_rate seconds. sound: float32 [samples], -1..1.
     label: int, class of the sounding object. motion: index into `MOTIONS`. beats: float32 [B], seconds at which it
     sounds. class_ids: int32 [K], -1 where there is no object. boxes: int32 [T, K, 4] (top, left, height, width).
     visibility: float32 [T, K]. instances: uint8 [T, S, S]. All as in `Scenes`.
@@ -39,9 +39,9 @@ class Clip:
 
 
 def clip(
-    index: int, seed: int = 0, seconds: float = 2.0, rate: float = 12.5, size: int = 64, sample_rate: int = 16000
+    index: int, seed: int = 0, seconds: float = 2.0, frame_rate: float = 12.5, size: int = 64, sample_rate: int = 16000
 ) -> Clip:
-    """Make clip `index` of a seed, `seconds` long, `rate` frames a second, `sample_rate` samples a second.
+    """Make clip `index` of a seed, `seconds` long, `frame_rate` frames a second, `sample_rate` samples a second.
 
     Clips 0..9, 10..19 and so on have each class once as the object that sounds. It also drifts to one side, so that
     frames have an order; the other objects stand still or drift slowly, in silence. The same clip with more seconds
@@ -50,10 +50,10 @@ def clip(
     Raises:
         UserError: a negative `index` or `seed`, less than one frame, `size` below 16, `sample_rate` below 8000 hertz.
     """
-    count = round(seconds * rate)
+    count = round(seconds * frame_rate)
     if index < 0 or seed < 0 or count < 1 or size < 16 or sample_rate < 8000:
         raise UserError(
-            f"toy clip with index={index}, seed={seed}, seconds={seconds}, rate={rate}, size={size}, "
+            f"toy clip with index={index}, seed={seed}, seconds={seconds}, frame_rate={frame_rate}, size={size}, "
             f"sample_rate={sample_rate}: expected index and seed from 0, at least one frame, size from 16, "
             "sample_rate from 8000"
         )
@@ -61,7 +61,7 @@ def clip(
     drawn = uniforms(seed, _MOTION_STREAM, index, 1, 16)[0]
     motion = min(int(drawn[0] * len(MOTIONS)), len(MOTIONS) - 1)
     period, phase = 0.28 + 0.52 * drawn[1] ** 1.5, drawn[2]
-    layout = _move(still, np.arange(count) / rate, motion, period, phase, drawn)
+    layout = _move(still, np.arange(count) / frame_rate, motion, period, phase, drawn)
     drawing = render(layout, size, keep_main_seen=False, most_tilt=_SWAY)
     beats = (np.arange(-1, np.ceil(seconds / period) + 1) + 1 - phase) * period
     beats = beats[(beats >= 0) & (beats < seconds)].astype(np.float32)

@@ -30,10 +30,10 @@ def _make_buzz(turns: np.ndarray, pitch: float, hertz: float, peaks: tuple[tuple
 
 def _noise(time: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return noise of the frequencies from low to high hertz, always the same."""
-    rate = 1 / (time[1] - time[0])
+    sample_rate = 1 / (time[1] - time[0])
     white = np.random.Generator(np.random.Philox(key=11)).standard_normal(len(time))
     spectrum = np.fft.rfft(white)
-    frequency = np.fft.rfftfreq(len(time), 1 / rate)
+    frequency = np.fft.rfftfreq(len(time), 1 / sample_rate)
     spectrum[(frequency < low) | (frequency > high)] = 0
     noise = np.fft.irfft(spectrum, n=len(time))
     return noise / max(float(np.abs(noise).max()), 1e-6)

@@ -148,12 +148,12 @@ def test_broken_pictures_are_named(runs, pictures, tmp_path):
         ({"temperature": 0.0}, "expected more than 0"),
         ({"pictures": "nowhere"}, "nowhere does not exist"),
         ({"pictures": []}, "no picture"),
-        ({"to": "in"}, "would be overwritten"),
+        ({"out": "in"}, "would be overwritten"),
     ],
 )
 def test_wrong_input(runs, pictures, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
-    given = {"pictures": "in", "to": "out", "verbose": 0} | arguments
+    given = {"pictures": "in", "out": "out", "verbose": 0} | arguments
     with pytest.raises(UserError, match=says):
         tfssl.colorize(runs["colorization"], **given)
     assert not (tmp_path / "out").exists()
@@ -169,7 +169,7 @@ def test_temperature_needs_bins_and_colorization_must_be_there(runs, toy_run, pi
 def test_command(runs, pictures, tmp_path, capsys):
     run, folder = runs["colorization"], tmp_path / "in"
     with pytest.raises(SystemExit) as end:
-        main(["colorize", str(run.folder), str(folder), "--to", str(tmp_path / "out"), "--json"])
+        main(["colorize", str(run.folder), str(folder), "--out", str(tmp_path / "out"), "--json"])
     assert end.value.code == 0
     said = json.loads(capsys.readouterr().out)
     assert said["count"] == 3

@@ -129,7 +129,7 @@ def test_a_box_in_an_upright_picture(run, tmp_path):
 def test_broken_pictures_are_named(run, pictures, tmp_path, capfd):
     (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture at all, really")
     with pytest.raises(SystemExit) as end:
-        main(["inpaint", str(run.folder), str(tmp_path / "in"), "--to", str(tmp_path / "out"), "--json"])
+        main(["inpaint", str(run.folder), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--json"])
     assert end.value.code == 0
     printed = capfd.readouterr()
     result = json.loads(printed.out)

@@ -74,8 +74,10 @@ def test_wrong_input_is_told_and_nothing_is_written(run, clip, toy_run, tmp_path
         ((run, tmp_path / "broken.mp4", tmp_path / "heat.mp4"), "cannot be opened"),
         ((toy_run, clip, tmp_path / "heat.mp4"), "localise needs one that was trained on"),
         ((run, clip, clip), "would be overwritten"),
-        ((run, clip), "--to is missing"),
-        ((run, "toy:clips(count=2)"), "expected a film; .* `tfssl evaluate-localisation RUN CLIPS`"),
+        (
+            (run, "toy:clips(count=2)", tmp_path / "heat.mp4"),
+            "expected a film; .* `tfssl evaluate-localisation RUN CLIPS`",
+        ),
     ):
         with pytest.raises(UserError, match=line):
             tfssl.localise(*arguments)

@@ -27,7 +27,7 @@ class Whole(Result):
     shares: dict[str, Share]
     named: tuple[Named, ...]
     files: dict[str, list[Path]]
-    by_count: dict[int, None]
+    by_number: dict[int, None] = dataclasses.field(metadata={"key": "by_count"})
 
 
 def test_json_is_the_fields_with_paths_as_text():

@@ -183,7 +183,7 @@ WRONG = {
     "export: a run that has not ended": (["export", "{shelf}/unended", "out"], "has not ended"),
     "export: version exists": (["export", "{shelf}/run", "{shelf}/models", "--version", "1"], "has a version 1"),
     "export: version 0": (["export", "{shelf}/run", "out", "--version", "0"], "expected a whole number from 1"),
-    "export: unknown layer": (["export", "{shelf}/run", "out", "--layer", "stage9"], "no layer 'stage9'"),
+    "export: unknown stage": (["export", "{shelf}/run", "out", "--stage", "stage9"], "no stage 'stage9'"),
     "export: a file for the folder": (["export", "{shelf}/run", "{shelf}/file"], "is a file"),
     "export: unwritable": (["export", "{shelf}/run", "{shelf}/file/models"], "cannot write"),
     # check
@@ -219,18 +219,21 @@ WRONG = {
     "embed: too many broken": ([*EMBED, "{shelf}/all_broken", "--to", "a.npz", "--max-broken", "0"], "3 of 3 pictures"),
     "embed: wrong ending": ([*EMBED, TOY, "--to", "a.csv"], "ends in .npz or .parquet"),
     "embed: unwritable": ([*EMBED, TOY, "--to", "{shelf}/file/a.npz"], "cannot write"),
-    "embed: unknown layer": ([*EMBED, TOY, "--to", "a.npz", "--layer", "stage9"], "no layer 'stage9'"),
-    "embed: a layer of an export": (
-        ["embed", "{shelf}/models", TOY, "--to", "a.npz", "--layer", "stage2"],
-        "whose layer is fixed",
+    "embed: unknown stage": ([*EMBED, TOY, "--to", "a.npz", "--stage", "stage9"], "no stage 'stage9'"),
+    "embed: a stage of an export": (
+        ["embed", "{shelf}/models", TOY, "--to", "a.npz", "--stage", "stage2"],
+        "whose stage is fixed",
     ),
     "embed: a file that holds something else": ([*EMBED, TOY, "--to", "{shelf}/taken.npz"], "holds no embeddings"),
     "embed: sound of pictures": ([*EMBED, TOY, "--to", "a.npz", "--sound"], "has no sound encoder"),
     "embed: batch 0": ([*EMBED, TOY, "--to", "a.npz", "--batch-size", "0"], "--batch-size"),
     # index and search
-    "index: missing": (["index", "nowhere.npz", "--to", "index"], "nowhere.npz does not exist"),
-    "index: no embeddings": (["index", "{shelf}/file", "--to", "index"], "cannot be read as embeddings"),
-    "index: no rows": (["index", "a.npz", "--to", "index", "--exact-up-to", "0"], "--exact-up-to"),
+    "localise: no file": (["localise", "{shelf}/run", "film.mp4"], "Missing option '--to'"),
+    "track: no mask": (["track", "{shelf}/run", "film.mp4", "--to", "out.mp4"], "Missing option '--mask'"),
+    "track: no place": (["track", "{shelf}/run", "film.mp4", "--mask", "0,0,8,8"], "Missing option '--to'"),
+    "index: missing": (["index", "nowhere.npz", "--out", "index"], "nowhere.npz does not exist"),
+    "index: no embeddings": (["index", "{shelf}/file", "--out", "index"], "cannot be read as embeddings"),
+    "index: no rows": (["index", "a.npz", "--out", "index", "--exact-up-to", "0"], "--exact-up-to"),
     "search: no query": (["search", "{shelf}/notes"], "Missing option '--query'"),
     "search: no index": (["search", "{shelf}/notes", "--query", "{shelf}/file"], "is no index"),
     "search: no answer": (["search", "{shelf}/notes", "--query", "a.png", "--count", "0"], "--count 0"),
@@ -303,7 +306,7 @@ def test_json_of_evaluate(tfssl, toy_run, tmp_path, monkeypatch):
 
 
 def test_json_of_export_and_check(tfssl, toy_run):
-    found = result(tfssl("export", toy_run.folder, "models", "--layer", "stage3", "--pool", "2", "--json"))
+    found = result(tfssl("export", toy_run.folder, "models", "--stage", "stage3", "--pool", "2", "--json"))
     assert found == {
         "saved_model": "models/1",
         "signatures": ["serving_default", "pixels", "predict_rotation"],

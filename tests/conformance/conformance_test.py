@@ -25,7 +25,7 @@ TRUNK = "resnet10(width=4)"
 SOUND_TRUNK = "l3(width=4)"
 SEED = tf.constant([3, 5])
 # Of a step that is compared: with a higher rate, rounding grows through batch norm over so few rows to per cents.
-STEP = {"rate": 1e-4, "batch_size": 24}
+STEP = {"learning_rate": 1e-4, "batch_size": 24}
 # Draws of dropout inside of a head cannot be keyed by row, so it is off where replicas are compared.
 QUIET = {"jigsaw": "jigsaw(grid=2, dropout=0.0)", "relative_position": "relative_position(grid=2)"}
 VARIANTS = [
@@ -133,7 +133,9 @@ def owner(path):
     return max((name for name in TASKS if path.startswith(name)), key=len, default="trunks")
 
 
-def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH, trunk=lambda: TRUNK, **settings):
+def train(
+    strategy, tasks, source, policy="float32", learning_rate=0.01, batch_size=BATCH, trunk=lambda: TRUNK, **settings
+):
     """The model, and of a step of plain `fit` losses by name, and the changes of the weights with whose they are."""
     keras.utils.set_random_seed(0)
     with strategy.scope(), dtype_policy(policy):
@@ -141,7 +143,7 @@ def train(strategy, tasks, source, policy="float32", rate=0.01, batch_size=BATCH
         encoders = Plans(trunk(), SIZE, sound_plan(tasks, source, SIZE, SOUND_TRUNK)).make()
         model = make_model(tasks, encoders, dataset.element_spec)
         compile_model(model, tasks, encoders, make_optimizer(0.0, 0.0), **settings)
-        model.optimizer.learning_rate = rate
+        model.optimizer.learning_rate = learning_rate
     for variable in model.trainable_variables:
         if variable.path.endswith("_logits/kernel"):  # which begins at zero, and would send nothing into the trunk
             variable.assign(np.random.default_rng(0).normal(size=variable.shape, scale=0.1))
@@ -201,7 +203,7 @@ def test_two_replicas_are_one_with_the_joint_batch(replicas, source, all_quiet, 
 
 def test_two_replicas_are_one_in_turn(replicas, source, all_quiet):
     """The rounding of an update goes through batch norm into the losses of all that follow: smaller steps."""
-    settings = STEP | {"mixing": "alternate", "rate": 3e-5, "trunk": shallow}
+    settings = STEP | {"mixing": "alternate", "learning_rate": 3e-5, "trunk": shallow}
     strategies = tf.distribute.get_strategy(), replicas
     one, two = (train(strategy, all_quiet, source, **settings)[1:] for strategy in strategies)
     assert differences(one, two, {"": 1e-4}) == []

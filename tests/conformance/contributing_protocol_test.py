@@ -63,8 +63,8 @@ def test_its_line_in_the_tuple_is_all_that_it_takes(nearest_mean, toy_run, tmp_p
 
     monkeypatch.undo()  # who reads it needs not know the protocol
     found = read_evaluation(run.folder)
-    assert f"The best layer is {found.best_layer}: nearest class mean on its features names" in str(found)
-    assert found.layer_to_export() == found.best_layer == content["layer_to_export"]
-    share = 100 * found.trained["nearest_mean"][found.best_layer].top1
+    assert f"The best stage is {found.best_stage}: nearest class mean on its features names" in str(found)
+    assert found.stage_to_export() == found.best_stage == content["layer_to_export"]
+    share = 100 * found.trained["nearest_mean"][found.best_stage].top1
     assert f"mean over all places; nearest class mean {share:.1f} % of" in embedding_of(run).line
     assert "<td>nearest class mean</td>" in (run.folder / "report.html").read_text(encoding="utf-8")

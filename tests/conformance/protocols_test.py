@@ -22,9 +22,9 @@ def test_titles_tell_protocols_apart():
 
 
 def test_settings_are_those_that_a_protocol_has():
-    asked = {"seed": 3, "neighbours": 5, "epochs": 2, "rate": 0.5}
+    asked = {"seed": 3, "neighbours": 5, "epochs": 2, "learning_rate": 0.5}
     linear, knn = PROTOCOLS["linear"].of(**asked), PROTOCOLS["knn"].of(**asked)
-    assert (linear.seed, linear.epochs, linear.rate, knn.neighbours) == (3, 2, 0.5, 5)
+    assert (linear.seed, linear.epochs, linear.learning_rate, knn.neighbours) == (3, 2, 0.5, 5)
     assert not hasattr(knn, "epochs")
     # The same probe with the same settings gives the same of the same rows; another does not.
     assert linear.way == PROTOCOLS["linear_pooled_2"].of(**asked).way

@@ -94,10 +94,10 @@ def test_broken_pictures_are_listed_and_left_out(toy_run, folder, tmp_path):
 
 
 def test_a_layer(toy_run, folder, tmp_path):
-    found = embed(toy_run, folder, tmp_path / "a.npz", layer="stage2", verbose=0)
+    found = embed(toy_run, folder, tmp_path / "a.npz", stage="stage2", verbose=0)
     assert (found.count, found.embedding_size) == (9, 8)
-    with pytest.raises(UserError, match="no layer 'stage9'"):
-        embed(toy_run, folder, tmp_path / "b.npz", layer="stage9", verbose=0)
+    with pytest.raises(UserError, match="no stage 'stage9'"):
+        embed(toy_run, folder, tmp_path / "b.npz", stage="stage9", verbose=0)
 
 
 def test_a_failure_writes_no_file_and_keeps_what_is_done(toy_run, folder, tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_file_that_is_whole_is_left_alone_and_one_of_something_else_refused(
     with pytest.raises(UserError, match=r"was made with the data .*, now toy:.* is given; choose another --to"):
         embed(toy_run, "toy:images(count=4, size=32)", file, verbose=0)
     with pytest.raises(UserError, match=r"was made with the encoder .*, now another one"):
-        embed(toy_run, folder, file, layer="stage2", verbose=0)
+        embed(toy_run, folder, file, stage="stage2", verbose=0)
     (folder / "part0" / "02.jpg").unlink()
     with pytest.raises(UserError, match="as it was before it changed"):
         embed(toy_run, folder, file, verbose=0)

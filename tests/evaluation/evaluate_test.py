@@ -185,12 +185,12 @@ def evaluation_of(trained, random, test_images=10_000):
 
 def test_sentences_say_what_came_out():
     good = evaluation_of([0.65, 0.705, 0.728, 0.706], [0.541, 0.562, 0.541, 0.502])
-    assert good.best_layer == "stage3"
+    assert good.best_stage == "stage3"
     first, second, third = good.sentences()
     assert "72.8 % of the 10,000 test images right (95 % interval 71.9 to 73.7 %)" in first
-    assert "16.6 points ahead of the best layer" in second
+    assert "16.6 points ahead of the best stage" in second
     assert "(stage2, 56.2 %)" in second
-    assert third == "The last layer, stage4, is worse than stage3 by 2.2 points."
+    assert third == "The last stage, stage4, is worse than stage3 by 2.2 points."
     level = evaluation_of([0.5, 0.565], [0.56, 0.5], test_images=1000).sentences()
     assert "0.5 points ahead" in level[1]
     assert "no gain from pretraining is shown" in level[1]
@@ -198,7 +198,7 @@ def test_sentences_say_what_came_out():
     behind = evaluation_of([0.5], [0.56]).sentences()[1]
     assert "NOT ahead" in behind
     assert "6.0 points behind: pretraining has made these features worse" in behind
-    assert "NOT ahead of the best layer" in evaluation_of([0.5], [0.5]).sentences()[1]
+    assert "NOT ahead of the best stage" in evaluation_of([0.5], [0.5]).sentences()[1]
     assert "but level, within the uncertainty of 1.4 points" in evaluation_of([0.5], [0.5]).sentences()[1]
     assert "no gain from pretraining is shown" in evaluation_of([0.5], [0.51], test_images=100).sentences()[1]
 

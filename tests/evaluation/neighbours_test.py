@@ -45,7 +45,8 @@ def test_shares_of_the_own_class():
 def test_a_gallery_of_frames_beside_random_weights(audio_visual_run, tmp_path):
     found = tfssl.neighbours(audio_visual_run, CLIPS, tmp_path / "alike.png", count=2, nearest=3, frames=2)
     assert (tmp_path / "alike.png").stat().st_size > 10_000
-    assert (found.items, found.nearest, found.layer) == (24, 3, "stage4")
+    assert (found.items, found.nearest, found.stage) == (24, 3, "stage4")
+    assert found.as_json()["layer"] == "stage4"  # as programs of earlier versions read it
     assert 0 <= found.alike <= 1
     assert found.chance == pytest.approx(0.06, abs=0.06)  # ten classes, each two or three times
     assert f"of the 3 nearest of each of {found.items}" in str(found)
@@ -62,7 +63,7 @@ def test_pictures_have_one_frame(toy_run, tmp_path):
     [
         ({"to": "alike.txt"}, "to='alike.txt' is given, expected a file that ends in"),
         ({"nearest": 0}, "nearest=0 is given"),
-        ({"layer": "stage9"}, "the trunk has: stage1"),
+        ({"stage": "stage9"}, "the trunk has: stage1"),
         ({"nearest": 24}, "has 24 recordings; expected more than --nearest 24"),
     ],
 )

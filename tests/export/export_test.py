@@ -45,8 +45,8 @@ class SmallRun:
     sound: None = None
     evaluation: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def encoder(self, layer=None, pooled=True, pool=1):
-        return make_encoder(self.trunk, SIZE, layer, pooled, pool)
+    def encoder(self, stage=None, pooled=True, pool=1):
+        return make_encoder(self.trunk, SIZE, stage, pooled, pool)
 
     def tasks(self):
         return []
@@ -235,15 +235,15 @@ def test_a_session_loads_both_signatures_as_a_server_does(run, exported):
 
 
 def test_another_layer_and_nothing_is_printed(run, tmp_path, capfd):
-    done = export(run, tmp_path, layer="stage2")
+    done = export(run, tmp_path, stage="stage2")
     assert done.embedding_size == 16
     assert check(tmp_path).ok
     assert capfd.readouterr() == ("", "")
     description = json.loads((tmp_path / "1" / "assets.extra" / "encoder.json").read_text())
     assert description["layer"] == "stage2"
     assert description["dimensions"] == 16
-    with pytest.raises(UserError, match="no layer 'stage9'; its stages are"):
-        export(run, tmp_path, layer="stage9")
+    with pytest.raises(UserError, match="no stage 'stage9'; its stages are"):
+        export(run, tmp_path, stage="stage9")
     for pool in (0, 4, True):
         with pytest.raises(UserError, match=f"--pool {pool} is given, expected 1 to 3: the map of stage4 has 3 x 3"):
             export(run, tmp_path, pool=pool)

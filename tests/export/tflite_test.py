@@ -150,7 +150,7 @@ def test_a_trunk_of_select_ops_is_told_and_nothing_is_written(toy_run, tmp_path,
     inputs = keras.Input((32, 32, 3), dtype="uint8", name="pixels")
     pooled = keras.layers.GlobalAveragePooling1D()(Exponential()(inputs))
     encoder = keras.Model(inputs, pooled)
-    monkeypatch.setattr(type(toy_run), "encoder", lambda self, layer=None, pool=1: encoder)
+    monkeypatch.setattr(type(toy_run), "encoder", lambda self, stage=None, pool=1: encoder)
     with pytest.raises(UserError, match=r"pixels cannot be converted to TFLite of float32 .*; choose another trunk"):
         export(toy_run, tmp_path / "model", tflite="float32")
     assert not list(tmp_path.iterdir())

@@ -261,7 +261,7 @@ def test_models_of_another_shape_are_refused():
 
 
 def test_an_unknown_layer_is_refused_with_the_stages():
-    with pytest.raises(UserError, match="no layer 'stage9'; its stages are: stage1, stage2, stage3, stage4"):
+    with pytest.raises(UserError, match="no stage 'stage9'; its stages are: stage1, stage2, stage3, stage4"):
         make_encoder(make_trunk("nin(width=12)", 32), 32, "stage9")
 
 

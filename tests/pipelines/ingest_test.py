@@ -15,7 +15,7 @@ from tfssl.pipelines.clips import clip_records, ingest, tfds_builder
 from tfssl.pipelines.clips.record import FORMAT
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
 
-SETTINGS = {"size": 16, "rate": 10.0, "processes": 1, "verbose": 0}
+SETTINGS = {"size": 16, "frame_rate": 10.0, "processes": 1, "verbose": 0}
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +142,8 @@ def test_interrupted_it_goes_on(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"no picture in"):
         open_source(str(to))
-    with pytest.raises(UserError, match=r"interrupted ingest with rate 10\.0"):
-        tfssl.ingest(folder, to, **SETTINGS | {"rate": 5.0})
+    with pytest.raises(UserError, match=r"interrupted ingest with frame_rate 10\.0"):
+        tfssl.ingest(folder, to, **SETTINGS | {"frame_rate": 5.0})
     one = next(path for path in (to / ingest.WORK).iterdir() if path.is_dir())
     shutil.rmtree(one)
     result = tfssl.ingest(folder, to, **SETTINGS | {"verbose": 1})
@@ -183,7 +183,7 @@ def test_labels_and_groups_of_a_table(folder, tmp_path):
 )
 def test_wrong_input_is_told_and_nothing_is_written(folder, tmp_path, changes, line):
     with pytest.raises(UserError, match=line):
-        tfssl.ingest(**{"clips": folder, "to": tmp_path / "set", **SETTINGS, **changes})
+        tfssl.ingest(**{"clips": folder, "out": tmp_path / "set", **SETTINGS, **changes})
     assert not (tmp_path / "set").exists()
 
 

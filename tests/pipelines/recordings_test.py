@@ -209,7 +209,7 @@ def test_flash_and_click_of_a_film_stay_together(tmp_path, ending):
             sounds=[sound],
             level=lambda time, moment=moment: 240 if abs(time - moment) < 0.01 else 10,
         )
-    tfssl.ingest(tmp_path / "films", to=tmp_path / "clips", size=32, rate=25, test=0.0, processes=1)
+    tfssl.ingest(tmp_path / "films", out=tmp_path / "clips", size=32, frame_rate=25, test=0.0, processes=1)
     source = open_source(tmp_path / "clips")
     assert source.count == 2
     for record in source.reader().records(tf.range(2, dtype=tf.int64)):

@@ -231,7 +231,7 @@ def test_the_rhythm_follows_the_motion() -> None:
     """The sound sets in at each beat, and at a beat the picture is where the motion turns or lands."""
     seen = set()
     for index in range(14):
-        clip = toy_world.clip(index, seed=8, size=64, rate=50.0)
+        clip = toy_world.clip(index, seed=8, size=64, frame_rate=50.0)
         motion = toy_world.MOTIONS[clip.motion]
         seen.add(motion)
         assert len(clip.beats) >= 2

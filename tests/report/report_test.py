@@ -79,7 +79,7 @@ def test_report_before_and_after_evaluation(run):
     after = page_of(run)
     assert "LABELLED_DATA" not in after.text
     assert "72.8\u00a0% of the 10,000 test images right (95\u00a0% interval 71.9 to 73.7\u00a0%)" in after.text
-    assert "The last layer, stage3, is worse than stage2 by 2.8 points" in after.text
+    assert "The last stage, stage3, is worse than stage2 by 2.8 points" in after.text
     assert "60.5\u00a0%pooled linear probe on stage3as export gives it" in after.text.replace(" pooled", "pooled")
     assert "the mean over all places of stage3: pooled linear probe 60.5\u00a0%." in after.text
     assert "linear (stage1 own, stage2 precise)" in after.text

@@ -50,14 +50,14 @@ def pooled_evaluation(**details):
 
 def test_what_is_exported_is_chosen_and_told_by_what_was_probed_of_it():
     evaluation = pooled_evaluation()
-    assert (evaluation.best_layer, evaluation.layer_to_export(), evaluation.layer_to_export(2)) == (
+    assert (evaluation.best_stage, evaluation.stage_to_export(), evaluation.stage_to_export(2)) == (
         "stage1",
         "stage3",
         "stage2",
     )
-    assert evaluation.layer_to_export(3) == "stage1"  # not measured: what is best on the grid
+    assert evaluation.stage_to_export(3) == "stage1"  # not measured: what is best on the grid
     assert evaluation.sentences()[-2:] == [
-        "What export gives where no --layer is named is the mean over all places of stage3: "
+        "What export gives where no --stage is named is the mean over all places of stage3: "
         "pooled linear probe 41.2 % (random weights 35.0 %, stage2).",
         "With --pool 2 it is 2 x 2 places of stage2: 2x2 pooled linear probe 47.0 % (random weights 20.0 %, stage1).",
     ]
@@ -71,14 +71,14 @@ def test_what_is_exported_is_chosen_and_told_by_what_was_probed_of_it():
 
 
 @pytest.mark.parametrize(
-    ("protocols", "layer"), [(("linear", "knn"), "stage2"), (("linear",), "stage1"), (("linear_pooled_2",), "stage2")]
+    ("protocols", "stage"), [(("linear", "knn"), "stage2"), (("linear",), "stage1"), (("linear_pooled_2",), "stage2")]
 )
-def test_an_evaluation_without_pooled_probes_is_read_and_chooses_by_what_it_has(protocols, layer):
+def test_an_evaluation_without_pooled_probes_is_read_and_chooses_by_what_it_has(protocols, stage):
     """As of earlier versions, which knew "linear" and "knn"."""
     whole = pooled_evaluation().as_json()
     content = {key: value for key, value in whole.items() if key in protocols or key not in whole["top1_interval"]}
     del content["protocols"]
-    assert Evaluation.from_json(content).layer_to_export() == layer
+    assert Evaluation.from_json(content).stage_to_export() == stage
 
 
 def test_the_line_of_an_embedding():
@@ -88,7 +88,7 @@ def test_the_line_of_an_embedding():
         return embedding_of(run, *arguments)
 
     found = told(pooled_evaluation())
-    assert (found.layer, found.pool) == ("stage3", 1)
+    assert (found.stage, found.pool) == ("stage3", 1)
     assert found.measured == {
         "top1": {"linear_pooled": 0.412, "knn": 0.395},
         "random": {"linear_pooled": 0.35},
@@ -169,7 +169,7 @@ def test_the_served_embedding_is_the_probed_one_and_its_figure_is_told(
     monkeypatch.setattr(saved_model, "write_warm_up", lambda *_: None)  # it takes longest, and is not asked here
     monkeypatch.setattr(saved_model, "write_deployment", lambda *_: ())
     done = export(run, tmp_path, pool=pool)
-    assert (done.layer, done.pool) == (evaluation.layer_to_export(pool), pool)
+    assert (done.stage, done.pool) == (evaluation.stage_to_export(pool), pool)
     serve = tf.saved_model.load(done.saved_model).signatures["pixels"]
     train, test = (serve(pixels=pictures(name)[0])["embedding"].numpy() for name in (TRAIN, TEST))
     assert test.shape == (40, done.embedding_size)
@@ -183,7 +183,7 @@ def test_the_served_embedding_is_the_probed_one_and_its_figure_is_told(
         alike = [each for each in probed if each[0] == kind.split("_")[0] and same(each[2], test)]
         ((_, rows, _, shares),) = alike
         assert same(rows, train)
-        assert told == metrics.top1(shares, answers) == evaluation.trained[kind][done.layer].top1
+        assert told == metrics.top1(shares, answers) == evaluation.trained[kind][done.stage].top1
     assert list(done.measured["top1"]) == ([protocol, "knn"] if pool == 1 else [protocol])
     assert f"linear probe {100 * done.measured['top1'][protocol]:.1f} % of 40 test images" in done.embedding
     assert done.embedding in str(done)

@@ -48,7 +48,7 @@ class Colorized(Result):
 def colorize(
     run: str | Path | Run,
     pictures: str | Path | Iterable[str | Path],
-    to: str | Path,
+    out: str | Path,
     *,
     draws: int = 1,
     temperature: float | None = None,
@@ -62,7 +62,7 @@ def colorize(
     Args:
       run: a run that was trained on colorization.
       pictures: files and folders, of any size and depth.
-      to: folder for the results, in folders as they were found: PNG, and MP4 (H.264) of films, with their sound.
+      out: folder for the results, in folders as they were found: PNG, and MP4 (H.264) of films, with their sound.
       draws: how many colourings of each, named old-1.png, old-2.png; more than one for runs with diverse=K only.
       temperature: of the annealed mean, for runs with loss="classification"; lower is more colourful and patchy.
       verbose: 1 a progress bar on standard error, 0 nothing.
@@ -76,12 +76,12 @@ def colorize(
     task = _task(run, draws, temperature)
     listed = _listed(settings.pictures)
     jobs = [
-        (picture, number, _target(Path(to), picture, number, draws)) for picture in listed for number in range(draws)
+        (picture, number, _target(Path(out), picture, number, draws)) for picture in listed for number in range(draws)
     ]
     inputs = {picture.path.resolve() for picture in listed}
     for picture, _, target in jobs:
         if target.resolve() in inputs:
-            raise UserError(f"{picture.path} would be overwritten; choose another folder for --to")
+            raise UserError(f"{picture.path} would be overwritten; choose another folder for --out")
     painter = Colourer(run, task)
     files: dict[str, list[Path]] = {}
     broken: dict[str, str] = {}

@@ -20,7 +20,7 @@ class ColorizeSettings(Settings):
 
     run: Any = subject("RUN")
     pictures: Pictures = subject("PICTURES...")
-    to: Path = option("Folder for the coloured pictures, as PNG, and films, as MP4.")
+    out: Path = option("Folder for the coloured pictures, as PNG, and films, as MP4.")
     draws: Count = option("Colourings of each; for runs of colorization(diverse=K).", 1)
     temperature: Positive | None = option("Lower is more colourful; the task's own, 0.38, where not given.", None)
     verbose: Literal[0, 1] = option("1 a progress bar, 0 nothing.", 1)
@@ -31,7 +31,7 @@ class InpaintSettings(Settings):
 
     run: Any = subject("RUN")
     pictures: Pictures = subject("PICTURES...")
-    to: Path = option("Folder for the painted pictures, as PNG.")
+    out: Path = option("Folder for the painted pictures, as PNG.")
     mask: Any = option(
         "What to paint: a picture (white = hole), a folder of these by name, TOP,LEFT,HEIGHT,WIDTH, or centre.",
         "centre",
@@ -44,7 +44,7 @@ class LocaliseSettings(Settings):
 
     run: Any = subject("RUN")
     clip: Any = subject("CLIP")
-    to: Path | None = option("heat.mp4 for the film with its sound, heat.png for eight frames.", None)
+    to: Path = option("heat.mp4 for the film with its sound, heat.png for eight frames.")
 
 
 class Following(Settings):
@@ -68,6 +68,6 @@ class TrackSettings(Following):
 
     run: Any = subject("RUN")
     clip: Any = subject("CLIP")
-    mask: Any = option("Of the first frame: a picture (white = follow) or TOP,LEFT,HEIGHT,WIDTH.", None)
-    to: Path | None = option("out.mp4 for the film, or a folder for its frames and masks, as PNG.", None)
+    mask: Any = option("Of the first frame: a picture (white = follow) or TOP,LEFT,HEIGHT,WIDTH.")
+    to: Path = option("out.mp4 for the film, or a folder for its frames and masks, as PNG.")
     verbose: Literal[0, 1] = option("1 a progress bar, 0 nothing.", 1)

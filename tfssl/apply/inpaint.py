@@ -51,7 +51,7 @@ class Filled(Result):
 def inpaint(
     run: str | Path | Run,
     pictures: str | Path | Iterable[str | Path],
-    to: str | Path,
+    out: str | Path,
     *,
     mask: str | Path = "centre",
     verbose: int = 1,
@@ -64,7 +64,7 @@ def inpaint(
     Args:
       run: a run that was trained on inpainting.
       pictures: files and folders, of any size and depth.
-      to: folder for the PNG files, in folders as they were found.
+      out: folder for the PNG files, in folders as they were found.
       mask: "centre" (half of each side); "TOP,LEFT,HEIGHT,WIDTH" in pixels; a picture, white where the hole is, as
         large as every picture; or a folder of such masks, of the same names (with any ending).
       verbose: 1 a progress bar on standard error, 0 nothing.
@@ -80,11 +80,11 @@ def inpaint(
         raise UserError(f"the run in {run.folder} has no inpainting, its tasks are: {run.settings.tasks}")
     listed = full_size.list_pictures(settings.pictures)
     finder = _mask_finder(str(mask), listed)
-    targets = {picture: Path(to) / picture.name for picture in listed}
+    targets = {picture: Path(out) / picture.name for picture in listed}
     inputs = {picture.path.resolve() for picture in listed}
     for picture, target in targets.items():
         if target.resolve() in inputs:
-            raise UserError(f"{picture.path} would be overwritten; choose another folder for --to")
+            raise UserError(f"{picture.path} would be overwritten; choose another folder for --out")
     painter = Painter(run, task)
     files, broken = {}, {}
     with contextlib.redirect_stdout(sys.stderr):

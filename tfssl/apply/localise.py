@@ -54,7 +54,7 @@ class Localiser:
     def __init__(self, run: Run, solver: keras.Model | None = None):
         task = localising_task(run)
         self.seconds, self.size = task.seconds, run.settings.size
-        self.samples, self.rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
+        self.samples, self.sample_rate = run.sound["samples"], run.sound["rate"]  # type: ignore[index]
         inner = similarity_of(solver or run.solver(task.name))
         self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
 
@@ -78,7 +78,7 @@ def localising_task(run: Run) -> AudioVisual:
     )
 
 
-def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = None) -> Localised:
+def localise(run: str | Path | Run, clip: str | Path, to: str | Path) -> Localised:
     """Draw over the pictures of a clip how well each place fits the sound around that time.
 
     The square in the middle of each frame is looked at, as in evaluation. Colours go from the least to the largest
@@ -94,8 +94,6 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = No
     """
     LocaliseSettings(**locals())
     refuse_toy_clips(clip, "evaluate-localisation")
-    if to is None:
-        raise UserError("--to is missing, expected a file that ends in .mp4 or .png")
     clip, to = Path(clip), Path(to)
     if to.suffix.lower() not in (".mp4", ".png"):
         raise UserError(f"--to {to} is given, expected a file that ends in .mp4 or .png")
@@ -104,7 +102,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path | None = No
     localiser = Localiser(load_run(run))
     video_files.require()
     try:
-        whole = recordings.decode(clip, 4 * localiser.size, RATE, localiser.rate)
+        whole = recordings.decode(clip, 4 * localiser.size, RATE, localiser.sample_rate)
     except recordings.BrokenRecordingError as problem:
         raise UserError(f"{clip} {problem}; expected a film with sound") from problem
     if not whole.frames or not len(whole.sound):
@@ -146,7 +144,8 @@ def _windows(whole: recordings.Piece, localiser: Localiser) -> np.ndarray:
     pcm = tf.constant(whole.sound.astype("<i2").tobytes())
     starts = whole.times - localiser.seconds / 2
     sounds = [
-        clip_records.waveform(pcm, whole.sound_start, start, localiser.samples, localiser.rate) for start in starts
+        clip_records.waveform(pcm, whole.sound_start, start, localiser.samples, localiser.sample_rate)
+        for start in starts
     ]
     return np.stack(sounds)
 

@@ -54,8 +54,8 @@ class Tracked(Result):
 def track(
     run: str | Path | Run,
     clip: str | Path,
-    mask: str | Path | None = None,
-    to: str | Path | None = None,
+    mask: str | Path,
+    to: str | Path,
     *,
     recent: int = 4,
     most: int = 10,
@@ -84,10 +84,7 @@ def track(
     how = TrackSettings(**locals())
     refuse_toy_clips(clip, "evaluate-tracking")
     run = load_run(run)
-    for name, value in {"mask": mask, "to": to}.items():
-        if value is None:
-            raise UserError(f"--{name} is missing; expected with a film")
-    clip, to = Path(clip), Path(str(to))
+    clip, to = Path(clip), Path(to)
     follower = Follower(embeddings_of(run), run.settings.size, how)
     video_files.require()
     if not clip.is_file():

@@ -113,12 +113,12 @@ def _of_pictures(maker: Maker, images: np.ndarray, without_up: np.ndarray) -> It
     yield "places predicted", prediction.piece_alone(task, made, neutral_made)
 
 
-def _of_clips(maker: Maker, drawn: Iterable[Batch], rate: int) -> Iterator[tuple[str, list[Probe]]]:
+def _of_clips(maker: Maker, drawn: Iterable[Batch], sample_rate: int) -> Iterator[tuple[str, list[Probe]]]:
     """Do the same for a task that reads clips; the neutral ones are clips that are frozen."""
     task = maker.task
     yield "repeated", repeats.probes(maker, drawn)
     made, frozen = Stream(maker, drawn), Stream(maker, drawn, marked_clips.frozen)
     yield "answers counted", [answers.probe(task, made)]
-    yield "times read", times.probes(maker, drawn, rate)
+    yield "times read", times.probes(maker, drawn, sample_rate)
     yield "frames changed", [hidden_frames.probe(maker, next(iter(drawn)))]
     yield "answers predicted", prediction.probes(task, made, frozen, FRAMES)

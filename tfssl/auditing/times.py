@@ -28,12 +28,12 @@ MOST_FRAMES = 256
 FOUND = 0.95
 
 
-def probes(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
-    """Make the probes of a task on clips; `rate` of the sound in hertz."""
-    return [*sound(maker, drawn, rate), *frames(maker, drawn)]
+def probes(maker: Maker, drawn: Iterable[Batch], sample_rate: int) -> list[Probe]:
+    """Make the probes of a task on clips; `sample_rate` of the sound in hertz."""
+    return [*sound(maker, drawn, sample_rate), *frames(maker, drawn)]
 
 
-def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
+def sound(maker: Maker, drawn: Iterable[Batch], sample_rate: int) -> list[Probe]:
     """Probe whether the answer is predictable from when the sound is; return nothing without sound or choices."""
     task = maker.task
     if "sound" not in task.reads or not isinstance(task, ChoiceTask):
@@ -49,7 +49,7 @@ def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
             answers.append(questions.right)
             continue
         row, first, matches = marked.places_of(questions.sound)
-        stamps.append(stamps_of(batch["clip"], row, first, questions.sound, rate)[matches])
+        stamps.append(stamps_of(batch["clip"], row, first, questions.sound, sample_rate)[matches])
         answers.append(questions.right[matches])
         lost += int((~matches).sum())
     right, groups = statistics.join(answers)
@@ -63,7 +63,9 @@ def sound(maker: Maker, drawn: Iterable[Batch], rate: int) -> list[Probe]:
     return [Probe(task=str(task), name=STAMP, verdict=verdict, found=share, bounds=bounds, chance=chance, note=note)]
 
 
-def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.ndarray, rate: int) -> np.ndarray:
+def stamps_of(
+    marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.ndarray, sample_rate: int
+) -> np.ndarray:
     """Return what a time stamp could tell of sounds, float [Q, numbers].
 
     Of the beginning, the middle and the end: how far from the nearest frame, in distances of frames, and in which of 8
@@ -75,16 +77,16 @@ def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.
       row: int [Q], the clip of each sound.
       first: int [Q], its first sample, counted from the beginning of the clip's sound.
       heard: float32 [Q, samples].
-      rate: hertz.
+      sample_rate: hertz.
     """
     given = clip_records.parse(marked)
     splits, all_times = given.splits.numpy(), given.times.numpy()
     starts = given.sound_start.numpy()
     lengths = np.array([len(each) // 2 for each in given.sound.numpy()])
     samples = heard.shape[1]
-    begin = starts[row] + first / rate
+    begin = starts[row] + first / sample_rate
     columns = []
-    for moment in (begin, begin + samples / rate / 2, begin + samples / rate):
+    for moment in (begin, begin + samples / sample_rate / 2, begin + samples / sample_rate):
         offset = np.zeros(len(row))
         for number in np.unique(row):
             times = all_times[splits[number] : splits[number + 1]]
@@ -98,7 +100,7 @@ def stamps_of(marked: np.ndarray, row: np.ndarray, first: np.ndarray, heard: np.
     columns += [place[:, None], np.abs(place - 0.5)[:, None], _eighths(np.clip(place, 0, 1))]
     columns += [np.eye(period)[first % period] for period in (2, 4, 8)]
     sounds = heard != 0
-    silent = [each.argmax(1) / rate for each in (sounds, sounds[:, ::-1])]
+    silent = [each.argmax(1) / sample_rate for each in (sounds, sounds[:, ::-1])]
     return np.concatenate([*columns, np.stack(silent, 1)], 1)
 
 

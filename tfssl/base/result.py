@@ -16,7 +16,13 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """What --json prints: the fields, in their order, of what JSON has: see `plain`."""
-        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {key_of(field): plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """Return the key of a field in JSON: its name, or `metadata={"key": ...}`, by which earlier versions know it."""
+    key: str = field.metadata.get("key", field.name)
+    return key
 
 
 def plain(value: Any) -> Any:
@@ -24,7 +30,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Result):
         return value.as_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {key_of(field): plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):

@@ -88,10 +88,10 @@ class PipelineSpeed(Result):
                 else "decoded anew for each crop"
             )
             lines += ["", kept, f"{'':20}{'pictures/s':>12}{'of decode':>12}{'puzzles/s':>12}"]
-            for name, rate in {"crop": streams.crop, **streams.tasks, "all": streams.all}.items():
+            for name, speed in {"crop": streams.crop, **streams.tasks, "all": streams.all}.items():
                 puzzles = streams.puzzles_per_second.get(name)
                 end = f"{puzzles:12,.0f}" if puzzles else ""
-                lines.append(f"{name:20}{rate:12,.0f}{streams.to_decode[name]:12.2f}{end}")
+                lines.append(f"{name:20}{speed:12,.0f}{streams.to_decode[name]:12.2f}{end}")
             lines.append(f"all together: {streams.all_to_slowest:.2f} of the slowest task alone")
             lines.append(f"slow stage: {streams.slowest}")
         return "\n".join(lines)

@@ -20,12 +20,12 @@ def measure_rates(
             said = f"pass {number} of {passes}" if number else "warm-up"
             print(f"{said}: {len(stages)} stages of {WARM_UP + seconds:g} s", file=sys.stderr)
         for name, dataset in stages.items():
-            rate = _rate(dataset, batch_size, seconds if number else 0.1)
-            rates[name] += [rate] if number else []
+            speed = _images_per_second(dataset, batch_size, seconds if number else 0.1)
+            rates[name] += [speed] if number else []
     return rates
 
 
-def _rate(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
+def _images_per_second(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
     """Pictures (or clips) a second of a new iterator, after its warm-up."""
     iterator = iter(dataset)
     end = time.perf_counter() + WARM_UP

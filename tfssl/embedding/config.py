@@ -16,7 +16,7 @@ class EmbedSettings(Settings):
     to: Annotated[Path, ending(".npz", ".parquet")] = option(
         "FILE.parquet or FILE.npz: embedding [N, D], path and label [N]."
     )
-    layer: str | None = option("Stage of a run; the one that export would take where not given.", None)
+    stage: str | None = option("Stage of a run; the one that export would take where not given.", None)
     sound: bool = option("Of clips, embed what is heard.", False)
     batch_size: Count = option("Pictures at once.", 64)
     max_broken: Share = option("Largest part of unreadable pictures.", 1.0)
@@ -30,7 +30,7 @@ class IndexSettings(Settings):
     """All arguments of `index`."""
 
     embeddings: Path = subject("EMBEDDINGS")
-    to: Path = option("New folder for the index.")
+    out: Path = option("New folder for the index.")
     exact_up_to: Count = option("Rows; of more, only near cells are searched.", 100_000)
 
 

@@ -60,7 +60,7 @@ def embed(
     data: Any,
     to: str | Path,
     *,
-    layer: str | None = None,
+    stage: str | None = None,
     sound: bool = False,
     batch_size: int = 64,
     max_broken: float = 1.0,
@@ -81,7 +81,7 @@ def embed(
         each the mean over windows that overlap by half.
       to: FILE.parquet with columns path, embedding (list of D float32) and, where there is one, label; or FILE.npz
         with arrays of these names: embedding float32 [N, D], path str [N], label str [N].
-      layer: a stage of a run; the one that `export` would take where None. An export has its own.
+      stage: a stage of a run; the one that `export` would take where None. An export has its own.
       sound: of clips, embed the window of sound in their middle, by the sound encoder.
       batch_size: pictures at once.
       max_broken: largest part that may be unreadable; what is broken is listed and left out.
@@ -94,16 +94,16 @@ def embed(
       verbose: 1 a progress bar with pictures a second and the time left, 0 nothing.
 
     Raises:
-      UserError: no such run, export, layer or data; too much that is broken; a file that cannot be written, or that
+      UserError: no such run, export, stage or data; too much that is broken; a file that cannot be written, or that
         holds embeddings of other data or of another encoder; a server that is down or serves another model.
     """
     to = EmbedSettings(**locals()).to
     if to.suffix == ".parquet":
         files.require_parquet()
     kind = "sound" if sound or is_folder_of_sounds(data) else "image"
-    if layer is None and kind == "image" and _is_run(model):
-        layer = embedding_of(load_run(model)).layer
-    encoder = load_encoder(model, layer, kind)
+    if stage is None and kind == "image" and _is_run(model):
+        stage = embedding_of(load_run(model)).stage
+    encoder = load_encoder(model, stage, kind)
     inputs = open_inputs(data, sound, max_broken)
     record = {
         "format": files.FORMAT,

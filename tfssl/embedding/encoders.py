@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import NewerFormatError, UserError
+from tfssl.base.result import key_of
 from tfssl.export.signatures import limits
 from tfssl.export.versions import description, newest_version
 from tfssl.runs.run import Run, load_run
@@ -26,9 +27,9 @@ class Encoder:
     Attributes:
       model: path of the run or of the exported version.
       kind: "image" or "sound".
-      layer: the stage of a run; None for the last one, or of an export.
+      stage: the stage of a run; None for the last one, or of an export.
       size: side of pictures, pixels; samples of a window of sound.
-      rate: of sound, hertz; 0 for pictures.
+      sample_rate: of sound, hertz; 0 for pictures.
       dimensions: D.
       fingerprint: hash of the weights; that of a run and of its export are the same, if the export has all dimensions
         and lengths as they are.
@@ -37,41 +38,41 @@ class Encoder:
 
     model: str
     kind: str
-    layer: str | None
+    stage: str | None = dataclasses.field(metadata={"key": "layer"})
     size: int
-    rate: int
+    sample_rate: int = dataclasses.field(metadata={"key": "rate"})
     dimensions: int
     fingerprint: str
     function: Callable[[Any], tf.Tensor] = dataclasses.field(compare=False, repr=False)
 
     def about(self) -> dict[str, Any]:
-        """What is recorded beside embeddings: the fields."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "function"}
+        """Return what is recorded beside embeddings: the fields, by the keys that files have."""
+        return {key_of(each): getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "function"}
 
     def check_made(self, made_by: dict[str, Any], what: str) -> None:
-        """Raises UserError where another encoder made what `made_by` is the record of."""
+        """Raise UserError where another encoder made what `made_by` is the record of."""
+        own = self.about()
         for key in ("kind", "size", "rate", "dimensions", "fingerprint"):
-            if getattr(self, key) != made_by[key]:
-                told = (
-                    "its weights differ" if key == "fingerprint" else f"{key} {getattr(self, key)}, not {made_by[key]}"
-                )
+            if own[key] != made_by[key]:
+                word = "sample rate" if key == "rate" else key
+                reason = "its weights differ" if key == "fingerprint" else f"{word} {own[key]}, not {made_by[key]}"
                 raise UserError(
-                    f"{self.model} is not the encoder that made {what} ({told}); give a copy of {made_by['model']}"
+                    f"{self.model} is not the encoder that made {what} ({reason}); give a copy of {made_by['model']}"
                 )
 
 
-def load_encoder(model: str | Path | Run, layer: str | None = None, kind: str = "image") -> Encoder:
+def load_encoder(model: str | Path | Run, stage: str | None = None, kind: str = "image") -> Encoder:
     """The encoder of a run, its folder, or a folder that `export` wrote.
 
     Args:
-      layer: a stage of a run; an export has its own.
+      stage: a stage of a run; an export has its own.
       kind: "image" or "sound".
 
     Raises:
-      UserError: no such run, export or layer; no sound encoder in it.
+      UserError: no such run, export or stage; no sound encoder in it.
     """
     if isinstance(model, Run) or (Path(model) / "run.json").exists():
-        return _of_run(load_run(model), layer, kind)
+        return _of_run(load_run(model), stage, kind)
     try:
         folder = newest_version(Path(model))
     except NewerFormatError:
@@ -80,19 +81,19 @@ def load_encoder(model: str | Path | Run, layer: str | None = None, kind: str = 
         raise UserError(
             f"{model} is no run and no export; expected a folder that pretrain or export wrote"
         ) from problem
-    if layer is not None:
-        raise UserError(f"{model} is an export, whose layer is fixed; leave --layer out, or give the run")
+    if stage is not None:
+        raise UserError(f"{model} is an export, whose stage is fixed; leave --stage out, or give the run")
     return _of_export(folder, kind)
 
 
-def _of_run(run: Run, layer: str | None, kind: str) -> Encoder:
-    encoder = run.encoder(layer) if kind == "image" else run.sound_encoder(layer)
+def _of_run(run: Run, stage: str | None, kind: str) -> Encoder:
+    encoder = run.encoder(stage) if kind == "image" else run.sound_encoder(stage)
     return Encoder(
         model=str(run.folder.resolve()),
         kind=kind,
-        layer=layer,
+        stage=stage,
         size=int(encoder.input_shape[1]),
-        rate=run.sound["rate"] if kind == "sound" and run.sound else 0,
+        sample_rate=run.sound["rate"] if kind == "sound" and run.sound else 0,
         dimensions=int(encoder.output_shape[-1]),
         fingerprint=_fingerprint(encoder.weights),
         function=tf.function(lambda rows: encoder(rows, training=False), reduce_retracing=True),
@@ -117,9 +118,9 @@ def _of_export(folder: Path, kind: str) -> Encoder:
     return Encoder(
         model=str(folder.resolve()),
         kind=kind,
-        layer=None,
+        stage=None,
         size=int(spec.shape[1]),
-        rate=sound["rate"] if kind == "sound" and sound else 0,
+        sample_rate=sound["rate"] if kind == "sound" and sound else 0,
         dimensions=int(signature.structured_outputs["embedding"].shape[-1]),
         fingerprint=_fingerprint(signature.variables, "length 1" if about.get("l2_normalise") else ""),
         function=function,

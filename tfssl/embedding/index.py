@@ -56,7 +56,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
 
 
-def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000) -> Indexed:
+def index(embeddings: str | Path, out: str | Path, *, exact_up_to: int = 100_000) -> Indexed:
     """Makes a FAISS index of a file of embeddings.
 
     Rows are scaled to length 1, so that inner products are cosines. Up to `exact_up_to` rows all are compared
@@ -65,7 +65,7 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000)
 
     Args:
       embeddings: a file that `embed` wrote.
-      to: folder of the index, new: vectors.faiss, names.npz, index.json. It appears whole or not at all.
+      out: folder of the index, new: vectors.faiss, names.npz, index.json. It appears whole or not at all.
       exact_up_to: rows.
 
     Raises:
@@ -73,10 +73,10 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000)
     """
     settings = IndexSettings(**locals())
     faiss = require_faiss()
-    source, to = settings.embeddings, settings.to
+    source, out = settings.embeddings, settings.out
     record = files.read_record(source)
-    if to.exists():
-        raise UserError(f"{to} exists; choose a new folder for --to, or remove it")
+    if out.exists():
+        raise UserError(f"{out} exists; choose a new folder for --out, or remove it")
     names: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     size = record["encoder"]["dimensions"]
@@ -89,9 +89,9 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000)
         if part.label is not None:
             labels.append(np.array([label or "" for label in part.label]))
     arrays = {"path": np.concatenate(names)} | ({"label": np.concatenate(labels)} if labels else {})
-    with write_errors(to):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=to.parent, prefix="."))
+    with write_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=out.parent, prefix="."))
         try:
             # Written by Python, as FAISS's own writing tells of a full disk in no way that can be told on.
             (building / VECTORS).write_bytes(faiss.serialize_index(vectors).tobytes())
@@ -100,10 +100,10 @@ def index(embeddings: str | Path, to: str | Path, *, exact_up_to: int = 100_000)
             about = record | {"format": FORMAT, "count": count, "kind": kind}
             (building / RECORD).write_text(json.dumps(about, indent=2) + "\n")
             building.chmod(0o755)
-            building.rename(to)
+            building.rename(out)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    return Indexed(Path(to), count, kind)
+    return Indexed(out, count, kind)
 
 
 def _cells(faiss: Any, source: Path, count: int, size: int) -> Any:

@@ -119,7 +119,7 @@ def embed_sound(path: str, encoder: Encoder) -> np.ndarray | None:
 
 def _cut(path: str, encoder: Encoder) -> np.ndarray | None:
     try:
-        wave = recordings.decode(Path(path), 8, 1.0, encoder.rate).sound
+        wave = recordings.decode(Path(path), 8, 1.0, encoder.sample_rate).sound
     except recordings.BrokenRecordingError:
         return None
     return windows(wave.astype(np.float32) / 32768, encoder.size) if len(wave) else None

@@ -120,7 +120,7 @@ def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder
             f"the encoder that made {folder}, {made_by['model']}, is not there; say where it is now by --encoder"
         )
     place: Any = made_by["model"] if given is None else given
-    # The layer is a run's; an export of that layer has the same weights and knows it.
+    # The stage is a run's; an export of that stage has the same weights and knows it.
     is_run = isinstance(place, Run) or (Path(place) / "run.json").exists()
     found = load_encoder(place, made_by["layer"] if is_run else None, made_by["kind"])
     found.check_made(made_by, str(folder))

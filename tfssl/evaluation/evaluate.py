@@ -38,7 +38,7 @@ def evaluate(
     max_broken: float = 0.01,
     neighbours: int = 20,
     epochs: int = 28,
-    rate: float = 0.01,
+    learning_rate: float = 0.01,
     random: bool | Evaluation = True,
     epoch: int | None = None,
     report: bool = True,
@@ -73,7 +73,7 @@ def evaluate(
         max_broken: the largest share of pictures that may fail to decode, 0 .. 1.
         neighbours: k of k-NN.
         epochs: of the linear probe.
-        rate: the linear probe's learning rate at the start.
+        learning_rate: the linear probe's learning rate at the start.
         random: whether the random weights are measured too. Or an evaluation of another run that began with the same
             weights, made with the same arguments: its figures of the random weights are taken over.
         epoch: measure the trunk as it was after this epoch, of those that the run kept; at the end where None.
@@ -98,7 +98,9 @@ def evaluate(
         raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
 
     probes = Probes(
-        protocols=[each.of(seed=seed, neighbours=neighbours, epochs=epochs, rate=rate) for each in wanted],
+        protocols=[
+            each.of(seed=seed, neighbours=neighbours, epochs=epochs, learning_rate=learning_rate) for each in wanted
+        ],
         size=size,
         numbers=numbers,
         grid=grid,
@@ -146,7 +148,7 @@ def evaluate(
             "grid": grids,
             "neighbours": neighbours,
             "epochs": epochs,
-            "rate": rate,
+            "rate": learning_rate,
             "frames": frames,
             **({"random_batch_norm": which} if which else {}),
             "seconds": round(time.monotonic() - began, 1),

@@ -112,15 +112,15 @@ def largest(maps: np.ndarray, size: int) -> np.ndarray:
 
 def _case(number: int, asked: ToyClips, localiser: Localiser) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Frame in the middle of a clip, its sound, and the mask of what sounds; None where that is not seen."""
-    size, rate = localiser.size, localiser.rate
-    scene = clip(number, asked.seed, seconds=asked.seconds, rate=FRAME_RATE, size=size, sample_rate=rate)
+    size, sample_rate = localiser.size, localiser.sample_rate
+    scene = clip(number, asked.seed, seconds=asked.seconds, frame_rate=FRAME_RATE, size=size, sample_rate=sample_rate)
     place = len(scene.frames) // 2
     mask = scene.instances[place] == FIRST_OBJECT
     return (scene.frames[place], _sound(scene, place, localiser), mask) if mask.any() else None
 
 
 def _sound(scene: Clip, place: int, localiser: Localiser) -> np.ndarray:
-    first = round((place / FRAME_RATE - localiser.seconds / 2) * localiser.rate)
+    first = round((place / FRAME_RATE - localiser.seconds / 2) * localiser.sample_rate)
     first = min(max(first, 0), len(scene.sound) - localiser.samples)
     return scene.sound[first : first + localiser.samples]
 

@@ -44,7 +44,7 @@ class Neighbours(Result):
 
     Attributes:
       file: the gallery.
-      run, data, layer: folder, name, stage.
+      run, data, stage: folder, name, stage.
       items: pictures or clips that were looked through; each was a question once.
       nearest: answers to each.
       alike: share of all answers that have the class of the question, with the run's weights; None without labels.
@@ -55,7 +55,7 @@ class Neighbours(Result):
     file: Path
     run: Path
     data: str
-    layer: str
+    stage: str = dataclasses.field(metadata={"key": "layer"})
     items: int
     nearest: int
     alike: float | None
@@ -63,7 +63,7 @@ class Neighbours(Result):
     chance: float | None
 
     def __str__(self) -> str:
-        drawn = f"{self.file}: {self.layer} of {self.run} on {self.data}"
+        drawn = f"{self.file}: {self.stage} of {self.run} on {self.data}"
         if self.alike is None:
             return drawn
         return (
@@ -81,7 +81,7 @@ def neighbours(
     nearest: int = 5,
     frames: int = 5,
     limit: int = 2000,
-    layer: str | None = None,
+    stage: str | None = None,
     seed: int = 0,
 ) -> Neighbours:
     """Draws frames of clips, or pictures, each with those that are nearest in features, beside random weights.
@@ -98,7 +98,7 @@ def neighbours(
       nearest: answers to each.
       frames: of a clip, spread evenly over it, to choose from.
       limit: largest count of clips or pictures to look through, drawn by the seed.
-      layer: a stage of the trunk; the last where None.
+      stage: a stage of the trunk; the last where None.
       seed: other seeds ask for others.
 
     Raises:
@@ -107,9 +107,9 @@ def neighbours(
     to = NeighboursSettings(**locals()).to
     run = load_run(run)
     trunk = run.trunk()
-    layer = layer or trunk.stages[-1]
-    if layer not in trunk.stages:
-        raise UserError(f"--layer {layer} is given, the trunk has: {', '.join(trunk.stages)}")
+    stage = stage or trunk.stages[-1]
+    if stage not in trunk.stages:
+        raise UserError(f"--stage {stage} is given, the trunk has: {', '.join(trunk.stages)}")
     source = open_source(data)
     if source.moving:
         source = source.subset(np.flatnonzero(source.frame_counts > 0), source.name)
@@ -125,7 +125,7 @@ def neighbours(
     untrained = features.stage_model(run.random_trunk(), size)
     estimate_batch_norm(untrained, source, size, run.settings.batch_size, seed)
     found = [
-        search(_embedded(model, source, size, layer, frames), groups, nearest)
+        search(_embedded(model, source, size, stage, frames), groups, nearest)
         for model in (features.stage_model(trunk, size), untrained)
     ]
     asked = np.random.default_rng(seed).permutation(source.count)[:count]
@@ -134,7 +134,7 @@ def neighbours(
     shares: list[float | None] = [None, None, None]
     if source.labels is not None:
         shares = [share_alike(each, source.labels) for each in found] + [chance_alike(source.labels, groups)]
-    return Neighbours(to, run.folder, source.name, layer, source.count, nearest, *shares)
+    return Neighbours(to, run.folder, source.name, stage, source.count, nearest, *shares)
 
 
 def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:
@@ -173,9 +173,9 @@ def chance_alike(labels: np.ndarray, groups: np.ndarray) -> float | None:
     return float((same.sum(1) / others.sum(1)).mean()) if len(known) else None
 
 
-def _embedded(model: Any, source: AnySource, size: int, layer: str, frames: int) -> np.ndarray:
+def _embedded(model: Any, source: AnySource, size: int, stage: str, frames: int) -> np.ndarray:
     """float32 [N, F, D]. Raises UserError where a picture cannot be decoded."""
-    extractor = features.make_extractor(model, {layer: (1,)})
+    extractor = features.make_extractor(model, {stage: (1,)})
     found = []
     for number in range(frames):
         stream = batches.plain(source, size, BATCH, at=(number + 0.5) / frames)
@@ -183,7 +183,7 @@ def _embedded(model: Any, source: AnySource, size: int, layer: str, frames: int)
         if kept.broken:
             lost = sorted(set(range(source.count)) - set(kept.rows.tolist()))
             raise UserError(f"{source.paths[lost[0]]} cannot be decoded to its end; mend or remove it")
-        found.append(kept.stages[layer][1].astype(np.float32))
+        found.append(kept.stages[stage][1].astype(np.float32))
     return np.stack(found, 1)
 
 

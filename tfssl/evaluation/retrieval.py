@@ -89,12 +89,12 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
     source = open_source(data)
     if not source.moving or source.labels is None:
         raise UserError(f"{source.name} is given, expected clips with labels, as `tfssl ingest` writes them")
-    rate = run.sound["rate"]  # type: ignore[index]
+    sample_rate = run.sound["rate"]  # type: ignore[index]
     numbers = np.flatnonzero(source.has_sound & (source.frame_counts > 0) & (source.labels >= 0))
-    if len(numbers) < 2 or source.sound_rate != rate:
+    if len(numbers) < 2 or source.sound_rate != sample_rate:
         raise UserError(
             f"{source.name} has {len(numbers)} clips with a label, pictures and sound, at {source.sound_rate} hertz;"
-            f" expected 2 or more, at {rate} hertz"
+            f" expected 2 or more, at {sample_rate} hertz"
         )
     chosen = source.subset(numbers, source.name)
     labels = source.labels[numbers]

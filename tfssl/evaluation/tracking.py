@@ -103,7 +103,7 @@ def evaluate_tracking(
     if not seconds * FRAME_RATE >= 2:
         raise UserError(f"{data} has clips of {seconds} s, expected two frames or more, {2 / FRAME_RATE} s")
     numbers = range(start, start + clips)
-    scenes = [clip(number, seed=seed, seconds=seconds, rate=FRAME_RATE, size=size) for number in numbers]
+    scenes = [clip(number, seed=seed, seconds=seconds, frame_rate=FRAME_RATE, size=size) for number in numbers]
     side = -(-size // task.cell_at(size))
     masks = np.stack([scene.instances == FIRST_OBJECT for scene in scenes])
     large = in_cells(tf.constant(masks[:, 0, ..., None], tf.float32), side, side).numpy().max((1, 2, 3)) >= 0.5

@@ -139,19 +139,19 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
         if name.endswith("_accuracy"):
             tiles.append((percent(value), name.replace("_", " "), "last epoch, training pictures"))
     if evaluation:
-        scores, best = evaluation.trained[evaluation.main], evaluation.best_layer
+        scores, best = evaluation.trained[evaluation.main], evaluation.best_stage
         low, high = evaluation.interval(evaluation.main, best)
         what = f"{evaluation.protocols[evaluation.main].title} on {best}"
         tiles.append((percent(scores[best].top1), what, f"{100 * low:.1f} to {100 * high:.1f} %"))
         if evaluation.main in evaluation.random:
             best_random = max(score.top1 for score in evaluation.random[evaluation.main].values())
-            tiles.append((percent(best_random), "random weights", "best layer of the same trunk"))
-        layer = evaluation.layer_to_export()
-        for protocol in evaluation.measured_as_exported(layer)[:1]:
+            tiles.append((percent(best_random), "random weights", "best stage of the same trunk"))
+        stage = evaluation.stage_to_export()
+        for protocol in evaluation.measured_as_exported(stage)[:1]:
             if protocol != evaluation.main:
-                share = evaluation.trained[protocol][layer].top1
+                share = evaluation.trained[protocol][stage].top1
                 tiles.append(
-                    (percent(share), f"{evaluation.protocols[protocol].title} on {layer}", "as export gives it")
+                    (percent(share), f"{evaluation.protocols[protocol].title} on {stage}", "as export gives it")
                 )
     if run.result:
         tiles.append((f"{run.result['images_per_second']:,.0f}", "images a second", "while training"))
@@ -181,7 +181,7 @@ def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
                     "random": f"{100 * rival.top1:.1f}" if rival else "",
                     "map": f"{100 * score.map:.1f}",
                     "random_map": f"{100 * rival.map:.1f}" if rival else "",
-                    "best": protocol == evaluation.main and stage == evaluation.best_layer,
+                    "best": protocol == evaluation.main and stage == evaluation.best_stage,
                 }
             )
     return rows

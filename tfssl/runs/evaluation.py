@@ -74,17 +74,17 @@ class Evaluation(Result):
         return next(iter(self.trained))
 
     @property
-    def best_layer(self) -> str:
+    def best_stage(self) -> str:
         """The stage with the largest top-1 by `main`; the earlier of two that are level."""
         return best_stage(self.trained[self.main])
 
-    def layer_to_export(self, pool: int = 1) -> str:
-        """Return the stage that is best as `export` gives it, averaged to `pool` x `pool` places; else `best_layer`.
+    def stage_to_export(self, pool: int = 1) -> str:
+        """Return the stage that is best as `export` gives it, averaged to `pool` x `pool` places; else `best_stage`.
 
         By the linear probe of exactly that where it was measured, else by k-NN, which reads the mean over all places.
         """
         asked = [protocol for protocol in self.trained if self.protocols[protocol].pool == pool]
-        return best_stage(self.trained[asked[0]]) if asked else self.best_layer
+        return best_stage(self.trained[asked[0]]) if asked else self.best_stage
 
     def measured_as_exported(self, stage: str, pool: int = 1) -> tuple[str, ...]:
         """Return the protocols that measured a stage averaged to `pool` x `pool` places; the same probe once.
@@ -106,13 +106,13 @@ class Evaluation(Result):
         return wilson((self.random if random else self.trained)[protocol][stage].top1, self.test_images)
 
     def sentences(self) -> list[str]:
-        """Say the result in plain words: best layer, against random weights, last layer against the best."""
+        """Say the result in plain words: best stage, against random weights, last stage against the best."""
         scores, name = self.trained[self.main], self.protocols[self.main].title
-        best, last = self.best_layer, list(scores)[-1]
+        best, last = self.best_stage, list(scores)[-1]
         share = scores[best].top1
         low, high = self.interval(self.main, best)
         said = [
-            f"The best layer is {best}: {name} on its features names {percent(share)} of the "
+            f"The best stage is {best}: {name} on its features names {percent(share)} of the "
             f"{self.test_images:,} test images right (95 % interval {100 * low:.1f} to {percent(high)}); always naming "
             f"the commonest of the {len(self.classes)} classes would get {percent(self.largest_class)}."
         ]
@@ -121,7 +121,7 @@ class Evaluation(Result):
         if scores[last].top1 < share:
             points = 100 * (share - scores[last].top1)
             sure = "" if self._unclear(share, scores[last].top1) is None else ", a difference within the uncertainty"
-            said.append(f"The last layer, {last}, is worse than {best} by {points:.1f} points{sure}.")
+            said.append(f"The last stage, {last}, is worse than {best} by {points:.1f} points{sure}.")
         return said + self._as_exported()
 
     def _as_exported(self) -> list[str]:
@@ -131,10 +131,10 @@ class Evaluation(Result):
         """
         said = []
         for pool, what in (
-            (1, "What export gives where no --layer is named is the mean over all places of"),
+            (1, "What export gives where no --stage is named is the mean over all places of"),
             (2, "With --pool 2 it is 2 x 2 places of"),
         ):
-            stage = self.layer_to_export(pool)
+            stage = self.stage_to_export(pool)
             for protocol in self.measured_as_exported(stage, pool)[:1]:
                 rivals = self.random.get(protocol, {})
                 rival = best_stage(rivals) if rivals else ""
@@ -156,7 +156,7 @@ class Evaluation(Result):
         rival = best_stage(rivals)
         other = rivals[rival].top1
         points = 100 * (share - other)
-        what = f"the best layer of the same trunk with random weights ({rival}, {percent(other)})"
+        what = f"the best stage of the same trunk with random weights ({rival}, {percent(other)})"
         width = self._unclear(share, other)
         if width is None:
             ending = "." if points > 0 else ": pretraining has made these features worse."
@@ -182,8 +182,8 @@ class Evaluation(Result):
             **plain["trained"],
             "random": plain["random"],
             "protocols": {protocol: dataclasses.asdict(self.protocols[protocol]) for protocol in self.trained},
-            "best_layer": self.best_layer,
-            "layer_to_export": self.layer_to_export(),
+            "best_layer": self.best_stage,
+            "layer_to_export": self.stage_to_export(),
             "top1_interval": {
                 protocol: {stage: list(self.interval(protocol, stage)) for stage in stages}
                 for protocol, stages in self.trained.items()
@@ -234,7 +234,7 @@ class Evaluation(Result):
                         self._with_interval(protocol, stage, random=True) if rival else "-",
                         f"{100 * score.map:.1f}",
                         f"{100 * rival.map:.1f}" if rival else "-",
-                        "<- best" if protocol == self.main and stage == self.best_layer else "",
+                        "<- best" if protocol == self.main and stage == self.best_stage else "",
                     )
                 )
         widths = [max(len(row[column]) for row in rows) for column in range(7)]

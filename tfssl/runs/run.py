@@ -136,11 +136,11 @@ class Run(Result):
         """Load all trunks as they were before training, by kind."""
         return {kind: self.random_trunk(kind) for kind in ("image", *(("sound",) if self.sound else ()))}
 
-    def encoder(self, layer: str | None = None, pooled: bool = True, pool: int = 1) -> "keras.Model":
+    def encoder(self, stage: str | None = None, pooled: bool = True, pool: int = 1) -> "keras.Model":
         """Load the encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
 
         Args:
-          layer: a stage, such as "stage3"; the last one where it is not given.
+          stage: its name, such as "stage3"; the last one where it is not given.
           pooled: the embedding, float32 [N, D]; otherwise the feature map, float32 [N, h, w, C].
           pool: places a side that the map is averaged to, D = pool * pool * C; 1 for the mean over all places.
 
@@ -148,19 +148,19 @@ class Run(Result):
           A model that takes uint8 [N, S, S, 3], S the run's size.
 
         Raises:
-          UserError: an unknown layer, more places than its map has; the run has not ended.
+          UserError: an unknown stage, more places than its map has; the run has not ended.
         """
         from tfssl.models.trunks import make_encoder
 
-        return make_encoder(self.trunk(), self.settings.size, layer, pooled, pool)
+        return make_encoder(self.trunk(), self.settings.size, stage, pooled, pool)
 
-    def sound_encoder(self, layer: str | None = None, pooled: bool = True) -> "keras.Model":
+    def sound_encoder(self, stage: str | None = None, pooled: bool = True) -> "keras.Model":
         """Load the sound encoder as a plain Keras model of stock layers.
 
         The model maps waveforms float32 [N, samples] to embeddings [N, D].
 
         Args:
-          layer: a stage; the last one where it is not given.
+          stage: its name; the last one where it is not given.
           pooled: the embedding; otherwise the feature map, float32 [N, time, mel, D].
 
         Raises:
@@ -169,7 +169,7 @@ class Run(Result):
         from tfssl.models.trunks.sound import make_sound_encoder
 
         trunk = self.trunk(kind="sound")
-        return make_sound_encoder(trunk, self.sound["samples"], layer, pooled)  # type: ignore[index]
+        return make_sound_encoder(trunk, self.sound["samples"], stage, pooled)  # type: ignore[index]
 
     def _load(self, path: Path, kind: str) -> "Trunk":
         import keras

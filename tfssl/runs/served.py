@@ -16,25 +16,25 @@ class Embedding:
     """An embedding of pictures.
 
     Attributes:
-      layer: the stage, or another layer.
+      stage: its name, or that of another layer of the trunk.
       pool: places a side that its map is averaged to.
       measured: what `evaluate` measured of it, {} where nothing: "top1", protocol -> share of test pictures right;
         "random", the same of random weights at their best stage; "test", name of the test data; "test_images".
       line: all this in words.
     """
 
-    layer: str
+    stage: str
     pool: int
     measured: Mapping[str, Any]
     line: str
 
 
-def embedding_of(run: "Run", layer: str | None = None, pool: int = 1, changes: Sequence[str] = ()) -> Embedding:
+def embedding_of(run: "Run", stage: str | None = None, pool: int = 1, changes: Sequence[str] = ()) -> Embedding:
     """Return the embedding that an export of a run gives.
 
     Args:
       run: whose last evaluation is read, where it has one.
-      layer: None for the stage that `evaluate` found best as exported, or the last one where it was not asked.
+      stage: None for the stage that `evaluate` found best as exported, or the last one where it was not asked.
       pool: places a side.
       changes: options that change the embedding after that, as '--l2-normalise': the figures are of what was before.
 
@@ -46,15 +46,15 @@ def embedding_of(run: "Run", layer: str | None = None, pool: int = 1, changes: S
     except (ValueError, KeyError, TypeError) as problem:
         raise UserError(f"evaluation.json of the run cannot be read ({problem}); evaluate it again") from problem
     stages = run.settings.stages
-    if layer is None:
-        layer = stages[-1] if evaluation is None else evaluation.layer_to_export(pool)
+    if stage is None:
+        stage = stages[-1] if evaluation is None else evaluation.stage_to_export(pool)
     places = "mean over all places" if pool == 1 else f"{pool} x {pool} places"
-    protocols = evaluation.measured_as_exported(layer, pool) if evaluation else ()
+    protocols = evaluation.measured_as_exported(stage, pool) if evaluation else ()
     if evaluation is None or not protocols:
         grid = f" --grid {pool}" if pool > 2 else ""
-        how = f"tfssl evaluate RUN DATA{grid}" if layer in stages else f"evaluate takes stages, {', '.join(stages)}"
-        return Embedding(layer, pool, {}, f"{layer}, {places}; was not measured: {how}")
-    top1 = {protocol: evaluation.trained[protocol][layer].top1 for protocol in protocols}
+        how = f"tfssl evaluate RUN DATA{grid}" if stage in stages else f"evaluate takes stages, {', '.join(stages)}"
+        return Embedding(stage, pool, {}, f"{stage}, {places}; was not measured: {how}")
+    top1 = {protocol: evaluation.trained[protocol][stage].top1 for protocol in protocols}
     random = {
         protocol: max(score.top1 for score in evaluation.random[protocol].values())
         for protocol in protocols
@@ -65,9 +65,9 @@ def embedding_of(run: "Run", layer: str | None = None, pool: int = 1, changes: S
         of = f" of {evaluation.test_images:,} test images" if not parts else ""
         beside = f" (random weights at best {percent(random[protocol])})" if protocol in random else ""
         parts.append(f"{evaluation.protocols[protocol].probe} {percent(share)}{of}{beside}")
-    line = f"{layer}, {places}; {', '.join(parts)}"
+    line = f"{stage}, {places}; {', '.join(parts)}"
     frames = evaluation.details.get("frames", 1)
     line += f"; of the mean over {frames} frames of a clip" if frames > 1 else ""
     line += f"; measured before {' and '.join(changes)}" if changes else ""
     measured = {"top1": top1, "random": random, "test": evaluation.details.get("test")}
-    return Embedding(layer, pool, measured | {"test_images": evaluation.test_images}, line)
+    return Embedding(stage, pool, measured | {"test_images": evaluation.test_images}, line)

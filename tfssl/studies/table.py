@@ -29,7 +29,7 @@ class Downstream(Result):
     stages: tuple[str, ...]
 
     @property
-    def layer(self) -> str:
+    def best_stages(self) -> str:
         """`stage3`, or `stage2, stage3` where seeds differ."""
         return ", ".join(sorted(set(self.stages)))
 
@@ -113,7 +113,7 @@ def format_share(estimate: Estimate) -> str:
     return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
 
-PROBED = tuple(heading for title in PROTOCOLS.values() for heading in (f"{title}, %", "layer"))
+PROBED = tuple(heading for title in PROTOCOLS.values() for heading in (f"{title}, %", "stage"))
 HEADINGS = ("tasks", "pretext task", *PROBED, "images/s", "seeds")
 TO_THE_RIGHT = (*range(2, 2 + len(PROBED), 2), len(HEADINGS) - 2, len(HEADINGS) - 1)
 
@@ -129,7 +129,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.tasks,
         "; ".join(pretext) or "-",
-        *(cell for each in found for cell in (format_share(each.estimate), each.layer)),
+        *(cell for each in found for cell in (format_share(each.estimate), each.best_stages)),
         f"{speed.mean:.0f}" if speed is not None and speed.mean else "-",
         str(len(row.seeds)),
     )

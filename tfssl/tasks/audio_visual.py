@@ -90,7 +90,7 @@ class AudioVisual(ChoiceTask, Served):
         return dataclasses.replace(self, rate=(source.sound_rate,))
 
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
-        (rate,), size, records = self.rate, batch["image"].shape[1], batch["clip"]
+        (sample_rate,), size, records = self.rate, batch["image"].shape[1], batch["clip"]
         count, samples = records.shape[0], round(self.seconds * self.rate[0])
         fits = tf.range(count) % 2 == 0
         partner_seed, row_seed = tf.unstack(tf.random.split(seed, 2))
@@ -103,14 +103,16 @@ class AudioVisual(ChoiceTask, Served):
             clip, heard, fit = given[number], given[others[number]], fits[number]
             here_seed, there_seed, gain_seed, crop_seed, colour_seed = tf.unstack(tf.random.split(seed, 5))
             if self.negatives == "shift":
-                places, counts = draw_pair(clip, self.seconds, rate, here_seed)
+                places, counts = draw_pair(clip, self.seconds, sample_rate, here_seed)
                 place, elsewhere = tf.unstack(places)
             else:
-                place, seen = draw_frame(clip, self.seconds, rate, here_seed)
-                elsewhere, there = draw_frame(heard, self.seconds, rate, there_seed)
+                place, seen = draw_frame(clip, self.seconds, sample_rate, here_seed)
+                elsewhere, there = draw_frame(heard, self.seconds, sample_rate, there_seed)
                 counts = seen & (fit | (has_partner[number] & there))
             middle = tf.where(fit, _time(clip, place), self.time_of_other(heard, elsewhere, there_seed))
-            sound = clip_records.waveform(heard.sound, heard.sound_start, middle - self.seconds / 2, samples, rate)
+            sound = clip_records.waveform(
+                heard.sound, heard.sound_start, middle - self.seconds / 2, samples, sample_rate
+            )
             sound *= tf.random.stateless_uniform([], gain_seed, 0.9, 1.1)
             picture = tf.cond(
                 clip.count > 0,
@@ -205,26 +207,26 @@ def similarity_of(solver: keras.Model) -> keras.Model:
     return keras.Model(solver.input, solver.get_layer(SIMILARITY).output)
 
 
-def draw_frame(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def draw_frame(clip: Clip, seconds: float, sample_rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw a frame around whose time a clip has `seconds` of sound: its number int32 [], and whether there is one."""
-    place, exists = _draw_place(_has_sound_around(clip, seconds, rate), seed)
+    place, exists = _draw_place(_has_sound_around(clip, seconds, sample_rate), seed)
     return place[0], exists
 
 
-def draw_pair(clip: Clip, seconds: float, rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def draw_pair(clip: Clip, seconds: float, sample_rate: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw two frames around whose times a clip has `seconds` of sound without overlap: int32 [2], whether there are.
 
     Any two that are far enough apart, in any order, alike: so the first is no other moment of a clip than the second.
     """
-    fits, times = _has_sound_around(clip, seconds, rate), clip.times
-    apart = tf.abs(times[:, None] - times) >= seconds - 1 / rate
+    fits, times = _has_sound_around(clip, seconds, sample_rate), clip.times
+    apart = tf.abs(times[:, None] - times) >= seconds - 1 / sample_rate
     return _draw_place(fits[:, None] & fits & apart, seed)
 
 
-def _has_sound_around(clip: Clip, seconds: float, rate: int) -> tf.Tensor:
+def _has_sound_around(clip: Clip, seconds: float, sample_rate: int) -> tf.Tensor:
     """Say around the times of which frames there is so much sound: bool [T]."""
-    end = clip.sound_start + tf.cast(clip.samples, tf.float32) / rate
-    times, rounding = clip.times, 1 / rate
+    end = clip.sound_start + tf.cast(clip.samples, tf.float32) / sample_rate
+    times, rounding = clip.times, 1 / sample_rate
     return (times - seconds / 2 >= clip.sound_start - rounding) & (times + seconds / 2 <= end + rounding)
 
 

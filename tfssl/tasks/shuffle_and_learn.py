@@ -81,11 +81,14 @@ class ShuffleAndLearn(ChoiceTask):
     def advice(self, size: int, source: "AnySource | None" = None) -> list[str]:
         if source is None or not (seen := source.frame_counts > 1).any():
             return []
-        length, rate = float(np.median(source.seconds[seen])), source.frame_rate
-        frames_long, step = round(length * rate), max(1, round(self.gap * rate))  # as `motion.window` rounds it
+        length, frame_rate = float(np.median(source.seconds[seen])), source.frame_rate
+        frames_long, step = (
+            round(length * frame_rate),
+            max(1, round(self.gap * frame_rate)),
+        )  # as `motion.window` rounds it
         if frames_long >= LEAST_GAPS * step:
             return []
-        gap, smaller = step / rate, frames_long // LEAST_GAPS / rate
+        gap, smaller = step / frame_rate, frames_long // LEAST_GAPS / frame_rate
         known = f"clips last {length:.1f} s (median), and five frames {gap:.2f} s apart span {4 * gap:.1f} s"
         longer = f"give clips of at least {LEAST_GAPS * gap:.1f} s" + (f", or gap={smaller:.2f}" if smaller else "")
         return [f"{known}: when the middle frame was taken tells most of the answers; {longer}"]

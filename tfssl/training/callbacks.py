@@ -29,11 +29,11 @@ class Steps(keras.callbacks.Callback):
     Comes first: the callbacks after it read `done`.
     """
 
-    def __init__(self, start: int, rate: Callable[[int], float], images: int):
+    def __init__(self, start: int, learning_rate: Callable[[int], float], images: int):
         super().__init__()
         self.done = start
-        self._rate, self._images = rate, images
-        self.learning_rate = rate(start)
+        self._learning_rate, self._images = learning_rate, images
+        self.learning_rate = learning_rate(start)
         self._timed_steps, self._timed_seconds, self._skip = 0, 0.0, 0
         self._last: float | None = None
 
@@ -46,7 +46,7 @@ class Steps(keras.callbacks.Callback):
         self._skip, self._last = 2, None
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        self.learning_rate = self._rate(self.done)
+        self.learning_rate = self._learning_rate(self.done)
         self.model.optimizer.learning_rate = self.learning_rate
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:

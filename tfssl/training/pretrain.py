@@ -193,10 +193,10 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[call
 def _steps(settings: PretrainSettings, opened: Opened, built: Built) -> callbacks.Steps:
     total, peak = opened.run.settings.steps, settings.peak
 
-    def rate(step: int) -> float:
+    def learning_rate(step: int) -> float:
         return schedules.learning_rate(step, total, peak, settings.schedule, settings.warm_up)
 
-    return callbacks.Steps(built.start, rate, settings.batch_size)
+    return callbacks.Steps(built.start, learning_rate, settings.batch_size)
 
 
 def _watchers(

@@ -15,9 +15,9 @@ def learning_rate(step: int, steps: int, peak: float, schedule: str, warm_up: fl
     """Return the learning rate of step `step` (from 0) out of `steps`.
 
     Args:
-      peak: the rate after warm-up.
+      peak: the learning rate after warm-up.
       schedule: "cosine" down to zero, or "step": x 0.2 at 30, 60 and 80 % of the steps (Gidaris et al. 2018).
-      warm_up: part of the steps in which the rate rises in a straight line to the peak (Goyal et al. 2017,
+      warm_up: part of the steps in which the learning rate rises in a straight line (Goyal et al. 2017,
         arXiv 1706.02677).
     """
     warm = warm_up_steps(steps, warm_up)

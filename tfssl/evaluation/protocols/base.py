@@ -13,7 +13,7 @@ from tfssl.runs.evaluation import ProtocolFacts
 class Protocol(abc.ABC):
     """A way to measure frozen features. Settings only: what it learns lives as long as a call of `scores`.
 
-    A setting that is called as an argument of `evaluate` (seed, neighbours, epochs, rate) gets that argument.
+    A setting that is called as an argument of `evaluate` (seed, neighbours, epochs, learning_rate) gets that argument.
 
     Attributes:
       name: as it is asked for, and as it stands in `evaluation.json`.

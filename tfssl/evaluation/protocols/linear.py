@@ -18,7 +18,7 @@ class Linear(Protocol):
 
     Attributes:
       seed: of the order of the training rows.
-      epochs, rate: of its training; the rate is that at the start.
+      epochs, learning_rate: of its training; the learning rate is that at the start.
     """
 
     name: ClassVar[str] = "linear"
@@ -27,10 +27,10 @@ class Linear(Protocol):
     pool: ClassVar[int | None] = None
     seed: int = 0
     epochs: int = 28
-    rate: float = 0.01
+    learning_rate: float = 0.01
 
     def scores(self, train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:
-        return linear_probe(train, labels, test, classes, self.seed, self.epochs, rate=self.rate)
+        return linear_probe(train, labels, test, classes, self.seed, self.epochs, learning_rate=self.learning_rate)
 
 
 def _statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +57,7 @@ def _train(
     epochs: tf.Tensor,
     steps: tf.Tensor,
     batch_size: tf.Tensor,
-    rate: tf.Tensor,
+    learning_rate: tf.Tensor,
     weight_decay: tf.Tensor,
     seed: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -76,7 +76,7 @@ def _train(
     for epoch in tf.range(epochs):
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(labels)[0]), tf.stack([seed, epoch]))
         passed = tf.reduce_sum(tf.cast(tf.cast(epoch, tf.float32) / tf.cast(epochs, tf.float32) >= drops, tf.float32))
-        now = rate * tf.pow(0.1, passed)
+        now = learning_rate * tf.pow(0.1, passed)
         for step in tf.range(steps):
             rows = order[step * batch_size : (step + 1) * batch_size]
             batch = tf.cast(tf.gather(features, rows), tf.float32)
@@ -103,19 +103,19 @@ def linear_probe(
     seed: int = 0,
     epochs: int = 28,
     batch_size: int = 256,
-    rate: float = 0.01,
+    learning_rate: float = 0.01,
     weight_decay: float = 1e-4,
     least_steps: int = 1000,
 ) -> np.ndarray:
     """Train the probe on `train` and give the probabilities of `test`.
 
     As Goyal et al. 2019 (arXiv 1905.01235): SGD 0.01 with Nesterov momentum 0.9, batches of 256, weight decay
-    1e-4, 28 epochs, the rate divided by 10 after 8, 16 and 24 of them. Two things differ: the batch norm has the
-    statistics of the whole training set from the start (what its moving averages go to), and small data is seen
+    1e-4, 28 epochs, the learning rate divided by 10 after 8, 16 and 24 of them. Two things differ: the batch norm has
+    the statistics of the whole training set from the start (what its moving averages go to), and small data is seen
     for as many epochs as make `least_steps` updates, or 28 epochs of it would be a handful of steps.
 
     On CIFAR-10 with 4,096 to 9,216 numbers a picture this is within half a point of Adam 1e-3 with cosine decay for
-    20 epochs, and both over-fit weak features: a rate of 0.001 gave random weights 4 to 6 points more.
+    20 epochs, and both over-fit weak features: a learning rate of 0.001 gave random weights 4 to 6 points more.
 
     Args:
         train: float16 or float32 [N, D].
@@ -123,7 +123,7 @@ def linear_probe(
         test: float16 or float32 [M, D].
         classes: how many classes.
         seed: of the order of the training rows.
-        epochs, batch_size, rate, weight_decay, least_steps: see above.
+        epochs, batch_size, learning_rate, weight_decay, least_steps: see above.
 
     Returns:
         float32 [M, classes], rows sum to 1.
@@ -140,7 +140,7 @@ def linear_probe(
         tf.constant(max(epochs, -(-least_steps // steps))),
         tf.constant(steps),
         tf.constant(batch_size),
-        tf.constant(rate),
+        tf.constant(learning_rate),
         tf.constant(weight_decay),
         tf.constant(seed, tf.int32),
     )

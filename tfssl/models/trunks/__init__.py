@@ -72,13 +72,13 @@ def make_pixels() -> keras.Model:
     return keras.Model(images, rescaling(images), name="rescaling")
 
 
-def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool = True, pool: int = 1) -> keras.Model:
+def make_encoder(trunk: Trunk, size: int, stage: str | None = None, pooled: bool = True, pool: int = 1) -> keras.Model:
     """Make one plain model of a trunk, which shares the trunk's weights and is saved as Keras's own layers only.
 
     Args:
       trunk: what to cut.
       size: pixels of a side.
-      layer: a stage, or any other layer of the body; the end of the body where None.
+      stage: its name, or that of any other layer of the body; the end of the body where None.
       pooled: whether the feature map is averaged.
       pool: places a side that it is averaged to, where pooled: see `pooling.embedded`.
 
@@ -87,17 +87,17 @@ def make_encoder(trunk: Trunk, size: int, layer: str | None = None, pooled: bool
       pooled.
 
     Raises:
-      UserError: an unknown layer, more places than its map has.
+      UserError: an unknown stage, more places than its map has.
     """
     body = trunk.body
-    if layer is not None:
-        if layer not in {each.name for each in body.layers}:
-            raise UserError(f"the trunk has no layer {layer!r}; its stages are: {', '.join(trunk.stages)}")
-        body = keras.Model(body.inputs[0], body.get_layer(layer).output, name="body")
+    if stage is not None:
+        if stage not in {each.name for each in body.layers}:
+            raise UserError(f"the trunk has no stage {stage!r}; its stages are: {', '.join(trunk.stages)}")
+        body = keras.Model(body.inputs[0], body.get_layer(stage).output, name="body")
     images = keras.Input((size, size, 3), dtype="uint8", name="pixels")
     features = body(trunk.pixels(images))
     if pooled:
-        check_pool(pool, features, layer or trunk.stages[-1])
+        check_pool(pool, features, stage or trunk.stages[-1])
         outputs = embedded(features, pool, "embedding")
     else:
         outputs = keras.layers.Identity(dtype="float32", name="features")(features)

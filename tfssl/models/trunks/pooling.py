@@ -32,11 +32,11 @@ def embedded(features: keras.KerasTensor, pool: int = 1, name: str | None = None
     return keras.layers.Flatten(dtype="float32", name=name)(features)
 
 
-def check_pool(pool: int, features: keras.KerasTensor, layer: str) -> None:
-    """Raise UserError where the map of a layer, float [N, H, W, C], has no `pool` x `pool` places."""
+def check_pool(pool: int, features: keras.KerasTensor, stage: str) -> None:
+    """Raise UserError where the map of a stage, float [N, H, W, C], has no `pool` x `pool` places."""
     height, width = features.shape[1:3]
     largest = min(height, width)
     if isinstance(pool, bool) or not isinstance(pool, int) or not 1 <= pool <= largest:
         raise UserError(
-            f"--pool {pool!r} is given, expected 1 to {largest}: the map of {layer} has {height} x {width} places"
+            f"--pool {pool!r} is given, expected 1 to {largest}: the map of {stage} has {height} x {width} places"
         )

@@ -12,7 +12,7 @@ BLOCKS = 4
 DEFAULTS = {"width": 64}
 
 
-def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
+def make_sound_trunk(text: str, samples: int, sample_rate: int) -> Trunk:
     """Make a sound trunk with new weights, under the Keras dtype policy of the moment.
 
     'l3(width=64)' is the audio network of Arandjelovic and Zisserman 2017 (arXiv 1705.08168): blocks of two 3x3
@@ -22,7 +22,7 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
     Args:
       text: its name.
       samples: the number of samples of a window.
-      rate: the rate of the sound, hertz.
+      sample_rate: the rate of the sound, hertz.
 
     Returns:
       A `Trunk`: `pixels` is the front end, waveform float32 [N, samples] in -1..1 -> log-mel float32 [N, time, 64, 1];
@@ -38,7 +38,7 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
     width = (DEFAULTS | given)["width"]
     if width < 1:
         raise UserError(f"sound trunk l3: width={width} is given, expected more than 0")
-    front = make_log_mel(samples, rate)
+    front = make_log_mel(samples, sample_rate)
     frames, bins = front.output_shape[1:3]
     if frames < 2 ** (BLOCKS - 1):
         raise UserError(
@@ -48,26 +48,26 @@ def make_sound_trunk(text: str, samples: int, rate: int) -> Trunk:
     return Trunk(front, body, stages_of(body))
 
 
-def make_sound_encoder(trunk: Trunk, samples: int, layer: str | None = None, pooled: bool = True) -> keras.Model:
+def make_sound_encoder(trunk: Trunk, samples: int, stage: str | None = None, pooled: bool = True) -> keras.Model:
     """Make one plain model of a sound trunk, which shares its weights and is saved as Keras's own layers only.
 
     Args:
       trunk: what to cut.
       samples: the number of samples of a window.
-      layer: a stage, or any other layer of the body; the end of the body where None.
+      stage: a stage, or any other layer of the body; the end of the body where None.
       pooled: whether the feature map is averaged over all places.
 
     Returns:
       A model, float32 [N, samples] (the input 'waveform') -> float32 [N, D], or [N, time, mel, C] where not pooled.
 
     Raises:
-      UserError: an unknown layer.
+      UserError: an unknown stage.
     """
     body = trunk.body
-    if layer is not None:
-        if layer not in {each.name for each in body.layers}:
-            raise UserError(f"the sound trunk has no layer {layer!r}; its stages are: {', '.join(trunk.stages)}")
-        body = keras.Model(body.inputs[0], body.get_layer(layer).output, name="body")
+    if stage is not None:
+        if stage not in {each.name for each in body.layers}:
+            raise UserError(f"the sound trunk has no stage {stage!r}; its stages are: {', '.join(trunk.stages)}")
+        body = keras.Model(body.inputs[0], body.get_layer(stage).output, name="body")
     wave = keras.Input((samples,), dtype="float32", name="waveform")
     features = body(trunk.pixels(wave))
     last = keras.layers.GlobalAveragePooling2D if pooled else keras.layers.Identity
