@@ -52,7 +52,7 @@ def decode_missing(
     jobs = [(str(folder / name), str(places[name]), settings) for name in missing]
     if verbose and len(missing) < len(names):
         done = f"{len(names) - len(missing)} of {len(names)}"
-        print(f"going on: {done} recordings are decoded already", file=sys.stderr)
+        print(f"resumed: {done} recordings are decoded already", file=sys.stderr)
     if jobs and options is not None:
         apache_beam = beams.require()
         with apache_beam.Pipeline(options=options) as pipeline:

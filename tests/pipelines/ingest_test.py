@@ -147,7 +147,7 @@ def test_interrupted_it_goes_on(folder, tmp_path, monkeypatch, capsys):
     one = next(path for path in (to / ingest.WORK).iterdir() if path.is_dir())
     shutil.rmtree(one)
     result = tfssl.ingest(folder, to, **SETTINGS | {"verbose": 1})
-    assert "going on: 6 of 7 recordings" in capsys.readouterr().err
+    assert "resumed: 6 of 7 recordings" in capsys.readouterr().err
     assert sum(result.recordings.values()) == 6
 
 

@@ -90,7 +90,7 @@ def test_killed_in_the_middle_of_epochs_it_ends_with_the_same_bits(undisturbed, 
         process.communicate()
         assert not (folder / "result.json").exists()
     output, errors = start(folder).communicate()
-    assert "going on with the run" in errors
+    assert "resumed the run" in errors
     assert json.loads(output)["metrics"] == undisturbed[1]["metrics"]
     assert digest(folder) == digest(undisturbed[0])
     assert lines(folder) == lines(undisturbed[0])

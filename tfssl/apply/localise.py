@@ -59,7 +59,7 @@ class Localiser:
         self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
 
     def __call__(self, images: np.ndarray, sounds: np.ndarray) -> np.ndarray:
-        """uint8 [N, S, S, 3] and float32 [N, samples] -> float32 [N, h, w], logits: above 0 the place sounds."""
+        """Turn uint8 [N, S, S, 3] and float32 [N, samples] into logits float32 [N, h, w]: above 0 the place sounds."""
         parts = [
             self._similarity({"image": images[start : start + BATCH], "sound": sounds[start : start + BATCH]})
             for start in range(0, len(images), BATCH)
@@ -68,7 +68,7 @@ class Localiser:
 
 
 def localising_task(run: Run) -> AudioVisual:
-    """The run's audio_visual(fusion="localise"). Raises UserError where there is none."""
+    """Return the run's audio_visual(fusion="localise"). Raise UserError where there is none."""
     for task in run.tasks():
         if isinstance(task, AudioVisual) and task.fusion == "localise":
             return task
@@ -118,7 +118,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path) -> Localis
 
 
 def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A map over the square in the middle of a picture.
+    """Draw a map over the square in the middle of a picture.
 
     Args:
       image: uint8 [H, W, 3].

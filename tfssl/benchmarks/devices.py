@@ -31,7 +31,7 @@ WARM_UP = 5
 THREADS = (1, 2)
 SERVED = "SavedModel"
 NEIGHBOURS = 10
-"""Of sounds, as in `evaluate_sound`."""
+"""How many vote on a sound, as in `evaluate_sound`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def bench_devices(
     folds: str | None = None,
     groups: str | None = None,
 ) -> DeviceTable:
-    """Measures the TFLite files of the newest version of an export, on this machine.
+    """Measure the TFLite files of the newest version of an export, on this machine.
 
     Files take turns, so that what else the machine does meets all of them. Files of pictures are probed on pictures
     (20 nearest neighbours, linear probe), files of sound on sounds, as `evaluate_sound` does.
@@ -218,7 +218,7 @@ def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | Non
 
 
 def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 [N, S, S, 3] that can be decoded, and their labels int32 [N]."""
+    """Return pictures uint8 [N, S, S, 3] that can be decoded, and their labels int32 [N]."""
     parts = [
         (b["image"][b["valid"]].numpy(), b["index"][b["valid"]].numpy()) for b in batches.plain(source, size, BATCH)
     ]
@@ -236,7 +236,7 @@ def _latencies(
     rows: dict[str, np.ndarray],
     passes: int,
 ) -> dict[str, dict[int, float]]:
-    """Milliseconds of a row, medians, by file and count of threads."""
+    """Measure milliseconds of a row, medians, by file and count of threads."""
     taken: dict[str, dict[int, list[float]]] = {name: {n: [] for n in THREADS} for name in files}
     for number in range(passes + WARM_UP):
         for name, by_threads in encoders.items():

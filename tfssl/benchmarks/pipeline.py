@@ -70,7 +70,7 @@ class PipelineSpeed(Result):
     decoded_each_time: Streams | None
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields, those of `streams` beside them."""
+        """Return what --json prints: the fields, those of `streams` beside them."""
         found = super().as_json()
         return found | found.pop("streams")
 
@@ -109,7 +109,7 @@ def bench_pipeline(
     max_broken: float = 0.01,
     verbose: int = 1,
 ) -> PipelineSpeed | ClipSpeed:
-    """Measures the pipeline from files to puzzles, stage by stage.
+    """Measure the pipeline from files to puzzles, stage by stage.
 
     Passes of all stages take turns, so that what else the machine does meets all of them; one pass of each goes before
     those that count. Where pictures are kept decoded, the streams are measured with and without that.
@@ -165,7 +165,7 @@ def bench_pipeline(
 
 
 def _files(source: PictureSource, batch_size: int, decode: bool) -> tf.data.Dataset:
-    """Files read, and decoded whole, the plain way: one a step of a parallel map. A number for each."""
+    """Read files, and decode them whole, the plain way: one a step of a parallel map. A number for each."""
     reader = source.reader()
     plain_jpeg = bool(np.all(source.header[:, 0] == headers.JPEG))
 

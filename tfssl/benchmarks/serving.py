@@ -32,7 +32,7 @@ SWAPS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """Of requests of one kind: how many were answered, and milliseconds that half and 99 % of them took at most."""
+    """Requests of one kind: how many were answered, and milliseconds that half and 99 % of them took at most."""
 
     kind: str
     requests: int
@@ -88,7 +88,7 @@ class ServingTable(Result):
 def bench_serving(
     folder: str | Path, seconds: float = 300.0, clients: int = 16, batch: int = 32, passes: int = 5, requests: int = 8
 ) -> ServingTable:
-    """Measures `tfssl serve` on this machine, over loopback, with clients without TensorFlow beside it.
+    """Measure `tfssl serve` on this machine, over loopback, with clients without TensorFlow beside it.
 
     First mixed load, REST and gRPC, of encoded pictures and pixels, one and many rows, while a copy of the version is
     swapped in twice; every answer is compared with the golden vectors. Then batches of pixels, a few at once, in turn
@@ -170,7 +170,7 @@ def _kinds(version: Path, batch: int) -> list[Kind]:
 
 
 def _add(version: Path, models: Path, number: int) -> None:
-    """Another version with the same files, by a rename."""
+    """Add another version with the same files, by a rename."""
     building = models / f".{number}"
     shutil.copytree(version, building)
     building.rename(models / str(number))
@@ -178,7 +178,7 @@ def _add(version: Path, models: Path, number: int) -> None:
 
 @contextlib.contextmanager
 def _serving(models: Path) -> Iterator[tuple[str, str]]:
-    """`tfssl serve` as a process: its addresses over REST and gRPC."""
+    """Run `tfssl serve` as a process; yield its addresses over REST and gRPC."""
     command = [sys.executable, "-m", "tfssl", "serve", str(models), "--rest-port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -217,7 +217,7 @@ def _latency(kind: str, taken: list[float]) -> Latency:
 def _throughput(
     version: Path, place: Path, rest: str, rpc: str, kinds: Sequence[Kind], batch: int, passes: int, requests: int
 ) -> dict[str, float]:
-    """Rows a second of a loop, and as shares of it through each protocol; they take turns."""
+    """Measure rows a second of a loop, and as shares of it through each protocol; they take turns."""
     golden = read_golden(version / "assets.extra" / "golden.npz")
     pixels = golden.inputs["pixels"]
     rows = tf.constant(pixels[np.arange(batch) % len(pixels)])

@@ -26,11 +26,11 @@ class Served(ModelHandler[bytes, Any, Any]):
         self._folder = folder
 
     def load_model(self) -> Any:
-        """The SavedModel."""
+        """Load the SavedModel."""
         return tf.saved_model.load(self._folder)
 
     def run_inference(self, batch: Sequence[bytes], model: Any, inference_args: Any = None) -> Iterable[Any]:
-        """(embedding float32 [D], whether it is a picture) of each."""
+        """Return (embedding float32 [D], whether it is a picture) of each."""
         found = model.signatures["serving_default"](image_bytes=tf.constant(list(batch)))
         return list(zip(found["embedding"].numpy(), found["valid"].numpy().tolist(), strict=True))
 
@@ -38,7 +38,7 @@ class Served(ModelHandler[bytes, Any, Any]):
 def make_parts(
     options: Any, model: str, paths: list[str], encoded: list[bytes] | None, parts: Parts, batch_size: int
 ) -> None:
-    """Makes the parts that are missing.
+    """Make the parts that are missing.
 
     Args:
       options: of the pipeline.

@@ -47,7 +47,7 @@ class Found(Result):
     file: Path | None
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: {"queries": {FILE: [{"path", "similarity", "label"}, ...]}, "file"}."""
+        """Return what --json prints: {"queries": {FILE: [{"path", "similarity", "label"}, ...]}, "file"}."""
         queries = {query: [answer._asdict() for answer in found] for query, found in self.answers.items()}
         return {"queries": queries, "file": plain(self.file)}
 
@@ -67,7 +67,7 @@ def search(
     encoder: str | Path | Run | None = None,
     to: str | Path | None = None,
 ) -> Found:
-    """Asks an index for what is most like some files.
+    """Ask an index for what is most like some files.
 
     Args:
       index: a folder that `tfssl.index` wrote.
@@ -128,7 +128,7 @@ def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder
 
 
 def _embedded(queries: list[str], encoder: Encoder) -> np.ndarray:
-    """float32 [Q, D]. Raises UserError where a query cannot be read."""
+    """Embed the queries, float32 [Q, D]. Raise UserError where a query cannot be read."""
     for query in queries:
         if not Path(query).is_file():
             raise UserError(f"--query {query} is no file; expected a picture, or a sound for an index of sounds")
@@ -151,7 +151,7 @@ def _pictures(queries: list[str], size: int) -> tf.Tensor:
 
 
 def _draw(answers: dict[str, list[Answer]], data: str, to: Path) -> None:
-    """A row for each query, which stands first."""
+    """Draw a row for each query, which stands first."""
     from matplotlib.figure import Figure
 
     source = open_source(data, max_broken=1.0)

@@ -165,7 +165,7 @@ def evaluate(
 def measure_random(
     probes: Probes, trunk: Trunk, train: AnySource, test: AnySource, batch_size: int, seed: int
 ) -> tuple[Scores, dict[str, dict[str, str]]]:
-    """Random weights at their better of two: with the batch norm that they began with, and with precise batch norm.
+    """Measure random weights at their better of two: with the batch norm that they began with, and with a precise one.
 
     A rival must not lose by statistics that suit it less: by precise batch norm alone, deep stages of random weights
     were up to 3.5 points worse than by mean 0 and variance 1, which batch norm begins with (Caltech-101, 64 px).
@@ -198,7 +198,7 @@ def estimate_batch_norm(model: keras.Model, source: AnySource, size: int, batch_
 
 
 def check_labels(train: AnySource, test: AnySource) -> None:
-    """UserError where one of the sources has no labels or no pictures, or both do not share two classes or more."""
+    """Raise UserError where a source has no labels or no pictures, or both do not share two classes or more."""
     for source in (train, test):
         if source.count == 0:
             raise UserError(f"{source.name} has no pictures; evaluation needs some to train on and some to test on")

@@ -27,7 +27,7 @@ class Features(NamedTuple):
 
 
 def choose_grid(side: int, channels: int, numbers: int = 9216) -> int:
-    """The finest grid, at most `side`, on which a map of `channels` channels has at most `numbers` numbers.
+    """Return the finest grid, at most `side`, on which a map of `channels` channels has at most `numbers` numbers.
 
     For ResNet-50 at 224 pixels this gives the sizes of Goyal et al. 2019 (arXiv 1905.01235): 12, 6, 4, 3 and 2
     for 64, 256, 512, 1024 and 2048 channels, thus 9216, 9216, 8192, 9216 and 8192 numbers.
@@ -36,7 +36,7 @@ def choose_grid(side: int, channels: int, numbers: int = 9216) -> int:
 
 
 def stage_model(trunk: Any, size: int) -> keras.Model:
-    """uint8 [N, size, size, 3] -> {stage: map}, of one trunk (`pixels`, `body` and `stages` of it are read)."""
+    """Make a model, uint8 [N, size, size, 3] -> {stage: map}, of a trunk (its `pixels`, `body`, `stages` are read)."""
     body = trunk.body
     stages = keras.Model(body.inputs[0], {name: body.get_layer(name).output for name in trunk.stages})
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
@@ -44,7 +44,7 @@ def stage_model(trunk: Any, size: int) -> keras.Model:
 
 
 def grids_of(model: keras.Model, numbers: int = 9216, grid: int | None = None) -> dict[str, int]:
-    """The grid of each stage of a `stage_model`: `grid`, or what `choose_grid` says. At most the map's side.
+    """Return the grid of each stage of a `stage_model`: `grid`, or what `choose_grid` says. At most the map's side.
 
     Raises:
         UserError: `numbers` or `grid` is below 1.
@@ -60,7 +60,7 @@ def grids_of(model: keras.Model, numbers: int = 9216, grid: int | None = None) -
 
 
 def make_extractor(model: keras.Model, places: Mapping[str, Iterable[int]]) -> Extractor:
-    """What `extract` runs: the `stage_model` in test mode and the pooling, traced once for batches of any size.
+    """Make what `extract` runs: the `stage_model` in test mode and the pooling, traced once for batches of any size.
 
     A stage averaged to some places is what `trunks.make_encoder` gives of it, by the same layers.
 

@@ -84,7 +84,7 @@ def neighbours(
     stage: str | None = None,
     seed: int = 0,
 ) -> Neighbours:
-    """Draws frames of clips, or pictures, each with those that are nearest in features, beside random weights.
+    """Draw frames of clips, or pictures, each with those that are nearest in features, beside random weights.
 
     Features are averages over all places, similarity is the cosine. A question is the frame in the middle of a clip;
     answers are frames of other recordings, one a clip at most, as neighbours in time are alike whatever was learned. Of
@@ -138,7 +138,7 @@ def neighbours(
 
 
 def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:
-    """Asks for the middle frame of each: of each other recording's clips the frame that is most similar counts.
+    """Ask for the middle frame of each: of each other recording's clips the frame that is most similar counts.
 
     Args:
       embeddings: float32 [N, F, D], of F frames of each.
@@ -160,13 +160,13 @@ def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:
 
 
 def share_alike(found: Found, labels: np.ndarray) -> float | None:
-    """Share of answers with the question's label, of questions that have one; None where none has."""
+    """Return the share of answers with the question's label, of questions that have one; None where none has."""
     known = np.flatnonzero(labels >= 0)
     return float((labels[found.rows[known]] == labels[known, None]).mean()) if len(known) else None
 
 
 def chance_alike(labels: np.ndarray, groups: np.ndarray) -> float | None:
-    """The same of answers at random."""
+    """Return the same share of answers at random."""
     known = np.flatnonzero(labels >= 0)
     others = groups[known, None] != groups
     same = (labels[known, None] == labels) & others
@@ -174,7 +174,7 @@ def chance_alike(labels: np.ndarray, groups: np.ndarray) -> float | None:
 
 
 def _embedded(model: Any, source: AnySource, size: int, stage: str, frames: int) -> np.ndarray:
-    """float32 [N, F, D]. Raises UserError where a picture cannot be decoded."""
+    """Embed frames, float32 [N, F, D]. Raise UserError where a picture cannot be decoded."""
     extractor = features.make_extractor(model, {stage: (1,)})
     found = []
     for number in range(frames):
@@ -188,7 +188,7 @@ def _embedded(model: Any, source: AnySource, size: int, stage: str, frames: int)
 
 
 def _drawn(source: AnySource, found: list[Found], asked: np.ndarray, frames: int) -> "Figure":
-    """Two rows for each question, trained and random; the question stands first."""
+    """Draw two rows for each question, trained and random; the question stands first."""
     from matplotlib.figure import Figure
 
     wanted = {(int(row), frames // 2) for row in asked}
@@ -224,7 +224,7 @@ def _label(source: AnySource, row: int) -> str:
 
 
 def _pictures(source: AnySource, wanted: set[tuple[int, int]], frames: int) -> dict[tuple[int, int], np.ndarray]:
-    """(row, frame) -> uint8 [96, 96, 3]."""
+    """Decode pictures: (row, frame) -> uint8 [96, 96, 3]."""
     found = {}
     for frame in range(frames):
         rows = np.array(sorted(row for row, number in wanted if number == frame), int)

@@ -21,7 +21,7 @@ BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Retrieved:
-    """Of one direction, as "image-sound": query image, answer sound.
+    """Figures of one direction, as "image-sound": query image, answer sound.
 
     Attributes:
       ndcg: nDCG at 30, an answer being relevant where it has the query's class; mean over queries.
@@ -66,7 +66,7 @@ class Retrieval(Result):
 
 
 def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
-    """Searches clips by their pictures and their sounds, in the space that audio_visual makes of both.
+    """Search clips by their pictures and their sounds, in the space that audio_visual makes of both.
 
     The frame in the middle of each clip, and the sound in its middle.
 
@@ -121,7 +121,7 @@ def search(
     depth: int = 30,
     seed: int = 0,
 ) -> dict[str, Retrieved]:
-    """Searches every modality by every other, by cosine.
+    """Search every modality by every other, by cosine.
 
     Args:
       embeddings: modality -> float32 [N, D], in one space; row i of each belongs together.

@@ -42,7 +42,7 @@ class FoldScore:
 
     @property
     def mean(self) -> float:
-        """Over folds."""
+        """Mean over folds."""
         return float(np.mean(self.folds))
 
     @property
@@ -166,7 +166,7 @@ def evaluate_sound(
 
 
 def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: int) -> np.ndarray:
-    """int [N], which fold each sound is in; see `evaluate_sound`."""
+    """Return, as int [N], which fold each sound is in; see `evaluate_sound`."""
     if expression is not None and groups is not None:
         raise UserError(f"--groups {groups!r} is given, but --folds {expression!r} tells folds already; give one")
     fold_of = _divided(sounds, groups, seed) if expression is None else _told(sounds, expression)
@@ -178,7 +178,7 @@ def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: i
 
 
 def _divided(sounds: Sounds, groups: str | None, seed: int) -> np.ndarray:
-    """Five folds, or as many of them as there is something for."""
+    """Divide into five folds, or as many of them as there is something for."""
     names = [Path(name).name for name in sounds.names]
     of_one = sounds.names if groups is None else dividing.groups_of_names(names, groups)
     return dividing.folds(sounds.labels, np.unique(of_one, return_inverse=True)[1], FOLDS, seed)
@@ -201,7 +201,7 @@ def _told(sounds: Sounds, expression: str) -> np.ndarray:
 
 
 def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np.ndarray]:
-    """Of each sound, the average over places and windows of every stage, and `BASELINE`: float32 [N, D] each."""
+    """Average every stage over places and windows of each sound, and compute `BASELINE`: float32 [N, D] each."""
     outputs = {stage: trunk.body.get_layer(stage).output for stage in trunk.stages}
     stages = keras.Model(trunk.body.inputs[0], outputs)
 

@@ -35,7 +35,7 @@ class Claim:
 
 
 def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:
-    """Every set of several tasks against each of its tasks alone, then every set against random weights.
+    """Compare every set of several tasks with each of its tasks alone, then every set with random weights.
 
     Args:
       rows: of a comparison; "random weights" among them.
@@ -57,7 +57,7 @@ def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:
 
 
 def _same(text: str, part: PretextTask) -> bool:
-    """Whether a row is this task alone; its weight and share of the batch matter only beside others."""
+    """Return whether a row is this task alone; its weight and share of the batch matter only beside others."""
     (first, *rest) = parse_tasks(text)
     return not rest and dataclasses.replace(first, weight=1.0, batch=0) == dataclasses.replace(
         part, weight=1.0, batch=0

@@ -23,7 +23,7 @@ COLOURS = (TRAINED, SECOND, "#6a9a3b", "#8a5a9e", "#b8504f", "#4f5fb0")
 
 
 def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
-    """A bar for each row and protocol, in percent, with 95 % intervals, and a dot for each seed."""
+    """Draw a bar for each row and protocol, in percent, with 95 % intervals, and a dot for each seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11.4, 1.1 + 0.62 * len(rows)), layout="constrained")
@@ -51,7 +51,7 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
 
 
 def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric: str, by_steps: bool) -> "Figure":
-    """Pretext metric against linear probe, each point with its name; and both over variants or over steps.
+    """Draw pretext metric against linear probe, each point with its name; and both over variants or over steps.
 
     Args:
       points: (variant, steps, row), variant by variant.
@@ -114,7 +114,7 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
 def _draw_chances(
     axes: "Axes", places: Sequence[float], chances: Sequence[float | None], colour: str, by_steps: bool
 ) -> None:
-    """A dotted line at what guessing gets; a short one at each variant, which has a chance level of its own."""
+    """Draw a dotted line at what guessing gets; a short one at each variant, which has a chance level of its own."""
     if by_steps:
         if chances[0] is not None:
             axes.axhline(chances[0], color=colour, linestyle=":", linewidth=1)
@@ -138,7 +138,7 @@ def _legend(figure: "Figure", variants: Sequence[str], has_chance: bool) -> None
 
 
 def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], list[float]]:
-    """How far intervals reach below and above their means; those of percentages end at 0 and 100."""
+    """Return how far intervals reach below and above their means; those of percentages end at 0 and 100."""
     lowest, highest = (0.0, 100.0) if scale == 100 else (-math.inf, math.inf)
     below, above = [], []
     for estimate in estimates:
@@ -150,7 +150,7 @@ def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], lis
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150)
 

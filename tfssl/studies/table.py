@@ -34,7 +34,7 @@ class Downstream(Result):
         return ", ".join(sorted(set(self.stages)))
 
     def as_json(self) -> dict[str, Any]:
-        """mean, low, high, values, stages."""
+        """Return mean, low, high, values, stages."""
         return plain(self.estimate) | {"stages": list(self.stages)}
 
 
@@ -59,14 +59,14 @@ class Row(Result):
     images_per_second: Estimate | None
 
     def as_json(self) -> dict[str, Any]:
-        """tasks, seeds, linear, linear_pooled, knn, pretext, chance, images_per_second."""
+        """Return tasks, seeds, linear, linear_pooled, knn, pretext, chance, images_per_second."""
         content = super().as_json()
         head = {"tasks": content.pop("tasks"), "seeds": content.pop("seeds")}
         return head | content.pop("downstream") | content
 
 
 def row_of(trials: Sequence[Trial]) -> Row:
-    """The row of trials of the same tasks."""
+    """Return the row of trials of the same tasks."""
     tasks = trials[0].tasks
     metrics = [pretext_metrics(trial.run.result["metrics"]) for trial in trials]
     return Row(
@@ -80,7 +80,7 @@ def row_of(trials: Sequence[Trial]) -> Row:
 
 
 def random_row(trials: Sequence[Trial]) -> Row:
-    """The row of random weights: one trial of each seed tells what its run began with."""
+    """Return the row of random weights: one trial of each seed tells what its run began with."""
     first = list({trial.seed: trial for trial in reversed(trials)}.values())[::-1]
     first.sort(key=lambda trial: trial.seed)
     found = downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
@@ -88,17 +88,17 @@ def random_row(trials: Sequence[Trial]) -> Row:
 
 
 def pretext_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """A run's metrics without its losses."""
+    """Return a run's metrics without its losses."""
     return {name: value for name, value in metrics.items() if name != "loss" and not name.endswith("_loss")}
 
 
 def chance_levels(tasks: str) -> dict[str, float]:
-    """TASK_accuracy -> what guessing gets, of the tasks whose answer is a choice."""
+    """Return TASK_accuracy -> what guessing gets, of the tasks whose answer is a choice."""
     return {f"{task.name}_accuracy": task.chance for task in parse_tasks(tasks) if isinstance(task, ChoiceTask)}
 
 
 def format_metric(name: str, value: float, half: float | None = None, chance: float | None = None) -> str:
-    """`rotation accuracy 45.1 +- 1.2 % (chance 25.0 %)`, `inpainting psnr 18.3`."""
+    """Format as `rotation accuracy 45.1 +- 1.2 % (chance 25.0 %)`, `inpainting psnr 18.3`."""
     share = name.endswith("accuracy")
     scale, digits = (100.0, ".1f") if share else (1.0, ".3g")
     text = f"{name.replace('_', ' ')} {scale * value:{digits}}"
@@ -108,7 +108,7 @@ def format_metric(name: str, value: float, half: float | None = None, chance: fl
 
 
 def format_share(estimate: Estimate) -> str:
-    """`54.1 +- 1.2`, in percent."""
+    """Format as `54.1 +- 1.2`, in percent."""
     half = estimate.half
     return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
@@ -119,7 +119,7 @@ TO_THE_RIGHT = (*range(2, 2 + len(PROBED), 2), len(HEADINGS) - 2, len(HEADINGS) 
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text."""
+    """Return a row as text."""
     speed = row.images_per_second
     found = [row.downstream[protocol] for protocol in PROTOCOLS]
     pretext = [
@@ -136,7 +136,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def as_text(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:
-    """A table for a terminal."""
+    """Format a table for a terminal."""
     table = [headings, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
     lines = [
@@ -150,13 +150,13 @@ def as_text(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right
 
 
 def as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:
-    """The same in Markdown."""
+    """Format the same in Markdown."""
     lines = [headings, ["--:" if column in to_the_right else ":--" for column in range(len(headings))], *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines).replace("+-", "±")
 
 
 def downstream(trials: Sequence[Trial], scores: Callable[[Trial, str], Mapping[str, Score]]) -> dict[str, Downstream]:
-    """By protocol, the best stages of trials that differ in their seed. `scores` gives stage -> score of a trial."""
+    """Return the best stages of trials that differ in their seed, by protocol. `scores`: a trial's stage -> score."""
     found = {}
     for protocol in PROTOCOLS:
         stages = tuple(best_stage(scores(trial, protocol)) for trial in trials)

@@ -1,4 +1,4 @@
-"""The runs of a study: each pretrained and evaluated once, in a folder that can be gone on with."""
+"""The runs of a study: each pretrained and evaluated once, in a folder that can be resumed."""
 
 import dataclasses
 import gc
@@ -36,7 +36,7 @@ places. A figure that shows one only shows the first."""
 MAIN = next(iter(PROTOCOLS))
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
 DEFAULTS = {name: field.default for name, field in PassedOn.model_fields.items()}
-"""Of what a study passes on to its runs."""
+"""Defaults of the settings that a study passes on to its runs."""
 RECIPE = 2
 """How trials are pretrained, divided and measured: raised where figures are no longer those of the one before."""
 
@@ -113,7 +113,7 @@ class Study:
         self._asked = self._known
 
     def _match(self) -> list[tuple[str, int]]:
-        """The trials (tasks, seed) that the folder's study has been asked for before. UserError where it is another."""
+        """Return trials (tasks, seed) that the folder's study was asked for. Raise UserError where it is another."""
         path = self.folder / FILE_NAME
         if not path.exists():
             if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
@@ -142,12 +142,12 @@ class Study:
         return trials
 
     def write(self, content: dict[str, Any]) -> None:
-        """Writes `study.json`: settings, what was asked for, and what was found."""
+        """Write `study.json`: settings, what was asked for, and what was found."""
         head = {"kind": self.kind, "recipe": RECIPE, "settings": self.settings, "trials": self._asked}
         write_json(self.folder / FILE_NAME, head | content)
 
     def make(self, wanted: Sequence[tuple[str, int]]) -> Iterator[list[Trial]]:
-        """Makes trials, (tasks, seed) each, those that the folder's study was asked for before included.
+        """Make trials, (tasks, seed) each, those that the folder's study was asked for before included.
 
         A trial is pretrained where it has not ended, and evaluated where it was not. The random weights of a seed are
         evaluated once. One that fails on the way, because its loss is no longer finite, say, does not stop the others.
@@ -201,7 +201,7 @@ class Study:
                 raise UserError(f"{given}, but a step has {self.settings['batch_size']} pictures; give at most that")
 
     def _keep(self, asked: list[tuple[str, int]]) -> None:
-        """Leaves these trials in `study.json` as asked for: one that failed is not tried by every later call."""
+        """Leave these trials in `study.json` as asked for: one that failed is not tried by every later call."""
         self._asked = asked
         path = self.folder / FILE_NAME
         if asked or (self.folder / "runs").exists():
@@ -266,18 +266,18 @@ class Study:
         return found
 
     def _is_ours(self, found: Evaluation) -> bool:
-        """Whether it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too."""
+        """Check that it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too."""
         names = {"data": self.train.name, "test": self.held_out.name}
         return set(PROTOCOLS) <= set(found.trained) and names == {key: found.details[key] for key in names}
 
 
 def epochs_of(steps: int) -> int:
-    """Into how many epochs of equal length, at most ten, `steps` steps are divided."""
+    """Return into how many epochs of equal length, at most ten, `steps` steps are divided."""
     return max(n for n in range(1, max(1, min(EPOCHS, steps // LEAST_STEPS)) + 1) if steps % n == 0)
 
 
 def canonical(tasks: Tasks) -> str:
-    """Tasks as the text that a run records. Raises UserError where they are none."""
+    """Return tasks as the text that a run records. Raise UserError where they are none."""
     return ", ".join(map(str, parse_tasks(tasks)))
 
 
@@ -289,12 +289,12 @@ def slug(tasks: str) -> str:
 
 
 def given_on(given: PassedOn) -> dict[str, Any]:
-    """What a study passes on to each of its runs: the settings that are not their defaults."""
+    """Return what a study passes on to each of its runs: the settings that are not their defaults."""
     return {name: getattr(given, name) for name, default in DEFAULTS.items() if getattr(given, name) != default}
 
 
 def check_more(more: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuses names that a study does not pass on; leaves out what is None."""
+    """Refuse names that a study does not pass on; leave out what is None."""
     for name in more:
         if name in ("epochs", "steps_per_epoch"):
             raise UserError(f"{name} is given; a study counts its training in steps: give steps")

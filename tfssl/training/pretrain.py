@@ -152,7 +152,7 @@ def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.S
     if opened.parent is not None and not start:
         say(take_over(opened.parent, model, tasks, encoders))
     if start:
-        say(f"going on with the run in {run.folder} from step {start} of {run.settings.steps}")
+        say(f"resumed the run in {run.folder} from step {start} of {run.settings.steps}")
     return Built(model, encoders, checkpoints, broken, start)
 
 
