@@ -119,19 +119,19 @@ def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
 
 def _listed(given: Sequence[str | Path]) -> list[full_size.Listed]:
     """List pictures and films. Raise UserError where there is none, or something is not there."""
-    found, rest = [], []
+    films, rest = [], []
     for place in map(Path, given):
         if not place.is_dir():
             if video_files.is_film(place) and place.is_file():
-                found.append((place, Path(place.name)))
+                films.append((place, Path(place.name)))
             else:
                 rest.append(place)
             continue
         inside = [path for path in sorted(place.rglob("*")) if not path.name.startswith(".")]
-        found += [(path, path.relative_to(place)) for path in inside if video_files.is_film(path)]
-        if not found or any(path.suffix.lower() in ENDINGS for path in inside):
+        films += [(path, path.relative_to(place)) for path in inside if video_files.is_film(path)]
+        if not films or any(path.suffix.lower() in ENDINGS for path in inside):
             rest.append(place)
-    listed = [full_size.Listed(path, name) for path, name in dict.fromkeys(found)]
+    listed = [full_size.Listed(path, name) for path, name in dict.fromkeys(films)]
     return (full_size.list_pictures(rest) if rest or not listed else []) + listed
 
 

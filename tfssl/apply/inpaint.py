@@ -199,14 +199,16 @@ def _mask_finder(given: str, listed: list[full_size.Listed]) -> MaskFinder:
     if not place.is_dir():
         raise UserError(f"--mask {given} is given, {MASK}")
     files = {path.relative_to(place).with_suffix(""): path for path in _masks_in(place)}
-    found = {}
+    mask_of = {}
     for picture in listed:
         names = [picture.name.with_suffix(""), picture.name.with_suffix("").with_suffix("")]
         path = next((files[name] for name in names if name in files), None)
         if path is None:
             raise UserError(f"{place} has no mask for {picture.path}; expected {names[0]}.png there")
-        found[picture] = path
-    return lambda picture, shape: _checked(masks.of_picture(_decoded(found[picture])), found[picture], picture, shape)
+        mask_of[picture] = path
+    return lambda picture, shape: _checked(
+        masks.of_picture(_decoded(mask_of[picture])), mask_of[picture], picture, shape
+    )
 
 
 def _masks_in(folder: Path) -> list[Path]:

@@ -134,10 +134,10 @@ def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     top, left = (height - side) // 2, (width - side) // 2
     smooth = tf.image.resize(values[..., None], [side, side], "bicubic").numpy()[..., 0].clip(0, 1)
     colours = 255 * colormaps["inferno"](smooth)[..., :3]
-    drawn = image.copy()
-    square = drawn[top : top + side, left : left + side]
+    canvas = image.copy()
+    square = canvas[top : top + side, left : left + side]
     square[:] = np.round((1 - STRENGTH) * square + STRENGTH * colours).astype(np.uint8)
-    return drawn
+    return canvas
 
 
 def _windows(whole: recordings.Piece, localiser: Localiser) -> np.ndarray:

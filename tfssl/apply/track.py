@@ -107,12 +107,12 @@ def track(
 
 def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Draw a colour over uint8 [H, W, 3] where `inside`, bool [H, W], and a line of it around that."""
-    found = image.copy()
-    found[inside] = np.round((1 - STRENGTH) * image[inside] + STRENGTH * COLOUR).astype(np.uint8)
+    canvas = image.copy()
+    canvas[inside] = np.round((1 - STRENGTH) * image[inside] + STRENGTH * COLOUR).astype(np.uint8)
     padded = np.pad(inside, 1, mode="edge")
     middle = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    found[inside & ~middle] = COLOUR
-    return found
+    canvas[inside & ~middle] = COLOUR
+    return canvas
 
 
 class _Drawing:

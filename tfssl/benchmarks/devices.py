@@ -162,17 +162,17 @@ def bench_devices(
         return signature(**{labelled.kind: tf.constant(rows)})["embedding"].numpy()
 
     reference = _embedded(served, labelled.rows)
-    found = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
+    measured = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
     for name, facts in files.items():
         encoder, kind = encoders[name][THREADS[-1]], facts["signature"]
         if kind == labelled.kind:
             own = _embedded(encoder, labelled.rows)
             cosine, shares = float(cosines(own, reference).mean()), labelled.judge(own)
-            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
+            measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
         else:
             cosine = float(cosines(encoder(golden.inputs[kind]), golden.answers[kind]["embedding"]).mean())
-            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
-    return DeviceTable(version, labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
+            measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
+    return DeviceTable(version, labelled.name, labelled.train, labelled.test, labelled.folds, tuple(measured))
 
 
 def _pictures(data: Any, size: int, limit: int) -> _Labelled:

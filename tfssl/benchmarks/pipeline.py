@@ -71,8 +71,8 @@ class PipelineSpeed(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return what --json prints: the fields, those of `streams` beside them."""
-        found = super().as_json()
-        return found | found.pop("streams")
+        fields = super().as_json()
+        return fields | fields.pop("streams")
 
     def __str__(self) -> str:
         lines = [
@@ -149,7 +149,7 @@ def bench_pipeline(
             puzzles = stream(source, chosen, size, batch_size, 0, verbose=verbose, cache_memory=memory)
             stages[_key(memory, [task.name for task in chosen])] = puzzles
     rates = measure_rates(stages, batch_size, passes, seconds, verbose)
-    found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
+    streams = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
         data=source.name,
         pictures=source.count,
@@ -159,8 +159,8 @@ def bench_pipeline(
         cache_bytes=cache.bytes_needed(source, size),
         read=median(rates["read"]),
         decode=median(rates["decode"]),
-        streams=found[0],
-        decoded_each_time=found[1] if cached else None,
+        streams=streams[0],
+        decoded_each_time=streams[1] if cached else None,
     )
 
 

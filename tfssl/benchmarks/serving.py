@@ -158,15 +158,15 @@ def _kinds(version: Path, batch: int) -> list[Kind]:
         plain = rows.tolist() if signature else [{"b64": base64.b64encode(row).decode()} for row in rows]
         return json.dumps({"signature_name": signature, "inputs": {name: plain}}).encode()
 
-    found = []
+    kinds = []
     for protocol, made in (("grpc", rpc), ("rest", rest)):
         for signature, name, rows in (("", "image_bytes", encoded), ("pixels", "pixels", pixels)):
             for count in (1, len(encoded) if name == "image_bytes" else batch):
                 what = "pictures" if name == "image_bytes" else "pixels"
                 label = f"{protocol} {what}, {count} row{'s' * (count > 1)}"
                 expected = some(answers[signature], count)
-                found.append(Kind(label, protocol, made(signature, name, some(rows, count)), expected))
-    return found
+                kinds.append(Kind(label, protocol, made(signature, name, some(rows, count)), expected))
+    return kinds
 
 
 def _add(version: Path, models: Path, number: int) -> None:
@@ -183,10 +183,10 @@ def _serving(models: Path) -> Iterator[tuple[str, str]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         lines = [process.stdout.readline() for _ in range(3)]  # type: ignore[union-attr]
-        found = [re.search(r"[\d.]+:\d+", line) for line in lines[1:]]
-        if None in found:
+        addresses = [re.search(r"[\d.]+:\d+", line) for line in lines[1:]]
+        if None in addresses:
             raise RuntimeError("tfssl serve did not start")
-        rest, rpc = (each[0] for each in found if each)
+        rest, rpc = (each[0] for each in addresses if each)
         yield rest, rpc
     finally:
         process.terminate()
@@ -231,10 +231,10 @@ def _throughput(
         rates["loop"].append(requests * batch / (time.perf_counter() - start))
         for kind in kinds:
             folder = place / f"{number}-{kind.protocol}"
-            found = _result(_start(folder, rest, rpc, [kind], 2, 0.0, requests))
-            if found["lost"]:
-                raise RuntimeError(f"a request was lost: {found['lost'][0]}")
-            rates[kind.protocol].append(requests * batch / found["seconds"])
+            result = _result(_start(folder, rest, rpc, [kind], 2, 0.0, requests))
+            if result["lost"]:
+                raise RuntimeError(f"a request was lost: {result['lost'][0]}")
+            rates[kind.protocol].append(requests * batch / result["seconds"])
     shares = {
         name: statistics.median(one / loop for one, loop in zip(rates[name], rates["loop"], strict=True))
         for name in ("grpc", "rest")

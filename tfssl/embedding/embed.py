@@ -170,16 +170,16 @@ def _options(beam: str, model: Any, inputs: Inputs, server: str | None) -> Any:
 def _finished(to: Path, record: dict[str, Any], inputs: Inputs, verbose: int) -> Embedded:
     """Return what an earlier call wrote. Raise UserError where it is something else."""
     try:
-        found = files.read_record(to)
+        kept = files.read_record(to)
     except UserError as problem:
         raise UserError(f"{to} exists and holds no embeddings; choose another --to, or remove it") from problem
-    differ = files.difference(record | {"batch_size": found["batch_size"]}, found)
+    differ = files.difference(record | {"batch_size": kept["batch_size"]}, kept)
     if differ:
         raise UserError(f"{to} was made with {differ}; choose another --to, or remove it to make it anew")
     if verbose:
         print(f"{to} is whole already: nothing to do", file=sys.stderr)
-    count = len(inputs.paths) - sum(path in found["broken"] for path in inputs.paths)
-    return Embedded(Path(to), count, record["encoder"]["dimensions"], found["broken"])
+    count = len(inputs.paths) - sum(path in kept["broken"] for path in inputs.paths)
+    return Embedded(Path(to), count, record["encoder"]["dimensions"], kept["broken"])
 
 
 def _broken(inputs: Inputs, valid: np.ndarray) -> dict[str, str]:

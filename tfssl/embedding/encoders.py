@@ -154,11 +154,11 @@ def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator
             f"{version} has no golden vectors, which tell whether a server serves it; leave --server out"
         ) from problem
     with client_of(version, server, model_name) as client:
-        (found,) = replay_on_server(client, server, version, golden, [SIGNATURES[encoder.kind]])
-        if not found.ok:
+        (replay,) = replay_on_server(client, server, version, golden, [SIGNATURES[encoder.kind]])
+        if not replay.ok:
             raise UserError(
                 f"{server} does not serve {version}: its embeddings of the golden vectors differ by"
-                f" {found.difference:.1e} (allowed {found.tolerance:.1e}); give the export that it serves"
+                f" {replay.difference:.1e} (allowed {replay.tolerance:.1e}); give the export that it serves"
             )
         about = {"address": server, "version": client.model().version}
         yield dataclasses.replace(encoder, function=lambda rows: tf.constant(client.embed(np.asarray(rows)))), about

@@ -127,11 +127,11 @@ class Parts:
 
     def valid(self) -> np.ndarray:
         """Return bool [count]: which rows are no broken pictures."""
-        found = []
+        marks = []
         for start in self.starts():
             with np.load(self.path(start)) as part:
-                found.append(part["valid"])
-        return np.concatenate(found)
+                marks.append(part["valid"])
+        return np.concatenate(marks)
 
     def read(self, paths: list[str], labels: list[str | None] | None) -> Iterator[Embeddings]:
         """Yield the valid rows with what they are called, part by part."""
@@ -143,18 +143,18 @@ class Parts:
             yield Embeddings(embedding[valid], np.array([paths[number] for number in chosen], object), label)
 
 
-def difference(given: dict[str, Any], found: dict[str, Any]) -> str | None:
+def difference(given: dict[str, Any], kept: dict[str, Any]) -> str | None:
     """Say what differs between the records of two files, in words for the user: "encoder A, now B is given"."""
-    one, other = given["encoder"], found["encoder"]
+    one, other = given["encoder"], kept["encoder"]
     if any(one[key] != other[key] for key in ("kind", "size", "dimensions", "fingerprint")):
         return f"the encoder {other['model']}, now another one, {one['model']}, is given"
-    one, other = given["data"], found["data"]
+    one, other = given["data"], kept["data"]
     if one["name"] != other["name"]:
         return f"the data {other['name']}, now {one['name']} is given"
     if one["fingerprint"] != other["fingerprint"]:
         return f"the data {other['name']} as it was before it changed"
-    if given.get("batch_size", 0) != found.get("batch_size", 0):
-        return f"--batch-size {found['batch_size']}, now {given['batch_size']} is given"
+    if given.get("batch_size", 0) != kept.get("batch_size", 0):
+        return f"--batch-size {kept['batch_size']}, now {given['batch_size']} is given"
     return None
 
 

@@ -99,21 +99,21 @@ def extract_source(extractor: Extractor, source: AnySource, size: int, batch_siz
     Raises:
         UserError: a feature is no finite number.
     """
-    found = [
+    passes = [
         extract(extractor, batches.plain(source, size, batch_size, at=(number + 0.5) / frames), source.count)
         for number in range(frames)
     ]
     if frames == 1:
-        return found[0]
+        return passes[0]
 
     stages = {
         name: {
-            side: np.stack([each.stages[name][side] for each in found]).mean(0, np.float32).astype(np.float16)
+            side: np.stack([each.stages[name][side] for each in passes]).mean(0, np.float32).astype(np.float16)
             for side in sides
         }
-        for name, sides in found[0].stages.items()
+        for name, sides in passes[0].stages.items()
     }
-    return found[0]._replace(stages=stages)
+    return passes[0]._replace(stages=stages)
 
 
 def extract(extractor: Extractor, rows_of: Iterable[Mapping[str, tf.Tensor]], count: int) -> Features:

@@ -189,11 +189,11 @@ def _told(sounds: Sounds, expression: str) -> np.ndarray:
         compiled = re.compile(expression)
     except re.error as problem:
         raise UserError(f"--folds {expression!r} is no regular expression ({problem})") from problem
-    found = [compiled.search(Path(name).name) for name in sounds.names]
-    missed = next((name for name, match in zip(sounds.names, found, strict=True) if match is None), None)
+    matches = [compiled.search(Path(name).name) for name in sounds.names]
+    missed = next((name for name, match in zip(sounds.names, matches, strict=True) if match is None), None)
     if missed is not None:
         raise UserError(f"--folds {expression!r} finds nothing in the name {missed}; give one that tells each fold")
-    texts = [match.group(compiled.groups and 1) for match in found if match is not None]
+    texts = [match.group(compiled.groups and 1) for match in matches if match is not None]
     values, fold_of = np.unique(texts, return_inverse=True)
     if len(values) < 2:
         raise UserError(f"--folds {expression!r} finds one fold only, {values[0]!r}; expected two or more")
@@ -209,9 +209,9 @@ def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np
     def pooled(waves: tf.Tensor) -> dict[str, tf.Tensor]:
         log_mel = trunk.pixels(waves)
         maps = stages(log_mel, training=False)
-        found = {name: tf.reduce_mean(tf.cast(value, tf.float32), [1, 2]) for name, value in maps.items()}
+        averages = {name: tf.reduce_mean(tf.cast(value, tf.float32), [1, 2]) for name, value in maps.items()}
         mean, variance = tf.nn.moments(log_mel[..., 0], [1])
-        return found | {BASELINE: tf.concat([mean, tf.sqrt(variance + 1e-8)], 1)}
+        return averages | {BASELINE: tf.concat([mean, tf.sqrt(variance + 1e-8)], 1)}
 
     rows: dict[str, list[np.ndarray]] = {name: [] for name in (*trunk.stages, BASELINE)}
     bar = keras.utils.Progbar(len(cut), verbose=verbose, unit_name="sound")

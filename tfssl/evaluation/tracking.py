@@ -119,9 +119,9 @@ def evaluate_tracking(
     ways = {}
     for name, embeddings in made.items():
         followed = followed_labels(embeddings, grey, labels, how)
-        found = tf.image.resize(tf.reshape(followed[..., :1], [-1, side, side, 1]), [size, size]).numpy()
+        predicted = tf.image.resize(tf.reshape(followed[..., :1], [-1, side, side, 1]), [size, size]).numpy()
         places = located(followed[..., 1:], size)
-        ways[name] = _score(found.reshape(masks[:, 1:].shape) >= 0.5, masks, places, points, known, lengths)
+        ways[name] = _score(predicted.reshape(masks[:, 1:].shape) >= 0.5, masks, places, points, known, lengths)
     stays = np.broadcast_to(masks[:, :1], masks[:, 1:].shape)
     ways["stays"] = _score(stays, masks, np.broadcast_to(points[:, :1], points[:, 1:].shape), points, known, lengths)
     truth = in_cells(tf.constant(masks.reshape(-1, size, size, 1), tf.float32), side, side)
@@ -154,7 +154,7 @@ def splat(points: np.ndarray, size: int, side: int) -> tf.Tensor:
 
 
 def located(shares: np.ndarray, size: int) -> np.ndarray:
-    """Turn shares of cells [..., h, w, P] into points (y, x) in pixels [..., P, 2]: means of cells from half the peak."""
+    """Turn shares of cells [..., h, w, P] into points (y, x) in pixels [..., P, 2], the mean of the heaviest cells."""
     side = shares.shape[-2]
     heavy = np.where(shares >= shares.max((-3, -2), keepdims=True) / 2, shares, 0)
     middles = (np.arange(side) + 0.5) * size / side
@@ -173,7 +173,7 @@ def _points(scenes: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _score(
-    found: np.ndarray,
+    followed: np.ndarray,
     masks: np.ndarray,
     places: np.ndarray,
     points: np.ndarray,
@@ -181,7 +181,7 @@ def _score(
     lengths: np.ndarray,
 ) -> TrackingScore:
     seen = masks[:, 1:].any((-2, -1))
-    each = np.ma.array(jaccard(found, masks[:, 1:]), mask=~seen).mean(1).compressed()
+    each = np.ma.array(jaccard(followed, masks[:, 1:]), mask=~seen).mean(1).compressed()
     away = np.linalg.norm(places - points[:, 1:], axis=-1) <= RIGHT * lengths[:, 1:, None]
     error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None
     right = away[known[:, 1:]]

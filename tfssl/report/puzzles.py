@@ -64,8 +64,8 @@ def show(
         names = _names(run, asked, size)
         source = open_source(data)
         _advise(run.tasks(), run.settings.size, source)
-        drawn = draw(run, source, count, seed)
-        figures = {name: drawn[name] for name in names}
+        by_task = draw(run, source, count, seed)
+        figures = {name: by_task[name] for name in names}
     else:
         source = open_source(data)
         prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]

@@ -42,7 +42,7 @@ def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:
       test_images: how many pictures a top-1 was measured on.
     """
     trained = [row for row in rows if row.tasks != RANDOM]
-    found = []
+    claims = []
     for row in trained:
         parts = parse_tasks(row.tasks)
         if len(parts) < 2:
@@ -50,10 +50,10 @@ def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:
         alone = [other for other in trained if any(_same(other.tasks, part) for part in parts)]
         if len(alone) == len(parts):
             what = "the best of its tasks alone"
-            found += [_claim(row, alone, protocol, what, test_images) for protocol in PROTOCOLS]
+            claims += [_claim(row, alone, protocol, what, test_images) for protocol in PROTOCOLS]
     for untrained in (row for row in rows if row.tasks == RANDOM):
-        found += [_claim(row, [untrained], protocol, "", test_images) for row in trained for protocol in PROTOCOLS]
-    return [claim for claim in found if claim is not None]
+        claims += [_claim(row, [untrained], protocol, "", test_images) for row in trained for protocol in PROTOCOLS]
+    return [claim for claim in claims if claim is not None]
 
 
 def _same(text: str, part: PretextTask) -> bool:

@@ -111,12 +111,12 @@ def compare(
     wanted = trials_of(settings.tasks, settings.seeds)
     study = Study("compare", settings)
     for trials in study.make(wanted):
-        found = _summary(study, trials)
-        study.write(found.as_json())
+        comparison = _summary(study, trials)
+        study.write(comparison.as_json())
         with atomic_write(study.folder / "table.md") as temporary:
-            temporary.write_text(found.as_markdown(), encoding="utf-8")
-        figures.save(figures.comparison_bars(found.rows, found.largest_class), study.folder / "figure.png")
-    return found
+            temporary.write_text(comparison.as_markdown(), encoding="utf-8")
+        figures.save(figures.comparison_bars(comparison.rows, comparison.largest_class), study.folder / "figure.png")
+    return comparison
 
 
 def trials_of(tasks: Sequence[Tasks], seeds: Sequence[int]) -> list[tuple[str, int]]:

@@ -29,12 +29,12 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
     figure = Figure(figsize=(11.4, 1.1 + 0.62 * len(rows)), layout="constrained")
     for axes, protocol in zip(figure.subplots(1, len(PROTOCOLS), sharey=True), PROTOCOLS, strict=True):
         for place, row in enumerate(rows):
-            found = row.downstream[protocol]
-            mean, bars = 100 * found.estimate.mean, _bars([found.estimate], 100)
+            measured = row.downstream[protocol]
+            mean, bars = 100 * measured.estimate.mean, _bars([measured.estimate], 100)
             colour = RANDOM if row.tasks == RANDOM_ROW else TRAINED
             axes.barh(place, mean, 0.62, color=colour, zorder=1)
             axes.errorbar([mean], [place], xerr=bars, fmt="none", ecolor=DARK, elinewidth=1.2, capsize=3)
-            values = [100 * value for value in found.by_seed.values()]
+            values = [100 * value for value in measured.by_seed.values()]
             if len(values) > 1:
                 axes.plot(values, [place] * len(values), "o", color="white", markeredgecolor=DARK, markersize=3.5)
             end = max(mean + bars[1][0], *values)

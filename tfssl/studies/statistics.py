@@ -57,12 +57,12 @@ def difference(one: Mapping[int, float], other: Mapping[int, float], count: int)
     seeds = [seed for seed in one if seed in other]
     if not seeds:
         return None
-    found = over_seeds([one[seed] - other[seed] for seed in seeds])
-    if spreads(found.values, count):
-        return found
+    estimate = over_seeds([one[seed] - other[seed] for seed in seeds])
+    if spreads(estimate.values, count):
+        return estimate
     a, b = (math.fsum(shares[seed] for seed in seeds) / len(seeds) for shares in (one, other))
     half = NORMAL * math.sqrt((a * (1 - a) + b * (1 - b)) / count)
-    return Estimate(found.mean, found.mean - half, found.mean + half, found.values)
+    return Estimate(estimate.mean, estimate.mean - half, estimate.mean + half, estimate.values)
 
 
 def spreads(values: Sequence[float], count: int) -> bool:

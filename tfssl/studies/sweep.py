@@ -123,19 +123,19 @@ def sweep(
     watched_task(variants)
     study = Study("sweep", settings, settings.every)
     for trials in study.make(wanted):
-        found = _summary(study, trials)
-        study.write(found.as_json())
+        curve = _summary(study, trials)
+        study.write(curve.as_json())
         with atomic_write(study.folder / "table.md") as temporary:
-            temporary.write_text(found.as_markdown(), encoding="utf-8")
-        pretext_points = [point for point in found.points if point.row.tasks != table.RANDOM]
+            temporary.write_text(curve.as_markdown(), encoding="utf-8")
+        pretext_points = [point for point in curve.points if point.row.tasks != table.RANDOM]
         picture = figures.sweep_curves(
             [(point.variant, point.steps, point.row) for point in pretext_points],
-            found.points[-1].row,
-            found.metric,
+            curve.points[-1].row,
+            curve.metric,
             study.every is not None,
         )
         figures.save(picture, study.folder / "figure.png")
-    return found
+    return curve
 
 
 def _summary(study: Study, trials: Sequence[Trial]) -> Sweep:
@@ -167,7 +167,7 @@ def _row_after(trials: Sequence[Trial], step: int) -> Row:
     return dataclasses.replace(
         table.row_of(trials),
         downstream=table.downstream(trials, lambda trial, protocol: trial.earlier[step].trained[protocol]),
-        pretext={name: over_seeds([found[name] for found in metrics]) for name in known},
+        pretext={name: over_seeds([each[name] for each in metrics]) for name in known},
     )
 
 
@@ -187,9 +187,9 @@ def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images
     said = []
     for protocol in PROTOCOLS:
         best = max(points, key=lambda point: point.row.downstream[protocol].estimate.mean)
-        found = best.row.downstream[protocol]
-        line = f"The best {PROTOCOLS[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
-        ahead = difference(found.by_seed, untrained.downstream[protocol].by_seed, test_images)
+        downstream = best.row.downstream[protocol]
+        line = f"The best {PROTOCOLS[protocol]} is that of {name(best)}: {table.format_share(downstream.estimate)} %"
+        ahead = difference(downstream.by_seed, untrained.downstream[protocol].by_seed, test_images)
         if ahead is not None and ahead.low is not None and ahead.high is not None:
             over = f"over {len(ahead.values)} seeds" if spreads(ahead.values, test_images) else "over test pictures"
             line += (

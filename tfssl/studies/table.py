@@ -73,7 +73,7 @@ def row_of(trials: Sequence[Trial]) -> Row:
         tasks,
         tuple(trial.seed for trial in trials),
         downstream(trials, lambda trial, protocol: trial.evaluation.trained[protocol]),
-        {name: over_seeds([found[name] for found in metrics]) for name in metrics[0]},
+        {name: over_seeds([each[name] for each in metrics]) for name in metrics[0]},
         chance_levels(tasks),
         over_seeds([float(trial.run.result["images_per_second"]) for trial in trials]),
     )
@@ -83,8 +83,8 @@ def random_row(trials: Sequence[Trial]) -> Row:
     """Return the row of random weights: one trial of each seed tells what its run began with."""
     first = list({trial.seed: trial for trial in reversed(trials)}.values())[::-1]
     first.sort(key=lambda trial: trial.seed)
-    found = downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
-    return Row(RANDOM, tuple(trial.seed for trial in first), found, {}, {}, None)
+    by_protocol = downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
+    return Row(RANDOM, tuple(trial.seed for trial in first), by_protocol, {}, {}, None)
 
 
 def pretext_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -121,7 +121,7 @@ TO_THE_RIGHT = (*range(2, 2 + len(PROBED), 2), len(HEADINGS) - 2, len(HEADINGS) 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as text."""
     speed = row.images_per_second
-    found = [row.downstream[protocol] for protocol in PROTOCOLS]
+    columns = [row.downstream[protocol] for protocol in PROTOCOLS]
     pretext = [
         format_metric(name, estimate.mean, estimate.half, row.chance.get(name))
         for name, estimate in row.pretext.items()
@@ -129,7 +129,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.tasks,
         "; ".join(pretext) or "-",
-        *(cell for each in found for cell in (format_share(each.estimate), each.best_stages)),
+        *(cell for each in columns for cell in (format_share(each.estimate), each.best_stages)),
         f"{speed.mean:.0f}" if speed is not None and speed.mean else "-",
         str(len(row.seeds)),
     )
@@ -157,9 +157,11 @@ def as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_r
 
 def downstream(trials: Sequence[Trial], scores: Callable[[Trial, str], Mapping[str, Score]]) -> dict[str, Downstream]:
     """Return the best stages of trials that differ in their seed, by protocol. `scores`: a trial's stage -> score."""
-    found = {}
+    by_protocol = {}
     for protocol in PROTOCOLS:
         stages = tuple(best_stage(scores(trial, protocol)) for trial in trials)
         tops = {trial.seed: scores(trial, protocol)[stage].top1 for trial, stage in zip(trials, stages, strict=True)}
-        found[protocol] = Downstream(over_seeds(list(tops.values()), trials[0].evaluation.test_images), tops, stages)
-    return found
+        by_protocol[protocol] = Downstream(
+            over_seeds(list(tops.values()), trials[0].evaluation.test_images), tops, stages
+        )
+    return by_protocol

@@ -123,7 +123,7 @@ class Study:
             content = json.loads(path.read_text())
             # Earlier versions also wrote down what was given and is the default.
             settings = {key: value for key, value in content["settings"].items() if DEFAULTS.get(key) != value}
-            found = {"kind": content["kind"]} | settings
+            kept = {"kind": content["kind"]} | settings
             trials = [(str(tasks), int(seed)) for tasks, seed in content["trials"]]
         except (ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{path} cannot be read ({problem}); choose another folder for --out") from problem
@@ -133,10 +133,10 @@ class Study:
                 " choose another --out"
             )
         given = {"kind": self.kind} | self.settings
-        for key in given | found:
-            if given.get(key) != found.get(key):
+        for key in given | kept:
+            if given.get(key) != kept.get(key):
                 raise UserError(
-                    f"{self.folder} holds a study with {key} {found.get(key)!r}, now {given.get(key)!r} is given;"
+                    f"{self.folder} holds a study with {key} {kept.get(key)!r}, now {given.get(key)!r} is given;"
                     " choose another --out, or give what the study began with"
                 )
         return trials
@@ -248,11 +248,11 @@ class Study:
     def _evaluated(
         self, run: Run, epoch: int | None, random: bool | Evaluation, say: Callable[[str], None]
     ) -> Evaluation:
-        found = read_evaluation(run.folder, epoch)
-        if found is not None and self._is_ours(found) and (found.random or random is False):
-            return found
+        kept = read_evaluation(run.folder, epoch)
+        if kept is not None and self._is_ours(kept) and (kept.random or random is False):
+            return kept
         say("evaluating" if epoch is None else f"evaluating what it was after {epoch * self._steps_per_epoch} steps")
-        found = evaluate(
+        made = evaluate(
             run,
             self.train,
             self.held_out,
@@ -263,12 +263,12 @@ class Study:
             report=False,
         )
         gc.collect()
-        return found
+        return made
 
-    def _is_ours(self, found: Evaluation) -> bool:
+    def _is_ours(self, evaluation: Evaluation) -> bool:
         """Check that it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too."""
         names = {"data": self.train.name, "test": self.held_out.name}
-        return set(PROTOCOLS) <= set(found.trained) and names == {key: found.details[key] for key in names}
+        return set(PROTOCOLS) <= set(evaluation.trained) and names == {key: evaluation.details[key] for key in names}
 
 
 def epochs_of(steps: int) -> int:

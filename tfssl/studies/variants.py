@@ -60,12 +60,12 @@ def label_variants(variants: Sequence[str]) -> list[str]:
 
 def differing_settings(variants: Sequence[Sequence[PretextTask]]) -> list[tuple[str, str]]:
     """Return (task, setting) of every setting that differs among variants with the same tasks, in their order."""
-    found = []
+    differing = []
     for place, task in enumerate(variants[0]):
         for key in specs.defaults(type(task)):
             if len({repr(getattr(tasks[place], key)) for tasks in variants}) > 1:
-                found.append((task.name, key))
-    return found
+                differing.append((task.name, key))
+    return differing
 
 
 def watched_task(variants: Sequence[str]) -> str:
