@@ -62,7 +62,7 @@ def ingest(
 ) -> Ingested:
     """Decode clips and sounds once, into sharded records of TensorFlow Datasets.
 
-    Started again with the same arguments after an interruption, it goes on with what was not decoded yet.
+    Started again with the same arguments after an interruption, it resumes with what was not decoded yet.
 
     Args:
       clips: a folder of films (mp4, mkv, avi, webm, mpg, ...) and sounds (wav, flac, mp3, ogg, ...), at any depth. The

@@ -176,10 +176,10 @@ def _draw(whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
 def _film(clip: Path, whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
     scaled = _scaled(maps)
 
-    def drawn(image: np.ndarray, time: float) -> np.ndarray:
+    def draw_heat(image: np.ndarray, time: float) -> np.ndarray:
         return heat(image, scaled[int(np.argmin(np.abs(whole.times - time)))])
 
     try:
-        video_files.change(clip, path, drawn, lambda done, count: None)
+        video_files.change(clip, path, draw_heat, lambda done, count: None)
     except ValueError as problem:
         raise UserError(f"{clip} {problem}") from problem

@@ -161,12 +161,12 @@ def bench_devices(
     def served(rows: np.ndarray) -> np.ndarray:
         return signature(**{labelled.kind: tf.constant(rows)})["embedding"].numpy()
 
-    reference = _embedded(served, labelled.rows)
+    reference = _embed(served, labelled.rows)
     measured = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
     for name, facts in files.items():
         encoder, kind = encoders[name][THREADS[-1]], facts["signature"]
         if kind == labelled.kind:
-            own = _embedded(encoder, labelled.rows)
+            own = _embed(encoder, labelled.rows)
             cosine, shares = float(cosines(own, reference).mean()), labelled.judge(own)
             measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
         else:
@@ -226,7 +226,7 @@ def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:
     return images, source.labels[index]  # type: ignore[index]
 
 
-def _embedded(encoder: Any, rows: np.ndarray) -> np.ndarray:
+def _embed(encoder: Any, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([encoder(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)])
 
 

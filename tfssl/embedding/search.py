@@ -99,7 +99,7 @@ def search(
     if to is not None and made_by["kind"] == "sound":
         raise UserError(f"{folder} is of sounds, which cannot be drawn; leave --to out")
     model = _the_encoder(made_by, encoder, folder)
-    rows = indexing.unit(_embedded(queries, model))
+    rows = indexing.unit(_embed(queries, model))
     similarity, numbers = vectors.search(rows, min(count, len(paths)))
     answers = {
         query: [
@@ -127,7 +127,7 @@ def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder
     return loaded
 
 
-def _embedded(queries: list[str], encoder: Encoder) -> np.ndarray:
+def _embed(queries: list[str], encoder: Encoder) -> np.ndarray:
     """Embed the queries, float32 [Q, D]. Raise UserError where a query cannot be read."""
     for query in queries:
         if not Path(query).is_file():

@@ -125,12 +125,12 @@ def neighbours(
     untrained = features.stage_model(run.random_trunk(), size)
     estimate_batch_norm(untrained, source, size, run.settings.batch_size, seed)
     answers = [
-        search(_embedded(model, source, size, stage, frames), groups, nearest)
+        search(_embed(model, source, size, stage, frames), groups, nearest)
         for model in (features.stage_model(trunk, size), untrained)
     ]
     asked = np.random.default_rng(seed).permutation(source.count)[:count]
     with atomic_write(to) as temporary:
-        _drawn(source, answers, asked, frames).savefig(temporary, dpi=120)
+        _draw_gallery(source, answers, asked, frames).savefig(temporary, dpi=120)
     shares: list[float | None] = [None, None, None]
     if source.labels is not None:
         shares = [share_alike(each, source.labels) for each in answers] + [chance_alike(source.labels, groups)]
@@ -173,7 +173,7 @@ def chance_alike(labels: np.ndarray, groups: np.ndarray) -> float | None:
     return float((same.sum(1) / others.sum(1)).mean()) if len(known) else None
 
 
-def _embedded(model: Any, source: AnySource, size: int, stage: str, frames: int) -> np.ndarray:
+def _embed(model: Any, source: AnySource, size: int, stage: str, frames: int) -> np.ndarray:
     """Embed frames, float32 [N, F, D]. Raise UserError where a picture cannot be decoded."""
     extractor = features.make_extractor(model, {stage: (1,)})
     rows = []
@@ -187,7 +187,7 @@ def _embedded(model: Any, source: AnySource, size: int, stage: str, frames: int)
     return np.stack(rows, 1)
 
 
-def _drawn(source: AnySource, answered: list[Found], asked: np.ndarray, frames: int) -> "Figure":
+def _draw_gallery(source: AnySource, answered: list[Found], asked: np.ndarray, frames: int) -> "Figure":
     """Draw two rows for each question, trained and random; the question stands first."""
     from matplotlib.figure import Figure
 

@@ -169,7 +169,7 @@ def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: i
     """Return, as int [N], which fold each sound is in; see `evaluate_sound`."""
     if expression is not None and groups is not None:
         raise UserError(f"--groups {groups!r} is given, but --folds {expression!r} tells folds already; give one")
-    fold_of = _divided(sounds, groups, seed) if expression is None else _told(sounds, expression)
+    fold_of = _divide(sounds, groups, seed) if expression is None else _read_folds(sounds, expression)
     if any(len(np.unique(sounds.labels[fold_of != fold])) < 2 for fold in np.unique(fold_of)):
         raise UserError(
             f"{len(fold_of)} sounds are too few to learn from: beside each fold there must be two classes or more"
@@ -177,14 +177,14 @@ def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: i
     return fold_of
 
 
-def _divided(sounds: Sounds, groups: str | None, seed: int) -> np.ndarray:
+def _divide(sounds: Sounds, groups: str | None, seed: int) -> np.ndarray:
     """Divide into five folds, or as many of them as there is something for."""
     names = [Path(name).name for name in sounds.names]
     of_one = sounds.names if groups is None else dividing.groups_of_names(names, groups)
     return dividing.folds(sounds.labels, np.unique(of_one, return_inverse=True)[1], FOLDS, seed)
 
 
-def _told(sounds: Sounds, expression: str) -> np.ndarray:
+def _read_folds(sounds: Sounds, expression: str) -> np.ndarray:
     try:
         compiled = re.compile(expression)
     except re.error as problem:

@@ -215,9 +215,9 @@ class Study:
 
     def _trial(self, tasks: str, seed: int, baseline: Evaluation | None, say: Callable[[str], None]) -> Trial:
         run = self._pretrained(tasks, seed, say)
-        evaluation = self._evaluated(run, None, baseline or True, say)
+        evaluation = self._evaluate(run, None, baseline or True, say)
         epochs = range(1, self.steps // self._steps_per_epoch) if self.every else ()
-        earlier = {epoch * self._steps_per_epoch: self._evaluated(run, epoch, False, say) for epoch in epochs}
+        earlier = {epoch * self._steps_per_epoch: self._evaluate(run, epoch, False, say) for epoch in epochs}
         return Trial(tasks, seed, run, evaluation, earlier)
 
     def _pretrained(self, tasks: str, seed: int, say: Callable[[str], None]) -> Run:
@@ -245,7 +245,7 @@ class Study:
         gc.collect()  # the graph of a run lies in reference cycles
         return run
 
-    def _evaluated(
+    def _evaluate(
         self, run: Run, epoch: int | None, random: bool | Evaluation, say: Callable[[str], None]
     ) -> Evaluation:
         kept = read_evaluation(run.folder, epoch)
