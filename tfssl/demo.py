@@ -14,7 +14,7 @@ TEST = "toy:images(count=1000, start=3000)"  # other scenes of the same world
 
 
 def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: int = 8) -> None:
-    """Pretrains, evaluates, exports and draws into `folder`, and prints where everything is.
+    """Pretrain, evaluate, export and draw into `folder`, and print where everything is.
 
     A demo that is there already is made anew; any other folder of that name is left alone.
 
@@ -61,7 +61,7 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
 
 
 def say(line: str) -> None:
-    """Prints the headline of a part."""
+    """Print the headline of a part."""
     print(f"\n== {line}", flush=True)
 
 

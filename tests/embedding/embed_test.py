@@ -139,7 +139,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_file(toy_run, tmp_path, caps
     assert 3 <= done < 10
     assert not file.exists()
     embed(toy_run, data, file, batch_size=2)
-    assert f"going on: {32 * done} of 320 pictures are embedded already" in capsys.readouterr().err
+    assert f"resumed: {32 * done} of 320 pictures are embedded already" in capsys.readouterr().err
     assert file.read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not parts.exists()
 

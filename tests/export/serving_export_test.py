@@ -185,7 +185,7 @@ def test_embed_goes_on_here_or_there(target, tmp_path, monkeypatch, capfd):  # n
         embed(version, DATA, tmp_path / "a.npz", batch_size=8, verbose=0)
     monkeypatch.setattr(Parts, "write", write)
     found = embed(version, DATA, tmp_path / "a.npz", batch_size=8, server=address, model_name=NAME)
-    assert "going on: 24 of 40 pictures are embedded already" in capfd.readouterr().err
+    assert "resumed: 24 of 40 pictures are embedded already" in capfd.readouterr().err
     np.testing.assert_allclose(found.read().embedding, whole.embedding, atol=1e-5)
 
 

@@ -37,7 +37,7 @@ class Colorized(Result):
     broken: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields, and "count" of the files."""
+        """Return what --json prints: the fields, and "count" of the files."""
         return {"count": len(self.files), **super().as_json()}
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ def colorize(
     temperature: float | None = None,
     verbose: int = 1,
 ) -> Colorized:
-    """Colours grey pictures, old photographs say, and films frame by frame, at their own size.
+    """Colour grey pictures, old photographs say, and films frame by frame, at their own size.
 
     The network sees the lightness, its short side as long as the run's crops, and tells a and b at a quarter of that,
     which are made larger bilinearly. Colours that a picture has are not looked at. Pictures are turned upright.
@@ -118,20 +118,20 @@ def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
 
 
 def _listed(given: Sequence[str | Path]) -> list[full_size.Listed]:
-    """Pictures and films. Raises UserError where there is none, or something is not there."""
-    found, rest = [], []
+    """List pictures and films. Raise UserError where there is none, or something is not there."""
+    films, rest = [], []
     for place in map(Path, given):
         if not place.is_dir():
             if video_files.is_film(place) and place.is_file():
-                found.append((place, Path(place.name)))
+                films.append((place, Path(place.name)))
             else:
                 rest.append(place)
             continue
         inside = [path for path in sorted(place.rglob("*")) if not path.name.startswith(".")]
-        found += [(path, path.relative_to(place)) for path in inside if video_files.is_film(path)]
-        if not found or any(path.suffix.lower() in ENDINGS for path in inside):
+        films += [(path, path.relative_to(place)) for path in inside if video_files.is_film(path)]
+        if not films or any(path.suffix.lower() in ENDINGS for path in inside):
             rest.append(place)
-    listed = [full_size.Listed(path, name) for path, name in dict.fromkeys(found)]
+    listed = [full_size.Listed(path, name) for path, name in dict.fromkeys(films)]
     return (full_size.list_pictures(rest) if rest or not listed else []) + listed
 
 

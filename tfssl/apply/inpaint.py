@@ -40,7 +40,7 @@ class Filled(Result):
     broken: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields, and "count" of the files."""
+        """Return what --json prints: the fields, and "count" of the files."""
         return {"count": len(self.files), **super().as_json()}
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ def inpaint(
     mask: str | Path = "centre",
     verbose: int = 1,
 ) -> Filled:
-    """Paints what a mask hides, from what is around it. The rest of each picture comes back as it was, bit by bit.
+    """Paint what a mask hides, from what is around it. The rest of each picture comes back as it was, bit by bit.
 
     Each hole is seen through a square window of at least twice its length, at the run's size; what is past the
     picture's border is its mirror image. What lies beneath a mask is never looked at. Pictures are turned upright.
@@ -120,7 +120,7 @@ class Painter:
         )
 
     def __call__(self, image: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3], painted where `hidden`, bool [H, W]."""
+        """Return a picture, uint8 [H, W, 3], painted where `hidden`, bool [H, W]."""
         painted = image.copy()
         boxes = list(windows.divide_hidden(hidden, self._size // 2))
         for start in range(0, len(boxes), AT_ONCE):
@@ -134,7 +134,7 @@ class Painter:
         return painted
 
     def _window(self, box: Box, shape: tuple[int, ...]) -> Box:
-        """At least so large that the hole in it is no larger than one that the network learned on; not enlarged."""
+        """Choose a window so large that its hole is no larger than those that the network learned on; not enlarged."""
         height, width = shape[:2]
         side = max(math.ceil(max(box[2:]) * self._size / self._largest_hole), min(self._size, max(height, width)))
         return windows.around(box, (height, width), side, centred=self._task.hole == "centre")
@@ -147,7 +147,7 @@ class Painter:
         return half if self._task.hole == "random" else max(half - 2 * self._task.overlap_at(self._size) - 1, 1)
 
     def _puzzle(self, image: np.ndarray, hidden: np.ndarray, place: Box) -> np.ndarray:
-        """uint8 [S, S, 3]: what the network sees of a window."""
+        """Return what the network sees of a window, uint8 [S, S, 3]."""
         seen, hole = windows.cut_window(image, hidden, place, self._size)
         if self._task.hole == "centre":  # it has never seen another hole
             hole |= self._task.centre_weights(self._size) == 1
@@ -176,7 +176,7 @@ MaskFinder = Callable[[full_size.Listed, tuple[int, ...]], np.ndarray]
 
 
 def _mask_finder(given: str, listed: list[full_size.Listed]) -> MaskFinder:
-    """What gives the mask, bool [H, W], of a picture of a shape. Raises UserError where a mask is missing."""
+    """Return what gives the mask, bool [H, W], of a picture of a shape. Raise UserError where a mask is missing."""
 
     def of_box(box: Box, picture: full_size.Listed, shape: tuple[int, ...]) -> np.ndarray:
         name = Path(",".join(map(str, box)))
@@ -199,14 +199,16 @@ def _mask_finder(given: str, listed: list[full_size.Listed]) -> MaskFinder:
     if not place.is_dir():
         raise UserError(f"--mask {given} is given, {MASK}")
     files = {path.relative_to(place).with_suffix(""): path for path in _masks_in(place)}
-    found = {}
+    mask_of = {}
     for picture in listed:
         names = [picture.name.with_suffix(""), picture.name.with_suffix("").with_suffix("")]
         path = next((files[name] for name in names if name in files), None)
         if path is None:
             raise UserError(f"{place} has no mask for {picture.path}; expected {names[0]}.png there")
-        found[picture] = path
-    return lambda picture, shape: _checked(masks.of_picture(_decoded(found[picture])), found[picture], picture, shape)
+        mask_of[picture] = path
+    return lambda picture, shape: _checked(
+        masks.of_picture(_decoded(mask_of[picture])), mask_of[picture], picture, shape
+    )
 
 
 def _masks_in(folder: Path) -> list[Path]:

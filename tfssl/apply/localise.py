@@ -59,7 +59,7 @@ class Localiser:
         self._similarity = tf.function(lambda puzzle: inner(puzzle, training=False), reduce_retracing=True)
 
     def __call__(self, images: np.ndarray, sounds: np.ndarray) -> np.ndarray:
-        """uint8 [N, S, S, 3] and float32 [N, samples] -> float32 [N, h, w], logits: above 0 the place sounds."""
+        """Turn uint8 [N, S, S, 3] and float32 [N, samples] into logits float32 [N, h, w]: above 0 the place sounds."""
         parts = [
             self._similarity({"image": images[start : start + BATCH], "sound": sounds[start : start + BATCH]})
             for start in range(0, len(images), BATCH)
@@ -68,7 +68,7 @@ class Localiser:
 
 
 def localising_task(run: Run) -> AudioVisual:
-    """The run's audio_visual(fusion="localise"). Raises UserError where there is none."""
+    """Return the run's audio_visual(fusion="localise"). Raise UserError where there is none."""
     for task in run.tasks():
         if isinstance(task, AudioVisual) and task.fusion == "localise":
             return task
@@ -118,7 +118,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path) -> Localis
 
 
 def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A map over the square in the middle of a picture.
+    """Draw a map over the square in the middle of a picture.
 
     Args:
       image: uint8 [H, W, 3].
@@ -134,10 +134,10 @@ def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     top, left = (height - side) // 2, (width - side) // 2
     smooth = tf.image.resize(values[..., None], [side, side], "bicubic").numpy()[..., 0].clip(0, 1)
     colours = 255 * colormaps["inferno"](smooth)[..., :3]
-    drawn = image.copy()
-    square = drawn[top : top + side, left : left + side]
+    canvas = image.copy()
+    square = canvas[top : top + side, left : left + side]
     square[:] = np.round((1 - STRENGTH) * square + STRENGTH * colours).astype(np.uint8)
-    return drawn
+    return canvas
 
 
 def _windows(whole: recordings.Piece, localiser: Localiser) -> np.ndarray:
@@ -176,10 +176,10 @@ def _draw(whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
 def _film(clip: Path, whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
     scaled = _scaled(maps)
 
-    def drawn(image: np.ndarray, time: float) -> np.ndarray:
+    def draw_heat(image: np.ndarray, time: float) -> np.ndarray:
         return heat(image, scaled[int(np.argmin(np.abs(whole.times - time)))])
 
     try:
-        video_files.change(clip, path, drawn, lambda done, count: None)
+        video_files.change(clip, path, draw_heat, lambda done, count: None)
     except ValueError as problem:
         raise UserError(f"{clip} {problem}") from problem

@@ -33,7 +33,7 @@ class Memory:
         self._near = (np.abs(y[:, None] - y) <= how.reach) & (np.abs(x[:, None] - x) <= how.reach)
 
     def step(self, embedded: tf.Tensor) -> tf.Tensor:
-        """The next frames' embeddings, float32 [B, h, w, D] -> their labels, float32 [B, h, w, C]."""
+        """Turn the next frames' embeddings, float32 [B, h, w, D], into their labels, float32 [B, h, w, C]."""
         references = [self._first, *self._recent]
         allowed = np.concatenate([np.ones_like(self._near), *[self._near] * len(self._recent)], 1)
         target = _rows(embedded)
@@ -65,13 +65,13 @@ class Follower:
         self._memory: Memory | None = None
 
     def start(self, image: np.ndarray, labels: np.ndarray) -> None:
-        """The first picture, uint8 [H, W, 3], and what its pixels are, float [H, W, C] from 0 to 1."""
+        """Take the first picture, uint8 [H, W, 3], and what its pixels are, float [H, W, C] from 0 to 1."""
         embedded = self._embedded(image)
         small = in_cells(tf.constant(labels[None], tf.float32), *embedded.shape[1:3])
         self._memory = Memory(embedded, small, self._how)
 
     def next(self, image: np.ndarray) -> np.ndarray:
-        """The next picture, uint8 [H, W, 3], of any size -> what its pixels are, float32 [H, W, C] from 0 to 1."""
+        """Take the next picture, uint8 [H, W, 3], of any size; return what its pixels are, float32 [H, W, C], 0..1."""
         if self._memory is None:
             raise ValueError("nothing to follow; call start first")
         labels = self._memory.step(self._embedded(image))
@@ -85,7 +85,7 @@ class Follower:
 
 
 def embeddings_of(run: Run, solver: keras.Model | None = None) -> keras.Model:
-    """What a run's tracking learned: lightness uint8 [N, H, W, 1] -> embeddings float32 [N, h, w, D].
+    """Return what a run's tracking learned: lightness uint8 [N, H, W, 1] -> embeddings float32 [N, h, w, D].
 
     Args:
       run: a run.
@@ -99,7 +99,7 @@ def embeddings_of(run: Run, solver: keras.Model | None = None) -> keras.Model:
 
 
 def task_of(run: Run) -> Tracking:
-    """The run's tracking. Raises UserError where there is none."""
+    """Return the run's tracking. Raise UserError where there is none."""
     for task in run.tasks():
         if isinstance(task, Tracking):
             return task
@@ -107,11 +107,11 @@ def task_of(run: Run) -> Tracking:
 
 
 def in_cells(labels: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """float32 [N, H, W, C] -> means over cells, float32 [N, height, width, C]."""
+    """Average float32 [N, H, W, C] over cells, float32 [N, height, width, C]."""
     return tf.image.resize(labels, [height, width], method="area")
 
 
 def _rows(maps: tf.Tensor) -> tf.Tensor:
-    """[B, h, w, C] -> [B, h w, C]."""
+    """Reshape [B, h, w, C] to [B, h w, C]."""
     batch, height, width, channels = maps.shape
     return tf.reshape(maps, [batch, height * width, channels])

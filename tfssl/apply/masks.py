@@ -13,14 +13,14 @@ WHITE = 128
 
 
 def parse_box(given: str) -> Box | None:
-    """'TOP,LEFT,HEIGHT,WIDTH' in pixels as a box; None for any other text."""
+    """Read 'TOP,LEFT,HEIGHT,WIDTH' in pixels as a box; return None for any other text."""
     if re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*){3}", given):
         return Box(*map(int, given.split(",")))
     return None
 
 
 def of_box(box: Box, owner: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """bool [H, W], True in a box of a picture or film of a shape. Raises UserError where it reaches outside."""
+    """Return bool [H, W], True in a box of a picture or film of a shape. Raise UserError where it reaches outside."""
     height, width = shape[:2]
     fits = min(box[:2]) >= 0 and min(box[2:]) > 0
     if not fits or box.top + box.height > height or box.left + box.width > width:
@@ -34,12 +34,12 @@ def of_box(box: Box, owner: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def of_picture(image: np.ndarray) -> np.ndarray:
-    """bool [H, W] of uint8 [H, W, 3]: the mean of the colours decides, so that a mask may be a JPEG."""
+    """Return bool [H, W] of uint8 [H, W, 3]: the mean of the colours decides, so that a mask may be a JPEG."""
     return image.mean(-1) >= WHITE
 
 
 def check_size(inside: np.ndarray, mask: Path, owner: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask, bool [H, W], as it is. Raises UserError where the picture or film that it is of has another shape."""
+    """Return a mask, bool [H, W], as it is. Raise UserError where its picture or film has another shape."""
     height, width = shape[:2]
     if inside.shape != (height, width):
         raise UserError(

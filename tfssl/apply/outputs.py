@@ -17,7 +17,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def frame_bar(verbose: int) -> video_files.Progress:
-    """A progress bar over the frames of a film, which appears with the first one; none where `verbose` is 0."""
+    """Make a progress bar over the frames of a film, which appears with the first one; none where `verbose` is 0."""
     import keras
 
     bars: list[Any] = []

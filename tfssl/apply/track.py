@@ -23,10 +23,10 @@ from tfssl.runs.run import Run, load_run
 
 COLOUR = np.array([255, 60, 20])
 STRENGTH = 0.5
-"""Of the colour over what is followed."""
+"""Strength of the colour over what is followed."""
 HALF = 0.5
 SHORT_SIDE, RATE, SOUND_RATE = 1 << 16, 1000.0, 8000
-"""Of frames that are written one by one: all of them, as they are."""
+"""How frames are decoded that are written one by one: all of them, as they are."""
 MASK = "expected a picture as large as a frame (white = what to follow), or TOP,LEFT,HEIGHT,WIDTH in pixels"
 
 
@@ -106,13 +106,13 @@ def track(
 
 
 def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] with a colour over it where `inside`, bool [H, W], and a line of it around that."""
-    found = image.copy()
-    found[inside] = np.round((1 - STRENGTH) * image[inside] + STRENGTH * COLOUR).astype(np.uint8)
+    """Draw a colour over uint8 [H, W, 3] where `inside`, bool [H, W], and a line of it around that."""
+    canvas = image.copy()
+    canvas[inside] = np.round((1 - STRENGTH) * image[inside] + STRENGTH * COLOUR).astype(np.uint8)
     padded = np.pad(inside, 1, mode="edge")
     middle = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    found[inside & ~middle] = COLOUR
-    return found
+    canvas[inside & ~middle] = COLOUR
+    return canvas
 
 
 class _Drawing:
@@ -127,7 +127,7 @@ class _Drawing:
         return drawn_over(image, self.mask(image))
 
     def mask(self, image: np.ndarray) -> np.ndarray:
-        """bool [H, W], of the next frame."""
+        """Return the mask of the next frame, bool [H, W]."""
         if self.shares:
             inside = self._follower.next(image)[..., 0] >= HALF
         else:
@@ -157,7 +157,7 @@ def _write_frames(clip: Path, folder: Path, drawing: _Drawing, verbose: int) -> 
 
 
 def _mask_reader(given: str, clip: Path) -> Callable[[tuple[int, ...]], np.ndarray]:
-    """What gives the mask, bool [H, W], of a frame of a shape. Raises UserError, at once or when it is called."""
+    """Return what gives the mask, bool [H, W], of a frame of a shape. Raise UserError, at once or when it is called."""
     box = masks.parse_box(given)
     if box is not None:
         return lambda shape: masks.of_box(box, clip, shape)

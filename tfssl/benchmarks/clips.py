@@ -74,7 +74,7 @@ def bench_clips(
     seconds: float,
     verbose: int,
 ) -> ClipSpeed:
-    """See `tfssl.bench_pipeline`; tasks are prepared."""
+    """Measure as `tfssl.bench_pipeline` does; tasks are prepared."""
     frames = {task.name: frames_of(task, size) for task in tasks}
     counts = sorted({1, *frames.values()} - {0})
     stages = {"read": _bare(source, batch_size, 0), "crop": batches.training(source, size, batch_size, 0)}
@@ -108,7 +108,7 @@ def bench_clips(
 
 
 def frames_of(task: PretextTask, size: int) -> int:
-    """How many frames a task decodes for one puzzle: ops in its graph, as decoding is written out frame by frame.
+    """Count the frames that a task decodes for one puzzle: ops in its graph, as decoding is written out frame by frame.
 
     0 of a task on pictures, which cuts what it needs from the one crop of a frame that all share.
     """
@@ -123,7 +123,7 @@ def frames_of(task: PretextTask, size: int) -> int:
 
 
 def _bare(source: AnySource, batch_size: int, count: int) -> tf.data.Dataset:
-    """Records read, and `count` frames of each decoded whole at random places, the plain way. A number for each."""
+    """Read records, and decode `count` frames of each whole at random places, the plain way. A number for each."""
     reader = source.reader()
 
     def read(step: tf.Tensor) -> tf.Tensor:

@@ -31,7 +31,7 @@ WARM_UP = 5
 THREADS = (1, 2)
 SERVED = "SavedModel"
 NEIGHBOURS = 10
-"""Of sounds, as in `evaluate_sound`."""
+"""How many vote on a sound, as in `evaluate_sound`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def bench_devices(
     folds: str | None = None,
     groups: str | None = None,
 ) -> DeviceTable:
-    """Measures the TFLite files of the newest version of an export, on this machine.
+    """Measure the TFLite files of the newest version of an export, on this machine.
 
     Files take turns, so that what else the machine does meets all of them. Files of pictures are probed on pictures
     (20 nearest neighbours, linear probe), files of sound on sounds, as `evaluate_sound` does.
@@ -161,18 +161,18 @@ def bench_devices(
     def served(rows: np.ndarray) -> np.ndarray:
         return signature(**{labelled.kind: tf.constant(rows)})["embedding"].numpy()
 
-    reference = _embedded(served, labelled.rows)
-    found = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
+    reference = _embed(served, labelled.rows)
+    measured = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
     for name, facts in files.items():
         encoder, kind = encoders[name][THREADS[-1]], facts["signature"]
         if kind == labelled.kind:
-            own = _embedded(encoder, labelled.rows)
+            own = _embed(encoder, labelled.rows)
             cosine, shares = float(cosines(own, reference).mean()), labelled.judge(own)
-            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
+            measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
         else:
             cosine = float(cosines(encoder(golden.inputs[kind]), golden.answers[kind]["embedding"]).mean())
-            found.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
-    return DeviceTable(version, labelled.name, labelled.train, labelled.test, labelled.folds, tuple(found))
+            measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
+    return DeviceTable(version, labelled.name, labelled.train, labelled.test, labelled.folds, tuple(measured))
 
 
 def _pictures(data: Any, size: int, limit: int) -> _Labelled:
@@ -218,7 +218,7 @@ def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | Non
 
 
 def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 [N, S, S, 3] that can be decoded, and their labels int32 [N]."""
+    """Return pictures uint8 [N, S, S, 3] that can be decoded, and their labels int32 [N]."""
     parts = [
         (b["image"][b["valid"]].numpy(), b["index"][b["valid"]].numpy()) for b in batches.plain(source, size, BATCH)
     ]
@@ -226,7 +226,7 @@ def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:
     return images, source.labels[index]  # type: ignore[index]
 
 
-def _embedded(encoder: Any, rows: np.ndarray) -> np.ndarray:
+def _embed(encoder: Any, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([encoder(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)])
 
 
@@ -236,7 +236,7 @@ def _latencies(
     rows: dict[str, np.ndarray],
     passes: int,
 ) -> dict[str, dict[int, float]]:
-    """Milliseconds of a row, medians, by file and count of threads."""
+    """Measure milliseconds of a row, medians, by file and count of threads."""
     taken: dict[str, dict[int, list[float]]] = {name: {n: [] for n in THREADS} for name in files}
     for number in range(passes + WARM_UP):
         for name, by_threads in encoders.items():

@@ -70,9 +70,9 @@ class PipelineSpeed(Result):
     decoded_each_time: Streams | None
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: the fields, those of `streams` beside them."""
-        found = super().as_json()
-        return found | found.pop("streams")
+        """Return what --json prints: the fields, those of `streams` beside them."""
+        fields = super().as_json()
+        return fields | fields.pop("streams")
 
     def __str__(self) -> str:
         lines = [
@@ -109,7 +109,7 @@ def bench_pipeline(
     max_broken: float = 0.01,
     verbose: int = 1,
 ) -> PipelineSpeed | ClipSpeed:
-    """Measures the pipeline from files to puzzles, stage by stage.
+    """Measure the pipeline from files to puzzles, stage by stage.
 
     Passes of all stages take turns, so that what else the machine does meets all of them; one pass of each goes before
     those that count. Where pictures are kept decoded, the streams are measured with and without that.
@@ -149,7 +149,7 @@ def bench_pipeline(
             puzzles = stream(source, chosen, size, batch_size, 0, verbose=verbose, cache_memory=memory)
             stages[_key(memory, [task.name for task in chosen])] = puzzles
     rates = measure_rates(stages, batch_size, passes, seconds, verbose)
-    found = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
+    streams = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
     return PipelineSpeed(
         data=source.name,
         pictures=source.count,
@@ -159,13 +159,13 @@ def bench_pipeline(
         cache_bytes=cache.bytes_needed(source, size),
         read=median(rates["read"]),
         decode=median(rates["decode"]),
-        streams=found[0],
-        decoded_each_time=found[1] if cached else None,
+        streams=streams[0],
+        decoded_each_time=streams[1] if cached else None,
     )
 
 
 def _files(source: PictureSource, batch_size: int, decode: bool) -> tf.data.Dataset:
-    """Files read, and decoded whole, the plain way: one a step of a parallel map. A number for each."""
+    """Read files, and decode them whole, the plain way: one a step of a parallel map. A number for each."""
     reader = source.reader()
     plain_jpeg = bool(np.all(source.header[:, 0] == headers.JPEG))
 

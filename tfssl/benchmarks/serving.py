@@ -32,7 +32,7 @@ SWAPS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """Of requests of one kind: how many were answered, and milliseconds that half and 99 % of them took at most."""
+    """Requests of one kind: how many were answered, and milliseconds that half and 99 % of them took at most."""
 
     kind: str
     requests: int
@@ -88,7 +88,7 @@ class ServingTable(Result):
 def bench_serving(
     folder: str | Path, seconds: float = 300.0, clients: int = 16, batch: int = 32, passes: int = 5, requests: int = 8
 ) -> ServingTable:
-    """Measures `tfssl serve` on this machine, over loopback, with clients without TensorFlow beside it.
+    """Measure `tfssl serve` on this machine, over loopback, with clients without TensorFlow beside it.
 
     First mixed load, REST and gRPC, of encoded pictures and pixels, one and many rows, while a copy of the version is
     swapped in twice; every answer is compared with the golden vectors. Then batches of pixels, a few at once, in turn
@@ -158,19 +158,19 @@ def _kinds(version: Path, batch: int) -> list[Kind]:
         plain = rows.tolist() if signature else [{"b64": base64.b64encode(row).decode()} for row in rows]
         return json.dumps({"signature_name": signature, "inputs": {name: plain}}).encode()
 
-    found = []
+    kinds = []
     for protocol, made in (("grpc", rpc), ("rest", rest)):
         for signature, name, rows in (("", "image_bytes", encoded), ("pixels", "pixels", pixels)):
             for count in (1, len(encoded) if name == "image_bytes" else batch):
                 what = "pictures" if name == "image_bytes" else "pixels"
                 label = f"{protocol} {what}, {count} row{'s' * (count > 1)}"
                 expected = some(answers[signature], count)
-                found.append(Kind(label, protocol, made(signature, name, some(rows, count)), expected))
-    return found
+                kinds.append(Kind(label, protocol, made(signature, name, some(rows, count)), expected))
+    return kinds
 
 
 def _add(version: Path, models: Path, number: int) -> None:
-    """Another version with the same files, by a rename."""
+    """Add another version with the same files, by a rename."""
     building = models / f".{number}"
     shutil.copytree(version, building)
     building.rename(models / str(number))
@@ -178,15 +178,15 @@ def _add(version: Path, models: Path, number: int) -> None:
 
 @contextlib.contextmanager
 def _serving(models: Path) -> Iterator[tuple[str, str]]:
-    """`tfssl serve` as a process: its addresses over REST and gRPC."""
+    """Run `tfssl serve` as a process; yield its addresses over REST and gRPC."""
     command = [sys.executable, "-m", "tfssl", "serve", str(models), "--rest-port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         lines = [process.stdout.readline() for _ in range(3)]  # type: ignore[union-attr]
-        found = [re.search(r"[\d.]+:\d+", line) for line in lines[1:]]
-        if None in found:
+        addresses = [re.search(r"[\d.]+:\d+", line) for line in lines[1:]]
+        if None in addresses:
             raise RuntimeError("tfssl serve did not start")
-        rest, rpc = (each[0] for each in found if each)
+        rest, rpc = (each[0] for each in addresses if each)
         yield rest, rpc
     finally:
         process.terminate()
@@ -217,7 +217,7 @@ def _latency(kind: str, taken: list[float]) -> Latency:
 def _throughput(
     version: Path, place: Path, rest: str, rpc: str, kinds: Sequence[Kind], batch: int, passes: int, requests: int
 ) -> dict[str, float]:
-    """Rows a second of a loop, and as shares of it through each protocol; they take turns."""
+    """Measure rows a second of a loop, and as shares of it through each protocol; they take turns."""
     golden = read_golden(version / "assets.extra" / "golden.npz")
     pixels = golden.inputs["pixels"]
     rows = tf.constant(pixels[np.arange(batch) % len(pixels)])
@@ -231,10 +231,10 @@ def _throughput(
         rates["loop"].append(requests * batch / (time.perf_counter() - start))
         for kind in kinds:
             folder = place / f"{number}-{kind.protocol}"
-            found = _result(_start(folder, rest, rpc, [kind], 2, 0.0, requests))
-            if found["lost"]:
-                raise RuntimeError(f"a request was lost: {found['lost'][0]}")
-            rates[kind.protocol].append(requests * batch / found["seconds"])
+            result = _result(_start(folder, rest, rpc, [kind], 2, 0.0, requests))
+            if result["lost"]:
+                raise RuntimeError(f"a request was lost: {result['lost'][0]}")
+            rates[kind.protocol].append(requests * batch / result["seconds"])
     shares = {
         name: statistics.median(one / loop for one, loop in zip(rates[name], rates["loop"], strict=True))
         for name in ("grpc", "rest")

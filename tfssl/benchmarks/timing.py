@@ -13,7 +13,7 @@ WARM_UP = 0.5  # seconds of each pass that do not count: tf.data finds its paral
 def measure_rates(
     stages: dict[str, tf.data.Dataset], batch_size: int, passes: int, seconds: float, verbose: int
 ) -> dict[str, list[float]]:
-    """Pictures (or clips) a second of each stage, in each pass that counts; one goes before."""
+    """Measure pictures (or clips) a second of each stage, in each pass that counts; one goes before."""
     rates: dict[str, list[float]] = {name: [] for name in stages}
     for number in range(passes + 1):
         if verbose:
@@ -26,7 +26,7 @@ def measure_rates(
 
 
 def _images_per_second(dataset: tf.data.Dataset, batch_size: int, seconds: float) -> float:
-    """Pictures (or clips) a second of a new iterator, after its warm-up."""
+    """Measure pictures (or clips) a second of a new iterator, after its warm-up."""
     iterator = iter(dataset)
     end = time.perf_counter() + WARM_UP
     next(iterator)
@@ -41,10 +41,10 @@ def _images_per_second(dataset: tf.data.Dataset, batch_size: int, seconds: float
 
 
 def median(values: Sequence[float]) -> float:
-    """To three digits after the point."""
+    """Return the median to three digits after the point."""
     return round(statistics.median(values), 3)
 
 
 def ratios(values: Sequence[float], by: Sequence[float]) -> list[float]:
-    """One by one: both are of the same passes."""
+    """Divide values one by one: both are of the same passes."""
     return [value / other for value, other in zip(values, by, strict=True)]

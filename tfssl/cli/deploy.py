@@ -43,7 +43,7 @@ def serve(**arguments: Any) -> Any:
 
 @command(EmbedSettings)
 def embed(**arguments: Any) -> Any:
-    """Embed every picture, clip or sound of a collection. Killed and started again, it goes on.
+    """Embed every picture, clip or sound of a collection. Killed and started again, it resumes.
 
     With --server, a server computes that serves the export; the golden vectors of the export tell that it does.
     """

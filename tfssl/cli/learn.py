@@ -19,7 +19,7 @@ def show(**arguments: Any) -> Any:
 def ingest(**arguments: Any) -> Any:
     """Turn a folder of films and sounds into a data set for the tasks on clips.
 
-    Started again after an interruption, it goes on. Needs the extra 'video'.
+    Started again after an interruption, it resumes. Needs the extra 'video'.
     """
     return tfssl.ingest(**arguments)
 

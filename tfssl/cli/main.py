@@ -25,7 +25,7 @@ __all__ = ["apply", "cli", "deploy", "learn", "main", "measure", "study"]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of `tfssl`."""
+    """Run the command line of `tfssl`."""
     # Keras asks for the backend once, when it is first imported.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -59,8 +59,8 @@ def _status(arguments: list[str] | None, chatter: str) -> int:
     except Exception as problem:
         # Raised by TensorFlow from any command that reads records; it is not imported here to ask for the class.
         if type(problem).__name__ == "DataLossError":
-            told = "a record of the data is damaged (wrong checksum); run `tfssl ingest` again into another folder"
-            print(f"tfssl: {told}", file=sys.stderr)
+            message = "a record of the data is damaged (wrong checksum); run `tfssl ingest` again into another folder"
+            print(f"tfssl: {message}", file=sys.stderr)
             return 2
         import traceback
 
@@ -72,7 +72,7 @@ def _status(arguments: list[str] | None, chatter: str) -> int:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[str]:
-    """Native code's standard error goes to a file, whose name is given; Python's own goes where it went.
+    """Send native code's standard error to a file, and yield its name; Python's own goes where it went.
 
     TF_CPP_MIN_LOG_LEVEL does not silence all of absl's start-up lines (TensorFlow 2.21). A crash of native code leaves
     the file behind: what it said last is in there.

@@ -42,9 +42,9 @@ class Command(click.Command):
 def command(
     settings: type[config.Settings], name: str | None = None, group: click.Group = cli
 ) -> Callable[[Callable[..., Any]], Command]:
-    """Makes a command of a function that takes the fields of a settings class and returns a result.
+    """Make a command of a function that takes the fields of a settings class and returns a result.
 
-    The values are checked before the function is called, so that a wrong one is told before TensorFlow is imported.
+    The values are checked before the function is called, so that a wrong one is refused before TensorFlow is imported.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -65,7 +65,7 @@ def command(
 
 
 def run(as_json: bool, function: Callable[[], Any]) -> None:
-    """Calls, and prints the result for people or as JSON; with --json all else goes to standard error."""
+    """Call the function, and print the result for people or as JSON; with --json all else goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         result = function()
     print(json.dumps(result.as_json()) if as_json else result)
@@ -88,13 +88,13 @@ class _Float(click.FloatRange):
 
 
 def _offs(settings: type[config.Settings]) -> list[tuple[str, Any, str]]:
-    """(field, value, name of the parameter) of each flag that stands for a value of a field."""
+    """Return (field, value, name of the parameter) of each flag that stands for a value of a field."""
     offs = {name: extra_of(field).get("off") for name, field in settings.model_fields.items()}
     return [(name, off[1], off[0].lstrip("-").replace("-", "_")) for name, off in offs.items() if off]
 
 
 def _parameters(settings: type[config.Settings]) -> list[click.Parameter]:
-    """In the order of --help: arguments, options that must be given, the rest in the order of fields."""
+    """List parameters in the order of --help: arguments, options that must be given, the rest as the fields stand."""
     fields = {name: field for name, field in settings.model_fields.items() if not extra_of(field).get("python_only")}
     arguments = [_argument(name, field) for name, field in fields.items() if "subject" in extra_of(field)]
     options: list[click.Parameter] = []

@@ -26,19 +26,19 @@ class Served(ModelHandler[bytes, Any, Any]):
         self._folder = folder
 
     def load_model(self) -> Any:
-        """The SavedModel."""
+        """Load the SavedModel."""
         return tf.saved_model.load(self._folder)
 
     def run_inference(self, batch: Sequence[bytes], model: Any, inference_args: Any = None) -> Iterable[Any]:
-        """(embedding float32 [D], whether it is a picture) of each."""
-        found = model.signatures["serving_default"](image_bytes=tf.constant(list(batch)))
-        return list(zip(found["embedding"].numpy(), found["valid"].numpy().tolist(), strict=True))
+        """Return (embedding float32 [D], whether it is a picture) of each."""
+        outputs = model.signatures["serving_default"](image_bytes=tf.constant(list(batch)))
+        return list(zip(outputs["embedding"].numpy(), outputs["valid"].numpy().tolist(), strict=True))
 
 
 def make_parts(
     options: Any, model: str, paths: list[str], encoded: list[bytes] | None, parts: Parts, batch_size: int
 ) -> None:
-    """Makes the parts that are missing.
+    """Make the parts that are missing.
 
     Args:
       options: of the pipeline.
@@ -83,8 +83,8 @@ class _Placed:
     def __init__(self, rows: int):
         self._rows = rows
 
-    def __call__(self, number: int, found: Any) -> tuple[int, tuple[int, Any]]:
-        return number // self._rows * self._rows, (number, found)
+    def __call__(self, number: int, row: Any) -> tuple[int, tuple[int, Any]]:
+        return number // self._rows * self._rows, (number, row)
 
 
 class _Writer:
@@ -94,6 +94,6 @@ class _Writer:
         self._parts = parts
 
     def __call__(self, start: int, rows: Iterable[tuple[int, Any]]) -> None:
-        ordered = [found for _, found in sorted(rows, key=lambda row: row[0])]
+        ordered = [embedded for _, embedded in sorted(rows, key=lambda row: row[0])]
         embedding = np.stack([one for one, _ in ordered]).astype(np.float32)
         self._parts.write(start, embedding, np.array([valid for _, valid in ordered]))

@@ -46,7 +46,7 @@ class Embedded(Result):
     broken: dict[str, str]
 
     def read(self) -> Embeddings:
-        """All of the file, in memory: embedding float32 [N, D], path str [N], label."""
+        """Read all of the file into memory: embedding float32 [N, D], path str [N], label."""
         return files.read_embeddings(self.file)
 
     def __str__(self) -> str:
@@ -69,10 +69,10 @@ def embed(
     model_name: str | None = None,
     verbose: int = 1,
 ) -> Embedded:
-    """Embeds every picture, clip or sound of a collection, in its order.
+    """Embed every picture, clip or sound of a collection, in its order.
 
     Embeddings go to disk as they are made, to the folder FILE.parts; when all are there they become the file, and the
-    folder goes away. Called again after an interruption it goes on, and gives the file that it would have given. On a
+    folder goes away. Called again after an interruption it resumes, and gives the file that it would have given. On a
     file that it has written already it does nothing. Of the collection only names and headers are held in memory.
 
     Args:
@@ -138,7 +138,7 @@ def embed(
 def _computing(
     encoder: Encoder, model: Any, server: str | None, model_name: str | None
 ) -> Iterator[tuple[Encoder, dict[str, Any]]]:
-    """The encoder that computes, be it here or on a server, and what the record says of that."""
+    """Yield the encoder that computes, be it here or on a server, and what the record says of that."""
     if server is None:
         yield encoder, {}
         return
@@ -168,18 +168,18 @@ def _options(beam: str, model: Any, inputs: Inputs, server: str | None) -> Any:
 
 
 def _finished(to: Path, record: dict[str, Any], inputs: Inputs, verbose: int) -> Embedded:
-    """The file of an earlier call. UserError where it is something else."""
+    """Return what an earlier call wrote. Raise UserError where it is something else."""
     try:
-        found = files.read_record(to)
+        kept = files.read_record(to)
     except UserError as problem:
         raise UserError(f"{to} exists and holds no embeddings; choose another --to, or remove it") from problem
-    differ = files.difference(record | {"batch_size": found["batch_size"]}, found)
+    differ = files.difference(record | {"batch_size": kept["batch_size"]}, kept)
     if differ:
         raise UserError(f"{to} was made with {differ}; choose another --to, or remove it to make it anew")
     if verbose:
         print(f"{to} is whole already: nothing to do", file=sys.stderr)
-    count = len(inputs.paths) - sum(path in found["broken"] for path in inputs.paths)
-    return Embedded(Path(to), count, record["encoder"]["dimensions"], found["broken"])
+    count = len(inputs.paths) - sum(path in kept["broken"] for path in inputs.paths)
+    return Embedded(Path(to), count, record["encoder"]["dimensions"], kept["broken"])
 
 
 def _broken(inputs: Inputs, valid: np.ndarray) -> dict[str, str]:
@@ -187,13 +187,13 @@ def _broken(inputs: Inputs, valid: np.ndarray) -> dict[str, str]:
 
 
 def _make_parts(encoder: Encoder, inputs: Inputs, parts: Parts, batch_size: int, verbose: int) -> None:
-    """Makes all from the first missing part on; made in order, those after it are missing too."""
+    """Make all from the first missing part on; made in order, those after it are missing too."""
     missing = parts.missing()
     if not missing:
         return
     start = missing[0]
     if start and verbose:
-        print(f"going on: {start} of {parts.count} {inputs.items} are embedded already", file=sys.stderr)
+        print(f"resumed: {start} of {parts.count} {inputs.items} are embedded already", file=sys.stderr)
     bar = _Bar(parts.count - start, inputs.items, verbose)
     rows: list[np.ndarray] = []
     marks: list[np.ndarray] = []

@@ -17,7 +17,7 @@ from tfssl.export.versions import description, newest_version
 from tfssl.runs.run import Run, load_run
 
 SIGNATURES = {"image": "pixels", "sound": "waveform"}
-"""Of an export, by the kind of encoder."""
+"""Signatures of an export, by the kind of encoder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Encoder:
 
 
 def load_encoder(model: str | Path | Run, stage: str | None = None, kind: str = "image") -> Encoder:
-    """The encoder of a run, its folder, or a folder that `export` wrote.
+    """Load the encoder of a run, its folder, or a folder that `export` wrote.
 
     Args:
       stage: a stage of a run; an export has its own.
@@ -129,7 +129,7 @@ def _of_export(folder: Path, kind: str) -> Encoder:
 
 @contextlib.contextmanager
 def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator[tuple[Encoder, dict[str, Any]]]:
-    """The encoder of an export, computed by a server; the golden vectors of the export tell that it serves that.
+    """Yield the encoder of an export, computed by a server; the golden vectors of the export tell that it serves that.
 
     The server is asked for this version by its number, so that all rows are of it.
 
@@ -154,17 +154,17 @@ def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator
             f"{version} has no golden vectors, which tell whether a server serves it; leave --server out"
         ) from problem
     with client_of(version, server, model_name) as client:
-        (found,) = replay_on_server(client, server, version, golden, [SIGNATURES[encoder.kind]])
-        if not found.ok:
+        (replay,) = replay_on_server(client, server, version, golden, [SIGNATURES[encoder.kind]])
+        if not replay.ok:
             raise UserError(
                 f"{server} does not serve {version}: its embeddings of the golden vectors differ by"
-                f" {found.difference:.1e} (allowed {found.tolerance:.1e}); give the export that it serves"
+                f" {replay.difference:.1e} (allowed {replay.tolerance:.1e}); give the export that it serves"
             )
         about = {"address": server, "version": client.model().version}
         yield dataclasses.replace(encoder, function=lambda rows: tf.constant(client.embed(np.asarray(rows)))), about
 
 
 def _fingerprint(variables: Sequence[Any], also: str = "") -> str:
-    """Hash of the values, in no order, as a SavedModel has another one than Keras; and of what they do not tell."""
+    """Hash the values, in no order, as a SavedModel has another order than Keras; and `also`, which they do not say."""
     each = sorted(hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest() for value in variables)
     return hashlib.sha256("".join([*each, also]).encode()).hexdigest()

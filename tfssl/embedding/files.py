@@ -16,7 +16,7 @@ from tfssl.base.files import atomic_write, check_format, write_json
 ENDINGS = (".npz", ".parquet")
 KEY = b"tfssl"  # of the record in a Parquet file's metadata
 FORMAT = 1
-"""Of the record: "format", 1 where it is not written. Raise it when older versions cannot read what is written."""
+"""Format of the record: 1 where it is not written. Raise it when older versions cannot read what is written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Embeddings:
 
 
 def require_parquet() -> Any:
-    """PyArrow. Raises UserError where it is missing."""
+    """Import PyArrow. Raise UserError where it is missing."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -45,7 +45,7 @@ def require_parquet() -> Any:
 
 
 def read_embeddings(file: str | Path) -> Embeddings:
-    """All that is in a file that `embed` wrote. Raises UserError where it is none."""
+    """Read all that is in a file that `embed` wrote. Raise UserError where it is none."""
     parts = list(iterate(Path(file)))
     label = None if parts[0].label is None else np.concatenate([part.label for part in parts])
     return Embeddings(
@@ -54,7 +54,7 @@ def read_embeddings(file: str | Path) -> Embeddings:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What a file of embeddings says of its encoder and its data. Raises UserError where it is none, or too new."""
+    """Read what a file of embeddings says of its encoder and its data. Raise UserError where it is none, or too new."""
     try:
         if path.suffix == ".npz":
             with np.load(path) as file:
@@ -71,7 +71,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def iterate(path: Path) -> Iterator[Embeddings]:
-    """The rows of a file, part by part: of Parquet never more than a group of rows in memory."""
+    """Yield the rows of a file, part by part: of Parquet never more than a group of rows in memory."""
     read_record(path)
     if path.suffix == ".npz":
         with np.load(path) as file:
@@ -96,7 +96,7 @@ class Parts:
         self.rows, self.count = rows, count
 
     def claim(self, record: dict[str, Any]) -> None:
-        """Makes the folder, or finds that of an interrupted call. UserError where that began with something else."""
+        """Make the folder, or find an interrupted call's. Raise UserError where that began with something else."""
         path = self.folder / "record.json"
         if not path.exists():
             write_json(path, record)
@@ -104,37 +104,37 @@ class Parts:
         differ = difference(record, json.loads(path.read_text()))
         if differ:
             raise UserError(
-                f"{self.folder} is left of an interrupted embed with {differ}; go on with that, give another --to,"
+                f"{self.folder} is left of an interrupted embed with {differ}; resume that, give another --to,"
                 " or remove the folder"
             )
 
     def starts(self) -> list[int]:
-        """Numbers of the first rows of all parts."""
+        """Return the numbers of the first rows of all parts."""
         return list(range(0, self.count, self.rows))
 
     def path(self, start: int) -> Path:
-        """Of the part that begins with a row."""
+        """Return the path of the part that begins with a row."""
         return self.folder / f"{start:012}.npz"
 
     def missing(self) -> list[int]:
-        """First rows of the parts that are still to be made."""
+        """Return the first rows of the parts that are still to be made."""
         return [start for start in self.starts() if not self.path(start).exists()]
 
     def write(self, start: int, embedding: np.ndarray, valid: np.ndarray) -> None:
-        """Writes a part, whole or not at all: float32 [n, D], of which the rows count that are valid, bool [n]."""
+        """Write a part, whole or not at all: float32 [n, D], of which the rows count that are valid, bool [n]."""
         with atomic_write(self.path(start)) as temporary:
             np.savez(temporary, embedding=embedding, valid=valid)
 
     def valid(self) -> np.ndarray:
-        """bool [count]: which rows are no broken pictures."""
-        found = []
+        """Return bool [count]: which rows are no broken pictures."""
+        marks = []
         for start in self.starts():
             with np.load(self.path(start)) as part:
-                found.append(part["valid"])
-        return np.concatenate(found)
+                marks.append(part["valid"])
+        return np.concatenate(marks)
 
     def read(self, paths: list[str], labels: list[str | None] | None) -> Iterator[Embeddings]:
-        """The valid rows with what they are called, part by part."""
+        """Yield the valid rows with what they are called, part by part."""
         for start in self.starts():
             with np.load(self.path(start)) as part:
                 embedding, valid = part["embedding"], part["valid"]
@@ -143,23 +143,23 @@ class Parts:
             yield Embeddings(embedding[valid], np.array([paths[number] for number in chosen], object), label)
 
 
-def difference(given: dict[str, Any], found: dict[str, Any]) -> str | None:
-    """What differs between the records of two files, in words for the user: "encoder A, now B is given"."""
-    one, other = given["encoder"], found["encoder"]
+def difference(given: dict[str, Any], kept: dict[str, Any]) -> str | None:
+    """Say what differs between the records of two files, in words for the user: "encoder A, now B is given"."""
+    one, other = given["encoder"], kept["encoder"]
     if any(one[key] != other[key] for key in ("kind", "size", "dimensions", "fingerprint")):
         return f"the encoder {other['model']}, now another one, {one['model']}, is given"
-    one, other = given["data"], found["data"]
+    one, other = given["data"], kept["data"]
     if one["name"] != other["name"]:
         return f"the data {other['name']}, now {one['name']} is given"
     if one["fingerprint"] != other["fingerprint"]:
         return f"the data {other['name']} as it was before it changed"
-    if given.get("batch_size", 0) != found.get("batch_size", 0):
-        return f"--batch-size {found['batch_size']}, now {given['batch_size']} is given"
+    if given.get("batch_size", 0) != kept.get("batch_size", 0):
+        return f"--batch-size {kept['batch_size']}, now {given['batch_size']} is given"
     return None
 
 
 def write_parquet(path: Path, parts: Iterator[Embeddings], record: dict[str, Any], labelled: bool) -> None:
-    """Columns path (string), embedding (list of D float32) and label (string, null where unknown)."""
+    """Write columns path (string), embedding (list of D float32) and label (string, null where unknown)."""
     pyarrow = require_parquet()
     size = record["encoder"]["dimensions"]
     fields = [("path", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), size))]

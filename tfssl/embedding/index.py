@@ -20,7 +20,7 @@ from tfssl.embedding.config import IndexSettings
 TRAINING_ROWS = 64  # of each cell, as many as FAISS asks for and more
 VECTORS, PATHS, RECORD = "vectors.faiss", "names.npz", "index.json"
 FORMAT = 1
-"""Of index.json: "format", 1 where it is not written."""
+"""Format of index.json: 1 where it is not written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Indexed(Result):
 
 
 def require_faiss() -> Any:
-    """FAISS. Raises UserError where it is missing."""
+    """Import FAISS. Raise UserError where it is missing."""
     try:
         import faiss
     except ImportError as problem:
@@ -51,13 +51,13 @@ def require_faiss() -> Any:
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """float32 [N, D] of length 1; zeros stay."""
+    """Scale float32 [N, D] to rows of length 1; zeros stay."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.ascontiguousarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def index(embeddings: str | Path, out: str | Path, *, exact_up_to: int = 100_000) -> Indexed:
-    """Makes a FAISS index of a file of embeddings.
+    """Make a FAISS index of a file of embeddings.
 
     Rows are scaled to length 1, so that inner products are cosines. Up to `exact_up_to` rows all are compared
     (IndexFlatIP); of more rows, 4 sqrt(N) cells are made by k-means and a search looks into a sixteenth of them
@@ -93,7 +93,7 @@ def index(embeddings: str | Path, out: str | Path, *, exact_up_to: int = 100_000
         out.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=out.parent, prefix="."))
         try:
-            # Written by Python, as FAISS's own writing tells of a full disk in no way that can be told on.
+            # Written by Python, as FAISS's own writing does not say that a disk is full.
             (building / VECTORS).write_bytes(faiss.serialize_index(vectors).tobytes())
             np.savez(building / PATHS, **arrays)  # type: ignore[arg-type]
             kind = "exact" if exact else "cells"

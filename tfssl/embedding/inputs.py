@@ -46,7 +46,7 @@ class Inputs:
     kind: str
 
     def embeddings(self, encoder: Encoder, start: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows from number `start` on: float32 [b, D] with anything in rows that are broken, and which are not."""
+        """Yield rows from number `start` on: float32 [b, D], anything where they are broken; and which are not."""
         if self.source is None:
             yield from _sounds(self.paths, encoder, start, batch_size)
         elif self.kind == "sound":
@@ -58,7 +58,7 @@ class Inputs:
 
 
 def open_inputs(data: Any, sound: bool, max_broken: float) -> Inputs:
-    """Opens what a user named.
+    """Open what a user named.
 
     Args:
       data: anything that `open_source` takes, or a folder of sounds, whose first sub-folder is the label.
@@ -113,7 +113,7 @@ def _folder_of_sounds(folder: Path) -> Inputs:
 
 
 def embed_sound(path: str, encoder: Encoder) -> np.ndarray | None:
-    """float32 [D]: the mean over a file's windows, which overlap by half; None where it cannot be decoded."""
+    """Return the mean over a file's windows, which overlap by half: float32 [D]; None where it cannot be decoded."""
     return _mean(_cut(path, encoder), encoder)
 
 

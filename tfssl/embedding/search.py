@@ -47,15 +47,15 @@ class Found(Result):
     file: Path | None
 
     def as_json(self) -> dict[str, Any]:
-        """What --json prints: {"queries": {FILE: [{"path", "similarity", "label"}, ...]}, "file"}."""
-        queries = {query: [answer._asdict() for answer in found] for query, found in self.answers.items()}
+        """Return what --json prints: {"queries": {FILE: [{"path", "similarity", "label"}, ...]}, "file"}."""
+        queries = {query: [answer._asdict() for answer in answers] for query, answers in self.answers.items()}
         return {"queries": queries, "file": plain(self.file)}
 
     def __str__(self) -> str:
         lines = []
-        for query, found in self.answers.items():
+        for query, answers in self.answers.items():
             lines.append(query)
-            lines += [f"  {each.similarity:6.3f}  {each.path}" for each in found]
+            lines += [f"  {each.similarity:6.3f}  {each.path}" for each in answers]
         return "\n".join(lines)
 
 
@@ -67,7 +67,7 @@ def search(
     encoder: str | Path | Run | None = None,
     to: str | Path | None = None,
 ) -> Found:
-    """Asks an index for what is most like some files.
+    """Ask an index for what is most like some files.
 
     Args:
       index: a folder that `tfssl.index` wrote.
@@ -99,15 +99,15 @@ def search(
     if to is not None and made_by["kind"] == "sound":
         raise UserError(f"{folder} is of sounds, which cannot be drawn; leave --to out")
     model = _the_encoder(made_by, encoder, folder)
-    rows = indexing.unit(_embedded(queries, model))
+    rows = indexing.unit(_embed(queries, model))
     similarity, numbers = vectors.search(rows, min(count, len(paths)))
     answers = {
         query: [
             Answer(str(paths[number]), float(cosine), "" if labels is None else str(labels[number]))
-            for cosine, number in zip(*found, strict=True)
+            for cosine, number in zip(*row, strict=True)
             if number >= 0  # FAISS fills with -1 where the cells that it looked into hold fewer
         ]
-        for query, *found in zip(queries, similarity, numbers, strict=True)
+        for query, *row in zip(queries, similarity, numbers, strict=True)
     }
     if to is not None:
         _draw(answers, record["data"]["name"], Path(to))
@@ -122,13 +122,13 @@ def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder
     place: Any = made_by["model"] if given is None else given
     # The stage is a run's; an export of that stage has the same weights and knows it.
     is_run = isinstance(place, Run) or (Path(place) / "run.json").exists()
-    found = load_encoder(place, made_by["layer"] if is_run else None, made_by["kind"])
-    found.check_made(made_by, str(folder))
-    return found
+    loaded = load_encoder(place, made_by["layer"] if is_run else None, made_by["kind"])
+    loaded.check_made(made_by, str(folder))
+    return loaded
 
 
-def _embedded(queries: list[str], encoder: Encoder) -> np.ndarray:
-    """float32 [Q, D]. Raises UserError where a query cannot be read."""
+def _embed(queries: list[str], encoder: Encoder) -> np.ndarray:
+    """Embed the queries, float32 [Q, D]. Raise UserError where a query cannot be read."""
     for query in queries:
         if not Path(query).is_file():
             raise UserError(f"--query {query} is no file; expected a picture, or a sound for an index of sounds")
@@ -151,31 +151,31 @@ def _pictures(queries: list[str], size: int) -> tf.Tensor:
 
 
 def _draw(answers: dict[str, list[Answer]], data: str, to: Path) -> None:
-    """A row for each query, which stands first."""
+    """Draw a row for each query, which stands first."""
     from matplotlib.figure import Figure
 
     source = open_source(data, max_broken=1.0)
     place = {path: number for number, path in enumerate(source.paths)}
-    wanted = list(dict.fromkeys(answer.path for found in answers.values() for answer in found))
+    wanted = list(dict.fromkeys(answer.path for row_answers in answers.values() for answer in row_answers))
     gone = [path for path in wanted if path not in place]
     if gone:
         raise UserError(f"{gone[0]} is not in {data} any more and cannot be drawn; leave --to out, or index it anew")
     numbers = np.array([place[path] for path in wanted])
-    drawn: dict[str, np.ndarray] = {}
+    images: dict[str, np.ndarray] = {}
     for batch in batches.plain(source.subset(numbers, "answers"), DRAWN, 64):
         for number, image in zip(batch["index"].numpy(), batch["image"].numpy(), strict=True):
-            drawn[wanted[number]] = image
+            images[wanted[number]] = image
     asked = _pictures(list(answers), DRAWN).numpy()
-    width = 1 + max(len(found) for found in answers.values())
+    width = 1 + max(len(row_answers) for row_answers in answers.values())
     figure = Figure(figsize=(1.1 * width, 1.35 * len(answers)), layout="constrained")
     cells = figure.subplots(len(answers), width, squeeze=False)
     for axis in cells.flat:
         axis.set_axis_off()
-    for row, image, found in zip(cells, asked, answers.values(), strict=True):
+    for row, image, row_answers in zip(cells, asked, answers.values(), strict=True):
         row[0].imshow(image)
         row[0].set_title("query", fontsize=7)
-        for axis, answer in zip(row[1:], found, strict=False):
-            axis.imshow(drawn[answer.path])
+        for axis, answer in zip(row[1:], row_answers, strict=False):
+            axis.imshow(images[answer.path])
             axis.set_title(f"{answer.similarity:.3f} {answer.label}".strip(), fontsize=7)
     with atomic_write(to) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -110,7 +110,7 @@ def evaluate(
     )
     model = features.stage_model(trunk, size)
     grids = features.grids_of(model, numbers, grid) if any(each.pool is None for each in wanted) else {}
-    found = probes.measure(model, train, held_out)
+    measured = probes.measure(model, train, held_out)
     untrained: Scores = {}
     which: Mapping[str, Any] = {}
     if isinstance(random, Evaluation):
@@ -119,24 +119,24 @@ def evaluate(
         count = run.settings.batch_size
         untrained, which = measure_random(probes, run.random_trunk(), train, held_out, count, seed)
 
-    broken = found.broken + len(train.broken)
+    broken = measured.broken + len(train.broken)
     broken += len(held_out.broken) if held_out.broken is not train.broken else 0
     notes = [f"Data: {note}."] if note else []
     if broken:
         notes.append(f"{broken} pictures could not be decoded and were left out.")
     if train.fingerprint == held_out.fingerprint:
         notes.append("The test data is the training data: these figures say nothing about new pictures.")
-    known = seen.count(run, held_out, found.test_rows)
-    notes.append(seen.sentence(known, len(found.answers), held_out.items))
+    known = seen.count(run, held_out, measured.test_rows)
+    notes.append(seen.sentence(known, len(measured.answers), held_out.items))
     evaluation = Evaluation(
-        trained=found.scores,
+        trained=measured.scores,
         random=untrained,
         protocols={each.name: each.facts() for each in wanted},
-        train_images=found.train_images,
-        test_images=len(found.answers),
+        train_images=measured.train_images,
+        test_images=len(measured.answers),
         classes=train.classes,
         broken_files=broken,
-        largest_class=float(np.bincount(found.answers).max() / len(found.answers)),
+        largest_class=float(np.bincount(measured.answers).max() / len(measured.answers)),
         notes=tuple(notes),
         details={
             "data": train.name,
@@ -165,7 +165,7 @@ def evaluate(
 def measure_random(
     probes: Probes, trunk: Trunk, train: AnySource, test: AnySource, batch_size: int, seed: int
 ) -> tuple[Scores, dict[str, dict[str, str]]]:
-    """Random weights at their better of two: with the batch norm that they began with, and with precise batch norm.
+    """Measure random weights at their better of two: with the batch norm that they began with, and with a precise one.
 
     A rival must not lose by statistics that suit it less: by precise batch norm alone, deep stages of random weights
     were up to 3.5 points worse than by mean 0 and variance 1, which batch norm begins with (Caltech-101, 64 px).
@@ -192,13 +192,13 @@ def estimate_batch_norm(model: keras.Model, source: AnySource, size: int, batch_
         Whether it has a batch norm.
     """
     batch_size = min(batch_size, source.count)
-    drawn = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, seed), size, batch_size)
-    images = drawn.map(lambda batch: tf.boolean_mask(batch["image"], batch["valid"]))
+    stream = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, seed), size, batch_size)
+    images = stream.map(lambda batch: tf.boolean_mask(batch["image"], batch["valid"]))
     return batch_norm.estimate(model, images, PRECISE_STEPS)
 
 
 def check_labels(train: AnySource, test: AnySource) -> None:
-    """UserError where one of the sources has no labels or no pictures, or both do not share two classes or more."""
+    """Raise UserError where a source has no labels or no pictures, or both do not share two classes or more."""
     for source in (train, test):
         if source.count == 0:
             raise UserError(f"{source.name} has no pictures; evaluation needs some to train on and some to test on")

@@ -27,7 +27,7 @@ class Features(NamedTuple):
 
 
 def choose_grid(side: int, channels: int, numbers: int = 9216) -> int:
-    """The finest grid, at most `side`, on which a map of `channels` channels has at most `numbers` numbers.
+    """Return the finest grid, at most `side`, on which a map of `channels` channels has at most `numbers` numbers.
 
     For ResNet-50 at 224 pixels this gives the sizes of Goyal et al. 2019 (arXiv 1905.01235): 12, 6, 4, 3 and 2
     for 64, 256, 512, 1024 and 2048 channels, thus 9216, 9216, 8192, 9216 and 8192 numbers.
@@ -36,7 +36,7 @@ def choose_grid(side: int, channels: int, numbers: int = 9216) -> int:
 
 
 def stage_model(trunk: Any, size: int) -> keras.Model:
-    """uint8 [N, size, size, 3] -> {stage: map}, of one trunk (`pixels`, `body` and `stages` of it are read)."""
+    """Make a model, uint8 [N, size, size, 3] -> {stage: map}, of a trunk (its `pixels`, `body`, `stages` are read)."""
     body = trunk.body
     stages = keras.Model(body.inputs[0], {name: body.get_layer(name).output for name in trunk.stages})
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
@@ -44,7 +44,7 @@ def stage_model(trunk: Any, size: int) -> keras.Model:
 
 
 def grids_of(model: keras.Model, numbers: int = 9216, grid: int | None = None) -> dict[str, int]:
-    """The grid of each stage of a `stage_model`: `grid`, or what `choose_grid` says. At most the map's side.
+    """Return the grid of each stage of a `stage_model`: `grid`, or what `choose_grid` says. At most the map's side.
 
     Raises:
         UserError: `numbers` or `grid` is below 1.
@@ -60,7 +60,7 @@ def grids_of(model: keras.Model, numbers: int = 9216, grid: int | None = None) -
 
 
 def make_extractor(model: keras.Model, places: Mapping[str, Iterable[int]]) -> Extractor:
-    """What `extract` runs: the `stage_model` in test mode and the pooling, traced once for batches of any size.
+    """Make what `extract` runs: the `stage_model` in test mode and the pooling, traced once for batches of any size.
 
     A stage averaged to some places is what `trunks.make_encoder` gives of it, by the same layers.
 
@@ -99,21 +99,21 @@ def extract_source(extractor: Extractor, source: AnySource, size: int, batch_siz
     Raises:
         UserError: a feature is no finite number.
     """
-    found = [
+    passes = [
         extract(extractor, batches.plain(source, size, batch_size, at=(number + 0.5) / frames), source.count)
         for number in range(frames)
     ]
     if frames == 1:
-        return found[0]
+        return passes[0]
 
     stages = {
         name: {
-            side: np.stack([each.stages[name][side] for each in found]).mean(0, np.float32).astype(np.float16)
+            side: np.stack([each.stages[name][side] for each in passes]).mean(0, np.float32).astype(np.float16)
             for side in sides
         }
-        for name, sides in found[0].stages.items()
+        for name, sides in passes[0].stages.items()
     }
-    return found[0]._replace(stages=stages)
+    return passes[0]._replace(stages=stages)
 
 
 def extract(extractor: Extractor, rows_of: Iterable[Mapping[str, tf.Tensor]], count: int) -> Features:

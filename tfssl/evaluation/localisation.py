@@ -102,7 +102,7 @@ def evaluate_localisation(
 
 
 def largest(maps: np.ndarray, size: int) -> np.ndarray:
-    """Where maps float32 [N, h, w], made as large as the picture, are largest: row and column in pixels, int [N, 2]."""
+    """Return row and column, int [N, 2], where maps float32 [N, h, w], made as large as the picture, are largest."""
     large = tf.image.resize(maps[..., None], [size, size]).numpy().reshape(len(maps), -1)
     # Bilinear growth makes plateaus at the border: of equal values the middle one is taken.
     most = large >= large.max(1, keepdims=True) - 1e-6
@@ -111,7 +111,7 @@ def largest(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def _case(number: int, asked: ToyClips, localiser: Localiser) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Frame in the middle of a clip, its sound, and the mask of what sounds; None where that is not seen."""
+    """Return the frame in the middle of a clip, its sound, and the mask of what sounds; None where that is not seen."""
     size, sample_rate = localiser.size, localiser.sample_rate
     scene = clip(number, asked.seed, seconds=asked.seconds, frame_rate=FRAME_RATE, size=size, sample_rate=sample_rate)
     place = len(scene.frames) // 2
@@ -126,7 +126,7 @@ def _sound(scene: Clip, place: int, localiser: Localiser) -> np.ndarray:
 
 
 def _boxes(masks: np.ndarray) -> np.ndarray:
-    """Boxes around masks, bool [N, S, S], as masks."""
+    """Return boxes around masks, bool [N, S, S], as masks."""
     down, across = np.arange(masks.shape[1])[None], np.arange(masks.shape[2])[None]
     inside = []
     for numbers, seen in ((down, np.asarray(masks.any(2))), (across, np.asarray(masks.any(1)))):
@@ -136,7 +136,7 @@ def _boxes(masks: np.ndarray) -> np.ndarray:
 
 
 def _random(run: Run, images: np.ndarray, sounds: np.ndarray) -> Localiser:
-    """With the run's first weights, a new head, and batch norm statistics of these clips."""
+    """Make a localiser with the run's first weights, a new head, and batch norm statistics of these clips."""
     solver = heads.untrained(run, localising_task(run))
     count = max(1, len(images) // 64)
     parts = zip(np.array_split(images, count), np.array_split(sounds, count), strict=True)

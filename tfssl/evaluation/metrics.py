@@ -6,12 +6,12 @@ import numpy as np
 
 
 def top1(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Share of rows of `scores`, float [M, classes], whose largest entry is at `labels`, int [M]."""
+    """Return the share of rows of `scores`, float [M, classes], whose largest entry is at `labels`, int [M]."""
     return float(np.mean(np.argmax(scores, 1) == labels))
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Average precision of each class against the rest, averaged over the classes that `labels` holds.
+    """Return average precision of each class against the rest, averaged over the classes that `labels` holds.
 
     Args:
         scores: float [M, classes].

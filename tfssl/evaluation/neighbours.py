@@ -63,11 +63,11 @@ class Neighbours(Result):
     chance: float | None
 
     def __str__(self) -> str:
-        drawn = f"{self.file}: {self.stage} of {self.run} on {self.data}"
+        line = f"{self.file}: {self.stage} of {self.run} on {self.data}"
         if self.alike is None:
-            return drawn
+            return line
         return (
-            f"{drawn}; of the {self.nearest} nearest of each of {self.items}, {100 * self.alike:.1f} % have its class;"
+            f"{line}; of the {self.nearest} nearest of each of {self.items}, {100 * self.alike:.1f} % have its class;"
             f" random weights {100 * self.random:.1f} %, chance {100 * self.chance:.1f} %"  # type: ignore[operator]
         )
 
@@ -84,7 +84,7 @@ def neighbours(
     stage: str | None = None,
     seed: int = 0,
 ) -> Neighbours:
-    """Draws frames of clips, or pictures, each with those that are nearest in features, beside random weights.
+    """Draw frames of clips, or pictures, each with those that are nearest in features, beside random weights.
 
     Features are averages over all places, similarity is the cosine. A question is the frame in the middle of a clip;
     answers are frames of other recordings, one a clip at most, as neighbours in time are alike whatever was learned. Of
@@ -124,21 +124,21 @@ def neighbours(
     size = run.settings.size
     untrained = features.stage_model(run.random_trunk(), size)
     estimate_batch_norm(untrained, source, size, run.settings.batch_size, seed)
-    found = [
-        search(_embedded(model, source, size, stage, frames), groups, nearest)
+    answers = [
+        search(_embed(model, source, size, stage, frames), groups, nearest)
         for model in (features.stage_model(trunk, size), untrained)
     ]
     asked = np.random.default_rng(seed).permutation(source.count)[:count]
     with atomic_write(to) as temporary:
-        _drawn(source, found, asked, frames).savefig(temporary, dpi=120)
+        _draw_gallery(source, answers, asked, frames).savefig(temporary, dpi=120)
     shares: list[float | None] = [None, None, None]
     if source.labels is not None:
-        shares = [share_alike(each, source.labels) for each in found] + [chance_alike(source.labels, groups)]
+        shares = [share_alike(each, source.labels) for each in answers] + [chance_alike(source.labels, groups)]
     return Neighbours(to, run.folder, source.name, stage, source.count, nearest, *shares)
 
 
 def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:
-    """Asks for the middle frame of each: of each other recording's clips the frame that is most similar counts.
+    """Ask for the middle frame of each: of each other recording's clips the frame that is most similar counts.
 
     Args:
       embeddings: float32 [N, F, D], of F frames of each.
@@ -159,49 +159,49 @@ def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:
     return Found(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def share_alike(found: Found, labels: np.ndarray) -> float | None:
-    """Share of answers with the question's label, of questions that have one; None where none has."""
+def share_alike(answers: Found, labels: np.ndarray) -> float | None:
+    """Return the share of answers with the question's label, of questions that have one; None where none has."""
     known = np.flatnonzero(labels >= 0)
-    return float((labels[found.rows[known]] == labels[known, None]).mean()) if len(known) else None
+    return float((labels[answers.rows[known]] == labels[known, None]).mean()) if len(known) else None
 
 
 def chance_alike(labels: np.ndarray, groups: np.ndarray) -> float | None:
-    """The same of answers at random."""
+    """Return the same share of answers at random."""
     known = np.flatnonzero(labels >= 0)
     others = groups[known, None] != groups
     same = (labels[known, None] == labels) & others
     return float((same.sum(1) / others.sum(1)).mean()) if len(known) else None
 
 
-def _embedded(model: Any, source: AnySource, size: int, stage: str, frames: int) -> np.ndarray:
-    """float32 [N, F, D]. Raises UserError where a picture cannot be decoded."""
+def _embed(model: Any, source: AnySource, size: int, stage: str, frames: int) -> np.ndarray:
+    """Embed frames, float32 [N, F, D]. Raise UserError where a picture cannot be decoded."""
     extractor = features.make_extractor(model, {stage: (1,)})
-    found = []
+    rows = []
     for number in range(frames):
         stream = batches.plain(source, size, BATCH, at=(number + 0.5) / frames)
         kept = features.extract(extractor, stream, source.count)
         if kept.broken:
             lost = sorted(set(range(source.count)) - set(kept.rows.tolist()))
             raise UserError(f"{source.paths[lost[0]]} cannot be decoded to its end; mend or remove it")
-        found.append(kept.stages[stage][1].astype(np.float32))
-    return np.stack(found, 1)
+        rows.append(kept.stages[stage][1].astype(np.float32))
+    return np.stack(rows, 1)
 
 
-def _drawn(source: AnySource, found: list[Found], asked: np.ndarray, frames: int) -> "Figure":
-    """Two rows for each question, trained and random; the question stands first."""
+def _draw_gallery(source: AnySource, answered: list[Found], asked: np.ndarray, frames: int) -> "Figure":
+    """Draw two rows for each question, trained and random; the question stands first."""
     from matplotlib.figure import Figure
 
     wanted = {(int(row), frames // 2) for row in asked}
-    for each in found:
+    for each in answered:
         wanted |= set(zip(each.rows[asked].ravel().tolist(), each.frames[asked].ravel().tolist(), strict=True))
     pictures = _pictures(source, wanted, frames)
-    nearest = found[0].rows.shape[1]
+    nearest = answered[0].rows.shape[1]
     figure = Figure(figsize=(1.1 * (nearest + 1), 2.6 * len(asked)), layout="constrained")
     cells = figure.subplots(2 * len(asked), nearest + 1, squeeze=False)
     for axis in cells.flat:
         axis.set_axis_off()
     for number, row in enumerate(asked.tolist()):
-        for line, (each, name) in enumerate(zip(found, ("trained", "random weights"), strict=True)):
+        for line, (each, name) in enumerate(zip(answered, ("trained", "random weights"), strict=True)):
             places = cells[2 * number + line]
             places[0].imshow(pictures[row, frames // 2])
             places[0].set_title(f"{name}\n{_label(source, row)}".strip(), fontsize=7)
@@ -224,8 +224,8 @@ def _label(source: AnySource, row: int) -> str:
 
 
 def _pictures(source: AnySource, wanted: set[tuple[int, int]], frames: int) -> dict[tuple[int, int], np.ndarray]:
-    """(row, frame) -> uint8 [96, 96, 3]."""
-    found = {}
+    """Decode pictures: (row, frame) -> uint8 [96, 96, 3]."""
+    pictures = {}
     for frame in range(frames):
         rows = np.array(sorted(row for row, number in wanted if number == frame), int)
         if not len(rows):
@@ -233,5 +233,5 @@ def _pictures(source: AnySource, wanted: set[tuple[int, int]], frames: int) -> d
         stream = batches.plain(source.subset(rows, source.name), DRAWN, BATCH, at=(frame + 0.5) / frames)
         for batch in stream:
             for place, image in zip(batch["index"].numpy(), batch["image"].numpy(), strict=True):
-                found[int(rows[place]), frame] = image
-    return found
+                pictures[int(rows[place]), frame] = image
+    return pictures

@@ -19,7 +19,7 @@ from tfssl.tasks.parts.classification import ChoiceTask
 
 @dataclasses.dataclass(frozen=True)
 class TaskScore:
-    """Of one task.
+    """Figures of one task.
 
     Attributes:
       metrics: as the task names them.
@@ -37,7 +37,7 @@ class TaskScore:
 
 @dataclasses.dataclass(frozen=True)
 class PretextScores(Result):
-    """Of all tasks of a run.
+    """Figures of all tasks of a run.
 
     Attributes:
       run, data: folder and name.
@@ -73,7 +73,7 @@ def pretext(
     seed: int = 20161,
     max_broken: float = 0.01,
 ) -> PretextScores:
-    """Measures a run's tasks on puzzles of data that it was not trained on.
+    """Measure a run's tasks on puzzles of data that it was not trained on.
 
     Each task answers by its own network (`Run.solver`), batch norm and dropout in test mode.
 
@@ -113,8 +113,8 @@ def pretext(
         values = {metric.name: float(metric.result()) for metric in metrics[task.name]}
         counted = round(shares[task.name] * sources)
         chance = task.chance if isinstance(task, ChoiceTask) else None
-        told = wilson(values["accuracy"], counted) if chance and "accuracy" in values and counted else None
-        scores[task.name] = TaskScore(values, chance, counted, told)
+        interval = wilson(values["accuracy"], counted) if chance and "accuracy" in values and counted else None
+        scores[task.name] = TaskScore(values, chance, counted, interval)
     return PretextScores(run.folder, source.name, source.count, scores)
 
 

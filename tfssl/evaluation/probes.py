@@ -73,7 +73,7 @@ class Probes:
         return Measured(scores, answers, unseen.rows, len(seen.rows), seen.broken + unseen.broken)
 
     def places_of(self, model: keras.Model) -> dict[str, dict[str, int]]:
-        """Protocol -> stage -> to how many places a side its map is averaged. Stages with fewer places are left out.
+        """Return protocol -> stage -> to how many places a side its map is averaged, without stages that have fewer.
 
         Raises:
             UserError: none is left.
@@ -94,7 +94,7 @@ class Probes:
 
 
 def check_broken(source: AnySource, undecodable: int, max_broken: float) -> None:
-    """UserError where more than the share `max_broken` of a source's pictures, or all, turned out not to decode."""
+    """Raise UserError where more than the share `max_broken` of a source's pictures, or all, cannot be decoded."""
     if undecodable > max_broken * source.count or undecodable == source.count:
         raise UserError(
             f"{undecodable} of {source.count} pictures in {source.name} cannot be decoded to their end, more than "

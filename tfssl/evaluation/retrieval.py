@@ -21,7 +21,7 @@ BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Retrieved:
-    """Of one direction, as "image-sound": query image, answer sound.
+    """Figures of one direction, as "image-sound": query image, answer sound.
 
     Attributes:
       ndcg: nDCG at 30, an answer being relevant where it has the query's class; mean over queries.
@@ -57,16 +57,16 @@ class Retrieval(Result):
             f"{self.run} on {self.data}: {self.clips} clips of {self.classes} classes",
             f"{'query-answer':14}{'nDCG@30':>8}{'chance':>8}{'recall@1':>10}{'@5':>7}{'@10':>7}",
         ]
-        for name, found in self.directions.items():
-            recall = "".join(f"{100 * found.recall[k]:>{10 if k == 1 else 7}.1f}" for k in found.recall)
-            lines.append(f"{name:14}{found.ndcg:>8.3f}{found.chance:>8.3f}{recall}")
+        for name, direction in self.directions.items():
+            recall = "".join(f"{100 * direction.recall[k]:>{10 if k == 1 else 7}.1f}" for k in direction.recall)
+            lines.append(f"{name:14}{direction.ndcg:>8.3f}{direction.chance:>8.3f}{recall}")
         chance = ", ".join(f"{100 * k / self.clips:.1f}" for k in (1, 5, 10))
         lines.append(f"recall of the clip's own sound or picture, in %; chance {chance}")
         return "\n".join(lines)
 
 
 def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
-    """Searches clips by their pictures and their sounds, in the space that audio_visual makes of both.
+    """Search clips by their pictures and their sounds, in the space that audio_visual makes of both.
 
     The frame in the middle of each clip, and the sound in its middle.
 
@@ -106,11 +106,11 @@ def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
     embed = tf.function(lambda puzzle: model(puzzle, training=False), reduce_retracing=True)
     seen = batches.plain(chosen, run.settings.size, BATCH)
     heard = batches.plain_sound(chosen, run.sound["samples"], BATCH)  # type: ignore[index]
-    found: dict[str, list[np.ndarray]] = {"image": [], "sound": []}
+    embeddings: dict[str, list[np.ndarray]] = {"image": [], "sound": []}
     for frames, sounds in zip(seen, heard, strict=True):
         for kind, rows in embed({"image": frames["image"], "sound": sounds["sound"]}).items():
-            found[kind].append(rows.numpy())
-    joined = {kind: np.concatenate(parts) for kind, parts in found.items()}
+            embeddings[kind].append(rows.numpy())
+    joined = {kind: np.concatenate(parts) for kind, parts in embeddings.items()}
     return Retrieval(run.folder, source.name, len(labels), len(set(labels.tolist())), search(joined, labels))
 
 
@@ -121,7 +121,7 @@ def search(
     depth: int = 30,
     seed: int = 0,
 ) -> dict[str, Retrieved]:
-    """Searches every modality by every other, by cosine.
+    """Search every modality by every other, by cosine.
 
     Args:
       embeddings: modality -> float32 [N, D], in one space; row i of each belongs together.
@@ -141,7 +141,7 @@ def search(
     count = len(labels)
     same = (labels[:, None] == labels).astype(float)
     random = np.random.default_rng(seed).uniform(size=(count, count))
-    found = {}
+    directions = {}
     for query, rows in unit.items():
         for answer, others in unit.items():
             scores, relevant, chance = (rows @ others.T).astype(np.float64), same.copy(), random.copy()
@@ -154,9 +154,9 @@ def search(
                 ranks = (scores > own).sum(1)
                 recall = {k: float(np.mean(ranks < k)) for k in ks}
             some = relevant.any(1)  # nDCG has no meaning for a query of whose class there is nothing else
-            found[f"{query}-{answer}"] = Retrieved(
+            directions[f"{query}-{answer}"] = Retrieved(
                 ndcg=float(ndcg_score(relevant[some], scores[some], k=depth)),
                 recall=recall,
                 chance=float(ndcg_score(relevant[some], chance[some], k=depth)),
             )
-    return found
+    return directions

@@ -42,7 +42,7 @@ class FoldScore:
 
     @property
     def mean(self) -> float:
-        """Over folds."""
+        """Mean over folds."""
         return float(np.mean(self.folds))
 
     @property
@@ -166,10 +166,10 @@ def evaluate_sound(
 
 
 def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: int) -> np.ndarray:
-    """int [N], which fold each sound is in; see `evaluate_sound`."""
+    """Return, as int [N], which fold each sound is in; see `evaluate_sound`."""
     if expression is not None and groups is not None:
         raise UserError(f"--groups {groups!r} is given, but --folds {expression!r} tells folds already; give one")
-    fold_of = _divided(sounds, groups, seed) if expression is None else _told(sounds, expression)
+    fold_of = _divide(sounds, groups, seed) if expression is None else _read_folds(sounds, expression)
     if any(len(np.unique(sounds.labels[fold_of != fold])) < 2 for fold in np.unique(fold_of)):
         raise UserError(
             f"{len(fold_of)} sounds are too few to learn from: beside each fold there must be two classes or more"
@@ -177,23 +177,23 @@ def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: i
     return fold_of
 
 
-def _divided(sounds: Sounds, groups: str | None, seed: int) -> np.ndarray:
-    """Five folds, or as many of them as there is something for."""
+def _divide(sounds: Sounds, groups: str | None, seed: int) -> np.ndarray:
+    """Divide into five folds, or as many of them as there is something for."""
     names = [Path(name).name for name in sounds.names]
     of_one = sounds.names if groups is None else dividing.groups_of_names(names, groups)
     return dividing.folds(sounds.labels, np.unique(of_one, return_inverse=True)[1], FOLDS, seed)
 
 
-def _told(sounds: Sounds, expression: str) -> np.ndarray:
+def _read_folds(sounds: Sounds, expression: str) -> np.ndarray:
     try:
         compiled = re.compile(expression)
     except re.error as problem:
         raise UserError(f"--folds {expression!r} is no regular expression ({problem})") from problem
-    found = [compiled.search(Path(name).name) for name in sounds.names]
-    missed = next((name for name, match in zip(sounds.names, found, strict=True) if match is None), None)
+    matches = [compiled.search(Path(name).name) for name in sounds.names]
+    missed = next((name for name, match in zip(sounds.names, matches, strict=True) if match is None), None)
     if missed is not None:
         raise UserError(f"--folds {expression!r} finds nothing in the name {missed}; give one that tells each fold")
-    texts = [match.group(compiled.groups and 1) for match in found if match is not None]
+    texts = [match.group(compiled.groups and 1) for match in matches if match is not None]
     values, fold_of = np.unique(texts, return_inverse=True)
     if len(values) < 2:
         raise UserError(f"--folds {expression!r} finds one fold only, {values[0]!r}; expected two or more")
@@ -201,7 +201,7 @@ def _told(sounds: Sounds, expression: str) -> np.ndarray:
 
 
 def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np.ndarray]:
-    """Of each sound, the average over places and windows of every stage, and `BASELINE`: float32 [N, D] each."""
+    """Average every stage over places and windows of each sound, and compute `BASELINE`: float32 [N, D] each."""
     outputs = {stage: trunk.body.get_layer(stage).output for stage in trunk.stages}
     stages = keras.Model(trunk.body.inputs[0], outputs)
 
@@ -209,9 +209,9 @@ def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np
     def pooled(waves: tf.Tensor) -> dict[str, tf.Tensor]:
         log_mel = trunk.pixels(waves)
         maps = stages(log_mel, training=False)
-        found = {name: tf.reduce_mean(tf.cast(value, tf.float32), [1, 2]) for name, value in maps.items()}
+        averages = {name: tf.reduce_mean(tf.cast(value, tf.float32), [1, 2]) for name, value in maps.items()}
         mean, variance = tf.nn.moments(log_mel[..., 0], [1])
-        return found | {BASELINE: tf.concat([mean, tf.sqrt(variance + 1e-8)], 1)}
+        return averages | {BASELINE: tf.concat([mean, tf.sqrt(variance + 1e-8)], 1)}
 
     rows: dict[str, list[np.ndarray]] = {name: [] for name in (*trunk.stages, BASELINE)}
     bar = keras.utils.Progbar(len(cut), verbose=verbose, unit_name="sound")

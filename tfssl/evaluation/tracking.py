@@ -119,9 +119,9 @@ def evaluate_tracking(
     ways = {}
     for name, embeddings in made.items():
         followed = followed_labels(embeddings, grey, labels, how)
-        found = tf.image.resize(tf.reshape(followed[..., :1], [-1, side, side, 1]), [size, size]).numpy()
+        predicted = tf.image.resize(tf.reshape(followed[..., :1], [-1, side, side, 1]), [size, size]).numpy()
         places = located(followed[..., 1:], size)
-        ways[name] = _score(found.reshape(masks[:, 1:].shape) >= 0.5, masks, places, points, known, lengths)
+        ways[name] = _score(predicted.reshape(masks[:, 1:].shape) >= 0.5, masks, places, points, known, lengths)
     stays = np.broadcast_to(masks[:, :1], masks[:, 1:].shape)
     ways["stays"] = _score(stays, masks, np.broadcast_to(points[:, :1], points[:, 1:].shape), points, known, lengths)
     truth = in_cells(tf.constant(masks.reshape(-1, size, size, 1), tf.float32), side, side)
@@ -131,20 +131,20 @@ def evaluate_tracking(
 
 
 def followed_labels(embeddings: keras.Model, grey: np.ndarray, labels: tf.Tensor, how: Following) -> np.ndarray:
-    """Labels of the first frames, float32 [N, h, w, C], through clips uint8 [N, T, S, S, 1] -> [N, T - 1, h, w, C]."""
+    """Carry labels of first frames, float32 [N, h, w, C], through clips uint8 [N, T, S, S, 1]: [N, T - 1, h, w, C]."""
     embed = tf.function(lambda seen: embeddings(seen, training=False))
     memory = Memory(embed(grey[:, 0]), labels, how)
     return np.stack([memory.step(embed(grey[:, number])).numpy() for number in range(1, grey.shape[1])], 1)
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Intersection over union of masks, bool [..., H, W] -> float [...]; 1 where both are empty."""
+    """Return intersection over union of masks, bool [..., H, W] -> float [...]; 1 where both are empty."""
     both, either = (one & other).sum((-2, -1)), (one | other).sum((-2, -1))
     return np.where(either > 0, both / np.maximum(either, 1), 1.0)
 
 
 def splat(points: np.ndarray, size: int, side: int) -> tf.Tensor:
-    """Points (y, x) in pixels, [N, P, 2] -> shares of cells, float32 [N, side, side, P], bilinear, whose mean they are.
+    """Turn points (y, x) in pixels, [N, P, 2], into shares of cells whose mean they are: float32 [N, side, side, P].
 
     Points outside of the middles of the outer cells count for the nearest.
     """
@@ -154,7 +154,7 @@ def splat(points: np.ndarray, size: int, side: int) -> tf.Tensor:
 
 
 def located(shares: np.ndarray, size: int) -> np.ndarray:
-    """Shares of cells [..., h, w, P] -> points (y, x) in pixels [..., P, 2]: the mean of those of half the largest."""
+    """Turn shares of cells [..., h, w, P] into points (y, x) in pixels [..., P, 2], the mean of the heaviest cells."""
     side = shares.shape[-2]
     heavy = np.where(shares >= shares.max((-3, -2), keepdims=True) / 2, shares, 0)
     middles = (np.arange(side) + 0.5) * size / side
@@ -164,7 +164,7 @@ def located(shares: np.ndarray, size: int) -> np.ndarray:
 
 
 def _points(scenes: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
-    """Where points of the objects are, float [N, T, P, 2] in pixels; where that is known, and they are, bool [N, T]."""
+    """Return points of the objects, float [N, T, P, 2] in pixels; where that is known, and they are, bool [N, T]."""
     boxes = np.stack([scene.boxes[:, 0] for scene in scenes])
     places = boxes[:, :, None, :2] + POINTS * boxes[:, :, None, 2:]
     whole = np.stack([scene.visibility[:, 0] >= SEEN for scene in scenes])
@@ -173,7 +173,7 @@ def _points(scenes: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _score(
-    found: np.ndarray,
+    followed: np.ndarray,
     masks: np.ndarray,
     places: np.ndarray,
     points: np.ndarray,
@@ -181,7 +181,7 @@ def _score(
     lengths: np.ndarray,
 ) -> TrackingScore:
     seen = masks[:, 1:].any((-2, -1))
-    each = np.ma.array(jaccard(found, masks[:, 1:]), mask=~seen).mean(1).compressed()
+    each = np.ma.array(jaccard(followed, masks[:, 1:]), mask=~seen).mean(1).compressed()
     away = np.linalg.norm(places - points[:, 1:], axis=-1) <= RIGHT * lengths[:, 1:, None]
     error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None
     right = away[known[:, 1:]]
@@ -189,7 +189,7 @@ def _score(
 
 
 def _random(run: Run, grey: np.ndarray) -> keras.Model:
-    """The embeddings of the run's first weights, with a new head, and batch norm statistics of these clips."""
+    """Return the embeddings of the run's first weights, with a new head, and batch norm statistics of these clips."""
     embeddings = embeddings_of(run, heads.untrained(run, task_of(run)))
     frames = grey.reshape(-1, *grey.shape[2:])
     batch_norm.estimate(embeddings, np.array_split(frames, max(1, len(frames) // 64)), STEPS)

@@ -19,7 +19,7 @@ TRAINED, RANDOM, QUIET = "#1f6f8b", "#b8c4c9", "#5c6b73"
 
 
 def learning_curves(lines: Lines) -> dict[str, "Figure"]:
-    """A figure for each metric of `metrics.jsonl`, losses first: name -> figure. {} without lines.
+    """Draw a figure for each metric of `metrics.jsonl`, losses first: name -> figure. {} without lines.
 
     A thin line goes through means over some steps each, a dot is the mean over a whole epoch.
     """
@@ -57,7 +57,7 @@ def _curve(lines: Lines, name: str) -> "Figure":
 
 
 def stage_bars(evaluation: Evaluation, protocol: str) -> "Figure":
-    """Top-1 of each stage, trained beside random weights, in percent, with 95 % intervals."""
+    """Draw top-1 of each stage, trained beside random weights, in percent, with 95 % intervals."""
     figure, axes = _figure()
     stages = list(evaluation.trained[protocol])
     series = [("random weights", evaluation.random.get(protocol, {}), RANDOM, True)]
@@ -83,7 +83,7 @@ def stage_bars(evaluation: Evaluation, protocol: str) -> "Figure":
 
 
 def as_svg(figure: "Figure") -> str:
-    """A figure as a data URI; the same figure gives the same text. As a picture of its own, ids cannot collide."""
+    """Return a figure as a data URI; the same figure gives the same text. Ids of several pictures cannot collide."""
     import matplotlib
 
     target = io.BytesIO()
@@ -93,7 +93,7 @@ def as_svg(figure: "Figure") -> str:
 
 
 def as_png(figure: "Figure") -> str:
-    """A figure of photos as a data URI."""
+    """Return a figure of photos as a data URI."""
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=130)
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()

@@ -49,7 +49,7 @@ def write_report(run: Run | str | Path) -> Path:
 
 
 def contents(run: Run) -> dict[str, Any]:
-    """What the page shows, by the names that the template has for it."""
+    """Return what the page shows, by the names that the template has for it."""
     lines = metrics_log.read(run.folder)
     evaluation = read_evaluation(run.folder)
     puzzles, no_puzzles = _puzzles(run)
@@ -78,7 +78,7 @@ def contents(run: Run) -> dict[str, Any]:
 
 
 def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
-    """What pretraining came to, in plain words."""
+    """Say what pretraining came to, in plain words."""
     settings = run.settings
     total = settings.steps
     if not run.result:
@@ -102,7 +102,7 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _readable(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as a person writes them; those that are not set are left out."""
+    """Return settings as a person writes them; those that are not set are left out."""
 
     def text(value: Any) -> str:
         if isinstance(value, bool):
@@ -122,7 +122,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _puzzles(run: Run) -> tuple[dict[str, str], str]:
-    """Pictures by task name, and why there are none."""
+    """Return pictures by task name, and why there are none."""
     from tfssl.report.puzzles import draw
 
     try:
@@ -132,7 +132,7 @@ def _puzzles(run: Run) -> tuple[dict[str, str], str]:
 
 
 def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
-    """The figures at the top of the page: (value, what it is, what to hold it against)."""
+    """Return the figures at the top of the page: (value, what it is, what to hold it against)."""
     ends = [line for line in lines if line.get("epoch_end")]
     tiles = []
     for name, value in (ends[-1] if ends else {}).items():
@@ -166,7 +166,7 @@ def _bars(evaluation: Evaluation) -> dict[str, str]:
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """The lines of the table of stages."""
+    """Return the lines of the table of stages."""
     rows = []
     for protocol, stages in evaluation.trained.items():
         for stage, score in stages.items():

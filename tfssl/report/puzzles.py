@@ -43,7 +43,7 @@ def show(
     count: int = 6,
     seed: int = 0,
 ) -> Shown:
-    """Draws puzzles with answers, and with a run's predictions beside them.
+    """Draw puzzles with answers, and with a run's predictions beside them.
 
     Args:
       data: anything that `open_source` takes.
@@ -64,8 +64,8 @@ def show(
         names = _names(run, asked, size)
         source = open_source(data)
         _advise(run.tasks(), run.settings.size, source)
-        drawn = draw(run, source, count, seed)
-        figures = {name: drawn[name] for name in names}
+        by_task = draw(run, source, count, seed)
+        figures = {name: by_task[name] for name in names}
     else:
         source = open_source(data)
         prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]
@@ -81,14 +81,14 @@ def show(
 
 
 def _advise(tasks: list[PretextTask], size: int, source: AnySource) -> None:
-    """Says what the user should know of the tasks at this size and on this data."""
+    """Say what the user should know of the tasks at this size and on this data."""
     for task in tasks:
         for sentence in task.advice(size, source):
             print(f"{task.name}: {sentence}", file=sys.stderr)
 
 
 def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[str]:
-    """Which of a run's tasks are drawn. Raises UserError where something else than the run's is asked for."""
+    """Return which of a run's tasks are drawn. Raise UserError where something else than the run's is asked for."""
     if size not in (None, run.settings.size):
         raise UserError(f"--size {size} is given, but the run in {run.folder} has {run.settings.size}; leave it out")
     own = {task.name: str(task) for task in run.tasks()}
@@ -101,7 +101,7 @@ def _names(run: Run, asked: list[PretextTask] | None, size: int | None) -> list[
 
 
 def draw(run: Run, source: AnySource | None = None, count: int = 6, seed: int = 0) -> "dict[str, Figure]":
-    """A figure for each task of a run: puzzles of its source (or of another) with the network's answers."""
+    """Draw a figure for each task of a run: puzzles of its source (or of another) with the network's answers."""
     source = source or open_source(run.data["name"])
     return _draw(source, run.tasks(), run.settings.size, count, seed, run)
 

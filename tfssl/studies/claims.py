@@ -35,14 +35,14 @@ class Claim:
 
 
 def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:
-    """Every set of several tasks against each of its tasks alone, then every set against random weights.
+    """Compare every set of several tasks with each of its tasks alone, then every set with random weights.
 
     Args:
       rows: of a comparison; "random weights" among them.
       test_images: how many pictures a top-1 was measured on.
     """
     trained = [row for row in rows if row.tasks != RANDOM]
-    found = []
+    claims = []
     for row in trained:
         parts = parse_tasks(row.tasks)
         if len(parts) < 2:
@@ -50,14 +50,14 @@ def check_claims(rows: Sequence[Row], test_images: int) -> list[Claim]:
         alone = [other for other in trained if any(_same(other.tasks, part) for part in parts)]
         if len(alone) == len(parts):
             what = "the best of its tasks alone"
-            found += [_claim(row, alone, protocol, what, test_images) for protocol in PROTOCOLS]
+            claims += [_claim(row, alone, protocol, what, test_images) for protocol in PROTOCOLS]
     for untrained in (row for row in rows if row.tasks == RANDOM):
-        found += [_claim(row, [untrained], protocol, "", test_images) for row in trained for protocol in PROTOCOLS]
-    return [claim for claim in found if claim is not None]
+        claims += [_claim(row, [untrained], protocol, "", test_images) for row in trained for protocol in PROTOCOLS]
+    return [claim for claim in claims if claim is not None]
 
 
 def _same(text: str, part: PretextTask) -> bool:
-    """Whether a row is this task alone; its weight and share of the batch matter only beside others."""
+    """Return whether a row is this task alone; its weight and share of the batch matter only beside others."""
     (first, *rest) = parse_tasks(text)
     return not rest and dataclasses.replace(first, weight=1.0, batch=0) == dataclasses.replace(
         part, weight=1.0, batch=0

@@ -36,7 +36,7 @@ class Comparison(Result):
     largest_class: float
 
     def as_json(self) -> dict[str, Any]:
-        """study, rows, claims, notes, largest_class."""
+        """Return what --json prints: study, rows, claims, notes, largest_class."""
         content = super().as_json()
         return {"study": content.pop("folder")} | content
 
@@ -46,7 +46,7 @@ class Comparison(Result):
         return "\n".join([text, "", *(claim.sentence for claim in self.claims), "", *self.notes])
 
     def as_markdown(self) -> str:
-        """The table, the claims and the notes in Markdown."""
+        """Return the table, the claims and the notes in Markdown."""
         rows = [table.cells(row) for row in self.rows]
         parts = [table.as_markdown(table.HEADINGS, rows, table.TO_THE_RIGHT)]
         parts += ["".join(f"- {claim.sentence}\n" for claim in self.claims)] if self.claims else []
@@ -71,10 +71,10 @@ def compare(
     verbose: int | None = None,
     **more: Any,
 ) -> Comparison:
-    """Pretrains on each set of tasks with each seed, evaluates, and makes the table.
+    """Pretrain on each set of tasks with each seed, evaluate, and make the table.
 
     The folder gets `table.md`, `study.json`, `figure.png`, and `runs/TASKS/seed0` and on, which are runs like any
-    other. They are written anew after each run. Called again, it goes on: what was trained and evaluated is not made
+    other. They are written anew after each run. Called again, it resumes: what was trained and evaluated is not made
     again. A study grows: more tasks or seeds in a later call are added to what the folder holds; everything else
     must be as it was.
 
@@ -111,16 +111,16 @@ def compare(
     wanted = trials_of(settings.tasks, settings.seeds)
     study = Study("compare", settings)
     for trials in study.make(wanted):
-        found = _summary(study, trials)
-        study.write(found.as_json())
+        comparison = _summary(study, trials)
+        study.write(comparison.as_json())
         with atomic_write(study.folder / "table.md") as temporary:
-            temporary.write_text(found.as_markdown(), encoding="utf-8")
-        figures.save(figures.comparison_bars(found.rows, found.largest_class), study.folder / "figure.png")
-    return found
+            temporary.write_text(comparison.as_markdown(), encoding="utf-8")
+        figures.save(figures.comparison_bars(comparison.rows, comparison.largest_class), study.folder / "figure.png")
+    return comparison
 
 
 def trials_of(tasks: Sequence[Tasks], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """(tasks as text, seed) for each set of tasks and each seed. Raises UserError on none, or one given twice."""
+    """Return (tasks as text, seed) for each set of tasks and each seed. Raise UserError on none, or one given twice."""
     names = [canonical(each) for each in ([tasks] if isinstance(tasks, str) else tasks)]
     if not names:
         raise UserError("no tasks are given; give a set of tasks for each row of the table")
@@ -143,7 +143,7 @@ def _summary(study: Study, trials: Sequence[Trial]) -> Comparison:
 
 
 def notes(study: Study, evaluation: Evaluation) -> list[str]:
-    """How the trials of a study were made and measured; `evaluation` is one of theirs."""
+    """Say how the trials of a study were made and measured; `evaluation` is one of theirs."""
     settings = study.settings
     return [
         f"{settings['steps']} steps of {settings['batch_size']} pictures of {settings['data']}, {settings['size']} px, "

@@ -23,18 +23,18 @@ COLOURS = (TRAINED, SECOND, "#6a9a3b", "#8a5a9e", "#b8504f", "#4f5fb0")
 
 
 def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
-    """A bar for each row and protocol, in percent, with 95 % intervals, and a dot for each seed."""
+    """Draw a bar for each row and protocol, in percent, with 95 % intervals, and a dot for each seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11.4, 1.1 + 0.62 * len(rows)), layout="constrained")
     for axes, protocol in zip(figure.subplots(1, len(PROTOCOLS), sharey=True), PROTOCOLS, strict=True):
         for place, row in enumerate(rows):
-            found = row.downstream[protocol]
-            mean, bars = 100 * found.estimate.mean, _bars([found.estimate], 100)
+            measured = row.downstream[protocol]
+            mean, bars = 100 * measured.estimate.mean, _bars([measured.estimate], 100)
             colour = RANDOM if row.tasks == RANDOM_ROW else TRAINED
             axes.barh(place, mean, 0.62, color=colour, zorder=1)
             axes.errorbar([mean], [place], xerr=bars, fmt="none", ecolor=DARK, elinewidth=1.2, capsize=3)
-            values = [100 * value for value in found.by_seed.values()]
+            values = [100 * value for value in measured.by_seed.values()]
             if len(values) > 1:
                 axes.plot(values, [place] * len(values), "o", color="white", markeredgecolor=DARK, markersize=3.5)
             end = max(mean + bars[1][0], *values)
@@ -51,7 +51,7 @@ def comparison_bars(rows: Sequence[Row], largest_class: float) -> "Figure":
 
 
 def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric: str, by_steps: bool) -> "Figure":
-    """Pretext metric against linear probe, each point with its name; and both over variants or over steps.
+    """Draw pretext metric against linear probe, each point with its name; and both over variants or over steps.
 
     Args:
       points: (variant, steps, row), variant by variant.
@@ -114,7 +114,7 @@ def sweep_curves(points: Sequence[tuple[str, int, Row]], untrained: Row, metric:
 def _draw_chances(
     axes: "Axes", places: Sequence[float], chances: Sequence[float | None], colour: str, by_steps: bool
 ) -> None:
-    """A dotted line at what guessing gets; a short one at each variant, which has a chance level of its own."""
+    """Draw a dotted line at what guessing gets; a short one at each variant, which has a chance level of its own."""
     if by_steps:
         if chances[0] is not None:
             axes.axhline(chances[0], color=colour, linestyle=":", linewidth=1)
@@ -138,7 +138,7 @@ def _legend(figure: "Figure", variants: Sequence[str], has_chance: bool) -> None
 
 
 def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], list[float]]:
-    """How far intervals reach below and above their means; those of percentages end at 0 and 100."""
+    """Return how far intervals reach below and above their means; those of percentages end at 0 and 100."""
     lowest, highest = (0.0, 100.0) if scale == 100 else (-math.inf, math.inf)
     below, above = [], []
     for estimate in estimates:
@@ -150,7 +150,7 @@ def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], lis
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150)
 

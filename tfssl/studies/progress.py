@@ -13,7 +13,7 @@ class Progress:
         self._seconds: list[float] = []
 
     def say(self, what: str) -> None:
-        """A line on standard error."""
+        """Write a line to standard error."""
         line = f"[{self._done + 1} of {self._count}] {what}"
         if self._seconds:
             left = (self._count - self._done) * sum(self._seconds) / len(self._seconds)
@@ -21,6 +21,6 @@ class Progress:
         print(line, file=sys.stderr, flush=True)
 
     def ended(self, seconds: float | None) -> None:
-        """A trial is there; its time is what others are expected to take. None for one that failed."""
+        """Count a trial as made; its time is what others are expected to take. None for one that failed."""
         self._done += 1
         self._seconds += [] if seconds is None else [seconds]

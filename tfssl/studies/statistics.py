@@ -31,7 +31,7 @@ class Estimate:
 
 
 def over_seeds(values: Sequence[float], count: int | None = None) -> Estimate:
-    """The mean of one value a seed, with Student's interval over seeds.
+    """Return the mean of one value a seed, with Student's interval over seeds.
 
     Args:
       values: one a seed.
@@ -47,7 +47,7 @@ def over_seeds(values: Sequence[float], count: int | None = None) -> Estimate:
 
 
 def difference(one: Mapping[int, float], other: Mapping[int, float], count: int) -> Estimate | None:
-    """How far the shares `one` (seed -> share) are ahead of `other`; None where they have no seed in common.
+    """Return how far the shares `one` (seed -> share) are ahead of `other`; None where they have no seed in common.
 
     With several common seeds Student's interval of the differences seed by seed: runs of one seed began with the same
     weights and saw the same pictures. With one seed, or where all differences are equal and tell no spread, the
@@ -57,16 +57,16 @@ def difference(one: Mapping[int, float], other: Mapping[int, float], count: int)
     seeds = [seed for seed in one if seed in other]
     if not seeds:
         return None
-    found = over_seeds([one[seed] - other[seed] for seed in seeds])
-    if spreads(found.values, count):
-        return found
+    estimate = over_seeds([one[seed] - other[seed] for seed in seeds])
+    if spreads(estimate.values, count):
+        return estimate
     a, b = (math.fsum(shares[seed] for seed in seeds) / len(seeds) for shares in (one, other))
     half = NORMAL * math.sqrt((a * (1 - a) + b * (1 - b)) / count)
-    return Estimate(found.mean, found.mean - half, found.mean + half, found.values)
+    return Estimate(estimate.mean, estimate.mean - half, estimate.mean + half, estimate.values)
 
 
 def spreads(values: Sequence[float], count: int) -> bool:
-    """Whether shares measured on `count` pictures differ, by a picture at least."""
+    """Return whether shares measured on `count` pictures differ, by a picture at least."""
     return max(values) - min(values) > 0.5 / count
 
 

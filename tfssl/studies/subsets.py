@@ -6,7 +6,7 @@ from tfssl.pipelines.sources.any_source import AnySource
 
 
 def limited(source: AnySource, limit: int | None, balanced: bool, seed: int) -> AnySource:
-    """At most `limit` pictures of a labelled source, the same ones for all runs, so that only the training differs.
+    """Draw at most `limit` pictures of a labelled source, the same for all runs, so that only the training differs.
 
     Args:
       limit: how many; all where None.

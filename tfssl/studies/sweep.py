@@ -32,7 +32,7 @@ class Point(Result):
     row: Row
 
     def as_json(self) -> dict[str, Any]:
-        """variant, steps, and what a row has."""
+        """Return what --json prints: variant, steps, and what a row has."""
         return {"variant": self.variant, "steps": self.steps} | self.row.as_json()
 
 
@@ -57,7 +57,7 @@ class Sweep(Result):
     largest_class: float
 
     def as_json(self) -> dict[str, Any]:
-        """study, summary, points, metric, notes, largest_class."""
+        """Return what --json prints: study, summary, points, metric, notes, largest_class."""
         content = super().as_json()
         return {"study": content.pop("folder"), "summary": content.pop("sentences")} | content
 
@@ -65,7 +65,7 @@ class Sweep(Result):
         return "\n".join([table.as_text(*self._table()), "", *self.sentences, "", *self.notes])
 
     def as_markdown(self) -> str:
-        """Table, sentences and notes in Markdown."""
+        """Return table, sentences and notes in Markdown."""
         lines = [*(f"- {sentence}\n" for sentence in self.sentences), *(f"\n{note}\n" for note in self.notes)]
         return table.as_markdown(*self._table()) + "\n" + "".join(lines)
 
@@ -94,9 +94,9 @@ def sweep(
     verbose: int | None = None,
     **more: Any,
 ) -> Sweep:
-    """Pretrains variants of a task and sets pretext accuracy beside downstream accuracy (difficulty and duration).
+    """Pretrain variants of a task and set pretext accuracy beside downstream accuracy (difficulty and duration).
 
-    The folder gets `table.md`, `study.json`, `figure.png` and the runs; it can be gone on with and grows as that of
+    The folder gets `table.md`, `study.json`, `figure.png` and the runs; it can be resumed and grows as that of
     `compare` does, whose intervals it has.
 
     With `every` each run is also probed after each `every` steps. This is one run with one schedule, over which the
@@ -123,19 +123,19 @@ def sweep(
     watched_task(variants)
     study = Study("sweep", settings, settings.every)
     for trials in study.make(wanted):
-        found = _summary(study, trials)
-        study.write(found.as_json())
+        curve = _summary(study, trials)
+        study.write(curve.as_json())
         with atomic_write(study.folder / "table.md") as temporary:
-            temporary.write_text(found.as_markdown(), encoding="utf-8")
-        pretext_points = [point for point in found.points if point.row.tasks != table.RANDOM]
+            temporary.write_text(curve.as_markdown(), encoding="utf-8")
+        pretext_points = [point for point in curve.points if point.row.tasks != table.RANDOM]
         picture = figures.sweep_curves(
             [(point.variant, point.steps, point.row) for point in pretext_points],
-            found.points[-1].row,
-            found.metric,
+            curve.points[-1].row,
+            curve.metric,
             study.every is not None,
         )
         figures.save(picture, study.folder / "figure.png")
-    return found
+    return curve
 
 
 def _summary(study: Study, trials: Sequence[Trial]) -> Sweep:
@@ -161,24 +161,24 @@ def _summary(study: Study, trials: Sequence[Trial]) -> Sweep:
 
 
 def _row_after(trials: Sequence[Trial], step: int) -> Row:
-    """The row of trials as they were after a step at which an epoch ended."""
+    """Return the row of trials as they were after a step at which an epoch ended."""
     metrics = [table.pretext_metrics(metrics_log.read_epoch_end(trial.run.folder, step)) for trial in trials]
     known = table.pretext_metrics(trials[0].run.result["metrics"])
     return dataclasses.replace(
         table.row_of(trials),
         downstream=table.downstream(trials, lambda trial, protocol: trial.earlier[step].trained[protocol]),
-        pretext={name: over_seeds([found[name] for found in metrics]) for name in known},
+        pretext={name: over_seeds([each[name] for each in metrics]) for name in known},
     )
 
 
 def _main_metric(task: str, metrics: Mapping[str, Any]) -> str:
-    """The accuracy of a task where it has one, else its first metric."""
+    """Return the accuracy of a task where it has one, else its first metric."""
     own = [name for name in metrics if name.startswith(f"{task}_")]
     return next((name for name in own if name.endswith("accuracy")), own[0])
 
 
 def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images: int) -> tuple[str, ...]:
-    """The best point by each protocol, against random weights and against the best pretext metric."""
+    """Name the best point by each protocol, against random weights and against the best pretext metric."""
     several = len({point.steps for point in points}) > 1
 
     def name(point: Point) -> str:
@@ -187,9 +187,9 @@ def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images
     said = []
     for protocol in PROTOCOLS:
         best = max(points, key=lambda point: point.row.downstream[protocol].estimate.mean)
-        found = best.row.downstream[protocol]
-        line = f"The best {PROTOCOLS[protocol]} is that of {name(best)}: {table.format_share(found.estimate)} %"
-        ahead = difference(found.by_seed, untrained.downstream[protocol].by_seed, test_images)
+        downstream = best.row.downstream[protocol]
+        line = f"The best {PROTOCOLS[protocol]} is that of {name(best)}: {table.format_share(downstream.estimate)} %"
+        ahead = difference(downstream.by_seed, untrained.downstream[protocol].by_seed, test_images)
         if ahead is not None and ahead.low is not None and ahead.high is not None:
             over = f"over {len(ahead.values)} seeds" if spreads(ahead.values, test_images) else "over test pictures"
             line += (

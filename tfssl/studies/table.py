@@ -34,7 +34,7 @@ class Downstream(Result):
         return ", ".join(sorted(set(self.stages)))
 
     def as_json(self) -> dict[str, Any]:
-        """mean, low, high, values, stages."""
+        """Return mean, low, high, values, stages."""
         return plain(self.estimate) | {"stages": list(self.stages)}
 
 
@@ -59,46 +59,46 @@ class Row(Result):
     images_per_second: Estimate | None
 
     def as_json(self) -> dict[str, Any]:
-        """tasks, seeds, linear, linear_pooled, knn, pretext, chance, images_per_second."""
+        """Return tasks, seeds, linear, linear_pooled, knn, pretext, chance, images_per_second."""
         content = super().as_json()
         head = {"tasks": content.pop("tasks"), "seeds": content.pop("seeds")}
         return head | content.pop("downstream") | content
 
 
 def row_of(trials: Sequence[Trial]) -> Row:
-    """The row of trials of the same tasks."""
+    """Return the row of trials of the same tasks."""
     tasks = trials[0].tasks
     metrics = [pretext_metrics(trial.run.result["metrics"]) for trial in trials]
     return Row(
         tasks,
         tuple(trial.seed for trial in trials),
         downstream(trials, lambda trial, protocol: trial.evaluation.trained[protocol]),
-        {name: over_seeds([found[name] for found in metrics]) for name in metrics[0]},
+        {name: over_seeds([each[name] for each in metrics]) for name in metrics[0]},
         chance_levels(tasks),
         over_seeds([float(trial.run.result["images_per_second"]) for trial in trials]),
     )
 
 
 def random_row(trials: Sequence[Trial]) -> Row:
-    """The row of random weights: one trial of each seed tells what its run began with."""
+    """Return the row of random weights: one trial of each seed tells what its run began with."""
     first = list({trial.seed: trial for trial in reversed(trials)}.values())[::-1]
     first.sort(key=lambda trial: trial.seed)
-    found = downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
-    return Row(RANDOM, tuple(trial.seed for trial in first), found, {}, {}, None)
+    by_protocol = downstream(first, lambda trial, protocol: trial.evaluation.random[protocol])
+    return Row(RANDOM, tuple(trial.seed for trial in first), by_protocol, {}, {}, None)
 
 
 def pretext_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """A run's metrics without its losses."""
+    """Return a run's metrics without its losses."""
     return {name: value for name, value in metrics.items() if name != "loss" and not name.endswith("_loss")}
 
 
 def chance_levels(tasks: str) -> dict[str, float]:
-    """TASK_accuracy -> what guessing gets, of the tasks whose answer is a choice."""
+    """Return TASK_accuracy -> what guessing gets, of the tasks whose answer is a choice."""
     return {f"{task.name}_accuracy": task.chance for task in parse_tasks(tasks) if isinstance(task, ChoiceTask)}
 
 
 def format_metric(name: str, value: float, half: float | None = None, chance: float | None = None) -> str:
-    """`rotation accuracy 45.1 +- 1.2 % (chance 25.0 %)`, `inpainting psnr 18.3`."""
+    """Format as `rotation accuracy 45.1 +- 1.2 % (chance 25.0 %)`, `inpainting psnr 18.3`."""
     share = name.endswith("accuracy")
     scale, digits = (100.0, ".1f") if share else (1.0, ".3g")
     text = f"{name.replace('_', ' ')} {scale * value:{digits}}"
@@ -108,7 +108,7 @@ def format_metric(name: str, value: float, half: float | None = None, chance: fl
 
 
 def format_share(estimate: Estimate) -> str:
-    """`54.1 +- 1.2`, in percent."""
+    """Format as `54.1 +- 1.2`, in percent."""
     half = estimate.half
     return f"{100 * estimate.mean:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
 
@@ -119,9 +119,9 @@ TO_THE_RIGHT = (*range(2, 2 + len(PROBED), 2), len(HEADINGS) - 2, len(HEADINGS) 
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text."""
+    """Return a row as text."""
     speed = row.images_per_second
-    found = [row.downstream[protocol] for protocol in PROTOCOLS]
+    columns = [row.downstream[protocol] for protocol in PROTOCOLS]
     pretext = [
         format_metric(name, estimate.mean, estimate.half, row.chance.get(name))
         for name, estimate in row.pretext.items()
@@ -129,14 +129,14 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.tasks,
         "; ".join(pretext) or "-",
-        *(cell for each in found for cell in (format_share(each.estimate), each.best_stages)),
+        *(cell for each in columns for cell in (format_share(each.estimate), each.best_stages)),
         f"{speed.mean:.0f}" if speed is not None and speed.mean else "-",
         str(len(row.seeds)),
     )
 
 
 def as_text(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:
-    """A table for a terminal."""
+    """Format a table for a terminal."""
     table = [headings, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
     lines = [
@@ -150,16 +150,18 @@ def as_text(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right
 
 
 def as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:
-    """The same in Markdown."""
+    """Format the same in Markdown."""
     lines = [headings, ["--:" if column in to_the_right else ":--" for column in range(len(headings))], *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines).replace("+-", "±")
 
 
 def downstream(trials: Sequence[Trial], scores: Callable[[Trial, str], Mapping[str, Score]]) -> dict[str, Downstream]:
-    """By protocol, the best stages of trials that differ in their seed. `scores` gives stage -> score of a trial."""
-    found = {}
+    """Return the best stages of trials that differ in their seed, by protocol. `scores`: a trial's stage -> score."""
+    by_protocol = {}
     for protocol in PROTOCOLS:
         stages = tuple(best_stage(scores(trial, protocol)) for trial in trials)
         tops = {trial.seed: scores(trial, protocol)[stage].top1 for trial, stage in zip(trials, stages, strict=True)}
-        found[protocol] = Downstream(over_seeds(list(tops.values()), trials[0].evaluation.test_images), tops, stages)
-    return found
+        by_protocol[protocol] = Downstream(
+            over_seeds(list(tops.values()), trials[0].evaluation.test_images), tops, stages
+        )
+    return by_protocol

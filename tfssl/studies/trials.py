@@ -1,4 +1,4 @@
-"""The runs of a study: each pretrained and evaluated once, in a folder that can be gone on with."""
+"""The runs of a study: each pretrained and evaluated once, in a folder that can be resumed."""
 
 import dataclasses
 import gc
@@ -36,7 +36,7 @@ places. A figure that shows one only shows the first."""
 MAIN = next(iter(PROTOCOLS))
 EPOCHS, LEAST_STEPS = 10, 20  # points of a run's learning curve, and steps between; an epoch is nothing else here
 DEFAULTS = {name: field.default for name, field in PassedOn.model_fields.items()}
-"""Of what a study passes on to its runs."""
+"""Defaults of the settings that a study passes on to its runs."""
 RECIPE = 2
 """How trials are pretrained, divided and measured: raised where figures are no longer those of the one before."""
 
@@ -113,7 +113,7 @@ class Study:
         self._asked = self._known
 
     def _match(self) -> list[tuple[str, int]]:
-        """The trials (tasks, seed) that the folder's study has been asked for before. UserError where it is another."""
+        """Return trials (tasks, seed) that the folder's study was asked for. Raise UserError where it is another."""
         path = self.folder / FILE_NAME
         if not path.exists():
             if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
@@ -123,7 +123,7 @@ class Study:
             content = json.loads(path.read_text())
             # Earlier versions also wrote down what was given and is the default.
             settings = {key: value for key, value in content["settings"].items() if DEFAULTS.get(key) != value}
-            found = {"kind": content["kind"]} | settings
+            kept = {"kind": content["kind"]} | settings
             trials = [(str(tasks), int(seed)) for tasks, seed in content["trials"]]
         except (ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{path} cannot be read ({problem}); choose another folder for --out") from problem
@@ -133,21 +133,21 @@ class Study:
                 " choose another --out"
             )
         given = {"kind": self.kind} | self.settings
-        for key in given | found:
-            if given.get(key) != found.get(key):
+        for key in given | kept:
+            if given.get(key) != kept.get(key):
                 raise UserError(
-                    f"{self.folder} holds a study with {key} {found.get(key)!r}, now {given.get(key)!r} is given;"
+                    f"{self.folder} holds a study with {key} {kept.get(key)!r}, now {given.get(key)!r} is given;"
                     " choose another --out, or give what the study began with"
                 )
         return trials
 
     def write(self, content: dict[str, Any]) -> None:
-        """Writes `study.json`: settings, what was asked for, and what was found."""
+        """Write `study.json`: settings, what was asked for, and what was found."""
         head = {"kind": self.kind, "recipe": RECIPE, "settings": self.settings, "trials": self._asked}
         write_json(self.folder / FILE_NAME, head | content)
 
     def make(self, wanted: Sequence[tuple[str, int]]) -> Iterator[list[Trial]]:
-        """Makes trials, (tasks, seed) each, those that the folder's study was asked for before included.
+        """Make trials, (tasks, seed) each, those that the folder's study was asked for before included.
 
         A trial is pretrained where it has not ended, and evaluated where it was not. The random weights of a seed are
         evaluated once. One that fails on the way, because its loss is no longer finite, say, does not stop the others.
@@ -201,7 +201,7 @@ class Study:
                 raise UserError(f"{given}, but a step has {self.settings['batch_size']} pictures; give at most that")
 
     def _keep(self, asked: list[tuple[str, int]]) -> None:
-        """Leaves these trials in `study.json` as asked for: one that failed is not tried by every later call."""
+        """Leave these trials in `study.json` as asked for: one that failed is not tried by every later call."""
         self._asked = asked
         path = self.folder / FILE_NAME
         if asked or (self.folder / "runs").exists():
@@ -215,9 +215,9 @@ class Study:
 
     def _trial(self, tasks: str, seed: int, baseline: Evaluation | None, say: Callable[[str], None]) -> Trial:
         run = self._pretrained(tasks, seed, say)
-        evaluation = self._evaluated(run, None, baseline or True, say)
+        evaluation = self._evaluate(run, None, baseline or True, say)
         epochs = range(1, self.steps // self._steps_per_epoch) if self.every else ()
-        earlier = {epoch * self._steps_per_epoch: self._evaluated(run, epoch, False, say) for epoch in epochs}
+        earlier = {epoch * self._steps_per_epoch: self._evaluate(run, epoch, False, say) for epoch in epochs}
         return Trial(tasks, seed, run, evaluation, earlier)
 
     def _pretrained(self, tasks: str, seed: int, say: Callable[[str], None]) -> Run:
@@ -245,14 +245,14 @@ class Study:
         gc.collect()  # the graph of a run lies in reference cycles
         return run
 
-    def _evaluated(
+    def _evaluate(
         self, run: Run, epoch: int | None, random: bool | Evaluation, say: Callable[[str], None]
     ) -> Evaluation:
-        found = read_evaluation(run.folder, epoch)
-        if found is not None and self._is_ours(found) and (found.random or random is False):
-            return found
+        kept = read_evaluation(run.folder, epoch)
+        if kept is not None and self._is_ours(kept) and (kept.random or random is False):
+            return kept
         say("evaluating" if epoch is None else f"evaluating what it was after {epoch * self._steps_per_epoch} steps")
-        found = evaluate(
+        made = evaluate(
             run,
             self.train,
             self.held_out,
@@ -263,21 +263,21 @@ class Study:
             report=False,
         )
         gc.collect()
-        return found
+        return made
 
-    def _is_ours(self, found: Evaluation) -> bool:
-        """Whether it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too."""
+    def _is_ours(self, evaluation: Evaluation) -> bool:
+        """Check that it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too."""
         names = {"data": self.train.name, "test": self.held_out.name}
-        return set(PROTOCOLS) <= set(found.trained) and names == {key: found.details[key] for key in names}
+        return set(PROTOCOLS) <= set(evaluation.trained) and names == {key: evaluation.details[key] for key in names}
 
 
 def epochs_of(steps: int) -> int:
-    """Into how many epochs of equal length, at most ten, `steps` steps are divided."""
+    """Return into how many epochs of equal length, at most ten, `steps` steps are divided."""
     return max(n for n in range(1, max(1, min(EPOCHS, steps // LEAST_STEPS)) + 1) if steps % n == 0)
 
 
 def canonical(tasks: Tasks) -> str:
-    """Tasks as the text that a run records. Raises UserError where they are none."""
+    """Return tasks as the text that a run records. Raise UserError where they are none."""
     return ", ".join(map(str, parse_tasks(tasks)))
 
 
@@ -289,12 +289,12 @@ def slug(tasks: str) -> str:
 
 
 def given_on(given: PassedOn) -> dict[str, Any]:
-    """What a study passes on to each of its runs: the settings that are not their defaults."""
+    """Return what a study passes on to each of its runs: the settings that are not their defaults."""
     return {name: getattr(given, name) for name, default in DEFAULTS.items() if getattr(given, name) != default}
 
 
 def check_more(more: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuses names that a study does not pass on; leaves out what is None."""
+    """Refuse names that a study does not pass on; leave out what is None."""
     for name in more:
         if name in ("epochs", "steps_per_epoch"):
             raise UserError(f"{name} is given; a study counts its training in steps: give steps")

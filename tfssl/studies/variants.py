@@ -12,7 +12,7 @@ EXPECTED = "expected values with commas between, as in 'jigsaw(classes={4,16,64}
 
 
 def expand_braces(text: str) -> list[str]:
-    """'a(x={1,2}, y={3,4})' -> 'a(x=1, y=3)', 'a(x=1, y=4)', 'a(x=2, y=3)', 'a(x=2, y=4)'.
+    """Expand 'a(x={1,2}, y={3,4})' -> 'a(x=1, y=3)', 'a(x=1, y=4)', 'a(x=2, y=3)', 'a(x=2, y=4)'.
 
     Commas inside of brackets of any kind divide nothing: '{a(x=1, y=2),b}' has two parts.
 
@@ -40,7 +40,7 @@ def expand_braces(text: str) -> list[str]:
 
 
 def label_variants(variants: Sequence[str]) -> list[str]:
-    """What tells sets of tasks apart: 'classes=4', 'classes=16'; all of their text where they have other tasks."""
+    """Return what tells sets of tasks apart: 'classes=4', 'classes=16'; their text where they have other tasks."""
     parsed = [parse_tasks(variant) for variant in variants]
     names = [[task.name for task in tasks] for tasks in parsed]
     if any(other != names[0] for other in names) or len(variants) < 2:
@@ -59,17 +59,17 @@ def label_variants(variants: Sequence[str]) -> list[str]:
 
 
 def differing_settings(variants: Sequence[Sequence[PretextTask]]) -> list[tuple[str, str]]:
-    """(task, setting) of every setting that differs among variants with the same tasks, in their order."""
-    found = []
+    """Return (task, setting) of every setting that differs among variants with the same tasks, in their order."""
+    differing = []
     for place, task in enumerate(variants[0]):
         for key in specs.defaults(type(task)):
             if len({repr(getattr(tasks[place], key)) for tasks in variants}) > 1:
-                found.append((task.name, key))
-    return found
+                differing.append((task.name, key))
+    return differing
 
 
 def watched_task(variants: Sequence[str]) -> str:
-    """The task whose pretext metric is drawn: the first whose settings differ, else the first that all have.
+    """Return the task whose pretext metric is drawn: the first whose settings differ, else the first that all have.
 
     Raises:
       UserError: no task is in all variants.
@@ -87,7 +87,7 @@ def watched_task(variants: Sequence[str]) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """At the commas that are in no bracket."""
+    """Split at the commas that are in no bracket."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "([") - (letter in ")]")

@@ -15,7 +15,7 @@ PROTOCOLS: dict[str, type[Protocol]] = {
 
 
 def choose(names: str | Sequence[str] | None = None) -> tuple[type[Protocol], ...]:
-    """The protocols of some names, once each, in the order of `PROTOCOLS`; all of them where None.
+    """Return the protocols of some names, once each, in the order of `PROTOCOLS`; all of them where None.
 
     Args:
       names: 'linear, knn', or ('linear', 'knn').

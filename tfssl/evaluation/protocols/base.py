@@ -44,13 +44,13 @@ class Protocol(abc.ABC):
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
-        """The protocol with those of some settings that it has."""
+        """Make the protocol with those of some settings that it has."""
         own = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in settings.items() if name in own})
 
     @classmethod
     def facts(cls) -> ProtocolFacts:
-        """What `evaluation.json` says of it."""
+        """Return what `evaluation.json` says of it."""
         return ProtocolFacts(cls.title, cls.probe or cls.title, cls.pool)
 
     @property

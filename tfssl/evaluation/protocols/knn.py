@@ -63,7 +63,7 @@ def nearest_neighbours(
     temperature: float = 0.07,
     chunk: int = 512,
 ) -> np.ndarray:
-    """Weighted vote of the nearest neighbours in cosine similarity s, each with the weight exp(s / temperature).
+    """Take a weighted vote of the nearest neighbours in cosine similarity s, each with the weight exp(s / temperature).
 
     As Wu et al. 2018 (arXiv 1805.01978).
 

@@ -34,7 +34,7 @@ class Linear(Protocol):
 
 
 def _statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, float32 [D], without a float32 copy of everything."""
+    """Return mean and standard deviation of each column, float32 [D], without a float32 copy of everything."""
     total = np.zeros(features.shape[1], np.float64)
     squares = np.zeros(features.shape[1], np.float64)
     shift = features[:CHUNK].astype(np.float32).mean(0)
@@ -61,7 +61,7 @@ def _train(
     weight_decay: tf.Tensor,
     seed: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """SGD with Nesterov momentum from zero weights; the gradient of softmax regression written out.
+    """Train by SGD with Nesterov momentum from zero weights; the gradient of softmax regression written out.
 
     Only [D, classes] arrays are standardised: ((x - m) / s) W = x (W / s) - (m / s) W. So the large array, the
     batch, is gathered and cast and no more.
