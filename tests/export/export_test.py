@@ -205,7 +205,7 @@ def test_a_process_with_tensorflow_alone_gets_the_same_embeddings(run, exported,
 import sys
 sys.path = [entry for entry in sys.path if entry]
 import numpy, tensorflow as tf
-loaded = tf.saved_model.load({exported.saved_model!r})
+loaded = tf.saved_model.load({str(exported.saved_model)!r})
 rows = [open(f"{{k}}.jpg", "rb").read() for k in range(4)]
 found = loaded.signatures["serving_default"](image_bytes=tf.constant(rows))
 alone = [loaded.signatures["serving_default"](image_bytes=tf.constant([row]))["embedding"][0] for row in rows]

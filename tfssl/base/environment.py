@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 
 VERSION = "0.1.0"
 """Version of tfssl."""
@@ -12,6 +11,8 @@ PACKAGES = ("tensorflow", "keras", "numpy")
 
 def versions() -> dict[str, str]:
     """Return package -> version, this package and Python included."""
+    from importlib import metadata  # which takes longer to import than the rest of `tfssl --help`
+
     packages = {name: metadata.version(name) for name in PACKAGES}
     return {"tfssl": VERSION, "python": platform.python_version()} | packages
 
