@@ -3,11 +3,10 @@
 from typing import Any
 
 import tfssl
-from tfssl.apply.config import ColorizeSettings, InpaintSettings, LocaliseSettings, TrackSettings
 from tfssl.cli.options import command
 
 
-@command(InpaintSettings)
+@command("tfssl.apply.config:InpaintSettings")
 def inpaint(**arguments: Any) -> Any:
     """Paint holes of pictures by a run's inpainting; the rest of each comes back as it was.
 
@@ -16,7 +15,7 @@ def inpaint(**arguments: Any) -> Any:
     return tfssl.inpaint(**arguments)
 
 
-@command(ColorizeSettings)
+@command("tfssl.apply.config:ColorizeSettings")
 def colorize(**arguments: Any) -> Any:
     """Colour grey pictures and films at their own size by a run's colorization; their lightness stays.
 
@@ -25,7 +24,7 @@ def colorize(**arguments: Any) -> Any:
     return tfssl.colorize(**arguments)
 
 
-@command(LocaliseSettings)
+@command("tfssl.apply.config:LocaliseSettings")
 def localise(**arguments: Any) -> Any:
     """Draw where in the picture the sound comes from.
 
@@ -35,7 +34,7 @@ def localise(**arguments: Any) -> Any:
     return tfssl.localise(**arguments)
 
 
-@command(TrackSettings)
+@command("tfssl.apply.config:TrackSettings")
 def track(**arguments: Any) -> Any:
     """Follow what a mask shows through a film, and draw it over the frames.
 

@@ -5,11 +5,9 @@ from typing import Any
 
 import tfssl
 from tfssl.cli.options import command
-from tfssl.embedding.config import EmbedSettings, IndexSettings, SearchSettings
-from tfssl.export.config import CheckSettings, ExportSettings, ServeSettings
 
 
-@command(ExportSettings)
+@command("tfssl.export.config:ExportSettings")
 def export(**arguments: Any) -> Any:
     """Write a SavedModel for TensorFlow Serving, and encoder.keras beside it.
 
@@ -18,7 +16,7 @@ def export(**arguments: Any) -> Any:
     return tfssl.export(**arguments)
 
 
-@command(CheckSettings)
+@command("tfssl.export.config:CheckSettings")
 def check(**arguments: Any) -> Any:
     """Replay the golden vectors of an export: is what is served what was measured?
 
@@ -27,7 +25,7 @@ def check(**arguments: Any) -> Any:
     return tfssl.check(**arguments)
 
 
-@command(ServeSettings)
+@command("tfssl.export.config:ServeSettings")
 def serve(**arguments: Any) -> Any:
     """Serve an export on this machine by TensorFlow Serving's REST and gRPC, until Ctrl-C.
 
@@ -41,7 +39,7 @@ def serve(**arguments: Any) -> Any:
     return tfssl.serve(**arguments)
 
 
-@command(EmbedSettings)
+@command("tfssl.embedding.config:EmbedSettings")
 def embed(**arguments: Any) -> Any:
     """Embed every picture, clip or sound of a collection. Killed and started again, it resumes.
 
@@ -50,13 +48,13 @@ def embed(**arguments: Any) -> Any:
     return tfssl.embed(**arguments)
 
 
-@command(IndexSettings)
+@command("tfssl.embedding.config:IndexSettings")
 def index(**arguments: Any) -> Any:
     """Make a FAISS index of a file that embed wrote. Needs the extra 'search'."""
     return tfssl.index(**arguments)
 
 
-@command(SearchSettings)
+@command("tfssl.embedding.config:SearchSettings")
 def search(**arguments: Any) -> Any:
     """Find what of a collection is most like a picture or a sound. Needs the extra 'search'."""
     return tfssl.search(**arguments)

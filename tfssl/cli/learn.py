@@ -4,18 +4,15 @@ from typing import Any
 
 import tfssl
 from tfssl.cli.options import command
-from tfssl.pipelines.config import IngestSettings
-from tfssl.report.config import ShowSettings
-from tfssl.training.config import PretrainSettings
 
 
-@command(ShowSettings)
+@command("tfssl.report.config:ShowSettings")
 def show(**arguments: Any) -> Any:
     """Draw puzzles with their answers: the first thing to look at."""
     return tfssl.show(**arguments)
 
 
-@command(IngestSettings)
+@command("tfssl.pipelines.config:IngestSettings")
 def ingest(**arguments: Any) -> Any:
     """Turn a folder of films and sounds into a data set for the tasks on clips.
 
@@ -24,7 +21,7 @@ def ingest(**arguments: Any) -> Any:
     return tfssl.ingest(**arguments)
 
 
-@command(PretrainSettings)
+@command("tfssl.training.config:PretrainSettings")
 def pretrain(**arguments: Any) -> Any:
     """Train an encoder on pretext tasks. Killed and started again, it resumes where it was."""
     return tfssl.pretrain(**arguments)

@@ -4,24 +4,15 @@ from typing import Any
 
 import tfssl
 from tfssl.cli.options import command
-from tfssl.evaluation.config import (
-    EvaluateLocalisationSettings,
-    EvaluateSettings,
-    EvaluateSoundSettings,
-    EvaluateTrackingSettings,
-    NeighboursSettings,
-    PretextSettings,
-    RetrieveSettings,
-)
 
 
-@command(EvaluateSettings)
+@command("tfssl.evaluation.config:EvaluateSettings")
 def evaluate(**arguments: Any) -> Any:
     """Measure the features of every stage, beside the same trunk with random weights."""
     return tfssl.evaluate(**arguments)
 
 
-@command(EvaluateSoundSettings, "evaluate-sound")
+@command("tfssl.evaluation.config:EvaluateSoundSettings", "evaluate-sound")
 def evaluate_sound(**arguments: Any) -> Any:
     """Measure the sound encoder of a run on labelled sounds, stage by stage, over folds.
 
@@ -30,7 +21,7 @@ def evaluate_sound(**arguments: Any) -> Any:
     return tfssl.evaluate_sound(**arguments)
 
 
-@command(EvaluateLocalisationSettings, "evaluate-localisation")
+@command("tfssl.evaluation.config:EvaluateLocalisationSettings", "evaluate-localisation")
 def evaluate_localisation(**arguments: Any) -> Any:
     """How often does a run point at what sounds, in clips of the toy world?
 
@@ -40,7 +31,7 @@ def evaluate_localisation(**arguments: Any) -> Any:
     return tfssl.evaluate_localisation(**arguments)
 
 
-@command(EvaluateTrackingSettings, "evaluate-tracking")
+@command("tfssl.evaluation.config:EvaluateTrackingSettings", "evaluate-tracking")
 def evaluate_tracking(**arguments: Any) -> Any:
     """How well does a run follow the main object of clips of the toy world, beside random weights and staying?
 
@@ -50,19 +41,19 @@ def evaluate_tracking(**arguments: Any) -> Any:
     return tfssl.evaluate_tracking(**arguments)
 
 
-@command(PretextSettings)
+@command("tfssl.evaluation.config:PretextSettings")
 def pretext(**arguments: Any) -> Any:
     """How well does a run solve its own puzzles, made of DATA that it never saw?"""
     return tfssl.pretext(**arguments)
 
 
-@command(RetrieveSettings)
+@command("tfssl.evaluation.config:RetrieveSettings")
 def retrieve(**arguments: Any) -> Any:
     """Search labelled clips by picture and by sound, each by the other: nDCG and recall, beside chance."""
     return tfssl.retrieve(**arguments)
 
 
-@command(NeighboursSettings)
+@command("tfssl.evaluation.config:NeighboursSettings")
 def neighbours(**arguments: Any) -> Any:
     """Draw frames of clips, or pictures, with what is nearest in features, beside random weights.
 

@@ -1,17 +1,19 @@
 """The command `tfssl` itself, and how its commands are made from settings classes."""
 
 import contextlib
+import functools
 import json
+import pkgutil
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic.fields import FieldInfo
 
 import tfssl
-from tfssl.base import config
-from tfssl.base.config import extra_of
+
+if TYPE_CHECKING:
+    from tfssl.base.config import Settings
 
 JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on standard output, nothing else.")
 
@@ -34,30 +36,64 @@ def cli() -> None:
 
 
 class Command(click.Command):
-    """A command whose parameters are the fields of a settings class, `settings`."""
+    """A command whose parameters are the fields of a settings class.
 
-    settings: type[config.Settings]
+    The class is imported when the command is called or explained: pydantic and all classes together would take more
+    than half of the time in which `tfssl --help` answers.
+
+    Attributes:
+      where: the settings class, or its place, as "tfssl.training.config:PretrainSettings".
+    """
+
+    def __init__(self, name: str, where: "str | type[Settings]", function: Callable[..., Any]):
+        self.where = where
+        self._function = function
+        super().__init__(name, callback=self._call, help=function.__doc__)
+
+    @functools.cached_property
+    def settings(self) -> "type[Settings]":
+        """The settings class."""
+        return pkgutil.resolve_name(self.where) if isinstance(self.where, str) else self.where
+
+    @functools.cached_property
+    def _parameters(self) -> list[click.Parameter]:
+        from tfssl.cli.parameters import parameters_of
+
+        return [*parameters_of(self.settings), JSON]
+
+    @property
+    def params(self) -> list[click.Parameter]:
+        """What click parses, made of the fields of `settings`."""
+        return self._parameters
+
+    @params.setter
+    def params(self, value: list[click.Parameter]) -> None:
+        """Leave out what click sets, which is nothing."""
+
+    def _call(self, as_json: bool, **values: Any) -> None:
+        from tfssl.base.config import on_command_line
+        from tfssl.cli.parameters import off_flags
+
+        off = {field: value for field, value, flag in off_flags(self.settings) if values.pop(flag)}
+        arguments = values | off
+        with on_command_line():
+            self.settings(**arguments)
+            run(as_json, lambda: self._function(**arguments))
 
 
-def command(
-    settings: type[config.Settings], name: str | None = None, group: click.Group = cli
-) -> Callable[[Callable[..., Any]], Command]:
+def command(where: str, name: str | None = None, group: click.Group = cli) -> Callable[[Callable[..., Any]], Command]:
     """Make a command of a function that takes the fields of a settings class and returns a result.
 
     The values are checked before the function is called, so that a wrong one is refused before TensorFlow is imported.
+
+    Args:
+      where: the settings class, or its place, as "tfssl.training.config:PretrainSettings".
+      name: the name of the command; that of the function where None.
+      group: what it is a command of.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
-        def call(as_json: bool, **values: Any) -> None:
-            off = {field: value for field, value, flag in _offs(settings) if values.pop(flag)}
-            arguments = values | off
-            with config.on_command_line():
-                settings(**arguments)
-                run(as_json, lambda: function(**arguments))
-
-        parameters = [*_parameters(settings), JSON]
-        made = Command(name or function.__name__, callback=call, params=parameters, help=function.__doc__)
-        made.settings = settings
+        made = Command(name or function.__name__, where, function)
         group.add_command(made)
         return made
 
@@ -71,74 +107,3 @@ def run(as_json: bool, function: Callable[[], Any]) -> None:
     print(json.dumps(result.as_json()) if as_json else result)
     if getattr(result, "ok", True) is False:
         raise SystemExit(1)
-
-
-class _Int(click.IntRange):
-    """A whole number. Its range is shown by --help, and checked by the settings class."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return click.INT.convert(value, param, ctx)
-
-
-class _Float(click.FloatRange):
-    """A number, as `_Int`."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return click.FLOAT.convert(value, param, ctx)
-
-
-def _offs(settings: type[config.Settings]) -> list[tuple[str, Any, str]]:
-    """Return (field, value, name of the parameter) of each flag that stands for a value of a field."""
-    offs = {name: extra_of(field).get("off") for name, field in settings.model_fields.items()}
-    return [(name, off[1], off[0].lstrip("-").replace("-", "_")) for name, off in offs.items() if off]
-
-
-def _parameters(settings: type[config.Settings]) -> list[click.Parameter]:
-    """List parameters in the order of --help: arguments, options that must be given, the rest as the fields stand."""
-    fields = {name: field for name, field in settings.model_fields.items() if not extra_of(field).get("python_only")}
-    arguments = [_argument(name, field) for name, field in fields.items() if "subject" in extra_of(field)]
-    options: list[click.Parameter] = []
-    given = {name: field for name, field in fields.items() if "subject" not in extra_of(field)}
-    for name in sorted(given, key=lambda name: not given[name].is_required()):
-        options.append(_option(name, given[name]))
-        if off := extra_of(given[name]).get("off"):
-            options.append(click.Option([off[0]], is_flag=True, help=off[2]))
-    return [*arguments, *options]
-
-
-def _argument(name: str, field: FieldInfo) -> click.Argument:
-    several = config.shape(field).repeated
-    more: dict[str, Any] = {"required": True} if field.is_required() else {"required": False, "default": field.default}
-    metavar = extra_of(field)["subject"] if field.is_required() else f"[{extra_of(field)['subject']}]"
-    return click.Argument([name], metavar=metavar, nargs=-1 if several else 1, **more)
-
-
-def _option(name: str, field: FieldInfo) -> click.Option:
-    kind, bounds, choices, repeated = config.shape(field)
-    names = [f"--{name.replace('_', '-')}", name]
-    more: dict[str, Any] = {"help": field.description}
-    if field.is_required():
-        more |= {"required": True, "multiple": repeated}
-    else:
-        default = field.default
-        more["default"] = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        more["show_default"] = default not in (None, "", ())
-    if kind is bool:
-        return click.Option(
-            [f"{names[0]}/--no-{names[0][2:]}" if field.default else names[0], name], is_flag=True, **more
-        )
-    if choices:
-        more["metavar"] = f"[{'|'.join(map(str, choices))}]"
-    elif metavar := extra_of(field).get("metavar"):
-        more["metavar"] = metavar
-    return click.Option(names, type=str if repeated else _type(kind, bounds), **more)
-
-
-def _type(kind: type, bounds: Mapping[str, Any]) -> click.ParamType | type:
-    if kind not in (int, float):
-        return str
-    if not bounds:
-        return kind
-    low, high = (bounds.get(one, bounds.get(other)) for one, other in (("ge", "gt"), ("le", "lt")))
-    made = _Int if kind is int else _Float
-    return made(low, high, min_open="gt" in bounds, max_open="lt" in bounds)

@@ -3,19 +3,16 @@
 from typing import Any
 
 import tfssl
-from tfssl.auditing.config import AuditSettings
-from tfssl.benchmarks.config import BenchDevicesSettings, BenchPipelineSettings, BenchServingSettings
 from tfssl.cli.options import Group, cli, command
-from tfssl.studies.config import CompareSettings, SweepSettings
 
 
-@command(CompareSettings)
+@command("tfssl.studies.config:CompareSettings")
 def compare(**arguments: Any) -> Any:
     """Pretrain on each set of tasks with each seed, and evaluate: table, figure, and what it shows."""
     return tfssl.compare(**arguments)
 
 
-@command(SweepSettings)
+@command("tfssl.studies.config:SweepSettings")
 def sweep(**arguments: Any) -> Any:
     """Difficulty and duration as a curve: pretext accuracy beside what a linear probe makes of it."""
     return tfssl.sweep(**arguments)
@@ -26,13 +23,13 @@ def bench() -> None:
     """Measure speed on this machine."""
 
 
-@command(BenchPipelineSettings, "pipeline", bench)
+@command("tfssl.benchmarks.config:BenchPipelineSettings", "pipeline", bench)
 def bench_pipeline(**arguments: Any) -> Any:
     """Source pictures a second from files to puzzles, stage by stage; the slow one is named."""
     return tfssl.bench_pipeline(**arguments)
 
 
-@command(BenchDevicesSettings, "devices", bench)
+@command("tfssl.benchmarks.config:BenchDevicesSettings", "devices", bench)
 def bench_devices(**arguments: Any) -> Any:
     """TFLite files of an export: size, latency, and what is left of the accuracy on labelled DATA.
 
@@ -41,13 +38,13 @@ def bench_devices(**arguments: Any) -> Any:
     return tfssl.bench_devices(**arguments)
 
 
-@command(BenchServingSettings, "serving", bench)
+@command("tfssl.benchmarks.config:BenchServingSettings", "serving", bench)
 def bench_serving(**arguments: Any) -> Any:
     """`tfssl serve` under load, while versions change: latencies, throughput, requests that are lost."""
     return tfssl.bench_serving(**arguments)
 
 
-@command(AuditSettings)
+@command("tfssl.auditing.config:AuditSettings")
 def audit(**arguments: Any) -> Any:
     """Does a task leak its answer? Exit status 1 where it does."""
     return tfssl.audit(**arguments)
