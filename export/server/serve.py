@@ -97,8 +97,9 @@ def serve(
     settings = ServeSettings(**locals())
     stop = threading.Event()
     with running(settings) as (addresses, result):
-        _tell(addresses, settings.folder, host)
         with _signals(stop.set):
+            # Not before: whoever reads that it listens may end it, and is to find the signals attended to.
+            _tell(addresses, settings.folder, host)
             while not stop.wait(3600.0):
                 pass
         print("ending: requests under way are still answered", flush=True)
