@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfssl.base.files import atomic_write, write_json
 from tfssl.multitask.encoders import save_trained, save_weights
 from tfssl.multitask.model import PretextModel, build_metrics, compile_model, make_model, make_optimizer
-from tfssl.multitask.puzzle_stream import stream
+from tfssl.multitask.puzzle_stream import stream, stream_spec
 from tfssl.pipelines import batches
 from tfssl.runs import heads, metrics_log
 from tfssl.runs.checkpoints import Checkpoints
@@ -136,7 +136,7 @@ def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.S
     keras.utils.set_random_seed(settings.seed)  # whether anything had to be prepared or not
     with (strategy or default_strategy()).scope(), dtype_policy(precision):
         encoders = plans.make()
-        spec = _stream(settings, opened, 0, broken).element_spec
+        spec = stream_spec(tasks, settings.size, settings.batch_size)
         model = make_model(tasks, encoders, spec)
         optimizer = make_optimizer(settings.momentum, settings.weight_decay)
         scales = run.prepared["scales"]
