@@ -36,7 +36,8 @@ def open_source(data: Any, max_broken: float = 0.01) -> AnySource:
         takes: a `tf.data.Dataset` (see `datasets.from_dataset`), arrays x or (x, y), a list of files (see `arrays`).
         Clips: a folder that `tfssl.ingest` wrote, 'FOLDER:train' for one of its splits, or 'toy:clips' with settings
         'toy:clips(count=200, size=64, seconds=2.0, seed=0)'. And 'photos (80 %, split seed 0)', the name of a part that
-        `open_splits` has made of another source. What exists under the whole name is that, whatever the name looks like.
+        `open_splits` has made of another source. What exists under the whole name is meant by it, whatever it looks
+        like.
       max_broken: largest part of the pictures that may be unreadable.
 
     Returns:
@@ -127,6 +128,8 @@ def open_splits(
         train, other = _divide(whole, seed)
         note = f"{whole.name} has no train/ and test/: divided 80/20 within each class by split seed {seed}"
         note += f", pieces of one {whole.unit} on one side" if whole.moving else ""
+        if isinstance(data, (str, os.PathLike)) and os.path.isdir(data):
+            note += splits.say_ignored(Path(data), whole.classes)
     _require_labels(train, 2)
     _require_labels(other, 1)
     train, other, one_sided = common_classes.share(train, other)

@@ -34,12 +34,19 @@ def open_arrays(data: Any) -> PictureSource:
     x, y = data, None
     if isinstance(data, dict) and "image" in data:
         x, y = data["image"], data.get("label")
+    elif isinstance(data, (list, tuple)) and data and all(isinstance(part, (tuple, tf.data.Dataset)) for part in data):
+        # As of `load_data()`, and of `image_dataset_from_directory(subset="both")`.
+        raise UserError(
+            f"{len(data)} data sets are given as one; give what to train on as data, what to test on as test"
+        )
     elif isinstance(data, tuple):
-        if len(data) == 2 and all(isinstance(part, (tuple, tf.data.Dataset)) for part in data):
-            raise UserError("two data sets are given as one; give the first as data, the second as test")
         if len(data) != 2:
             raise UserError(f"a tuple of {len(data)} is given; {EXPECTED}")
         x, y = data
+    if isinstance(x, tf.data.Dataset):
+        raise UserError(
+            f"a tf.data.Dataset is given beside {_described(y)}; give it alone, with its labels inside of it"
+        )
     if not (isinstance(x, list) or tf.is_tensor(x) or hasattr(x, "__array__")):
         raise UserError(f"{_described(x)} is given; {EXPECTED}")
     rows = _rows(x)
@@ -81,11 +88,15 @@ def _check_shape(array: np.ndarray) -> None:
     if array.ndim not in (3, 4):
         raise pixels.refusal(NAME, array.dtype, array.shape)
     if array.ndim == 3 and array.shape[-1] in pixels.CHANNELS:
-        raise UserError(f"an array {list(array.shape)} is given, which is one picture; expected [pictures, ...]: x[None]")
+        raise UserError(
+            f"an array {list(array.shape)} is given, which is one picture; expected [pictures, ...]: x[None]"
+        )
 
 
 def _described(thing: Any) -> str:
     """Name what something is, without what it holds."""
-    if hasattr(thing, "__next__"):
-        return f"a {type(thing).__name__}, which can be read once,"
-    return "None" if thing is None else f"a {type(thing).__name__}"
+    if thing is None:
+        return "None"
+    kind = type(thing).__name__
+    kind = f"{'an' if kind[0] in 'aeio' else 'a'} {kind}"
+    return f"{kind}, which can be read once," if hasattr(thing, "__next__") else kind

@@ -79,11 +79,13 @@ def find_scale(name: str, dataset: tf.data.Dataset, kind: Kind) -> float:
         values = tf.cast(image, tf.float32)
         return tf.reduce_min(values), tf.reduce_max(values), tf.reduce_all(tf.math.is_finite(values))
 
-    low, high = 0.0, 0.0
-    for least, largest, finite in dataset.map(extremes, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator():
-        if not finite:
-            raise UserError(f"{name}: images hold numbers that are not finite; {EXPECTED}")
-        low, high = min(low, float(least)), max(high, float(largest))
+    def merge(found: tuple[tf.Tensor, ...], new: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        return tf.minimum(found[0], new[0]), tf.maximum(found[1], new[1]), found[2] & new[2]
+
+    each = dataset.map(extremes, num_parallel_calls=tf.data.AUTOTUNE)
+    low, high, finite = (value.numpy() for value in each.reduce((0.0, 0.0, True), merge))
+    if not finite:
+        raise UserError(f"{name}: images hold numbers that are not finite; {EXPECTED}")
     allowed = OVERSHOOT if kind.dtype.is_floating else 0.0
     for top, scale in ((1.0, BYTE), (BYTE, 1.0)) if kind.dtype.is_floating else ((BYTE, 1.0),):
         # Of 0..255 something is bright: what ends at 3 has had a mean taken away.

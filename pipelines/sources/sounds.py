@@ -42,7 +42,8 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
     """Decode every sound of CLASS/*, at a sample rate in hertz.
 
     Raises:
-      UserError: no such folder, splits in place of classes, no sounds in sub-folders, none that can be decoded, or PyAV is missing.
+      UserError: no such folder, splits in place of classes, no sounds in sub-folders, none that can be decoded, or
+        PyAV is missing.
     """
     if not isinstance(folder, (str, os.PathLike)):
         raise UserError(f"a {type(folder).__name__} is given; expected a folder, with one sub-folder of sounds a class")
@@ -53,7 +54,9 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
     layout = splits.on_disk(folder)
     if layout.splits or layout.unclear:
         shown = splits.listed(layout.unclear or layout.splits.values())
-        raise UserError(f"{folder} has {shown}, which are splits; folds are made here: give one of them, or their classes")
+        raise UserError(
+            f"{folder} has {shown}, which are splits; folds are made here: give one of them, or their classes"
+        )
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in recordings.SOUNDS)
     if len({path.parent for path in paths}) < 2:
         raise UserError(f"{folder} has no labelled sounds; expected one sub-folder a class, two at least")

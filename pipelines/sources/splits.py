@@ -124,6 +124,14 @@ def _folders_in(folder: Path) -> list[str]:
 def say_unclear(folder: Path, layout: Layout) -> str:
     """Make the line that says that a folder's sub-folders look like splits, but are not understood."""
     return (
-        f"{folder} has {listed(layout.unclear)}: are these splits or classes? Call splits train/, val/ and test/, or give"
-        " the folder of each by itself"
+        f"{folder} has {listed(layout.unclear)}: are these splits or classes? Call splits train/, val/ and test/, or"
+        " give the folder of each by itself"
     )
+
+
+def say_ignored(folder: Path, classes: Sequence[str]) -> str:
+    """Say what was not read as a split: a class of such a name, splits inside of a class. '' where there is nothing."""
+    named = [name for name in classes if split_of(name) is not None]
+    sentence = f"; {listed(named)} is taken for a class" if named else ""
+    inside = on_disk(folder / classes[0]).splits
+    return sentence + (f"; {listed(inside.values())} inside of {classes[0]}/ are no splits" if len(inside) > 1 else "")

@@ -155,7 +155,7 @@ def test_a_list_of_files(tmp_path):
         open_source([files[0], tmp_path / "gone.png"])
     with pytest.raises(UserError, match="is a folder; expected files"):
         open_source([tmp_path])
-    with pytest.raises(UserError, match="dataset holds names of files, as .*0.png; expected what is in them"):
+    with pytest.raises(UserError, match=r"dataset holds names of files, as .*0.png; expected what is in them"):
         open_source(SLICES([str(path) for path in files]))
 
 
@@ -172,13 +172,13 @@ def endless():
         (zip(X, Y, strict=True), "a zip, which can be read once, is given"),
         (None, "None is given"),
         (b"photos", "a bytes is given"),
-        (7, "a int is given"),
+        (7, "an int is given"),
         ({"x": X}, "a dict is given"),
-        ([object()], "a object is given in a list"),
+        ([object()], "an object is given in a list"),
         ((X, Y, Y), "a tuple of 3 is given"),
-        (((X, Y), (X, Y)), "two data sets are given as one; give the first as data, the second as test"),
-        ((SLICES(X), SLICES(X)), "two data sets are given as one"),
-        ((SLICES(X), Y), "is given; expected a folder"),
+        (((X, Y), (X, Y)), "2 data sets are given as one; give what to train on as data"),
+        ([SLICES(X), SLICES(X)], "2 data sets are given as one"),
+        ((SLICES(X), Y), "a tf.data.Dataset is given beside a ndarray; give it alone, with its labels inside"),
         ([X, Y], r"a list of arrays \[6\] and \[6, 12, 10, 3\] is given; .* labels as \(x, y\)"),
         ([X[0], X[1, :5]], "expected pictures of one size"),
         ((X, Y[:4]), "6 pictures are given with 4 labels"),
@@ -198,7 +198,7 @@ def endless():
         (SLICES((X, X)), r"labels have the shape \[12, 10, 3\] each"),
         (SLICES(({"x": X}, Y)), "images are a dict"),
         (SLICES(tf.ragged.constant([[[1, 2]], [[3]]])), "images are a RaggedTensorSpec"),
-        (SLICES(X).map(lambda x: tf.py_function(lambda y: y, [x], tf.uint8)), "images are uint8 <unknown>"),
+        (SLICES([tf.io.encode_png(X[0]).numpy()]).map(tf.io.decode_image), "images are uint8 <unknown>"),
         (SLICES((X[None], [1])), r"pictures \(6, 12, 10, 3\) come in batches, but each with one label"),
     ],
 )

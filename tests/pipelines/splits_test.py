@@ -1,7 +1,5 @@
 """Folders named as splits are no classes, whoever reads them; what is not understood is said in a line."""
 
-import shutil
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,7 +17,7 @@ def pictures(folder, count=2, classes="ab"):
         for number in range(count):
             path = folder / label / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 8), (number, ord(label), len(str(folder)) % 256)).save(path)
+            Image.new("RGB", (8, 8), (number, sum(map(ord, label)) % 256, len(str(folder)) % 256)).save(path)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +77,14 @@ def test_labels_stand_below_splits(tmp_path):
     assert open_source(tmp_path).labels is None
 
 
+def test_classes_named_as_splits_and_splits_inside_of_classes(tmp_path):
+    """Divided as class folders are; the sentence says what was not read as a split."""
+    pictures(tmp_path / "vehicles", 5, ["bus", "car", "train"])
+    pictures(tmp_path / "inside", 5, ["cat/train", "cat/test", "dog/train", "dog/test"])
+    assert open_splits(tmp_path / "vehicles")[2].endswith("by split seed 0; train/ is taken for a class")
+    assert open_splits(tmp_path / "inside")[2].endswith("by split seed 0; test/, train/ inside of cat/ are no splits")
+
+
 @pytest.mark.parametrize(
     ("folders", "says"),
     [
@@ -97,9 +103,7 @@ def test_folders_that_are_not_understood(tmp_path, folders, says):
 
 def test_splits_without_classes_have_no_labels(tmp_path):
     for name in ("train", "test"):
-        pictures(tmp_path / name, classes="a")
-        (tmp_path / name / "a" / "0.png").rename(tmp_path / name / "0.png")
-        shutil.rmtree(tmp_path / name / "a")
+        pictures(tmp_path, 2, [name])
     with pytest.raises(UserError, match="train has no labels"):
         open_splits(tmp_path)
 
@@ -131,7 +135,7 @@ def test_films_and_sounds(tmp_path):
     }
     with pytest.raises(UserError, match="files of one source, x, are in two splits"):
         listing.choose_splits(names, dict.fromkeys(names, "x"), 0.2, 0, on_disk)
-    with pytest.raises(UserError, match="has Test/, Train/, dev/, and extra/a.mp4 beside"):
+    with pytest.raises(UserError, match=r"has Test/, Train/, dev/, and extra/a.mp4 beside"):
         listing.splits_on_disk(tmp_path, [*names, "extra/a.mp4"])
     assert listing.splits_on_disk(tmp_path, ["cat/a.mp4", "dog/b.mp4"]) == {}
     for split in ("train", "test"):
