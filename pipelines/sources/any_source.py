@@ -105,7 +105,7 @@ def open_splits(
     Raises:
       UserError: no labels; no class that both parts have; folders that look like splits, but are not understood.
     """
-    parts = _parts_of(data)
+    parts = parts_of(data)
     held_out = next((split for split in (splits.TEST, splits.VAL) if split in parts), None)
     if test is not None:
         if isinstance(data, (str, os.PathLike)) and not is_ingested(Path(data)):
@@ -136,7 +136,7 @@ def open_splits(
     return train, other, note + one_sided
 
 
-def _parts_of(data: Any) -> dict[str, Any]:
+def parts_of(data: Any) -> dict[str, Any]:
     """Return what opens each split of data that is divided on disk: split -> name; {} where it is not.
 
     Raises:
@@ -155,7 +155,7 @@ def _parts_of(data: Any) -> dict[str, Any]:
 
 def _held_out_of(test: Any) -> Any:
     """Return what `--test` names to test on: its test part, or val, where it has any; all of it else, and of clips."""
-    parts = {} if isinstance(test, (str, os.PathLike)) and is_ingested(Path(test)) else _parts_of(test)
+    parts = {} if isinstance(test, (str, os.PathLike)) and is_ingested(Path(test)) else parts_of(test)
     return parts.get(splits.TEST, parts.get(splits.VAL, test))
 
 

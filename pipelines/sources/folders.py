@@ -50,14 +50,15 @@ def open_files(files: Sequence[Path], labels: Any = None) -> PictureSource:
     paths, sizes = [str(path) for path in files], [path.stat().st_size for path in files]
     listing = "\n".join(f"{os.path.abspath(path)} {size}" for path, size in zip(paths, sizes, strict=True))
     numbers, classes = (None, None) if labels is None else number(name, labels)
-    return _read(name, paths, sizes, numbers, hashlib.sha256(os.fsencode(listing)).hexdigest(), classes)
+    rows = None if numbers is None else numbers.tolist()
+    return _read(name, paths, sizes, rows, hashlib.sha256(os.fsencode(listing)).hexdigest(), classes)
 
 
 def _read(
     name: str,
     paths: list[str],
     sizes: Sequence[int],
-    labels: Sequence[Any] | np.ndarray | None,
+    labels: Sequence[Any] | None,
     digest: str,
     classes: tuple[str, ...] | None = None,
 ) -> PictureSource:
