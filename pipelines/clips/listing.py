@@ -90,7 +90,7 @@ def splits_on_disk(folder: Path, names: Sequence[str]) -> dict[str, str]:
     split_of = {place: split for split, place in layout.splits.items()}
     outside = next((name for name, parts in inside.items() if parts[0] not in split_of), None)
     if outside is not None:
-        shown = splits.listed(layout.splits.values())
+        shown = splits.list_folders(layout.splits.values())
         raise UserError(f"{folder} has {shown}, and {outside} beside them; move it into one, or ingest it by itself")
     return {name: split_of[parts[0]] for name, parts in inside.items()}
 
@@ -113,8 +113,8 @@ def choose_splits(
         for name in names:
             if split_of.setdefault(group_of[name], on_disk[name]) != on_disk[name]:
                 raise UserError(f"files of one source, {group_of[name]}, are in two splits, {name} for one; move them")
-        found = {split: [name for name in names if on_disk[name] == split] for split in (TRAIN, VAL, TEST)}
-        return {split: part for split, part in found.items() if part}
+        parts = {split: [name for name in names if on_disk[name] == split] for split in (TRAIN, VAL, TEST)}
+        return {split: part for split, part in parts.items() if part}
     sources = sorted({group_of[name] for name in names})
     count = round(test * len(sources))
     if test > 0 and len(sources) > 1:

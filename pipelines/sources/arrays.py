@@ -45,10 +45,10 @@ def open_arrays(data: Any) -> PictureSource:
         x, y = data
     if isinstance(x, tf.data.Dataset):
         raise UserError(
-            f"a tf.data.Dataset is given beside {_described(y)}; give it alone, with its labels inside of it"
+            f"a tf.data.Dataset is given beside {_describe(y)}; give it alone, with its labels inside of it"
         )
     if not (isinstance(x, list) or tf.is_tensor(x) or hasattr(x, "__array__")):
-        raise UserError(f"{_described(x)} is given; {EXPECTED}")
+        raise UserError(f"{_describe(x)} is given; {EXPECTED}")
     rows = _rows(x)
     if y is not None:
         y = y if isinstance(y, (list, tuple)) else np.atleast_1d(y)
@@ -58,13 +58,14 @@ def open_arrays(data: Any) -> PictureSource:
         raise UserError(f"no picture in {NAME}; expected at least one")
     if isinstance(rows, list) and isinstance(rows[0], Path):
         return open_files(rows, y)
-    return from_dataset(tf.data.Dataset.from_tensor_slices(rows), NAME, labels=y)
+    with tf.device("CPU"):  # or all of it goes to a GPU first
+        return from_dataset(tf.data.Dataset.from_tensor_slices(rows), NAME, labels=y)
 
 
 def _rows(x: Any) -> Any:
     """Return files as a list of paths, or pictures as something that has them along its first dimension."""
     if not isinstance(x, list):
-        array = x.numpy() if tf.is_tensor(x) else np.asarray(x)
+        array = np.asarray(x)
         if array.dtype.kind not in "OSU" or array.ndim != 1:
             _check_shape(array)
             return array
@@ -75,7 +76,7 @@ def _rows(x: Any) -> Any:
         return tf.constant(x)  # not by NumPy, whose strings lose zeros at their end
     odd = [each for each in x if not (isinstance(each, np.ndarray) or tf.is_tensor(each))]
     if odd:
-        raise UserError(f"{_described(odd[0])} is given in a list; {EXPECTED}")
+        raise UserError(f"{_describe(odd[0])} is given in a list; {EXPECTED}")
     shapes = sorted({tuple(each.shape) for each in x})
     if len(shapes) > 1 or len(shapes[0]) not in (2, 3):
         shown = " and ".join(str(list(shape)) for shape in shapes[:2])
@@ -85,7 +86,7 @@ def _rows(x: Any) -> Any:
 
 def _check_shape(array: np.ndarray) -> None:
     """Refuse what is one picture, or none."""
-    if array.ndim not in (3, 4):
+    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] not in pixels.CHANNELS):
         raise pixels.refusal(NAME, array.dtype, array.shape)
     if array.ndim == 3 and array.shape[-1] in pixels.CHANNELS:
         raise UserError(
@@ -93,7 +94,7 @@ def _check_shape(array: np.ndarray) -> None:
         )
 
 
-def _described(thing: Any) -> str:
+def _describe(thing: Any) -> str:
     """Name what something is, without what it holds."""
     if thing is None:
         return "None"

@@ -40,12 +40,12 @@ def _say_one_sided(train: AnySource, test: AnySource) -> str:
     )
     sentence = ""
     if only := [train.classes[number] for number in np.flatnonzero((trained > 0) & (tested == 0))]:
-        sentence += f"; classes in training only: {_shortened(only)}"
+        sentence += f"; classes in training only: {_shorten(only)}"
     if only := [train.classes[number] for number in np.flatnonzero((trained == 0) & (tested > 0))]:
         wrong = int(tested[trained == 0].sum())
-        sentence += f"; classes in the test only: {_shortened(only)}, so that {wrong} of its {test.items} are wrong"
+        sentence += f"; classes in the test only: {_shorten(only)}, so that {wrong} of its {test.items} are wrong"
     return sentence
 
 
-def _shortened(names: list[str]) -> str:
+def _shorten(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

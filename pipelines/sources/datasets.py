@@ -92,7 +92,7 @@ def from_dataset(
     def encode(image: tf.Tensor, *label: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return pixels.encode(image, kind, scale), *label
 
-    encoded, found, held = [], [], 0
+    encoded, own, held = [], [], 0
     for data, *label in chosen.map(encode, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator():
         held += len(data)
         if held > MEMORY_BYTES:
@@ -101,7 +101,7 @@ def from_dataset(
                 "write them to a folder and give that"
             )
         encoded.append(data)
-        found += label
+        own += label
     if not encoded:
         raise UserError(f"no picture in {name}; expected at least one")
     if kind.dtype == tf.string and os.path.isfile(encoded[0]):
@@ -109,7 +109,7 @@ def from_dataset(
             f"{name} holds names of files, as {encoded[0].decode(errors='replace')}; expected what is in them: map"
             " tf.io.read_file, or give a list of the names"
         )
-    given = labels if len(keys) == 1 else found
+    given = labels if len(keys) == 1 else own
     if given is None:
         return in_memory(name, encoded, None, ())
     numbers, classes = number(name, given, classes)

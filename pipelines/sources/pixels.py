@@ -46,13 +46,19 @@ def kind_of(name: str, image: Any, label: Any = None) -> Kind:
             raise refusal(name, dtype, shape)
         kind = Kind(dtype, shape.rank == 1, False)
     else:
-        known = shape.rank in (2, 3, 4) and (dtype.is_floating or dtype.is_integer)
-        if not known:
+        if shape.rank is None:
+            raise UserError(
+                f"{name}: images have no known shape; call set_shape([None, None, 3]) on them, if they have it"
+            )
+        if shape.rank not in (2, 3, 4) or not (dtype.is_floating or dtype.is_integer):
             raise refusal(name, dtype, shape)
-        has_channels = shape.rank == 4 or (shape.rank == 3 and shape[-1] in (*CHANNELS, None))
-        if (has_channels and shape[-1] not in (*CHANNELS, None)) or (not has_channels and shape[-3:-2] == [3]):
-            raise refusal(name, dtype, shape)  # channels first, above all
-        kind = Kind(dtype, shape.rank == (4 if has_channels else 3), not has_channels)
+        grey = shape.rank == 2 or (shape.rank == 3 and shape[-1] not in (*CHANNELS, None))
+        # [N, H, W] as of MNIST in batches, and not one picture with its channels first.
+        alike = label is not None and label.shape.rank and label.shape[0] == shape[0]
+        batch_of_grey = shape[0] is None or (alike and shape[0] not in CHANNELS)
+        if (shape.rank == 4 and shape[-1] not in (*CHANNELS, None)) or (grey and shape.rank == 3 and not batch_of_grey):
+            raise refusal(name, dtype, shape)
+        kind = Kind(dtype, shape.rank == (3 if grey else 4), grey)
     if kind.batched and label is not None and label.shape.rank == 0:
         raise UserError(f"{name}: pictures {shape} come in batches, but each with one label only; {EXPECTED}")
     return kind
@@ -79,8 +85,8 @@ def find_scale(name: str, dataset: tf.data.Dataset, kind: Kind) -> float:
         values = tf.cast(image, tf.float32)
         return tf.reduce_min(values), tf.reduce_max(values), tf.reduce_all(tf.math.is_finite(values))
 
-    def merge(found: tuple[tf.Tensor, ...], new: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        return tf.minimum(found[0], new[0]), tf.maximum(found[1], new[1]), found[2] & new[2]
+    def merge(before: tuple[tf.Tensor, ...], new: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        return tf.minimum(before[0], new[0]), tf.maximum(before[1], new[1]), before[2] & new[2]
 
     each = dataset.map(extremes, num_parallel_calls=tf.data.AUTOTUNE)
     low, high, finite = (value.numpy() for value in each.reduce((0.0, 0.0, True), merge))

@@ -53,7 +53,7 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
         raise UserError(f"{folder} is no folder; expected one sub-folder of sounds a class")
     layout = splits.on_disk(folder)
     if layout.splits or layout.unclear:
-        shown = splits.listed(layout.unclear or layout.splits.values())
+        shown = splits.list_folders(layout.unclear or layout.splits.values())
         raise UserError(
             f"{folder} has {shown}, which are splits; folds are made here: give one of them, or their classes"
         )

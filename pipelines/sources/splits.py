@@ -102,7 +102,7 @@ def labels_of(paths: Sequence[Sequence[str]]) -> list[str] | None:
     return [parts[1] for parts in paths]
 
 
-def listed(names: Iterable[str]) -> str:
+def list_folders(names: Iterable[str]) -> str:
     """Name folders for people: 'train/, test/'."""
     shown = [f"{name}/" for name in names]
     return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
@@ -124,7 +124,7 @@ def _folders_in(folder: Path) -> list[str]:
 def say_unclear(folder: Path, layout: Layout) -> str:
     """Make the line that says that a folder's sub-folders look like splits, but are not understood."""
     return (
-        f"{folder} has {listed(layout.unclear)}: are these splits or classes? Call splits train/, val/ and test/, or"
+        f"{folder} has {list_folders(layout.unclear)}: are these splits or classes? Call splits train/, val/ and test/, or"
         " give the folder of each by itself"
     )
 
@@ -132,6 +132,8 @@ def say_unclear(folder: Path, layout: Layout) -> str:
 def say_ignored(folder: Path, classes: Sequence[str]) -> str:
     """Say what was not read as a split: a class of such a name, splits inside of a class. '' where there is nothing."""
     named = [name for name in classes if split_of(name) is not None]
-    sentence = f"; {listed(named)} is taken for a class" if named else ""
+    sentence = f"; {list_folders(named)} is taken for a class" if named else ""
     inside = on_disk(folder / classes[0]).splits
-    return sentence + (f"; {listed(inside.values())} inside of {classes[0]}/ are no splits" if len(inside) > 1 else "")
+    return sentence + (
+        f"; {list_folders(inside.values())} inside of {classes[0]}/ are no splits" if len(inside) > 1 else ""
+    )

@@ -113,7 +113,15 @@ def test_pictures_with_labels(data):
 
 def test_grey_pictures_as_of_mnist():
     grey = X[..., 0]
-    for data in (grey, (grey / 255.0, Y), SLICES(grey), SLICES((grey, Y)).batch(4), X[..., :1], list(grey)):
+    for data in (
+        grey,
+        (grey / 255.0, Y),
+        SLICES(grey),
+        SLICES((grey, Y)).batch(4),
+        SLICES((grey, Y)).batch(6, True),
+        X[..., :1],
+        list(grey),
+    ):
         np.testing.assert_array_equal(decoded(open_source(data)), np.repeat(grey[..., None], 3, 3))
 
 
@@ -187,7 +195,7 @@ def endless():
         ([], "no picture in arrays"),
         (X[0], r"an array \[12, 10, 3\] is given, which is one picture"),
         (Y, r"images are int64 \(6,\)"),
-        (X.transpose(0, 3, 1, 2), r"images are uint8 \(3, 12, 10\)"),  # channels first
+        (X.transpose(0, 3, 1, 2), r"images are uint8 \(6, 3, 12, 10\)"),  # channels first
         (SLICES(X.transpose(0, 3, 1, 2)).batch(2), r"images are uint8 \(None, 3, 12, 10\)"),
         (X > 9, r"images are bool"),
         (X / 127.5 - 1, "images hold numbers from -1 to 1; expected 0..255, or floats 0..1: give them before any"),
@@ -198,7 +206,10 @@ def endless():
         (SLICES((X, X)), r"labels have the shape \[12, 10, 3\] each"),
         (SLICES(({"x": X}, Y)), "images are a dict"),
         (SLICES(tf.ragged.constant([[[1, 2]], [[3]]])), "images are a RaggedTensorSpec"),
-        (SLICES([tf.io.encode_png(X[0]).numpy()]).map(tf.io.decode_image), "images are uint8 <unknown>"),
+        (SLICES([tf.io.encode_png(X[0]).numpy()]).map(tf.io.decode_image), "images have no known shape"),
+        (np.repeat(X, 2, 3), r"images are uint8 \(6, 12, 10, 6\)"),
+        (SLICES((X.transpose(0, 3, 1, 2), np.eye(3)[Y])), r"images are uint8 \(3, 12, 10\)"),
+        (tf.constant("photos"), r"images are object \(\)"),
         (SLICES((X[None], [1])), r"pictures \(6, 12, 10, 3\) come in batches, but each with one label"),
     ],
 )

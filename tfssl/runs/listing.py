@@ -64,15 +64,15 @@ def changes(run: Run, source: AnySource) -> str:
     unseen = [] if hashes is None else [now[row] for row in np.flatnonzero(~np.isin(source.contents, hashes))]
     path = run.folder / FILE_NAME
     if not path.exists():
-        return counts + _listed("new or changed", unseen)
+        return counts + _say("new or changed", unseen)
     then = set(os.fsdecode(gzip.decompress(path.read_bytes())).split("\0"))
     new, gone = [name for name in now if name not in then], sorted(then.difference(now))
     changed = [name for name in unseen if name in then]
     if not (new or gone or changed):
         return f"{counts}, under the same names"
-    return counts + _listed("new", new) + _listed("gone", gone) + _listed("changed", changed)
+    return counts + _say("new", new) + _say("gone", gone) + _say("changed", changed)
 
 
-def _listed(word: str, some: Sequence[str]) -> str:
+def _say(word: str, some: Sequence[str]) -> str:
     more = f" and {len(some) - 3:,} more" if len(some) > 3 else ""
     return f"; {word}: {', '.join(some[:3])}{more}" if some else ""
