@@ -93,7 +93,7 @@ def ingest(
     _check(folder, out)
     names = list_recordings(folder)
     label_of, group_of = read_labels(folder, names, labels, groups)
-    on_disk = splits_on_disk(folder, names)
+    on_disk = splits_on_disk(folder, names, labels)
     settings = {
         "size": size,
         "rate": frame_rate,

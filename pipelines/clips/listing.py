@@ -75,16 +75,17 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def splits_on_disk(folder: Path, names: Sequence[str]) -> dict[str, str]:
+def splits_on_disk(folder: Path, names: Sequence[str], table: str | Path | None = None) -> dict[str, str]:
     """Return the split of each file, where train stands beside val or test below the folder; {} where it does not.
 
     Raises:
-      UserError: folders that look like splits, but are not understood; files beside splits.
+      UserError: folders that look like splits, but are not understood, where no table of labels says that they are no
+        classes; files beside splits.
     """
     inside = {name: name.split(os.sep) for name in names}
     layout = splits.of_paths(inside.values())
-    if layout.unclear:
-        raise UserError(splits.say_unclear(folder, layout))
+    if layout.unclear and table is None:
+        raise UserError(f"{splits.say_unclear(folder, layout)}, or --labels")
     if len(layout.splits) < 2:
         return {}
     split_of = {place: split for split, place in layout.splits.items()}

@@ -108,6 +108,25 @@ def list_folders(names: Iterable[str]) -> str:
     return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
 
 
+def say_unclear(folder: Path, layout: Layout) -> str:
+    """Make the line that says that a folder's sub-folders look like splits, but are not understood."""
+    shown = list_folders(layout.unclear)
+    return (
+        f"{folder} has {shown}: are these splits or classes? Call splits train/, val/ and test/, or give the folder of"
+        " each by itself"
+    )
+
+
+def say_ignored(folder: Path, classes: Sequence[str]) -> str:
+    """Say what was not read as a split: a class of such a name, splits inside of a class. '' where there is nothing."""
+    sentence = ""
+    if named := [name for name in classes if split_of(name) is not None]:
+        sentence += f"; {list_folders(named)} is taken for a class"
+    if len(inside := on_disk(folder / classes[0]).splits) > 1:
+        sentence += f"; {list_folders(inside.values())} inside of {classes[0]}/ are no splits"
+    return sentence
+
+
 def _words(name: str) -> set[str]:
     """Return the splits that a name speaks of, as one word of several: 'seg_train', 'train2017', 'testA'."""
     return {SPLIT_OF[word] for word in _WORD.findall(_CAPITAL.sub("_", name).lower())}
@@ -119,21 +138,3 @@ def _folders_in(folder: Path) -> list[str]:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError:  # said where its files are read
         return []
-
-
-def say_unclear(folder: Path, layout: Layout) -> str:
-    """Make the line that says that a folder's sub-folders look like splits, but are not understood."""
-    return (
-        f"{folder} has {list_folders(layout.unclear)}: are these splits or classes? Call splits train/, val/ and test/, or"
-        " give the folder of each by itself"
-    )
-
-
-def say_ignored(folder: Path, classes: Sequence[str]) -> str:
-    """Say what was not read as a split: a class of such a name, splits inside of a class. '' where there is nothing."""
-    named = [name for name in classes if split_of(name) is not None]
-    sentence = f"; {list_folders(named)} is taken for a class" if named else ""
-    inside = on_disk(folder / classes[0]).splits
-    return sentence + (
-        f"; {list_folders(inside.values())} inside of {classes[0]}/ are no splits" if len(inside) > 1 else ""
-    )

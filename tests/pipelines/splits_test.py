@@ -138,6 +138,10 @@ def test_films_and_sounds(tmp_path):
     with pytest.raises(UserError, match=r"has Test/, Train/, dev/, and extra/a.mp4 beside"):
         listing.splits_on_disk(tmp_path, [*names, "extra/a.mp4"])
     assert listing.splits_on_disk(tmp_path, ["cat/a.mp4", "dog/b.mp4"]) == {}
+    unclear = ["test/a.mp4", "holiday/b.mp4"]
+    with pytest.raises(UserError, match=r"are these splits or classes\? .*, or --labels"):
+        listing.splits_on_disk(tmp_path, unclear)
+    assert listing.splits_on_disk(tmp_path, unclear, "labels.csv") == {}
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         (tmp_path / split / "a.wav").write_bytes(b"")
