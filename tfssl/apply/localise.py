@@ -31,14 +31,17 @@ class Localised(Result):
       file: where.
       frames: how many were looked at.
       fits: share of these whose sound is found to fit the picture.
+      damage: what of the film is lost, a phrase that goes on from its name; "" where nothing is.
     """
 
     file: Path
     frames: int
     fits: float
+    damage: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.frames} frames, the sound fits {100 * self.fits:.0f} % of them"
+        line = f"{self.file}: {self.frames} frames, the sound fits {100 * self.fits:.0f} % of them"
+        return f"{line}\ndamaged: the film {self.damage}" if self.damage else line
 
 
 class Localiser:
@@ -114,7 +117,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path) -> Localis
             _draw(whole, maps, temporary)
         else:
             _film(clip, whole, maps, temporary)
-    return Localised(to, len(images), float(np.mean(maps.max((1, 2)) > 0)))
+    return Localised(to, len(images), float(np.mean(maps.max((1, 2)) > 0)), whole.damage)
 
 
 def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
