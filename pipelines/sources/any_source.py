@@ -54,7 +54,7 @@ def open_source(data: Any, max_broken: float = 0.01) -> AnySource:
         whole, training, seed = part
         return _divide(open_source(whole, max_broken), seed)[0 if training else 1]
     source = next(source for source in (opener(data) for opener in OPENERS) if source is not None)
-    if source.may_break and (source.count == 0 or len(source.broken) > max_broken * source.listed):
+    if source.count == 0 or len(source.broken) > max_broken * source.listed:
         raise UserError(too_many_broken(source.name, source.broken, source.listed, max_broken))
     return source
 

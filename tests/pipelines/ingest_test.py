@@ -11,6 +11,7 @@ import tfssl
 from tests.pipelines.recordings_test import RATE, tone, write
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
+from tfssl.pipelines.batches import BrokenPictures
 from tfssl.pipelines.clips import clip_records, ingest, tfds_builder
 from tfssl.pipelines.clips.record import FORMAT
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
@@ -79,6 +80,14 @@ def test_it_is_a_source_with_frames_and_sound_as_they_were(ingested):
     silent = [name for name, heard in zip(source.recordings, source.has_sound, strict=True) if not heard]
     assert set(silent) == {"dogs/film4.mkv"}
     assert [source.frame_counts[k] for k, name in enumerate(source.recordings) if name == "dogs/bark.wav"] == [0, 0]
+
+
+def test_what_was_left_out_is_no_part_of_the_data_set(ingested):
+    """It was said once, and does not count against --max-broken of those who train on the rest."""
+    to, result = ingested
+    source = open_source(str(to), max_broken=0)
+    assert (source.listed, source.broken) == (sum(result.clips.values()), {})
+    assert BrokenPictures(source).names() == {}
 
 
 def test_pieces_of_one_source_stand_in_one_split(ingested):
