@@ -88,7 +88,7 @@ class Reader:
         """
         last = self._last.get(stream.index)
         if frame.pts is None or (last is not None and frame.pts <= last):
-            rate = stream.average_rate or stream.guessed_rate or RATE_UNKNOWN
+            rate = stream.guessed_rate or stream.average_rate or RATE_UNKNOWN
             frame.time_base = frame.time_base or stream.time_base
             frame.pts = 0 if last is None else last + max(1, round(1 / (rate * frame.time_base)))
         self._last[stream.index] = frame.pts

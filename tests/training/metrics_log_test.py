@@ -130,7 +130,7 @@ def test_what_is_done_is_saved_before_an_error_ends_a_run(tmp_path, fails, saved
 
         def on_train_batch_end(self, batch, logs=None):
             if fails in ("batch", "diverged") and batch == 4:
-                raise OSError if fails == "batch" else callbacks.Diverged
+                raise OSError if fails == "batch" else callbacks.DivergedError
 
         def on_epoch_end(self, epoch, logs=None):
             raise OSError
@@ -141,7 +141,7 @@ def test_what_is_done_is_saved_before_an_error_ends_a_run(tmp_path, fails, saved
     steps = callbacks.Steps(0, lambda step: 0.0, ROWS)
     log = callbacks.MetricsLog(tmp_path, steps, EVERY)
     save = callbacks.SaveAndStop(steps, log, checkpoints, 4, STEPS, STEPS)
-    with pytest.raises((OSError, callbacks.Diverged)) as error:
+    with pytest.raises((OSError, callbacks.DivergedError)) as error:
         model.fit(data(0), steps_per_epoch=STEPS, callbacks=[steps, log, Fails(), save], shuffle=False, verbose=0)
     save.rescue(error.value)
     assert checkpoints.saved == saved

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.apply.config import LocaliseSettings
 from tfssl.apply.films import refuse_toy_clips
 from tfssl.base.errors import UserError
+from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import clip_records, recordings, video_files
@@ -173,7 +174,7 @@ def _draw(whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
         above.set_title(f"{whole.times[number]:.2f} s", fontsize=9)
         above.set_axis_off()
         below.set_axis_off()
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def _film(clip: Path, whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:

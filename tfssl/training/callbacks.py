@@ -95,18 +95,18 @@ class StopWhenNotFinite(keras.callbacks.Callback):
                 raise not_finite(name, self._steps, self._checkpoints)
 
 
-class Diverged(UserError):
+class DivergedError(UserError):
     """The error of a run whose weights are of no use any more; the checkpoint before is."""
 
 
-def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> Diverged:
+def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> DivergedError:
     """Make the error of a run that diverged."""
     kept = (
         "no checkpoint was made yet"
         if checkpoints.saved is None
         else f"the checkpoint of step {checkpoints.saved} is kept"
     )
-    return Diverged(
+    return DivergedError(
         f"{what} is not finite at step {steps.done} (learning rate {steps.learning_rate:.4g}); {kept}."
         " Begin again with a lower --learning-rate"
     )
@@ -215,7 +215,7 @@ class SaveAndStop(keras.callbacks.Callback):
         Not inside of a step, nor before the line of an epoch that has ended, without which a run cannot be resumed.
         """
         ended = self._steps.done % self._steps_per_epoch == 0
-        if self._steps.within or isinstance(problem, Diverged) or (ended and self._log.ended != self._steps.done):
+        if self._steps.within or isinstance(problem, DivergedError) or (ended and self._log.ended != self._steps.done):
             return
         with contextlib.suppress(UserError):  # the first error is the one to be said
             self._save()
