@@ -73,7 +73,7 @@ def loudest(sound, rate=RATE):
 
 
 def damage(path, *packets):
-    """Zeroes some packets of a file: (kind of stream, number of the packet). Returns how many there are of each kind."""
+    """Zeroes some packets of a file: (kind of stream, number). Returns how many there are of each kind."""
     inside = {"video": [], "audio": []}
     with av.open(str(path)) as container:
         for packet in container.demux():
