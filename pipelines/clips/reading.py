@@ -100,7 +100,7 @@ class Reader:
             for kind, name in (("video", "film"), ("audio", "sound"))
             if self._lost[kind]
         ]
-        lines = [f"lost {' and '.join(lost)}, which are damaged"] if lost else []
+        lines = [f"lost {' and '.join(lost)} to damage"] if lost else []
         return lines + ["cannot be read to its end"] * self._ends_early
 
 

@@ -83,7 +83,7 @@ def _rewrite(av: Any, reads: Any, film: Any, writes: Any, change_frame: ChangeFr
             count += 1
             progress(count, film.frames or None)
     if made is None:
-        raise ValueError("has no pictures")
+        raise ValueError("has no pictures that can be decoded")
     _write_sound(av, writes, waiting, reader)
     writes.mux(made.encode(None))
     left_out = [] if sound or given is None else ["has sound of a kind that cannot be decoded, which is left out"]

@@ -59,9 +59,9 @@ def test_counts_and_what_was_left_out(ingested):
     # In pieces of 1 s, rounded to the even: films of 1.5 s, one that ends with its last frame, 2.5 s of sound.
     assert sum(result.clips.values()) == 4 * 2 + 1 + 2
     assert "left out: dogs/broken.mp4" in str(result)
-    lost = {"dogs/film4.mkv": "lost 1 of 15 packets of film, which are damaged"}
+    lost = {"dogs/film4.mkv": "lost 1 of 15 packets of film to damage"}
     assert json.loads(json.dumps(result.as_json()))["damaged"] == lost
-    assert str(result).endswith("damaged: dogs/film4.mkv lost 1 of 15 packets of film, which are damaged")
+    assert str(result).endswith("damaged: dogs/film4.mkv lost 1 of 15 packets of film to damage")
 
 
 def test_it_is_a_source_with_frames_and_sound_as_they_were(ingested):

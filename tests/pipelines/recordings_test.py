@@ -174,7 +174,7 @@ def test_what_is_damaged_is_passed_over_in_film_and_sound_each_for_itself(tmp_pa
     names = {"video": "film", "audio": "sound"}
     said = " and ".join(f"1 of {counts[kind]} packets of {names[kind]}" for kind in lost)
     silence = ", has no sound for 0.06 s, where silence is put" if "audio" in lost else ""  # 1024 samples
-    assert found.damage == f"lost {said}, which are damaged{silence}"
+    assert found.damage == f"lost {said} to damage{silence}"
     assert len(found.sound) == len(whole.sound)
     if "audio" in lost:
         begin = lost["audio"] * 1024

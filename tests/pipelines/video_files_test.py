@@ -52,7 +52,7 @@ def test_what_is_damaged_is_passed_over(tmp_path):
     path = write(tmp_path / "a.mp4", np.arange(30) / 25)
     damage(path, ("video", 9))
     lost, seen = change(path, tmp_path / "new.mp4")
-    assert lost == "lost 1 of 30 packets of film, which are damaged"
+    assert lost == "lost 1 of 30 packets of film to damage"
     np.testing.assert_allclose([time for time, _ in seen], np.delete(np.arange(30), 9) / 25, atol=1e-3)
     assert len(read(tmp_path / "new.mp4")[0]) == 29
 
