@@ -69,9 +69,10 @@ def ingest(
 
     Args:
       clips: a folder of films (mp4, mkv, avi, webm, mpg, ...) and sounds (wav, flac, mp3, ogg, ...), at any depth. The
-        first sub-folder is the label, where all files lie in one.
+        first sub-folder is the label, where all files lie in one. What cannot be opened is left out; of what is damaged
+        the rest is taken, as FFmpeg does. Both are said.
       out: folder of the data set, new; to be given as DATA afterwards. It appears whole or not at all.
-      size: short side of frames, pixels; smaller ones stay.
+      size: short side of frames, pixels; smaller ones stay. Pixels that are not square are made so.
       frame_rate: frames a second.
       sound_rate: hertz.
       seconds: longest piece, about: longer recordings are cut in equal pieces.

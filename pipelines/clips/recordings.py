@@ -166,13 +166,16 @@ class _Frames:
         self.end = 0.0
         self._stream, self._short_side, self._interval = stream, short_side, 1 / frame_rate
         self._due: float | None = None
+        self._shown: tuple[int, int] | None = None
 
     def add(self, frame: Any) -> None:
         time = self.end = frame.time
         if self._due is None:
             self._due = time
         if time >= self._due - 1e-3:  # time stamps are rounded to milliseconds
-            jpeg, thumbnail = _pictures(frame, reading.shown_size(frame, self._stream), self._short_side)
+            # All of one size, as in FFmpeg, also where it changes on the way: training cuts one window from them.
+            self._shown = self._shown or reading.shown_size(frame, self._stream)
+            jpeg, thumbnail = _pictures(frame, self._shown, self._short_side)
             self.jpegs.append(jpeg)
             self.thumbnails.append(thumbnail)
             self.times.append(time)

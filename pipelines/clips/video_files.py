@@ -65,7 +65,7 @@ def _rewrite(av: Any, reads: Any, film: Any, writes: Any, change_frame: ChangeFr
     given = reads.streams.audio[0] if reads.streams.audio else None
     sound = _make_sound(writes, given)
     reader = reading.Reader(reads, [film, given] if sound else [film])
-    made, count = None, 0
+    made, shown, count = None, None, 0
     waiting: list[Any] = []  # sound that comes before the first frame: streams cannot be added once anything is written
     for packet in reader.packets():
         if packet.stream is not film:
@@ -74,7 +74,8 @@ def _rewrite(av: Any, reads: Any, film: Any, writes: Any, change_frame: ChangeFr
                 _write_sound(av, writes, waiting, reader)
             continue
         for frame in reader.decode(packet):
-            image = change_frame(_as_shown(frame, film), frame.time)
+            shown = shown or reading.shown_size(frame, film)  # and of this size all others, as in FFmpeg
+            image = change_frame(_as_shown(frame, shown), frame.time)
             if made is None:
                 made = _add_video(writes, film, image.shape)
             new = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
@@ -150,9 +151,9 @@ def _add_video(writes: Any, film: Any, shape: tuple[int, ...]) -> Any:
     return made
 
 
-def _as_shown(frame: Any, film: Any) -> np.ndarray:
-    """Return a frame as a player shows it, uint8 [H, W, 3]."""
-    width, height = reading.shown_size(frame, film)
+def _as_shown(frame: Any, shown: tuple[int, int]) -> np.ndarray:
+    """Return a frame upright, uint8 [H, W, 3]; `shown` is its width and height before it is turned."""
+    width, height = shown
     pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
     return np.rot90(pixels, round(frame.rotation / 90))
 

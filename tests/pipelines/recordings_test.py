@@ -216,6 +216,17 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path, aspect, shown):
         assert size == tuple(round(scale * length) for length in shown)
 
 
+def test_a_film_whose_size_changes_on_the_way_keeps_that_of_its_first_frame(tmp_path):
+    import io
+
+    raw = {"kind": "h264", "codec": "libx264"}
+    parts = [write(tmp_path / f"{size[0]}.mp4", [0.0, 0.04, 0.08], size=size, **raw) for size in ((64, 48), (32, 48))]
+    (tmp_path / "both.mp4").write_bytes(b"".join(part.read_bytes() for part in parts))
+    found = recordings.decode(tmp_path / "both.mp4", 24, 25, RATE)
+    assert [Image.open(io.BytesIO(frame)).size for frame in found.frames] == [(32, 24)] * 6
+    np.testing.assert_allclose(found.times, np.arange(6) / 25, atol=1e-3)
+
+
 def test_a_recording_cut_off_in_copying_is_told(tmp_path):
     path = write(tmp_path / "a.mkv", np.arange(100) / 25, sounds=[tone(4.0)])
     data = path.read_bytes()
