@@ -41,7 +41,7 @@ def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
     assert (found.sounds, found.classes, found.folds, found.largest_class) == (16, 2, 4, 0.5)
     assert list(found.broken) == ["low/0-broken.mp3"]
     assert list(found.damaged) == ["low/0-4.wav"]
-    assert "damaged: low/0-4.wav has no sound for 0.29 s" in str(found)  # a packet of 4608 samples
+    assert "damaged: low/0-4.wav has no sound for 0.07 s" in str(found)  # a packet of 1152 samples
     assert found.baseline["linear"].folds == (1.0,) * 4
     assert found.baseline["knn"].mean == 1.0
     assert set(found.trained["linear"]) == set(found.random["knn"]) == {"stage1", "stage2", "stage3", "stage4"}
