@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
@@ -112,7 +113,7 @@ def ingest(
         problem = next(iter(sorted(broken.items())))
         raise UserError(f"nothing in {folder} can be decoded; the first: {problem[0]} {problem[1]}")
     splits = choose_splits(sorted(pieces), group_of, test, seed)
-    facts = {"frame_rate": frame_rate, "sound_rate": sound_rate, "short_side": size}
+    facts: dict[str, Any] = {"frame_rate": frame_rate, "sound_rate": sound_rate, "short_side": size}
     facts |= {"broken": broken, "damaged": damaged}  # for people: nothing here reads them
     # By names as the records have them.
     facts["groups"] = {name.replace(os.sep, "/"): group_of[name] for name in pieces if group_of[name] != name}
