@@ -15,6 +15,7 @@ from tfssl.apply.config import ColorizeSettings
 from tfssl.apply.outputs import frame_bar, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
@@ -45,6 +46,7 @@ class Colorized(Result):
         return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
 
 
+@on_its_own()
 def colorize(
     run: str | Path | Run,
     pictures: str | Path | Iterable[str | Path],

@@ -15,6 +15,7 @@ from tfssl.apply import masks
 from tfssl.apply.config import InpaintSettings
 from tfssl.apply.outputs import write_png
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops import windows
@@ -48,6 +49,7 @@ class Filled(Result):
         return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
 
 
+@on_its_own()
 def inpaint(
     run: str | Path | Run,
     pictures: str | Path | Iterable[str | Path],

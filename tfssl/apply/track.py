@@ -16,6 +16,7 @@ from tfssl.apply.mask_propagation import Follower, embeddings_of
 from tfssl.apply.outputs import frame_bar, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings, video_files
 from tfssl.pipelines.decoding import full_size
@@ -51,6 +52,7 @@ class Tracked(Result):
         )
 
 
+@on_its_own()
 def track(
     run: str | Path | Run,
     clip: str | Path,

@@ -14,6 +14,7 @@ import numpy as np
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_errors
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.embedding import files
 from tfssl.embedding.config import EmbedSettings
@@ -55,6 +56,7 @@ class Embedded(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def embed(
     model: str | Path | Run,
     data: Any,

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.base.statistics import student
 from tfssl.evaluation import metrics
@@ -93,6 +94,7 @@ class SoundEvaluation(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def evaluate_sound(
     run: "Run | str | Path",
     data: str | Path,

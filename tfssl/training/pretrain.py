@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfssl.base.files import atomic_write, write_json
+from tfssl.base.keras_state import on_its_own, plain_keras
 from tfssl.multitask.encoders import save_trained, save_weights
 from tfssl.multitask.model import PretextModel, build_metrics, compile_model, make_model, make_optimizer
 from tfssl.multitask.puzzle_stream import stream
@@ -94,7 +94,8 @@ def pretrain(
       init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
         that both have, where they fit; what is not taken over is said.
       keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
-      strategy: one of `tf.distribute`; several GPUs get `MirroredStrategy` by themselves.
+      strategy: one of `tf.distribute`; where None, that in whose scope it is called, or `MirroredStrategy` where there
+        are several GPUs.
       report: write report.html at the end.
       verbose: 1 a progress bar, 2 a line an epoch, 0 nothing.
 
@@ -108,13 +109,15 @@ def pretrain(
     settings = PretrainSettings(**locals())
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    opened = open_run(settings, data, tasks, trunk, init)
-    if opened.run.result:
-        say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
-        return opened.run
-    built = _build(settings, opened, strategy)
-    steps, metrics = _fit(settings, opened, built)
-    return _finish(settings, opened, built, steps, metrics)
+    strategy = strategy or default_strategy()
+    with on_its_own():
+        opened = open_run(settings, data, tasks, trunk, init)
+        if opened.run.result:
+            say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
+            return opened.run
+        built = _build(settings, opened, strategy)
+        steps, metrics = _fit(settings, opened, built)
+        return _finish(settings, opened, built, steps, metrics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +131,13 @@ class Built:
     start: int
 
 
-def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy | None) -> Built:
+def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy) -> Built:
     """Build what is trained, as it was when it was saved last; keep the encoders as they were before training."""
     run, plans, tasks = opened.run, opened.plans, opened.tasks
     broken = batches.BrokenPictures(opened.source)
     precision = f"mixed_{settings.mixed_precision}" if settings.mixed_precision else "float32"
     keras.utils.set_random_seed(settings.seed)  # whether anything had to be prepared or not
-    with (strategy or default_strategy()).scope(), dtype_policy(precision):
+    with strategy.scope(), plain_keras(precision):
         encoders = plans.make()
         spec = _stream(settings, opened, 0, broken).element_spec
         model = make_model(tasks, encoders, spec)
@@ -287,17 +290,6 @@ def default_strategy() -> tf.distribute.Strategy:
 def _strategy_of_all_gpus() -> tf.distribute.Strategy:
     """Return one strategy for all runs of a process: two give their collective operations the same keys."""
     return tf.distribute.MirroredStrategy()
-
-
-@contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Set Keras's global dtype policy for the block."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _end_bar(settings: PretrainSettings) -> None:
