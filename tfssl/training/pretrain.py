@@ -19,7 +19,7 @@ from tfssl.runs import heads, metrics_log
 from tfssl.runs.checkpoints import Checkpoints
 from tfssl.runs.run import Run
 from tfssl.tasks.base import Encoders, PretextTask
-from tfssl.training import callbacks, schedules
+from tfssl.training import callbacks, schedules, showing
 from tfssl.training.config import PretrainSettings
 from tfssl.training.guessing import AboveGuessing
 from tfssl.training.opening import Opened, open_run, say
@@ -97,7 +97,8 @@ def pretrain(
       strategy: one of `tf.distribute`; where None, that in whose scope it is called, or `MirroredStrategy` where there
         are several GPUs.
       report: write report.html at the end.
-      verbose: 1 a progress bar, 2 a line an epoch, 0 nothing.
+      verbose: 1 a progress bar, on a terminal or in a notebook, and elsewhere as 2; 2 a line an epoch, and every five
+        minutes; 0 neither.
 
     Returns:
       The run. `run.result` holds steps, images/s, metrics and the count of broken files.
@@ -171,19 +172,21 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[call
     listeners = [steps, *([] if saved is None else [callbacks.RestoreMetrics(saved)])]
     listeners += [callbacks.StopWhenNotFinite(steps, built.checkpoints), log]
     listeners += [*_watchers(settings, opened, built, steps), save]
+    verbose = showing.fit_verbose(settings.verbose)
     metrics: dict[str, float] = {}
     save.listen()
     try:
         for first, length, last_epoch in segments(built.start, steps_per_epoch, settings.epochs):
-            history = built.model.fit(
-                _stream(settings, opened, first, built.broken),
-                steps_per_epoch=length,
-                initial_epoch=first // steps_per_epoch,
-                epochs=last_epoch,
-                callbacks=listeners,
-                shuffle=False,
-                verbose=settings.verbose,
-            ).history
+            with showing.colours_as_wanted():
+                history = built.model.fit(
+                    _stream(settings, opened, first, built.broken),
+                    steps_per_epoch=length,
+                    initial_epoch=first // steps_per_epoch,
+                    epochs=last_epoch,
+                    callbacks=listeners,
+                    shuffle=False,
+                    verbose=verbose,
+                ).history
             metrics = {key: float(values[-1]) for key, values in history.items()}
     except BaseException:
         _end_bar(settings)
@@ -219,6 +222,7 @@ def _watchers(
         AboveGuessing(opened.tasks, steps, warm_up, say_below_bar),
         callbacks.BrokenLimit(opened.source, built.broken, settings.max_broken),
         *([callbacks.EachEpochs(settings.keep_every, keep_trunk)] if settings.keep_every else []),
+        *([showing.NowAndThen()] if settings.verbose and showing.fit_verbose(settings.verbose) == 2 else []),
         keras.callbacks.TensorBoard(str(opened.run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
     ]
 
@@ -293,5 +297,5 @@ def _strategy_of_all_gpus() -> tf.distribute.Strategy:
 
 
 def _end_bar(settings: PretrainSettings) -> None:
-    if settings.verbose == 1:
+    if showing.fit_verbose(settings.verbose) == 1:
         print(flush=True)  # to where Keras draws its bar, whose line is not ended while it trains
