@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.export.checking.golden import make_golden, own_source
 from tfssl.export.config import ExportSettings
@@ -79,6 +80,7 @@ class Exported(Result):
         return f"{made}\nembedding: {self.embedding}{beside}"
 
 
+@on_its_own()
 def export(
     run: "Run | str | Path",
     folder: str | Path,

@@ -206,6 +206,15 @@ def test_wrong_input_writes_nothing(tmp_path, changes, says):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_trunk_built_in_another_precision_is_refused(tmp_path):
+    pixels = keras.Input((32, 32, 3))
+    trunk = keras.Model(pixels, keras.layers.Conv2D(2, 3, dtype="mixed_float16")(pixels))
+    for mixed in (None, "bfloat16"):
+        with pytest.raises(UserError, match=f"compute in float16, and mixed_precision is {mixed!r}; give 'float16'"):
+            tfssl.pretrain(TOY, epochs=1, out=tmp_path / "run", **SETTINGS | {"trunk": trunk, "mixed_precision": mixed})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write|exists and is no run"):

@@ -26,8 +26,6 @@ __all__ = ["apply", "cli", "deploy", "learn", "main", "measure", "study"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line of `tfssl`."""
-    # Keras asks for the backend once, when it is first imported.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _quiet() as chatter:
         status = _status(arguments, chatter)

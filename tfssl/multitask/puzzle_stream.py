@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache
 from tfssl.pipelines.sources.any_source import AnySource, open_source
@@ -15,6 +16,7 @@ from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
 
 
+@on_its_own()
 def puzzles(
     data: Any,
     tasks: str | PretextTask | Sequence[str | PretextTask],
