@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def serve(
     with running(settings) as (addresses, result):
         with _signals(stop.set):
             # Not before: whoever reads that it listens may end it, and is to find the signals attended to.
-            _tell(addresses, settings.folder, host)
+            _tell(addresses, settings)
             while not stop.wait(3600.0):
                 pass
         print("ending: requests under way are still answered", flush=True)
@@ -233,14 +234,16 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _tell(addresses: Addresses, folder: Path, host: str) -> None:
+def _tell(addresses: Addresses, settings: ServeSettings) -> None:
     lines = [
-        f"{addresses.model}, version {addresses.version} of {folder}",
-        f"REST  http://{addresses.rest}/v1/models/{addresses.model}",
+        f"{addresses.model}, version {addresses.version} of {settings.folder}",
+        f"REST  http://{addresses.rest}/v1/models/{urllib.parse.quote(addresses.model)}",
         f"gRPC  {addresses.grpc or 'off'}",
         "Production belongs on TensorFlow Serving, which answers the same; this is for trying out. Ctrl-C ends it.",
     ]
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    if settings.name is None and ":" in Path(os.path.abspath(settings.folder)).name:
+        lines.append("The name has - where that of the folder has a colon, which no path of REST can have.")
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
         lines.append("Whoever reaches this address may ask: there is neither encryption nor a password.")
     print("\n".join(lines), flush=True)
     logger = logging.getLogger("tfssl")
