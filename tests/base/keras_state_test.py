@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import os
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -57,6 +58,17 @@ def test_a_policy_that_nobody_set_still_follows_the_float_type():
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy(before)
+
+
+def test_a_deprecation_of_keras_ends_nothing():
+    weight = keras.Variable(np.ones((2,), np.float32))
+    with warnings.catch_warnings(action="error"):
+        with plain_keras():
+            np.array(weight)
+            with pytest.raises(DeprecationWarning):
+                warnings.warn("another one", DeprecationWarning, stacklevel=1)
+        with pytest.raises(DeprecationWarning, match="copy"):
+            np.array(weight)
 
 
 def test_a_scope_is_left_and_entered_again(replicas):

@@ -93,7 +93,7 @@ def embed(
         `http://host:8501` for REST. `model` is the export that it serves: its golden vectors are replayed first.
         Pictures are decoded and cut here, and sent as pixels.
       model_name: by which the server knows the model; that of the export's folder where None.
-      verbose: 1 a progress bar with pictures a second and the time left, 0 nothing.
+      verbose: 1 says on standard error how far it is, with pictures a second and the time left, 0 nothing.
 
     Raises:
       UserError: no such run, export, stage or data; too much that is broken; a file that cannot be written, or that
