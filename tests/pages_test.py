@@ -21,6 +21,8 @@ import tfssl
 import tfssl.serving
 from tests.export.limits_test import picture
 from tfssl.cli.main import cli, main
+from tfssl.evaluation.config import EvaluateSettings
+from tfssl.export import saved_model
 from tfssl.export.config import ServeSettings
 from tfssl.export.deployment import measuring
 from tfssl.export.deployment.files import model_name
@@ -34,9 +36,9 @@ README, CONTRIBUTING, SERVING = "README.md", "CONTRIBUTING.md", "docs/serving.md
 # another test, which takes it from the page.
 WAYS = {
     (README, "import tfssl"): "python",
-    (README, "pip install .  # for use; [video], [devices], [serving], [onnx], [search], [beam] add what "): "shell",
+    (README, "pip install ."): "shell",
     (README, "tfssl show photos/ --tasks 'relative_position, colorization' --to puzzles.png"): "shell",
-    (CONTRIBUTING, "make test      # the tests, about a quarter of an hour on two cores"): "shell",
+    (CONTRIBUTING, "make test"): "shell",
     (CONTRIBUTING, '"""Mirror: is this picture a mirror image?"""'): "conformance/contributing_test.py",
     (CONTRIBUTING, '"""Nearest class mean: the simplest probe'): "conformance/contributing_protocol_test.py",
     (SERVING, 'encoder = tfssl.load_run("runs/first").encoder("stage3")'): "python",
@@ -55,15 +57,19 @@ SMALLER = {
     "--trunk resnet18": "--trunk 'resnet10(width=4)'",
     "epochs=20": "epochs=1",
     "--epochs 20": "--epochs 1",
+    "96": "48",
+    'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", epochs=1)',
+    "evaluate runs/first labelled/": "evaluate runs/first labelled/ --epochs 1",
 }
 
 
 class Block(NamedTuple):
-    """A block of code: its page, the number of its first line, and its text."""
+    """A block of code: its page, the number of its first line, its text, and whether it stands between fences."""
 
     page: str
     line: int
     text: str
+    fenced: bool
 
     @property
     def way(self) -> str:
@@ -77,12 +83,12 @@ def blocks_of(page: str, text: str) -> list[Block]:
     fenced = r"^```[^\n]*\n(?P<fenced>.*?)^```$"
     indented = r"(?<=\n\n)(?P<indented>(?:    [^\n]*\n)+)"
     found = re.finditer(f"{fenced}|{indented}", text, re.MULTILINE | re.DOTALL)
-    return [
-        Block(page, text.count("\n", 0, match.start(match.lastgroup)) + 1, re.sub("^    ", "", match[0], flags=re.M))
-        if match.lastgroup == "indented"
-        else Block(page, text.count("\n", 0, match.start("fenced")) + 1, match["fenced"])
-        for match in found
-    ]
+    made = []
+    for match in found:
+        kind = str(match.lastgroup)
+        code = re.sub("^    ", "", match[kind], flags=re.MULTILINE) if kind == "indented" else match[kind]
+        made.append(Block(page, text.count("\n", 0, match.start(kind)) + 1, code, kind == "fenced"))
+    return made
 
 
 def blocks(page: str) -> list[Block]:
@@ -92,17 +98,21 @@ def blocks(page: str) -> list[Block]:
 
 
 def test_blocks_are_found():
-    text = "# A\n\nWords\n\n    make it  # so\n    make more\n\n```python\nif 1:\n    x = 2\n```\n\n- b\n\n```\nc\n```\n"
+    text = (
+        "# A\n\nWords\n\n    make it  # so\n    make more\n\n```python\nif 1:\n    x = 2\n```\n\n- b\n\n```\nc\n```\n"
+    )
     assert blocks_of("a.md", text) == [
-        Block("a.md", 5, "make it  # so\nmake more\n"),
-        Block("a.md", 9, "if 1:\n    x = 2\n"),
-        Block("a.md", 16, "c\n"),
+        Block("a.md", 5, "make it  # so\nmake more\n", False),
+        Block("a.md", 9, "if 1:\n    x = 2\n", True),
+        Block("a.md", 16, "c\n", True),
     ]
 
 
 def test_every_block_is_run_by_a_test():
-    pages = [README, CONTRIBUTING, *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+    pages = [README, CONTRIBUTING, *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
     found = [block for page in pages for block in blocks(page)]
+    texts = [(ROOT / page).read_text() for page in pages]
+    assert sum(text.count("```") + text.count("~~~") for text in texts) == 2 * sum(block.fenced for block in found)
     assert [f"{block.page}:{block.line} is run by no test" for block in found if not block.way] == []
     assert len(found) == len(WAYS)
     for block in found:
@@ -200,21 +210,56 @@ class World:
         assert "healthcheck:" in (here / "compose.yaml").read_text()
 
 
+def once(patch: pytest.MonkeyPatch, kept: Path) -> None:
+    """Do what takes long once: all exports of the pages are of one run, and the commands are the lines in Python.
+
+    Reports, and heads of exports, have tests of their own.
+    """
+    patch.setattr("tfssl.evaluation.evaluate.PRECISE_STEPS", 2)
+    patch.setattr("tfssl.multitask.encoders.PRECISE_STEPS", 2)
+    patch.setattr("tfssl.report.page.write_report", lambda run: None)
+    patch.setattr(measuring, "ROWS", (1,))
+    patch.setattr(saved_model, "head_signatures", lambda run: [])
+    write, golden, evaluate = saved_model.write_saved_model, saved_model.make_golden, tfssl.evaluate
+    evaluated: list[Any] = []
+
+    def write_or_copy(signatures: Any, folder: Path) -> None:
+        if not kept.is_dir():
+            write(signatures, kept)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+    def evaluate_or_compare(run: Any, data: Any, **given: Any) -> Any:
+        settings = EvaluateSettings(run=str(getattr(run, "folder", run)), data=data, **given)
+        if not evaluated:
+            evaluated.extend([settings, evaluate(run, data, **given)])
+        assert settings == evaluated[0]
+        return evaluated[1]
+
+    made: list[Any] = []
+
+    def golden_once(*arguments: Any) -> Any:
+        made.extend([] if made else [golden(*arguments)])
+        return made[0]
+
+    patch.setattr(saved_model, "write_saved_model", write_or_copy)
+    patch.setattr(saved_model, "make_golden", golden_once)
+    patch.setattr(tfssl, "evaluate", evaluate_or_compare)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """One in which the blocks of README.md were run."""
     folder = tmp_path_factory.mktemp("pages")
     numbers = np.random.default_rng(0)
-    for number in range(80):
+    for number in range(64):
         for name in (f"photos/{number}.png", f"labelled/{'cats' if number % 2 else 'dogs'}/{number}.png"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(numbers.integers(0, 256, [4, 4, 3], np.uint8)).resize((99, 97)).save(folder / name)
+            Image.fromarray(numbers.integers(0, 256, [4, 4, 3], np.uint8)).resize((49, 50)).save(folder / name)
     for name in ("photo.jpg", "a.jpg", "mine.jpg", "b.png"):
         (folder / name).write_bytes(picture("PNG" if name.endswith("png") else "JPEG"))
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.chdir(folder)
-        patch.setattr("tfssl.evaluation.evaluate.PRECISE_STEPS", 2)
-        patch.setattr(measuring, "ROWS", (1,))
+        once(patch, folder / "kept")
         world = World(folder, stack)
         world.done = list(world.run(README))
         yield world
@@ -241,7 +286,7 @@ def test_contributing(world):
 def test_serving(world):
     shutil.rmtree("models/encoder/2")  # the page begins with the first version
     shutil.copytree("runs/first", "runs/second")
-    images = tf.data.Dataset.from_tensor_slices(np.random.default_rng(1).integers(0, 256, [8, 96, 96, 3], np.uint8))
+    images = tf.data.Dataset.from_tensor_slices(np.random.default_rng(1).integers(0, 256, [8, 48, 48, 3], np.uint8))
     labels = tf.data.Dataset.range(8)
     world.names["images_and_labels"] = tf.data.Dataset.zip(images, labels).batch(4)
     page = world.run(SERVING)
@@ -251,12 +296,12 @@ def test_serving(world):
     assert set(model.history.history) == {"loss", "accuracy"}
     (without,) = re.findall(r"# or, without tfssl:  (.*)", own.text)
     exec(without, world.names)
-    assert world.names["encoder"].input_shape == encoder.input_shape == (None, 96, 96, 3)
+    assert world.names["encoder"].input_shape == encoder.input_shape == (None, 48, 48, 3)
     assert len(world.names["encoder"].output_shape) == len(encoder.output_shape) == 2
 
     next(page)
     ((turned, answers, weights),) = zip(*(each.values() for each in next(iter(world.names["dataset"]))), strict=True)
-    assert (turned.shape, answers.shape, weights.shape) == ((256, 96, 96, 3), (256,), (256,))
+    assert (turned.shape, answers.shape, weights.shape) == ((256, 48, 48, 3), (256,), (256,))
 
     next(page)
     assert newest_version("models/encoder").name == "2"

@@ -88,7 +88,7 @@ def serve(
       rest_port, grpc_port: 0 for any that is free; `grpc_port` None for none.
       poll: seconds between looks at the folder.
       threads: requests that are computed at once; as many as there are cores where None.
-      max_request: MiB of a request.
+      max_request: MiB of a request, and of what it unpacks to where it is packed by gzip.
       max_waiting: requests that wait at once; more are refused, to be sent later.
       timeout: seconds in which a request must have been sent, and again in which it must have been answered.
 
