@@ -45,8 +45,12 @@ def decode_missing(
     processes: int | None,
     options: Any,
     verbose: int,
-) -> tuple[dict[str, str], dict[str, tuple[Path, ...]]]:
-    """Decode what is not decoded yet; return what is broken, and the files of the pieces of each recording."""
+) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[Path, ...]]]:
+    """Decode what is not decoded yet.
+
+    Returns:
+      What is broken and what is damaged, name -> what is wrong, and the files of the pieces of each recording.
+    """
     places = {name: work / hashlib.sha256(name.encode()).hexdigest()[:32] for name in names}
     missing = [name for name in names if not (places[name] / "done.json").exists()]
     jobs = [(str(folder / name), str(places[name]), settings) for name in missing]
@@ -67,14 +71,16 @@ def decode_missing(
         with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
             for _ in pool.map(_decode_to, jobs):
                 bar.add(1)
-    broken, pieces = {}, {}
+    broken, damaged, pieces = {}, {}, {}
     for name, place in places.items():
         done = json.loads((place / "done.json").read_text())
         if done["broken"]:
             broken[name] = done["broken"]
         else:
             pieces[name] = tuple(place / f"{number}.npz" for number in range(done["pieces"]))
-    return broken, pieces
+            if done.get("damage"):
+                damaged[name] = done["damage"]
+    return broken, damaged, pieces
 
 
 def _decode_to(job: tuple[str, str, dict[str, Any]]) -> None:
@@ -82,9 +88,10 @@ def _decode_to(job: tuple[str, str, dict[str, Any]]) -> None:
     path, place, settings = Path(job[0]), Path(job[1]), job[2]
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    result: dict[str, Any] = {"broken": "", "pieces": 0}
+    result: dict[str, Any] = {"broken": "", "damage": "", "pieces": 0}
     try:
         whole = recordings.decode(path, settings["size"], settings["rate"], settings["sound_rate"])
+        result["damage"] = whole.damage
         for piece in recordings.pieces(whole, settings["seconds"], settings["sound_rate"]):
             piece.write(place / f"{result['pieces']}.npz")
             result["pieces"] += 1

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
@@ -28,6 +29,7 @@ class Ingested(Result):
       with_sound: pieces that have sound.
       seconds: how long it took.
       broken: recordings that were left out: name -> what is wrong.
+      damaged: recordings of which a part is lost: name -> what.
     """
 
     folder: Path
@@ -36,11 +38,13 @@ class Ingested(Result):
     with_sound: int
     seconds: float
     broken: dict[str, str]
+    damaged: dict[str, str]
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {n} clips of {self.recordings[name]} recordings" for name, n in self.clips.items())
         lines = [f"{self.folder}: {parts}; {self.with_sound} clips with sound; {self.seconds:.1f} s"]
         lines += [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())]
+        lines += [f"damaged: {name} {problem}" for name, problem in sorted(self.damaged.items())]
         return "\n".join(lines)
 
 
@@ -67,9 +71,10 @@ def ingest(
     Args:
       clips: a folder of films (mp4, mkv, avi, webm, mpg, ...) and sounds (wav, flac, mp3, ogg, ...), at any depth. The
         first sub-folder is the label, where all files lie in one. Below splits (`train/`, `val/`, `test/` or the like)
-        the second is, and the data set has these splits.
+        the second is, and the data set has these splits. What cannot be opened is left out; of what is damaged the rest
+        is taken, as FFmpeg does. Both are said.
       out: folder of the data set, new; to be given as DATA afterwards. It appears whole or not at all.
-      size: short side of frames, pixels; smaller ones stay.
+      size: short side of frames, pixels; smaller ones stay. Pixels that are not square are made so.
       frame_rate: frames a second.
       sound_rate: hertz.
       seconds: longest piece, about: longer recordings are cut in equal pieces.
@@ -104,13 +109,14 @@ def ingest(
     work = out / WORK
     options = None if beam is None else beams.options(beam)
     claim(work, settings)
-    broken, pieces = decode_missing(folder, names, work, settings, processes, options, verbose)
+    broken, damaged, pieces = decode_missing(folder, names, work, settings, processes, options, verbose)
     if not pieces:
         shutil.rmtree(work)
         problem = next(iter(sorted(broken.items())))
         raise UserError(f"nothing in {folder} can be decoded; the first: {problem[0]} {problem[1]}")
     splits = choose_splits(sorted(pieces), group_of, test, seed, on_disk)
-    facts = {"frame_rate": frame_rate, "sound_rate": sound_rate, "short_side": size, "broken": broken}
+    facts: dict[str, Any] = {"frame_rate": frame_rate, "sound_rate": sound_rate, "short_side": size}
+    facts |= {"broken": broken, "damaged": damaged}  # for people: nothing here reads them
     # By names as the records have them.
     facts["groups"] = {name.replace(os.sep, "/"): group_of[name] for name in pieces if group_of[name] != name}
     from tfssl.pipelines.clips.tfds_builder import write_data_set  # which takes seconds to import
@@ -125,6 +131,7 @@ def ingest(
         with_sound=heard,
         seconds=round(time.monotonic() - began, 1),
         broken=broken,
+        damaged=damaged,
     )
 
 

@@ -55,7 +55,7 @@ def open_source(data: Any, max_broken: float = 0.01) -> AnySource:
     if isinstance(data, (str, os.PathLike)):
         openers = ON_DISK if os.path.exists(data) else BY_NAME
     source = next(source for source in (opener(data) for opener in openers) if source is not None)
-    if source.may_break and (source.count == 0 or len(source.broken) > max_broken * source.listed):
+    if source.count == 0 or len(source.broken) > max_broken * source.listed:
         raise UserError(too_many_broken(source.name, source.broken, source.listed, max_broken))
     return source
 

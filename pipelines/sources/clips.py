@@ -24,7 +24,6 @@ class ClipSource(AnySource):
       paths: "RECORDING#piece" of each.
       recordings: for each, the recording that it is a piece of.
       origins: for each, what its recording is of: the source that `ingest --groups` found, else the recording itself.
-      broken: recordings that were left out when the data set was made.
       seconds: from the first frame to the end of the last, or the sound's length where there is none.
       contents: int64 [N], of what is seen and heard.
       files: files of records.
@@ -166,7 +165,6 @@ def open_records(
     frame_rate: float,
     sound_rate: int,
     fingerprint: str,
-    broken: Mapping[str, str] | None = None,
     group_of: Mapping[str, str] | None = None,
     files: Sequence[str] = (),
     places: np.ndarray | None = None,
@@ -175,7 +173,7 @@ def open_records(
     """Open all records of files, or of those in memory, as a source: what is known of each is read once.
 
     Args:
-      name, frame_rate, sound_rate, fingerprint, broken, files, places, encoded: as `ClipSource` has them.
+      name, frame_rate, sound_rate, fingerprint, files, places, encoded: as `ClipSource` has them.
       classes: names of the labels that records have.
       group_of: recording -> origin, where that is not the recording itself.
 
@@ -187,7 +185,6 @@ def open_records(
         raise UserError(f"no clip in {name}; expected at least one")
     recordings = [value.decode() for value in facts["recording"]]
     labels = facts["label"].astype(np.int32)
-    broken = dict(broken or {})
     return ClipSource(
         name=name,
         paths=[f"{recording}#{piece}" for recording, piece in zip(recordings, facts["piece"], strict=True)],
@@ -195,8 +192,8 @@ def open_records(
         origins=[(group_of or {}).get(recording, recording) for recording in recordings],
         labels=labels if (labels >= 0).any() else None,
         classes=classes if (labels >= 0).any() else (),
-        broken=broken,
-        listed=len(recordings) + len(broken),
+        broken={},  # what `ingest` left out it has said; here it is not listed either
+        listed=len(recordings),
         fingerprint=fingerprint,
         frame_rate=frame_rate,
         sound_rate=sound_rate,

@@ -54,7 +54,6 @@ def open_ingested(data: Any) -> ClipSource | None:
         frame_rate=float(facts["frame_rate"]),
         sound_rate=int(facts["sound_rate"]),
         fingerprint=digest.hexdigest(),
-        broken=facts.get("broken", {}),
         group_of=facts.get("groups", {}),
         files=[str(file) for file in files],
         places=places,

@@ -21,6 +21,7 @@ class Sounds:
       labels: int32 [N], index into `classes`.
       classes: names of the sub-folders.
       broken: name -> what is wrong.
+      damaged: sounds of which a part is lost: name -> what.
     """
 
     names: list[str]
@@ -28,6 +29,7 @@ class Sounds:
     labels: np.ndarray
     classes: tuple[str, ...]
     broken: dict[str, str]
+    damaged: dict[str, str]
 
 
 def is_folder_of_sounds(data: object) -> bool:
@@ -60,22 +62,24 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in recordings.SOUNDS)
     if len({path.parent for path in paths}) < 2:
         raise UserError(f"{folder} has no labelled sounds; expected one sub-folder a class, two at least")
-    names, waves, kinds, broken = [], [], [], {}
+    names, waves, kinds, broken, damaged = [], [], [], {}, {}
     for path in paths:
         name = str(path.relative_to(folder))
         try:
-            wave = recordings.decode(path, 8, 1.0, sample_rate).sound
+            whole = recordings.decode(path, 8, 1.0, sample_rate)
         except recordings.BrokenRecordingError as problem:
             broken[name] = str(problem)
             continue
+        if whole.damage:
+            damaged[name] = whole.damage
         names.append(name)
-        waves.append(wave.astype(np.float32) / 32768)
+        waves.append(whole.sound.astype(np.float32) / 32768)
         kinds.append(path.parent.name)
     if not names:
         raise UserError(f"no sound in {folder} can be decoded; the first: {next(iter(broken.items()))}")
     classes = tuple(sorted(set(kinds)))
     labels = np.array([classes.index(kind) for kind in kinds], np.int32)
-    return Sounds(names, waves, labels, classes, broken)
+    return Sounds(names, waves, labels, classes, broken, damaged)
 
 
 def windows(wave: np.ndarray, samples: int) -> np.ndarray:

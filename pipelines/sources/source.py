@@ -65,7 +65,7 @@ class AnySource(abc.ABC):
     moving: ClassVar[bool]
     """Whether items have frames to choose from."""
     may_break: ClassVar[bool]
-    """Whether items may turn out broken when they are opened or decoded; not where all was decoded once before."""
+    """Whether items may turn out broken when they are decoded; not where all was decoded once before."""
     per_item: ClassVar[tuple[str, ...]] = (
         "paths",
         "labels",

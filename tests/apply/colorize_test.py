@@ -254,7 +254,7 @@ def test_films_of_odd_size(tmp_path):
     def cropped(image, time):
         return image[:31, :29]
 
-    assert video_files.change(tmp_path / "old.avi", tmp_path / "new.mp4", cropped, lambda *done: seen.append(done)) == 4
+    video_files.change(tmp_path / "old.avi", tmp_path / "new.mp4", cropped, lambda *done: seen.append(done))
     assert seen == [(number, 4) for number in (1, 2, 3, 4)]
 
 

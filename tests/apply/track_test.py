@@ -162,7 +162,7 @@ def test_drawing_leaves_the_rest_as_it_was():
         ({"mask": "other.png"}, "other.png is 9 pixels high and 8 wide"),
         ({"mask": "text.png"}, "text.png cannot be read: is no picture"),
         ({"clip": "none.mp4"}, "none.mp4 does not exist; expected a film"),
-        ({"clip": "text.png"}, "text.png cannot be read or written as a film"),
+        ({"clip": "text.png"}, "text.png has no pictures that can be decoded"),
         ({"clip": "text.png", "to": "folder"}, "text.png .*; expected a film"),
         ({"to": "film.mp4"}, "film.mp4 would be overwritten"),
         ({"recent": 0}, "recent=0 is given, expected at least 1"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfssl
-from tests.pipelines.recordings_test import RATE, tone, write
+from tests.pipelines.recordings_test import RATE, damage, tone, write
 from tfssl.base.errors import UserError
 from tfssl.evaluation import sound as hearing
 from tfssl.evaluation.retrieval import search
@@ -23,12 +23,15 @@ def run(audio_visual_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Low tones and high tones, four folds by the first letter, and one file that is broken."""
+    """Low tones and high tones, four folds by the first letter, one file that is damaged and one that is broken."""
     folder = tmp_path_factory.mktemp("sounds")
     for kind, hertz in (("low", 300), ("high", 3000)):
         (folder / kind).mkdir()
         for number in range(8):
             write(folder / kind / f"{number % 4}-{number}.wav", sounds=[tone(0.4 + 0.1 * number, hertz + 20 * number)])
+    compressed = write(folder / "low.flac", sounds=[tone(0.8, 380)])
+    damage(compressed, ("audio", 1))
+    compressed.rename(folder / "low" / "0-4.wav")
     (folder / "low" / "0-broken.mp3").write_bytes(b"no sound")
     return folder
 
@@ -37,6 +40,8 @@ def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
     found = tfssl.evaluate_sound(run, folder, folds="^(.)", neighbours=3, verbose=0)
     assert (found.sounds, found.classes, found.folds, found.largest_class) == (16, 2, 4, 0.5)
     assert list(found.broken) == ["low/0-broken.mp3"]
+    assert list(found.damaged) == ["low/0-4.wav"]
+    assert "damaged: low/0-4.wav has no sound for 0.07 s" in str(found)  # a packet of 1152 samples
     assert found.baseline["linear"].folds == (1.0,) * 4
     assert found.baseline["knn"].mean == 1.0
     assert set(found.trained["linear"]) == set(found.random["knn"]) == {"stage1", "stage2", "stage3", "stage4"}

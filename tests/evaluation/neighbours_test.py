@@ -1,5 +1,7 @@
 """Neighbours of frames: never of the question's own recording, and counted as they are drawn."""
 
+import dataclasses
+import io
 import json
 import shutil
 
@@ -9,6 +11,7 @@ import pytest
 import tfssl
 from tfssl.base.errors import UserError
 from tfssl.evaluation import neighbours
+from tfssl.pipelines.sources.any_source import open_source
 
 CLIPS = "toy:clips(count=24, size=32, seconds=1.2, seed=1)"
 
@@ -40,6 +43,15 @@ def test_shares_of_the_own_class():
     assert neighbours.share_alike(found, labels) == pytest.approx(2 / 8)
     # Of four others of the first one has its class; the pieces of the third's recording do not count.
     assert neighbours.chance_alike(labels, groups) == pytest.approx((1 / 4 + 1 / 4 + 0 + 0) / 4)
+
+
+def test_names_of_classes_are_no_formulas():
+    source = open_source("toy:images(count=6, size=16)")
+    source = dataclasses.replace(source, classes=tuple(f"$\\{name}$" for name in source.classes))
+    found = neighbours.Found(np.array([[1], [2]]), np.zeros((2, 1), int), np.ones((2, 1)))
+    figure = neighbours._draw_gallery(source, [found, found], np.array([0, 1]), 1)
+    figure.savefig(io.BytesIO())  # which Matplotlib refuses where it takes them for formulas
+    assert figure.axes[0].get_title().endswith(source.classes[source.labels[0]])
 
 
 def test_a_gallery_of_frames_beside_random_weights(audio_visual_run, tmp_path):

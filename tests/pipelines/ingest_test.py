@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 import tfssl
-from tests.pipelines.recordings_test import RATE, tone, write
+from tests.pipelines.recordings_test import RATE, damage, tone, write
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
+from tfssl.pipelines.batches import BrokenPictures
 from tfssl.pipelines.clips import clip_records, ingest, tfds_builder
 from tfssl.pipelines.clips.record import FORMAT
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
@@ -20,12 +21,13 @@ SETTINGS = {"size": 16, "frame_rate": 10.0, "processes": 1, "verbose": 0}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Five films and a sound of two classes, and one that is broken."""
+    """Five films, one of them damaged, and a sound of two classes, and one that is broken."""
     folder = tmp_path_factory.mktemp("films")
     for number in range(5):
         place = folder / ("cats" if number < 3 else "dogs")
         place.mkdir(exist_ok=True)
         write(place / f"film{number}.mkv", np.arange(15) / 10, sounds=[tone(1.5, 300 + 100 * number)] * (number != 4))
+    damage(folder / "dogs" / "film4.mkv", ("video", 7))
     write(folder / "dogs" / "bark.wav", sounds=[tone(2.5)])
     (folder / "dogs" / "broken.mp4").write_bytes(b"no film")
     return folder
@@ -57,7 +59,9 @@ def test_counts_and_what_was_left_out(ingested):
     # In pieces of 1 s, rounded to the even: films of 1.5 s, one that ends with its last frame, 2.5 s of sound.
     assert sum(result.clips.values()) == 4 * 2 + 1 + 2
     assert "left out: dogs/broken.mp4" in str(result)
-    json.dumps(result.as_json())
+    lost = {"dogs/film4.mkv": "lost 1 of 15 packets of film to damage"}
+    assert json.loads(json.dumps(result.as_json()))["damaged"] == lost
+    assert str(result).endswith("damaged: dogs/film4.mkv lost 1 of 15 packets of film to damage")
 
 
 def test_it_is_a_source_with_frames_and_sound_as_they_were(ingested):
@@ -79,6 +83,14 @@ def test_it_is_a_source_with_frames_and_sound_as_they_were(ingested):
     silent = [name for name, heard in zip(source.recordings, source.has_sound, strict=True) if not heard]
     assert set(silent) == {"dogs/film4.mkv"}
     assert [source.frame_counts[k] for k, name in enumerate(source.recordings) if name == "dogs/bark.wav"] == [0, 0]
+
+
+def test_what_was_left_out_is_no_part_of_the_data_set(ingested):
+    """It was said once, and does not count against --max-broken of those who train on the rest."""
+    to, result = ingested
+    source = open_source(str(to), max_broken=0)
+    assert (source.listed, source.broken) == (sum(result.clips.values()), {})
+    assert BrokenPictures(source).names() == {}
 
 
 def test_pieces_of_one_source_stand_in_one_split(ingested):

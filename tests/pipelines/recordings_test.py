@@ -1,6 +1,7 @@
 """Recordings as they come: odd films and sounds, made here, one by one."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,19 +14,34 @@ av = pytest.importorskip("av")
 RATE = 16000
 
 
-def write(path, times=(), size=(48, 32), sounds=(), sound_rate=RATE, layout="mono", rotation=None, level=None):
+def write(
+    path,
+    times=(),
+    size=(48, 32),
+    sounds=(),
+    sound_rate=RATE,
+    layout="mono",
+    level=None,
+    kind=None,
+    codec="mpeg4",
+    options=None,
+    aspect=None,
+    sound_codec="aac",
+):
     """A film whose frame at t has grey level(t), with sound tracks; each a float array -1..1 [channels, n]."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format=kind) as container:
         film = None
         if len(times):
-            film = container.add_stream("mpeg4" if path.suffix != ".webm" else "libvpx", rate=25)
+            film = container.add_stream("libvpx" if path.suffix == ".webm" else codec, rate=25, options=options)
             film.width, film.height, film.pix_fmt = *size, "yuv420p"
+            if aspect is not None:
+                film.sample_aspect_ratio = aspect
             film.time_base = film.codec_context.time_base = Fraction(1, 1000)
             film.bit_rate = 4_000_000
         tracks = []
         for _ in sounds:
-            codec = {".wav": "pcm_s16le", ".flac": "flac", ".mp3": "libmp3lame", ".ogg": "flac"}
-            track = container.add_stream(codec.get(path.suffix, "aac"), rate=sound_rate)
+            codec_of = {".wav": "pcm_s16le", ".flac": "flac", ".mp3": "libmp3lame", ".ogg": "flac"}
+            track = container.add_stream(codec_of.get(path.suffix, sound_codec), rate=sound_rate)
             track.layout = layout
             tracks.append(track)
         for time in times:
@@ -54,6 +70,22 @@ def tone(seconds, hertz=440.0, rate=RATE):
 def loudest(sound, rate=RATE):
     """Hertz of the strongest tone."""
     return np.argmax(np.abs(np.fft.rfft(sound.astype(float)))) * rate / len(sound)
+
+
+def damage(path, *packets):
+    """Zeroes some packets of a file: (kind of stream, number). Returns how many there are of each kind."""
+    inside = {"video": [], "audio": []}
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            if packet.size:
+                inside[packet.stream.type].append(bytes(packet))
+    data = path.read_bytes()
+    for kind, number in packets:
+        packet = inside[kind][number]
+        assert data.count(packet) == 1
+        data = data.replace(packet, bytes(len(packet)))
+    path.write_bytes(data)
+    return {kind: len(each) for kind, each in inside.items()}
 
 
 def levels(piece):
@@ -127,6 +159,108 @@ def test_a_film_cut_in_the_middle_keeps_what_came_before(tmp_path):
     path.write_bytes(data[: len(data) * 6 // 10])
     found = recordings.decode(path, 16, 25, RATE)
     assert 5 < len(found.frames) < 50
+
+
+@pytest.mark.parametrize("packets", [(("video", 20), ("audio", 30)), (("audio", 5),), (("video", 49),)])
+def test_what_is_damaged_is_passed_over_in_film_and_sound_each_for_itself(tmp_path, packets):
+    path = write(tmp_path / "a.mp4", np.arange(50) / 25, sounds=[tone(2.0)])
+    whole = recordings.decode(path, 16, 25, RATE)
+    assert (len(whole.frames), whole.damage) == (50, "")
+    counts = damage(path, *packets)
+    lost = dict(packets)
+    found = recordings.decode(path, 16, 25, RATE)
+    wanted = np.delete(whole.times, lost["video"]) if "video" in lost else whole.times
+    np.testing.assert_array_equal(found.times, wanted)
+    names = {"video": "film", "audio": "sound"}
+    said = " and ".join(f"1 of {counts[kind]} packets of {names[kind]}" for kind in lost)
+    silence = ", has no sound for 0.06 s, where silence is put" if "audio" in lost else ""  # 1024 samples
+    assert found.damage == f"lost {said} to damage{silence}"
+    assert len(found.sound) == len(whole.sound)
+    if "audio" in lost:
+        begin = lost["audio"] * 1024
+        assert not found.sound[begin - 900 : begin - 200].any()  # the encoder's delay is a packet
+    rest = slice(35 * 1024, None)
+    np.testing.assert_array_equal(found.sound[rest], whole.sound[rest])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kind", "options"),
+    [
+        ("raw.mp4", "libx264", "h264", {"bf": "2"}),
+        ("raw.mov", "mpeg4", "m4v", {}),  # the encoder of HEVC in PyAV 18 writes where it must not
+        ("pyramid.avi", "libx264", None, {"bf": "3", "x264-params": "b-pyramid=normal:b-adapt=0"}),
+        ("film.avi", "mpeg4", None, {"bf": "2"}),
+    ],
+)
+def test_frames_without_a_time_are_counted_at_the_rate(tmp_path, name, codec, kind, options):
+    times = np.arange(20) / 25
+    path = write(tmp_path / name, times, kind=kind, codec=codec, options=options, level=lambda t: 40 + 250 * t)
+    found = recordings.decode(path, 16, 25, RATE)
+    assert len(found.frames) == 20
+    np.testing.assert_allclose(levels(found), 40 + 250 * times, atol=5)
+    # FFmpeg takes the order of decoding in AVI for that of showing: by as many frames its times are off.
+    np.testing.assert_allclose(found.times, times, atol=1e-3 if kind else 0.085)
+    assert (np.diff(found.times) > 0.03).all()
+
+
+@pytest.mark.parametrize(
+    ("aspect", "shown"), [(Fraction(64, 45), (102, 48)), (Fraction(3, 4), (72, 64)), (1000, (72, 48))]
+)
+def test_pixels_that_are_not_square_are_made_so(tmp_path, aspect, shown):
+    import io
+
+    path = write(tmp_path / "a.mp4", [0.0, 0.1], size=(72, 48), aspect=aspect)
+    for side in (30, 1000):
+        scale = min(1, side / min(shown))
+        size = Image.open(io.BytesIO(recordings.decode(path, side, 10, RATE).frames[0])).size
+        assert size == tuple(round(scale * length) for length in shown)
+
+
+def test_a_film_whose_size_changes_on_the_way_keeps_that_of_its_first_frame(tmp_path):
+    import io
+
+    raw = {"kind": "h264", "codec": "libx264"}
+    parts = [write(tmp_path / f"{size[0]}.mp4", [0.0, 0.04, 0.08], size=size, **raw) for size in ((64, 48), (32, 48))]
+    (tmp_path / "both.mp4").write_bytes(b"".join(part.read_bytes() for part in parts))
+    found = recordings.decode(tmp_path / "both.mp4", 24, 25, RATE)
+    assert [Image.open(io.BytesIO(frame)).size for frame in found.frames] == [(32, 24)] * 6
+    np.testing.assert_allclose(found.times, np.arange(6) / 25, atol=1e-3)
+
+
+def test_a_recording_cut_off_in_copying_is_told(tmp_path):
+    path = write(tmp_path / "a.mkv", np.arange(100) / 25, sounds=[tone(4.0)])
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    found = recordings.decode(path, 16, 25, RATE)
+    assert found.damage == f"ends at {max(found.times[-1], len(found.sound) / RATE):.1f} s of 4.1 s"
+
+
+def test_a_sound_whose_format_changes_on_the_way(tmp_path):
+    """As broadcasts do, from stereo to six channels and to another rate."""
+    one = write(tmp_path / "one.mp3", sounds=[tone(1.0, 440, 44100)], sound_rate=44100)
+    other = write(tmp_path / "two.mp3", sounds=[np.stack([tone(1.0, 880)] * 2)], layout="stereo")
+    (tmp_path / "both.mp3").write_bytes(one.read_bytes() + other.read_bytes())
+    found = recordings.decode(tmp_path / "both.mp3", 16, 10, RATE).sound
+    assert len(found) / RATE == pytest.approx(2.0, abs=0.2)
+    assert loudest(found[: RATE // 2]) == pytest.approx(440, abs=3)
+    assert loudest(found[-RATE // 2 :]) == pytest.approx(880, abs=3)
+
+
+@pytest.mark.parametrize("name", ["a:b.mkv", "title.mkv"])
+def test_colons_and_titles_in_any_encoding(tmp_path, name, monkeypatch):
+    path = write(tmp_path / "a.mkv", [0.0, 0.1])
+    if name == "title.mkv":
+        with av.open(str(path)) as reads, av.open(str(tmp_path / name), "w", metadata_encoding="latin-1") as writes:
+            writes.metadata["title"] = "café"
+            made = writes.add_stream_from_template(reads.streams.video[0])
+            for packet in reads.demux():
+                if packet.size:
+                    packet.stream = made
+                    writes.mux(packet)
+    else:
+        path.rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(recordings.decode(Path(name), 16, 10, RATE).frames) == 2
 
 
 @pytest.mark.parametrize("data", [b"", b"this is no film", bytes(5000)])

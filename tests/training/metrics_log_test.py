@@ -119,6 +119,34 @@ def test_a_run_that_goes_on_between_two_lines_writes_the_same(tmp_path):
     check(tmp_path)
 
 
+@pytest.mark.parametrize(("fails", "saved"), [("batch", 5), ("step", 4), ("epoch", 7), ("diverged", 4)])
+def test_what_is_done_is_saved_before_an_error_ends_a_run(tmp_path, fails, saved):
+    """An error of another callback after step 5, inside of step 6 or after the epoch; a checkpoint every 4 steps."""
+
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if fails == "step" and batch == 5:
+                raise OSError
+
+        def on_train_batch_end(self, batch, logs=None):
+            if fails in ("batch", "diverged") and batch == 4:
+                raise OSError if fails == "batch" else callbacks.DivergedError
+
+        def on_epoch_end(self, epoch, logs=None):
+            raise OSError
+
+    model = answering()
+    broken = batches.BrokenPictures(open_source("toy:images(count=4, size=16)"))
+    checkpoints = Checkpoints(model, tmp_path / "checkpoints", broken)
+    steps = callbacks.Steps(0, lambda step: 0.0, ROWS)
+    log = callbacks.MetricsLog(tmp_path, steps, EVERY)
+    save = callbacks.SaveAndStop(steps, log, checkpoints, 4, STEPS, STEPS)
+    with pytest.raises((OSError, callbacks.DivergedError)) as error:
+        model.fit(data(0), steps_per_epoch=STEPS, callbacks=[steps, log, Fails(), save], shuffle=False, verbose=0)
+    save.rescue(error.value)
+    assert checkpoints.saved == saved
+
+
 def test_under_a_strategy_too(tmp_path, replicas):
     with replicas.scope():
         model = answering()

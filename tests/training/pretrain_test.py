@@ -227,26 +227,29 @@ def test_a_checkpoint_cut_in_half(finished, tmp_path, capsys):
     assert [line["step"] for line in lines(folder)][-1] == 18
 
 
-def test_a_run_that_goes_on_knows_its_broken_pictures_and_its_versions(tmp_path, capsys):
-    """Killed after its last step: no step is left in which the picture would be met again."""
+def test_a_run_with_too_many_broken_pictures_is_saved_first_and_knows_them_and_its_versions(tmp_path, capsys):
+    """Stopped after its last step: no step is left in which the picture would be met again."""
     (tmp_path / "photos").mkdir()
     for number in range(10):
         noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
         keras.utils.save_img(tmp_path / "photos" / f"{number}.jpg", noise, scale=False)
     path = tmp_path / "photos" / "3.jpg"
     path.write_bytes(path.read_bytes()[:-300])
-    arguments = {"out": tmp_path / "run", "epochs": 1, "max_broken": 0.2} | SETTINGS | {"batch_size": 5}
-    first = tfssl.pretrain(tmp_path / "photos", **arguments)
-    named = (first.folder / "broken.txt").read_text()
-    assert named == f"{path} cannot be decoded to its end\n"
+    arguments = {"out": tmp_path / "run", "epochs": 1, "keep_every": 1} | SETTINGS | {"batch_size": 5}
+    with pytest.raises(UserError, match=r"1 of 10 pictures .* The run is saved"):
+        tfssl.pretrain(tmp_path / "photos", **arguments)
+    assert tf.train.latest_checkpoint(str(tmp_path / "run" / "checkpoints")).endswith("step-2")
     assert "began with" not in capsys.readouterr().err
-    for name in ("result.json", "encoder.keras", "broken.txt"):
-        (first.folder / name).unlink()
-    content = json.loads((first.folder / "run.json").read_text())
-    write_json(first.folder / "run.json", content | {"versions": content["versions"] | {"keras": "3.0.1"}})
-    again = tfssl.pretrain(tmp_path / "photos", **arguments)
-    assert again.result["broken_files"] == 1
-    assert (first.folder / "broken.txt").read_text() == named
+    trunk = tmp_path / "run" / "epochs" / "1.keras"
+    trunk.unlink()  # as if the disk had been full
+    content = json.loads((tmp_path / "run" / "run.json").read_text())
+    write_json(tmp_path / "run" / "run.json", content | {"versions": content["versions"] | {"keras": "3.0.1"}})
+    again = tfssl.pretrain(tmp_path / "photos", max_broken=0.2, **arguments)
+    assert (again.result["broken_files"], again.result["steps"]) == (1, 2)
+    assert (again.folder / "broken.txt").read_text() == f"{path} cannot be decoded to its end\n"
+    kept, last = (keras.models.load_model(each, compile=False) for each in (trunk, again.folder / "encoder.keras"))
+    for one, other in zip(kept.get_weights(), last.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "began with" in line]
     assert f"keras 3.0.1 (now {keras.__version__}); that it ends as it would have, bit for bit, is not promised" in line
 

@@ -31,10 +31,12 @@ class Colorized(Result):
     Attributes:
       files: picture or film -> what was made of it, a file for each draw.
       broken: what could not be read: name -> what is wrong.
+      damaged: films of which a part is lost: name -> what.
     """
 
     files: dict[str, list[Path]]
     broken: dict[str, str]
+    damaged: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Return what --json prints: the fields, and "count" of the files."""
@@ -42,7 +44,8 @@ class Colorized(Result):
 
     def __str__(self) -> str:
         lines = [f"{name}: {', '.join(map(str, paths))}" for name, paths in self.files.items()]
-        return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
+        lines += [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())]
+        return "\n".join(lines + [f"damaged: {name} {problem}" for name, problem in sorted(self.damaged.items())])
 
 
 def colorize(
@@ -85,12 +88,15 @@ def colorize(
     painter = Colourer(run, task)
     files: dict[str, list[Path]] = {}
     broken: dict[str, str] = {}
+    damaged: dict[str, str] = {}
     with contextlib.redirect_stdout(sys.stderr):
         bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="picture")
         for picture, number, target in jobs:
             if str(picture.path) not in broken:
                 try:
-                    _colour(picture.path, target, functools.partial(painter, draw=number), verbose)
+                    damage = _colour(picture.path, target, functools.partial(painter, draw=number), verbose)
+                    if damage:
+                        damaged[str(picture.path)] = damage
                     files.setdefault(str(picture.path), []).append(target)
                 except _BrokenFileError as problem:
                     broken[str(picture.path)] = str(problem)
@@ -98,7 +104,7 @@ def colorize(
     if not files:
         name, reason = next(iter(broken.items()))
         raise UserError(f"none of {len(listed)} pictures can be coloured; the first: {name} {reason}")
-    return Colorized(files, broken)
+    return Colorized(files, broken, damaged)
 
 
 def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
@@ -146,12 +152,12 @@ class _BrokenFileError(Exception):
     """A file that cannot be read; the message goes on from its name."""
 
 
-def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray], verbose: int) -> None:
+def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray], verbose: int) -> str:
+    """Colour a picture or film; say what of a film is lost."""
     try:
         if video_files.is_film(path):
             with atomic_write(target) as temporary:
-                video_files.change(path, temporary, lambda image, _: paint(image), frame_bar(verbose))
-            return
+                return video_files.change(path, temporary, lambda image, _: paint(image), frame_bar(verbose))
         painted = paint(full_size.decode(path.read_bytes()))
     except ValueError as problem:
         if isinstance(problem, UserError):
@@ -160,3 +166,4 @@ def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray],
     except OSError as problem:
         raise _BrokenFileError(f"cannot be read: {(problem.strerror or str(problem)).lower()}") from problem
     write_png(target, painted)
+    return ""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.apply.config import LocaliseSettings
 from tfssl.apply.films import refuse_toy_clips
 from tfssl.base.errors import UserError
+from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import clip_records, recordings, video_files
@@ -31,14 +32,17 @@ class Localised(Result):
       file: where.
       frames: how many were looked at.
       fits: share of these whose sound is found to fit the picture.
+      damage: what of the film is lost, a phrase that goes on from its name; "" where nothing is.
     """
 
     file: Path
     frames: int
     fits: float
+    damage: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.frames} frames, the sound fits {100 * self.fits:.0f} % of them"
+        line = f"{self.file}: {self.frames} frames, the sound fits {100 * self.fits:.0f} % of them"
+        return f"{line}\ndamaged: the film {self.damage}" if self.damage else line
 
 
 class Localiser:
@@ -114,7 +118,7 @@ def localise(run: str | Path | Run, clip: str | Path, to: str | Path) -> Localis
             _draw(whole, maps, temporary)
         else:
             _film(clip, whole, maps, temporary)
-    return Localised(to, len(images), float(np.mean(maps.max((1, 2)) > 0)))
+    return Localised(to, len(images), float(np.mean(maps.max((1, 2)) > 0)), whole.damage)
 
 
 def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -170,7 +174,7 @@ def _draw(whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:
         above.set_title(f"{whole.times[number]:.2f} s", fontsize=9)
         above.set_axis_off()
         below.set_axis_off()
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def _film(clip: Path, whole: recordings.Piece, maps: np.ndarray, path: Path) -> None:

@@ -38,17 +38,20 @@ class Tracked(Result):
       to: the film, or the folder.
       frames: how many there are.
       shares: of each frame's area, what the mask covers.
+      damage: what of the film is lost, a phrase that goes on from its name; "" where nothing is.
     """
 
     to: Path
     frames: int
     shares: list[float]
+    damage: str
 
     def __str__(self) -> str:
         first, last = 100 * self.shares[0], 100 * self.shares[-1]
-        return (
+        line = (
             f"{self.to}: {self.frames} frames; the mask covers {first:.1f} % of the first and {last:.1f} % of the last"
         )
+        return f"{line}\ndamaged: the film {self.damage}" if self.damage else line
 
 
 def track(
@@ -95,14 +98,14 @@ def track(
     if to.suffix.lower() == ".mp4":
         with contextlib.redirect_stdout(sys.stderr), atomic_write(to) as temporary:
             try:
-                video_files.change(clip, temporary, drawing.film, frame_bar(verbose))
+                damage = video_files.change(clip, temporary, drawing.film, frame_bar(verbose))
             except ValueError as problem:
                 if isinstance(problem, UserError):
                     raise
                 raise UserError(f"{clip} {problem}") from problem
     else:
-        _write_frames(clip, to, drawing, verbose)
-    return Tracked(to, len(drawing.shares), drawing.shares)
+        damage = _write_frames(clip, to, drawing, verbose)
+    return Tracked(to, len(drawing.shares), drawing.shares, damage)
 
 
 def drawn_over(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -137,23 +140,25 @@ class _Drawing:
         return inside
 
 
-def _write_frames(clip: Path, folder: Path, drawing: _Drawing, verbose: int) -> None:
+def _write_frames(clip: Path, folder: Path, drawing: _Drawing, verbose: int) -> str:
+    """Write the frames and masks; say what of the film is lost."""
     import keras
 
     try:
-        frames = recordings.decode(clip, SHORT_SIDE, RATE, SOUND_RATE).frames
+        whole = recordings.decode(clip, SHORT_SIDE, RATE, SOUND_RATE)
     except recordings.BrokenRecordingError as problem:
         raise UserError(f"{clip} {problem}; expected a film") from problem
-    if not frames:
+    if not whole.frames:
         raise UserError(f"{clip} has no pictures; expected a film")
     with contextlib.redirect_stdout(sys.stderr):
-        bar = keras.utils.Progbar(len(frames), verbose=verbose, unit_name="frame")
-        for number, frame in enumerate(frames):
+        bar = keras.utils.Progbar(len(whole.frames), verbose=verbose, unit_name="frame")
+        for number, frame in enumerate(whole.frames):
             image = tf.io.decode_jpeg(frame, channels=3).numpy()
             inside = drawing.mask(image)
             write_png(folder / f"frame-{number:05d}.png", drawn_over(image, inside))
             write_png(folder / f"mask-{number:05d}.png", np.where(inside, 255, 0).astype(np.uint8)[..., None])
             bar.add(1)
+    return whole.damage
 
 
 def _mask_reader(given: str, clip: Path) -> Callable[[tuple[int, ...]], np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import NewerFormatError, UserError
+from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write, check_format
 from tfssl.base.result import Result, plain
 from tfssl.embedding import index as indexing
@@ -176,6 +177,6 @@ def _draw(answers: dict[str, list[Answer]], data: str, to: Path) -> None:
         row[0].set_title("query", fontsize=7)
         for axis, answer in zip(row[1:], row_answers, strict=False):
             axis.imshow(images[answer.path])
-            axis.set_title(f"{answer.similarity:.3f} {answer.label}".strip(), fontsize=7)
+            axis.set_title(f"{answer.similarity:.3f} {answer.label}".strip(), fontsize=7, parse_math=False)
     with atomic_write(to) as temporary:
-        figure.savefig(temporary, dpi=120)
+        save_figure(figure, temporary, dpi=120)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
 from tfssl.evaluation import features
@@ -130,7 +131,7 @@ def neighbours(
     ]
     asked = np.random.default_rng(seed).permutation(source.count)[:count]
     with atomic_write(to) as temporary:
-        _draw_gallery(source, answers, asked, frames).savefig(temporary, dpi=120)
+        save_figure(_draw_gallery(source, answers, asked, frames), temporary, dpi=120)
     shares: list[float | None] = [None, None, None]
     if source.labels is not None:
         shares = [share_alike(each, source.labels) for each in answers] + [chance_alike(source.labels, groups)]
@@ -204,7 +205,7 @@ def _draw_gallery(source: AnySource, answered: list[Found], asked: np.ndarray, f
         for line, (each, name) in enumerate(zip(answered, ("trained", "random weights"), strict=True)):
             places = cells[2 * number + line]
             places[0].imshow(pictures[row, frames // 2])
-            places[0].set_title(f"{name}\n{_label(source, row)}".strip(), fontsize=7)
+            places[0].set_title(f"{name}\n{_label(source, row)}".strip(), fontsize=7, parse_math=False)
             answers = zip(each.rows[row].tolist(), each.frames[row].tolist(), each.similarity[row], strict=True)
             for axis, (answer, frame, cosine) in zip(places[1:], answers, strict=True):
                 axis.imshow(pictures[answer, frame])
@@ -212,6 +213,7 @@ def _draw_gallery(source: AnySource, answered: list[Found], asked: np.ndarray, f
                 axis.set_title(
                     f"{cosine:.3f}\n{_label(source, answer)}".strip(),
                     fontsize=7,
+                    parse_math=False,  # a $ in the name of a class begins no formula
                     color="tab:green" if right else "black",
                 )
     return figure

@@ -64,6 +64,7 @@ class SoundEvaluation(Result):
       sounds, classes, folds: how many.
       largest_class: share of the commonest class.
       broken: sounds that were left out.
+      damaged: sounds of which a part is lost: name -> what.
       random_batch_norm: protocol -> stage -> which batch norm of random weights was better, "own" or "precise".
     """
 
@@ -75,6 +76,7 @@ class SoundEvaluation(Result):
     folds: int
     largest_class: float
     broken: dict[str, str]
+    damaged: dict[str, str]
     random_batch_norm: dict[str, dict[str, str]]
 
     def __str__(self) -> str:
@@ -90,6 +92,7 @@ class SoundEvaluation(Result):
                 lines.append(f"{titles[protocol]:14}{stage:20}{score!s:>16}{rival!s:>16}")
             lines.append(f"{titles[protocol]:14}{BASELINE:20}{self.baseline[protocol]!s:>16}")
         lines += [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())]
+        lines += [f"damaged: {name} {problem}" for name, problem in sorted(self.damaged.items())]
         return "\n".join(lines)
 
 
@@ -159,6 +162,7 @@ def evaluate_sound(
         folds=len(np.unique(fold_of)),
         largest_class=float(np.bincount(sounds.labels).max() / len(sounds.labels)),
         broken=sounds.broken,
+        damaged=sounds.damaged,
         random_batch_norm=which,
     )
     write_json(run.folder / FILE_NAME, evaluation.as_json())

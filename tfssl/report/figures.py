@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfssl.base.figures import save_figure
 from tfssl.runs.evaluation import Evaluation
 from tfssl.runs.metrics_log import metrics_of
 
@@ -88,14 +89,14 @@ def as_svg(figure: "Figure") -> str:
 
     target = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "tfssl"}):
-        figure.savefig(target, format="svg", metadata={"Date": None})
+        save_figure(figure, target, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(target.getvalue()).decode()
 
 
 def as_png(figure: "Figure") -> str:
     """Return a figure of photos as a data URI."""
     target = io.BytesIO()
-    figure.savefig(target, format="png", dpi=130)
+    save_figure(figure, target, format="png", dpi=130)
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
 
 

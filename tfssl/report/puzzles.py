@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
 from tfssl.base.result import Result
 from tfssl.multitask import puzzle_stream
@@ -75,7 +76,7 @@ def show(
     for name, figure in figures.items():
         path = to if len(figures) == 1 else to.with_stem(f"{to.stem}-{name}")
         with atomic_write(path) as temporary:
-            figure.savefig(temporary, dpi=120)
+            save_figure(figure, temporary, dpi=120)
         files[name] = path
     return Shown(files)
 

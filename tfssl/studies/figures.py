@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
 from tfssl.report.figures import QUIET, RANDOM, TRAINED
 from tfssl.studies.statistics import Estimate
@@ -152,7 +153,7 @@ def _bars(estimates: Sequence[Estimate], scale: float) -> tuple[list[float], lis
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        save_figure(figure, temporary, dpi=150)
 
 
 def _plain(axes: "Axes") -> None:

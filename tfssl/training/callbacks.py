@@ -1,5 +1,6 @@
 """What happens around a training step: learning rate, speed, the log, checkpoints, and stopping."""
 
+import contextlib
 import math
 import signal
 import time
@@ -26,12 +27,12 @@ class Steps(keras.callbacks.Callback):
     """Counts the run's own steps, sets the learning rate of each, and measures images per second.
 
     The optimizer's own counter counts updates, which are not steps where a step has several or loss scaling skips one.
-    Comes first: the callbacks after it read `done`.
+    Comes first: the callbacks after it read `done`. `within` is true inside of a step, when variables are half changed.
     """
 
     def __init__(self, start: int, learning_rate: Callable[[int], float], images: int):
         super().__init__()
-        self.done = start
+        self.done, self.within = start, False
         self._learning_rate, self._images = learning_rate, images
         self.learning_rate = learning_rate(start)
         self._timed_steps, self._timed_seconds, self._skip = 0, 0.0, 0
@@ -46,11 +47,12 @@ class Steps(keras.callbacks.Callback):
         self._skip, self._last = 2, None
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.within = True
         self.learning_rate = self._learning_rate(self.done)
         self.model.optimizer.learning_rate = self.learning_rate
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.done += 1
+        self.done, self.within = self.done + 1, False
         now = time.perf_counter()
         if self._skip:
             self._skip -= 1
@@ -93,14 +95,18 @@ class StopWhenNotFinite(keras.callbacks.Callback):
                 raise not_finite(name, self._steps, self._checkpoints)
 
 
-def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> UserError:
+class DivergedError(UserError):
+    """The error of a run whose weights are of no use any more; the checkpoint before is."""
+
+
+def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> DivergedError:
     """Make the error of a run that diverged."""
     kept = (
         "no checkpoint was made yet"
         if checkpoints.saved is None
         else f"the checkpoint of step {checkpoints.saved} is kept"
     )
-    return UserError(
+    return DivergedError(
         f"{what} is not finite at step {steps.done} (learning rate {steps.learning_rate:.4g}); {kept}."
         " Begin again with a lower --learning-rate"
     )
@@ -119,12 +125,13 @@ class MetricsLog(keras.callbacks.Callback):
 
     Attributes:
       window: the metrics' sums as they were at the last line.
+      ended: the step after which the last epoch's line was written.
     """
 
     def __init__(self, folder: Path, steps: Steps, every: int, saved: np.ndarray | None = None):
         super().__init__()
         self._folder, self._steps, self._every, self._epoch = folder, steps, every, 0
-        self._saved, self.window = saved, np.zeros(0)
+        self._saved, self.window, self.ended = saved, np.zeros(0), -1
         self._events = tf.summary.create_file_writer(str(folder / "tensorboard" / "steps"))
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -150,6 +157,7 @@ class MetricsLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         means = {name: float(value) for name, value in metrics_log.metrics_of(logs or {}).items()}
         self._write(means, epoch_end=True)
+        self.ended = self._steps.done
 
     def _write(self, means: dict[str, float], epoch_end: bool = False) -> None:
         done, learning_rate = self._steps.done, self._steps.learning_rate
@@ -160,7 +168,8 @@ class MetricsLog(keras.callbacks.Callback):
 class SaveAndStop(keras.callbacks.Callback):
     """Saves every `every` steps and at the end of each epoch; saves and stops on SIGTERM and Ctrl-C.
 
-    Comes last, so that a checkpoint knows what the callbacks before it have written.
+    Comes after those that write, so that a checkpoint knows what they have written, and before those that may stop the
+    run at the end of an epoch. Whatever else stops it calls `rescue`.
     """
 
     def __init__(
@@ -200,6 +209,17 @@ class SaveAndStop(keras.callbacks.Callback):
         self._save()
         self._stop_if_asked()
 
+    def rescue(self, problem: BaseException) -> None:
+        """Save what is done before an error ends the run: one of another callback, as a disk or a pipe that is gone.
+
+        Not inside of a step, nor before the line of an epoch that has ended, without which a run cannot be resumed.
+        """
+        ended = self._steps.done % self._steps_per_epoch == 0
+        if self._steps.within or isinstance(problem, DivergedError) or (ended and self._log.ended != self._steps.done):
+            return
+        with contextlib.suppress(UserError):  # the first error is the one to be said
+            self._save()
+
     def _stop_if_asked(self) -> None:
         if self._signal is not None:
             raise Stopped(self._steps.done, self._total)
@@ -212,16 +232,21 @@ class SaveAndStop(keras.callbacks.Callback):
 
 
 class BrokenLimit(keras.callbacks.Callback):
-    """Stops a run whose source turns out to have more broken pictures than allowed."""
+    """Stops a run whose source turns out to have more broken pictures than allowed; comes after `SaveAndStop`."""
 
     def __init__(self, source: AnySource, broken: BrokenPictures, largest: float):
         super().__init__()
         self._source, self._broken, self._largest = source, broken, largest
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raise UserError where there are too many: also of a run that is resumed, and knows those of before."""
         names = self._broken.names()
         if len(names) > self._largest * self._source.listed:
-            raise UserError(too_many_broken(self._source.name, names, self._source.listed, self._largest))
+            problem = too_many_broken(self._source.name, names, self._source.listed, self._largest)
+            raise UserError(f"{problem}. The run is saved; the same command with a larger --max-broken resumes it")
 
 
 class EachEpochs(keras.callbacks.Callback):

@@ -167,8 +167,11 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[call
     save = callbacks.SaveAndStop(steps, log, built.checkpoints, settings.checkpoint_every, steps_per_epoch, total)
     listeners = [steps, *([] if saved is None else [callbacks.RestoreMetrics(saved)])]
     listeners += [callbacks.StopWhenNotFinite(steps, built.checkpoints), log]
-    listeners += [*_watchers(settings, opened, built, steps), save]
+    limit = callbacks.BrokenLimit(opened.source, built.broken, settings.max_broken)
+    listeners += [*_watchers(settings, opened, built, steps), save, limit]
     metrics: dict[str, float] = {}
+    limit.check()
+    _keep_missing(settings, opened, built)
     save.listen()
     try:
         for first, length, last_epoch in segments(built.start, steps_per_epoch, settings.epochs):
@@ -182,12 +185,22 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[call
                 verbose=settings.verbose,
             ).history
             metrics = {key: float(values[-1]) for key, values in history.items()}
-    except BaseException:
+    except BaseException as problem:
+        save.rescue(problem)
         _end_bar(settings)
         raise
     finally:
         save.forget()
     return steps, metrics
+
+
+def _keep_missing(settings: PretrainSettings, opened: Opened, built: Built) -> None:
+    """Keep the trunk of the epoch that the run is resumed behind, where an error came before that was done."""
+    epoch, inside = divmod(built.start, opened.run.settings.steps_per_epoch)
+    if not settings.keep_every or not epoch or inside or epoch % settings.keep_every:
+        return
+    if not all(opened.run.trained_path(kind, epoch).exists() for kind in opened.plans.kept):
+        _save_trained(opened, built, epoch)
 
 
 def _steps(settings: PretrainSettings, opened: Opened, built: Built) -> callbacks.Steps:
@@ -214,7 +227,6 @@ def _watchers(
     warm_up = schedules.warm_up_steps(opened.run.settings.steps, settings.warm_up)
     return [
         AboveGuessing(opened.tasks, steps, warm_up, say_below_bar),
-        callbacks.BrokenLimit(opened.source, built.broken, settings.max_broken),
         *([callbacks.EachEpochs(settings.keep_every, keep_trunk)] if settings.keep_every else []),
         keras.callbacks.TensorBoard(str(opened.run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
     ]
