@@ -52,7 +52,7 @@ def decode_missing(
     Returns:
       What is broken and what is damaged, name -> what is wrong, and the files of the pieces of each recording.
     """
-    places = {name: work / hashlib.sha256(name.encode()).hexdigest()[:32] for name in names}
+    places = {name: work / hashlib.sha256(os.fsencode(name)).hexdigest()[:32] for name in names}
     missing = [name for name in names if not (places[name] / "done.json").exists()]
     jobs = [(str(folder / name), str(places[name]), settings) for name in missing]
     if verbose and len(missing) < len(names):

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.files import text_of
 from tfssl.pipelines.clips import recordings
-from tfssl.pipelines.sources import splits
+from tfssl.pipelines.sources import splits, walking
 from tfssl.pipelines.sources.dividing import groups_of_names
 from tfssl.pipelines.sources.splits import TEST, TRAIN, VAL
 
@@ -17,11 +18,9 @@ from tfssl.pipelines.sources.splits import TEST, TRAIN, VAL
 def list_recordings(folder: Path) -> list[str]:
     """List the films and sounds of a folder, relative to it, at any depth. Raise UserError where there is none."""
     endings = (*recordings.FILMS, *recordings.SOUNDS)
-    names = sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.suffix.lower() in endings and path.is_file() and not path.name.startswith(".")
-    )
+    found = walking.walk(folder, endings)
+    walking.say_unread(folder, found)
+    names = found.paths
     if not names:
         raise UserError(
             f"no film and no sound in {folder}; expected files that end in {', '.join(endings)}, at any depth"
@@ -45,18 +44,25 @@ def read_labels(
       UserError: a CSV or an expression that is wrong.
     """
     label_of, group_of = dict.fromkeys(names, ""), {name: name for name in names}
+    if table is None:
+        walking.say_strays(folder, names)
     if table is None and (labels := splits.labels_of([name.split(os.sep) for name in names])) is not None:
         label_of = dict(zip(names, labels, strict=True))
     if groups is not None:
         group_of = dict(zip(names, groups_of_names(names, groups), strict=True))
     if table is not None:
+        row_of: dict[str, dict[str, str]] = {}
         for row in _rows(Path(table)):
             given = row["file"].replace("/", os.sep)
             meant = [name for name in names if name == given or name.endswith(os.sep + given)]
             if len(meant) != 1:
                 what = "is none" if not meant else f"could be {meant[0]} or {meant[1]}"
                 raise UserError(f"{table}: the file {row['file']!r} {what} of those in {folder}; give paths below it")
+            if row_of.setdefault(meant[0], row) is not row:
+                raise UserError(f"{table}: the file {meant[0]} stands in two rows; leave one")
             label_of[meant[0]] = row.get("label") or ""
+            if text_of(label_of[meant[0]]) != label_of[meant[0]]:
+                raise UserError(f"{table}: the label of {meant[0]} is not UTF-8; save the table as that")
             if row.get("group"):
                 group_of[meant[0]] = row["group"]
     return label_of, group_of
@@ -64,9 +70,9 @@ def read_labels(
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+    except (OSError, csv.Error) as problem:
         raise UserError(f"--labels {path} cannot be read ({problem})") from problem
     if not rows or not {"file", "label"} <= set(rows[0]):
         raise UserError(

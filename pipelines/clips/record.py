@@ -4,6 +4,7 @@ A record is a piece of a recording, as a `tf.train.Example` of the form that Ten
 its type stand in `FIELDS` and nowhere else.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ def of_piece(piece: Piece, label: int, recording: str, number: int) -> dict[str,
         "sound": piece.sound.astype("<i2").tobytes(),
         "sound_start": piece.sound_start,
         "label": label,
-        "recording": recording,
+        "recording": os.fsencode(recording),  # a name need not be UTF-8
         "piece": number,
     }
 
@@ -68,7 +69,7 @@ def write(values: Mapping[str, Any]) -> bytes:
         field = FIELDS[name]
         rows = [value] if field.missing is not None else list(value)
         if field.dtype == tf.string:
-            rows = [row.encode() if isinstance(row, str) else row for row in rows]
+            rows = [os.fsencode(row) if isinstance(row, str) else row for row in rows]
         _list(example, name).value.extend(rows)
     # Else the order of the fields is another in each process.
     return example.SerializeToString(deterministic=True)

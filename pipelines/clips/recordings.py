@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.pipelines.clips import reading
+from tfssl.pipelines.sources import walking
 
 FILMS = (".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mov", ".ogv", ".wmv")
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
@@ -92,6 +93,8 @@ def decode(path: Path, short_side: int, frame_rate: float, sound_rate: int) -> P
     """
     import av
 
+    if problem := walking.problem_of(path):
+        raise BrokenRecordingError(problem)
     try:
         container = reading.open_file(path)
     except (av.error.FFmpegError, OSError, ValueError) as problem:

@@ -74,11 +74,12 @@ class Clips(tfds.core.GeneratorBasedBuilder):
         return apache_beam.Create(recordings) | apache_beam.Reshuffle() | apache_beam.FlatMap(examples)
 
 
-def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _examples(recording: Recording, classes: list[str]) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the pieces of one recording."""
     for number, path in enumerate(recording.pieces):
         label = classes.index(recording.label) if recording.label else -1
-        yield f"{recording.name}#{number}", record.of_piece(Piece.read(path), label, recording.name, number)
+        key = os.fsencode(f"{recording.name}#{number}")  # a name need not be UTF-8
+        yield key, record.of_piece(Piece.read(path), label, recording.name, number)
 
 
 def write_data_set(

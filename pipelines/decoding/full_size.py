@@ -1,6 +1,7 @@
 """Whole pictures at their own size, one at a time: for commands that hand pictures back, not for training."""
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.decoding import formats, headers
-from tfssl.pipelines.sources import folders
+from tfssl.pipelines.sources import folders, walking
 
 _NEVER_SHRUNK = 2**29
 
@@ -40,8 +41,10 @@ def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
     for one in [given] if isinstance(given, (str, Path)) else given:
         place = Path(one)
         if place.is_dir():
-            pictures += [(place / inside, Path(inside)) for inside in folders.walk(place)[0]]
-        elif place.is_file():
+            found = walking.walk(place, folders.ENDINGS)
+            walking.say_unread(place, found)
+            pictures += [(place / inside, Path(inside)) for inside in found.paths]
+        elif os.path.lexists(place):
             pictures.append((place, Path(place.name)))
         else:
             raise UserError(f"{place} does not exist; expected a picture or a folder of pictures")

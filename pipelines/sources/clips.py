@@ -1,6 +1,7 @@
 """Clips by number: records of pieces of recordings, in files or in memory, and how they are read in the graph."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -183,7 +184,7 @@ def open_records(
     facts = _facts(files, encoded, sound_rate)
     if not facts:
         raise UserError(f"no clip in {name}; expected at least one")
-    recordings = [value.decode() for value in facts["recording"]]
+    recordings = [os.fsdecode(value) for value in facts["recording"]]
     labels = facts["label"].astype(np.int32)
     return ClipSource(
         name=name,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.labels import number
 from tfssl.pipelines.sources.pictures import PREFIX_BYTES, PictureSource, hash_of_picture, read_index, without_broken
 from tfssl.pipelines.sources.splits import labels_of
@@ -27,13 +28,17 @@ def open_folder(data: str | Path) -> PictureSource:
         raise UserError(f"{folder} does not exist; expected a folder of pictures, 'toy:images' or 'tfds:NAME'")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder of pictures")
-    paths, sizes = walk(folder)
+    found = walking.walk(folder, ENDINGS)
+    walking.say_unread(folder, found)
+    walking.say_strays(folder, found.paths)
+    paths, sizes = found.paths, found.sizes
     if not paths:
         raise UserError(f"no picture in {folder}; expected files that end in {', '.join(ENDINGS)}, at any depth")
 
-    digest = hashlib.sha256("\n".join(f"{p} {s}" for p, s in zip(paths, sizes, strict=True)).encode())
+    digest = hashlib.sha256(os.fsencode("\n".join(f"{p} {s}" for p, s in zip(paths, sizes, strict=True))))
     classes = labels_of([path.split(os.sep) for path in paths])
-    return _read(str(folder), [str(folder / path) for path in paths], sizes, classes, digest.hexdigest())
+    problems = {str(folder / path): problem for path, problem in found.problems.items()}
+    return _read(str(folder), [str(folder / path) for path in paths], sizes, problems, classes, digest.hexdigest())
 
 
 def open_files(files: Sequence[Path], labels: Any = None) -> PictureSource:
@@ -43,53 +48,45 @@ def open_files(files: Sequence[Path], labels: Any = None) -> PictureSource:
       UserError: one that is missing, or is a folder; labels of another kind.
     """
     name = f"a list of {len(files)} files"
-    missing = next((path for path in files if not path.is_file()), None)
-    if missing is not None:
-        problem = "is a folder" if missing.is_dir() else "does not exist"
-        raise UserError(f"{missing}, one of {name}, {problem}; expected files of pictures, or one folder")
-    paths, sizes = [str(path) for path in files], [path.stat().st_size for path in files]
+    for path in files:
+        if os.path.isdir(path) or not os.path.lexists(path):
+            problem = "is a folder" if os.path.isdir(path) else "does not exist"
+            raise UserError(f"{path}, one of {name}, {problem}; expected files of pictures, or one folder")
+    paths = [str(path) for path in files]
+    problems = {path: problem for path in paths if (problem := walking.problem_of(path))}
+    sizes = [0 if path in problems else os.path.getsize(path) for path in paths]
     listing = "\n".join(f"{os.path.abspath(path)} {size}" for path, size in zip(paths, sizes, strict=True))
     numbers, classes = (None, None) if labels is None else number(name, labels)
     rows = None if numbers is None else numbers.tolist()
-    return _read(name, paths, sizes, rows, hashlib.sha256(os.fsencode(listing)).hexdigest(), classes)
+    return _read(name, paths, sizes, problems, rows, hashlib.sha256(os.fsencode(listing)).hexdigest(), classes)
 
 
 def _read(
     name: str,
     paths: list[str],
     sizes: Sequence[int],
+    problems: dict[str, str],
     labels: Sequence[Any] | None,
     digest: str,
     classes: tuple[str, ...] | None = None,
 ) -> PictureSource:
-    """Read the headers of files; arguments as of `without_broken`, and the sizes of the files in bytes."""
+    """Read the headers of files; arguments as of `without_broken`, the sizes in bytes and what cannot be opened."""
     contents = np.zeros(len(paths), np.uint64)
 
-    def prefix(number: int) -> bytes:
+    def begin(number: int, count: int = -1) -> bytes:
+        if paths[number] in problems:
+            return b""  # which is no picture
         try:
             with open(paths[number], "rb") as file:
-                beginning = file.read(PREFIX_BYTES)
-        except OSError:
-            return b""  # an empty file is no picture, and is named as broken
+                return file.read(count)
+        except OSError as problem:
+            problems[paths[number]] = f"cannot be read: {(problem.strerror or str(problem)).lower()}"
+            return b""
+
+    def prefix(number: int) -> bytes:
+        beginning = begin(number, PREFIX_BYTES)
         contents[number] = hash_of_picture(beginning, sizes[number])
         return beginning
 
-    header = read_index(len(paths), prefix, lambda number: Path(paths[number]).read_bytes())
-    return without_broken(name, paths, labels, header, digest, contents, classes=classes)
-
-
-def walk(folder: Path) -> tuple[list[str], list[int]]:
-    """List paths relative to the folder, sorted, and sizes in bytes; hidden files and folders are left alone."""
-    listing, seen = [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if os.path.realpath(place) in seen:  # a link back up would go round for ever
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(place))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                path = os.path.join(place, name)
-                listing.append((os.path.relpath(path, folder), os.path.getsize(path) if os.path.exists(path) else 0))
-    listing.sort()
-    return [path for path, _ in listing], [size for _, size in listing]
+    header = read_index(len(paths), prefix, begin)
+    return without_broken(name, paths, labels, header, digest, contents, classes=classes, problems=problems)

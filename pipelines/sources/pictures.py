@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ class Reader:
 
     def __init__(self, source: PictureSource):
         with tf.device("CPU"):
-            self._data = tf.constant(source.paths if source.encoded is None else source.encoded)
+            # As bytes: names of files need not be UTF-8.
+            rows = list(map(os.fsencode, source.paths)) if source.encoded is None else source.encoded
+            self._data = tf.constant(rows)
             self._header = tf.constant(source.header)
         self._in_memory = source.encoded is not None
 
@@ -134,10 +137,14 @@ def without_broken(
     contents: np.ndarray,
     encoded: list[bytes] | None = None,
     classes: tuple[str, ...] | None = None,
+    problems: Mapping[str, str] | None = None,
 ) -> PictureSource:
-    """Make a source of the pictures whose header is in order. Labels are names, or numbers where `classes` is given."""
+    """Make a source of the pictures whose header is in order.
+
+    Labels are names, or numbers where `classes` is given. `problems`: of files that cannot be opened, path -> why.
+    """
     good = np.flatnonzero(header[:, -1] == 0)
-    broken = {paths[i]: headers.PROBLEMS[header[i, -1]] for i in np.flatnonzero(header[:, -1])}
+    broken = {paths[i]: headers.PROBLEMS[header[i, -1]] for i in np.flatnonzero(header[:, -1])} | dict(problems or {})
     numbers = None
     if labels is not None:
         if classes is None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.files import text_of
 from tfssl.pipelines.clips import recordings, video_files
-from tfssl.pipelines.sources import splits
+from tfssl.pipelines.sources import splits, walking
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +38,14 @@ def is_folder_of_sounds(data: object) -> bool:
     if not isinstance(data, (str, os.PathLike)):
         return False
     folder = Path(data)
-    return folder.is_dir() and any(path.suffix.lower() in recordings.SOUNDS for path in folder.glob("*/*"))
+    return folder.is_dir() and any(
+        path.suffix.lower() in recordings.SOUNDS and "/." not in f"/{path.relative_to(folder).as_posix()}"
+        for path in folder.glob("*/*")
+    )
 
 
 def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
-    """Decode every sound of CLASS/*, at a sample rate in hertz.
+    """Decode every sound, at a sample rate in hertz; its first sub-folder is the class. Others are not read.
 
     Raises:
       UserError: no such folder, splits in place of classes, no sounds in sub-folders, none that can be decoded, or
@@ -59,14 +63,15 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
         raise UserError(
             f"{folder} has {shown}, which are splits; folds are made here: give one of them, or their classes"
         )
-    paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in recordings.SOUNDS)
-    if len({path.parent for path in paths}) < 2:
+    found = walking.walk(folder, recordings.SOUNDS)
+    walking.say_unread(folder, found)
+    inside = [name for name in found.paths if os.sep in name]
+    if len({name.split(os.sep)[0] for name in inside}) < 2:
         raise UserError(f"{folder} has no labelled sounds; expected one sub-folder a class, two at least")
     names, waves, kinds, broken, damaged = [], [], [], {}, {}
-    for path in paths:
-        name = str(path.relative_to(folder))
+    for name in inside:
         try:
-            whole = recordings.decode(path, 8, 1.0, sample_rate)
+            whole = recordings.decode(folder / name, 8, 1.0, sample_rate)
         except recordings.BrokenRecordingError as problem:
             broken[name] = str(problem)
             continue
@@ -74,7 +79,7 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
             damaged[name] = whole.damage
         names.append(name)
         waves.append(whole.sound.astype(np.float32) / 32768)
-        kinds.append(path.parent.name)
+        kinds.append(text_of(name.split(os.sep)[0]))
     if not names:
         raise UserError(f"no sound in {folder} can be decoded; the first: {next(iter(broken.items()))}")
     classes = tuple(sorted(set(kinds)))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tfssl.base.files import text_of
+
 TRAIN, VAL, TEST = "train", "val", "test"
 SPLIT_OF = {
     "train": TRAIN,
@@ -96,10 +98,10 @@ def labels_of(paths: Sequence[Sequence[str]]) -> list[str] | None:
     if layout.unclear or any(len(parts) < (3 if layout.splits else 2) for parts in paths):
         return None
     if not layout.splits:
-        return [parts[0] for parts in paths]
+        return [text_of(parts[0]) for parts in paths]
     if any(parts[0] in layout.others for parts in paths):
         return None
-    return [parts[1] for parts in paths]
+    return [text_of(parts[1]) for parts in paths]
 
 
 def list_folders(names: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tfssl.base.result import Result
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.progress import Progress
+from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.colorization import Colorization
@@ -127,13 +129,15 @@ def _listed(given: Sequence[str | Path]) -> list[full_size.Listed]:
     films, rest = [], []
     for place in map(Path, given):
         if not place.is_dir():
-            if video_files.is_film(place) and place.is_file():
+            if video_files.is_film(place) and os.path.lexists(place):
                 films.append((place, Path(place.name)))
             else:
                 rest.append(place)
             continue
-        inside = [path for path in sorted(place.rglob("*")) if not path.name.startswith(".")]
-        films += [(path, path.relative_to(place)) for path in inside if video_files.is_film(path)]
+        found = walking.walk(place, (*video_files.ENDINGS, *ENDINGS))
+        walking.say_unread(place, found)
+        inside = [Path(path) for path in found.paths]
+        films += [(place / path, path) for path in inside if video_files.is_film(path)]
         if not films or any(path.suffix.lower() in ENDINGS for path in inside):
             rest.append(place)
     listed = [full_size.Listed(path, name) for path, name in dict.fromkeys(films)]
@@ -153,6 +157,8 @@ class _BrokenFileError(Exception):
 
 def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray], verbose: int) -> str:
     """Colour a picture or film; say what of a film is lost."""
+    if unreadable := walking.problem_of(path):
+        raise _BrokenFileError(unreadable)
     try:
         if video_files.is_film(path):
             with frame_progress(path, verbose) as progress, atomic_write(target) as temporary:

@@ -19,6 +19,7 @@ from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops import windows
 from tfssl.pipelines.ops.windows import Box
 from tfssl.pipelines.progress import Progress
+from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.inpainting import FILL, Inpainting, pasted
@@ -162,6 +163,8 @@ class _BrokenFileError(Exception):
 
 
 def _decoded(path: Path) -> np.ndarray:
+    if unreadable := walking.problem_of(path):
+        raise _BrokenFileError(path, unreadable)
     try:
         return full_size.decode(path.read_bytes())
     except OSError as problem:
@@ -210,7 +213,7 @@ def _mask_finder(given: str, listed: list[full_size.Listed]) -> MaskFinder:
 
 
 def _masks_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    return [folder / path for path in walking.walk(folder, ENDINGS).paths]
 
 
 def _checked(hidden: np.ndarray, mask: Path, picture: full_size.Listed, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,6 +14,14 @@ from tfssl.base.errors import NewerFormatError, UserError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def text_of(name: str) -> str:
+    """Return the name of a file as text for what has to be UTF-8: bytes of it that are not are written \\xe9.
+
+    Python itself holds such bytes as lone surrogates, which open the file, and JSON and npz keep as they are.
+    """
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
     """Turn an error in writing a file into one line for the user."""

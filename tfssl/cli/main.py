@@ -6,6 +6,7 @@ fails unexpectedly.
 """
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -27,6 +28,8 @@ __all__ = ["apply", "cli", "deploy", "learn", "main", "measure", "study"]
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line of `tfssl`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # which a program that calls this may have replaced
+        sys.stdout.reconfigure(errors="surrogateescape")  # names that are no UTF-8 are printed as they are
     with _quiet() as chatter:
         status = _status(arguments, chatter)
     raise SystemExit(status)

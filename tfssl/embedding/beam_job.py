@@ -3,6 +3,7 @@
 Workers need this package, and must see the export, the pictures and the folder of the parts under the same paths.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def make_parts(
       batch_size: pictures at once.
     """
     chosen = [
-        (number, paths[number] if encoded is None else encoded[number])
+        (number, os.fsencode(paths[number]) if encoded is None else encoded[number])
         for start in parts.missing()
         for number in range(start, min(start + parts.rows, parts.count))
     ]
@@ -66,9 +67,9 @@ def make_parts(
         )
 
 
-def _read(number: int, path: str) -> Row:
+def _read(number: int, path: bytes) -> Row:
     try:
-        return number, Path(path).read_bytes()
+        return number, Path(os.fsdecode(path)).read_bytes()
     except OSError:
         return number, b""  # no picture
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write, check_format, write_json
+from tfssl.base.files import atomic_write, check_format, text_of, write_json
 
 ENDINGS = (".npz", ".parquet")
 KEY = b"tfssl"  # of the record in a Parquet file's metadata
@@ -159,7 +159,7 @@ def difference(given: dict[str, Any], kept: dict[str, Any]) -> str | None:
 
 
 def write_parquet(path: Path, parts: Iterator[Embeddings], record: dict[str, Any], labelled: bool) -> None:
-    """Write columns path (string), embedding (list of D float32) and label (string, null where unknown)."""
+    """Write columns path (string, see `text_of`), embedding (list of D float32) and label (string, null if unknown)."""
     pyarrow = require_parquet()
     size = record["encoder"]["dimensions"]
     fields = [("path", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), size))]
@@ -168,7 +168,7 @@ def write_parquet(path: Path, parts: Iterator[Embeddings], record: dict[str, Any
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         for part in parts:
             rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(part.embedding.reshape(-1)), size)
-            columns = [pyarrow.array(part.path, pyarrow.string()), rows]
+            columns = [pyarrow.array([text_of(path) for path in part.path], pyarrow.string()), rows]
             columns += [pyarrow.array(part.label, pyarrow.string())] if part.label is not None else []
             writer.write_table(pyarrow.table(columns, schema=schema))
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tfssl.base.errors import UserError
 from tfssl.embedding.encoders import Encoder
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import recordings, video_files
+from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds, windows
 from tfssl.pipelines.sources.splits import labels_of
@@ -97,15 +99,18 @@ def open_inputs(data: Any, sound: bool, max_broken: float) -> Inputs:
 
 def _folder_of_sounds(folder: Path) -> Inputs:
     video_files.require()
-    inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in recordings.SOUNDS)
-    listing = "\n".join(f"{path} {(folder / path).stat().st_size}" for path in inside)
+    found = walking.walk(folder, recordings.SOUNDS)
+    walking.say_unread(folder, found)
+    walking.say_strays(folder, found.paths)
+    listing = "\n".join(f"{path} {size}" for path, size in zip(found.paths, found.sizes, strict=True))
+    inside = [path for path in found.paths if path not in found.problems]
     return Inputs(
         name=str(folder),
-        fingerprint=hashlib.sha256(listing.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(os.fsencode(listing)).hexdigest(),
         paths=[str(folder / path) for path in inside],
-        labels=labels_of([path.parts for path in inside]),  # type: ignore[arg-type]  # all known, or none
-        broken={},
-        listed=len(inside),
+        labels=labels_of([path.split(os.sep) for path in inside]),  # type: ignore[arg-type]  # all known, or none
+        broken={str(folder / path): problem for path, problem in found.problems.items()},
+        listed=len(found.paths),
         items="sounds",
         source=None,
         kind="sound",

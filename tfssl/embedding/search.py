@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import NewerFormatError, UserError
 from tfssl.base.figures import save_figure
-from tfssl.base.files import atomic_write, check_format
+from tfssl.base.files import atomic_write, check_format, text_of
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result, plain
 from tfssl.embedding import index as indexing
@@ -22,6 +22,7 @@ from tfssl.embedding.inputs import UNDECODABLE, embed_sound
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import picture_crops
 from tfssl.pipelines.sources.any_source import open_source
+from tfssl.pipelines.sources.walking import problem_of
 from tfssl.runs.run import Run
 
 DRAWN = 96
@@ -133,8 +134,8 @@ def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder
 def _embed(queries: list[str], encoder: Encoder) -> np.ndarray:
     """Embed the queries, float32 [Q, D]. Raise UserError where a query cannot be read."""
     for query in queries:
-        if not Path(query).is_file():
-            raise UserError(f"--query {query} is no file; expected a picture, or a sound for an index of sounds")
+        if problem := problem_of(query):
+            raise UserError(f"--query {query} {problem}; expected a picture, or a sound for an index of sounds")
     if encoder.kind == "sound":
         heard = [embed_sound(query, encoder) for query in queries]
         for query, row in zip(queries, heard, strict=True):
@@ -158,7 +159,8 @@ def _draw(answers: dict[str, list[Answer]], data: str, to: Path) -> None:
     from matplotlib.figure import Figure
 
     source = open_source(data, max_broken=1.0)
-    place = {path: number for number, path in enumerate(source.paths)}
+    place = {text_of(path): number for number, path in enumerate(source.paths)}  # as Parquet has them
+    place |= {path: number for number, path in enumerate(source.paths)}
     wanted = list(dict.fromkeys(answer.path for row_answers in answers.values() for answer in row_answers))
     gone = [path for path in wanted if path not in place]
     if gone:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write
+from tfssl.base.files import atomic_write, text_of
 from tfssl.report import figures
 from tfssl.runs import metrics_log
 from tfssl.runs.evaluation import Evaluation, percent, read_evaluation
@@ -44,7 +44,7 @@ def write_report(run: Run | str | Path) -> Path:
     page = environment.get_template("page.html.jinja").render(contents(run))
     path = run.folder / FILE_NAME
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(text_of(page), encoding="utf-8")
     return path
 
 

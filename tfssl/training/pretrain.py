@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,8 @@ def _finish(
     names = built.broken.names()
     if names:
         with atomic_write(run.folder / "broken.txt") as temporary:
-            temporary.write_text("".join(f"{name} {problem}\n" for name, problem in sorted(names.items())))
+            lines = "".join(f"{name} {problem}\n" for name, problem in sorted(names.items()))
+            temporary.write_bytes(os.fsencode(lines))
         listed = f"{len(names)} of {source.listed} {source.items}"
         say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
     last = metrics_log.read_epoch_end(run.folder)  # of a run killed after its last step, the only source of figures
