@@ -20,6 +20,7 @@ from tfssl.export.checking.golden import read_golden
 from tfssl.export.deployment import files, measuring, warm_up
 from tfssl.export.deployment.examples import example, input_specs
 from tfssl.export.deployment.measuring import Speed
+from tfssl.export.saved_model import Exported
 from tfssl.export.signatures.bounds import MAX_ROWS
 from tfssl.export.versions import new_version, newest_version
 
@@ -280,6 +281,9 @@ def test_files_of_a_folder_whose_name_kubernetes_does_not_take(toy_export, writt
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/v1/models/my_encoder"
     assert container["volumeMounts"][0]["mountPath"] == config.base_path
+    exported = Exported(folder / "1", (), 3, "stage1", 1, {}, "mean", deployment=("models.config",))
+    said = "beside it models.config: services are named my-encoder in them, as Kubernetes does not take 'my_encoder'"
+    assert str(exported).splitlines()[-1] == said
     line = "# services are named my-encoder in them, as Kubernetes does not take 'my_encoder'.\n"
     assert all(line in (folder / file).read_text() for file in ("models.config", "compose.yaml", "kubernetes.yaml"))
     assert "# their model is named our-photos-new, as" in (written / "kubernetes.yaml").read_text()
