@@ -92,8 +92,8 @@ def problem_of(path: str | os.PathLike[str]) -> str:
     """
     try:
         mode = os.stat(path).st_mode
-    except FileNotFoundError as problem:
-        return "is a link to what is not there" if os.path.islink(path) else f"cannot be opened: {_reason(problem)}"
+    except FileNotFoundError:
+        return "is a link to what is not there" if os.path.islink(path) else "does not exist"
     except OSError as problem:
         return f"cannot be opened: {_reason(problem)}"
     if not stat.S_ISREG(mode):

@@ -103,7 +103,7 @@ def test_wrong_input_is_told(embeddings, indexed, queries, tmp_path):
     text.write_text("dear")
     with pytest.raises(UserError, match=r"letter\.txt is no picture"):
         tfssl.search(indexed, text)
-    with pytest.raises(UserError, match="nowhere is no file"):
+    with pytest.raises(UserError, match="nowhere does not exist"):
         tfssl.search(indexed, tmp_path / "nowhere")
     with pytest.raises(UserError, match="is no index"):
         tfssl.search(tmp_path, queries[0])
