@@ -203,7 +203,8 @@ class Run(Result):
         if not result:
             return line + "has not ended"
         figures = ", ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items())
-        return line + f"{result['steps']} steps at {result['images_per_second']:g} images/s: {figures}"
+        speed = result["images_per_second"]  # of so few steps that each was left out of it, not known
+        return line + f"{result['steps']} steps{f' at {speed:g} images/s' if speed else ''}: {figures}"
 
 
 def load_run(folder: "str | Path | Run") -> Run:
