@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tfssl.benchmarks.devices import bench_devices
     from tfssl.benchmarks.pipeline import bench_pipeline
     from tfssl.benchmarks.serving import bench_serving
+    from tfssl.downstream.finetune import finetune
     from tfssl.embedding.embed import embed
     from tfssl.embedding.index import index
     from tfssl.embedding.search import search
@@ -68,6 +69,7 @@ _HOMES = {
     "evaluate_localisation": "tfssl.evaluation.localisation",
     "evaluate_sound": "tfssl.evaluation.sound",
     "evaluate_tracking": "tfssl.evaluation.tracking",
+    "finetune": "tfssl.downstream.finetune",
     "index": "tfssl.embedding.index",
     "ingest": "tfssl.pipelines.clips.ingest",
     "inpaint": "tfssl.apply.inpaint",
@@ -102,6 +104,7 @@ __all__ = [
     "evaluate_sound",
     "evaluate_tracking",
     "export",
+    "finetune",
     "index",
     "ingest",
     "inpaint",

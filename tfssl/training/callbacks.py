@@ -93,14 +93,18 @@ class StopWhenNotFinite(keras.callbacks.Callback):
                 raise not_finite(name, self._steps, self._checkpoints)
 
 
-def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> UserError:
+class DivergedError(UserError):
+    """A loss or a weight is not finite."""
+
+
+def not_finite(what: str, steps: Steps, checkpoints: Checkpoints) -> DivergedError:
     """Make the error of a run that diverged."""
     kept = (
         "no checkpoint was made yet"
         if checkpoints.saved is None
         else f"the checkpoint of step {checkpoints.saved} is kept"
     )
-    return UserError(
+    return DivergedError(
         f"{what} is not finite at step {steps.done} (learning rate {steps.learning_rate:.4g}); {kept}."
         " Begin again with a lower --learning-rate"
     )

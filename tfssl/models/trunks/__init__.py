@@ -39,6 +39,12 @@ class Trunk:
     body: keras.Model
     stages: tuple[str, ...]
 
+    def copy(self) -> "Trunk":
+        """Make a trunk with weights of its own, of the same values."""
+        body = keras.models.clone_model(self.body)
+        body.set_weights(self.body.get_weights())
+        return dataclasses.replace(self, body=body)
+
     def __call__(self, images: tf.Tensor | keras.KerasTensor) -> tf.Tensor | keras.KerasTensor:
         """Map images uint8 [N, H, W, 3] to the last stage's feature map [N, h, w, C]."""
         return self.body(self.pixels(images))

@@ -1,0 +1,58 @@
+"""labels.csv: which picture has which labels."""
+
+import csv
+import dataclasses
+import os
+from pathlib import Path
+
+from tfssl.base.errors import UserError
+
+SEPARATOR = ";"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What a table says.
+
+    Attributes:
+      labels: path of a picture within its folder -> its labels; () where the table has an empty one.
+      several: whether any picture has more than one.
+    """
+
+    labels: dict[str, tuple[str, ...]]
+    several: bool
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a table with the columns file and label, by these names in its first row, or else the first two.
+
+    Several labels of a picture have `;` between them. Names are kept as they are spelled, without spaces around them.
+
+    Raises:
+      UserError: no such file, a row without two columns, a picture that is named twice with different labels.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise UserError(f"{path} cannot be read ({reason}); expected a table file,label as CSV in UTF-8") from problem
+    head = [cell.strip().lower() for cell in rows[0]] if rows else []
+    file, label = 0, 1
+    if "file" in head and "label" in head:
+        file, label = head.index("file"), head.index("label")
+        rows = rows[1:]
+    labels: dict[str, tuple[str, ...]] = {}
+    for number, row in enumerate(rows, 1):
+        if len(row) <= max(file, label):
+            raise UserError(f"{path}: row {number} is {','.join(row)!r}, expected file,label; mend that row")
+        name = os.path.normpath(row[file].strip())
+        given = tuple(dict.fromkeys(each.strip() for each in row[label].split(SEPARATOR) if each.strip()))
+        if labels.setdefault(name, given) != given:
+            raise UserError(
+                f"{path} names {name} twice, as {SEPARATOR.join(labels[name])!r} and {SEPARATOR.join(given)!r};"
+                f" give several labels in one row, with {SEPARATOR} between them"
+            )
+    if not labels:
+        raise UserError(f"{path} has no row; expected a table with the columns file and label")
+    return Labels(labels, any(len(each) > 1 for each in labels.values()))
