@@ -153,10 +153,10 @@ def labelled_folder(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def toy_classifier(toy_run, labelled_folder, made_once) -> Path:
-    """The folder of a classifier of `labelled_folder`, beside two of random weights. For reading only."""
+    """The folder of a classifier of `labelled_folder`, beside one that began from random weights. For reading only."""
     import tfssl
 
-    settings = {"steps": 2, "batch_size": 8, "learning_rates": (0.003,), "beside": "scratch,random"}
+    settings = {"steps": 2, "batch_size": 8, "learning_rates": (0.003,), "beside": "scratch"}
     settings |= {"refit": False, "verbose": 0}
     return made_once("classifier", lambda folder: tfssl.finetune(toy_run, labelled_folder, out=folder, **settings))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfssl.apply.colorize import colorize
     from tfssl.apply.inpaint import inpaint
     from tfssl.apply.localise import localise
+    from tfssl.apply.predict import predict
     from tfssl.apply.track import track
     from tfssl.auditing.audit import audit
     from tfssl.base.errors import UserError
@@ -76,6 +77,7 @@ _HOMES = {
     "load_run": "tfssl.runs.run",
     "localise": "tfssl.apply.localise",
     "neighbours": "tfssl.evaluation.neighbours",
+    "predict": "tfssl.apply.predict",
     "pretext": "tfssl.evaluation.pretext",
     "pretrain": "tfssl.training.pretrain",
     "puzzles": "tfssl.multitask.puzzle_stream",
@@ -112,7 +114,7 @@ __all__ = [
     "localise",
     "neighbours",
 ]
-__all__ += ["pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
+__all__ += ["predict", "pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,7 @@ def test_the_choice_is_never_below_the_frozen_probe_on_validation(toy_classifier
     for path in [toy_classifier / "chosen.json", *toy_classifier.glob("beside/*/chosen.json")]:
         chosen = json.loads(path.read_text())
         assert chosen["validation"] == max(chosen["candidates"].values()) >= chosen["candidates"]["frozen probe"]
-    assert {path.name for path in toy_classifier.glob("beside/*")} == {"scratch-0", "random-0"}
+    assert {path.name for path in toy_classifier.glob("beside/*")} == {"scratch-0"}
     (folder,) = toy_classifier.glob("candidates/learning*")
     kept = [json.loads(line) for line in (folder / "validation.jsonl").read_text().splitlines()]
     assert [line["step"] for line in kept] == [1, 2]
@@ -69,7 +69,7 @@ def test_called_again_it_reads_what_is_done_and_refuses_other_settings(
 ):
     out = shutil.copytree(toy_classifier, tmp_path / "copy")
     monkeypatch.setattr(candidates, "_fit", lambda *_: pytest.fail("it learns again"))
-    settings = {"steps": 2, "batch_size": 8, "learning_rates": (0.003,), "beside": "scratch,random"}
+    settings = {"steps": 2, "batch_size": 8, "learning_rates": (0.003,), "beside": "scratch"}
     settings |= {"refit": False, "verbose": 0}
     result = tfssl.finetune(toy_run, labelled_folder, out=out, **settings)
     kept = json.loads((toy_classifier / "result.json").read_text())
