@@ -13,11 +13,14 @@ from tests.export.limits_test import picture
 from tfssl import serving
 from tfssl.apply.predict import predict
 from tfssl.base.errors import UserError
+from tfssl.benchmarks.devices import bench_devices
 from tfssl.export.checking.check import check
 from tfssl.export.formats import tflite
 from tfssl.export.saved_model import export
 from tfssl.export.signatures.classifier import classifier_signatures
+from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import picture_crops
+from tfssl.pipelines.sources.any_source import open_splits
 from tfssl.runs.classifiers import load_classifier
 
 CLASSES = ["10", "2", "Été"]
@@ -98,6 +101,20 @@ def test_a_file_for_devices_has_its_labels(exported, shares):
     np.testing.assert_allclose(tflite.TFLiteEncoder(path)(images.numpy()), shares, atol=1e-4)
     facts = tflite.tflite_files(exported.saved_model)[path.name]
     assert (facts["input"]["name"], facts["output"], facts["classes"]) == ("pixels", "probabilities", CLASSES)
+
+
+def test_bench_devices_says_how_many_a_file_names_right(exported, toy_classifier, labelled_folder):
+    table = bench_devices(exported.saved_model.parent, labelled_folder, passes=1)
+    files = {each.name: each for each in table.files}
+    _, test, _ = open_splits(labelled_folder)
+    (batch,) = batches.plain(test, 32, 100)
+    right = load_classifier(toy_classifier).network(batch["image"]).numpy().argmax(1) == test.labels
+    named = files["classify_pixels_float32.tflite"]
+    assert (named.named, named.knn) == (right.mean(), None)
+    assert named.cosine > 0.9999
+    assert files["pixels_float32.tflite"].named is None
+    (line,) = (line for line in str(table).splitlines() if line.startswith("classify_pixels"))
+    assert line.endswith(f" {100 * right.mean():.1f}")
 
 
 def test_a_server_answers_the_client_and_predict(exported, shares, tmp_path):
