@@ -1,6 +1,7 @@
 """`finetune`: what is chosen, resumed, written; and what is refused."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 
@@ -102,7 +103,7 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(toy_ru
     settings = settings_of(steps=6, checkpoint_every=2, log_every=1, mixup=0.3, colour=0.2, ema=0.5)
 
     def lesson(name, sight=True, stop=6):
-        sight = Sight(val, 32, 0.01) if sight else None
+        sight = Sight(val, 32) if sight else None
         stages = ("stage1", "stage2", "stage3", "stage4")
         how = {"settings": settings, "stop": stop, "size": 32, "stages": stages, "decay": 0.5}
         return Lesson(folder=tmp_path / name, part=train, sight=sight, several=False, **how)
@@ -130,7 +131,7 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(toy_ru
     assert texts[0] == texts[1]
     assert len(texts[0].splitlines()) == 2
     short, _ = learn(lesson("short", sight=False, stop=3), Candidate(0.01, 0.01), build)
-    sight = Sight(val, 32, 0.01)
+    sight = Sight(val, 32)
     found = measure(sight.logits(short), sight.targets, False)
     assert json.loads(texts[0].splitlines()[0]) == {"step": 3, "score": found.score, "loss": pytest.approx(found.loss)}
 
@@ -156,14 +157,17 @@ def test_several_labels_have_a_probability_each(toy_run, labelled_folder, tmp_pa
 
 def test_batch_norm_in_test_mode_keeps_its_statistics_and_learns_its_scale():
     images = tf.cast(tf.random.stateless_uniform([4, 32, 32, 3], [0, 0], 0, 256, tf.int32), tf.uint8)
-    for test_mode in (True, False):
-        model = network.build(make_trunk("resnet10(width=2)", 32), 32, "stage2", 3, test_mode, freeze="stage1")
+    layers = [keras.layers.Conv2D(2, 3, use_bias=False, name="stage1"), keras.layers.BatchNormalization(name="stage2")]
+    others = keras.Sequential([keras.Input((32, 32, 3)), *layers])  # with Keras's own batch norm
+    trunks = [make_trunk(given, 32) for given in ("resnet10(width=2)", others)]
+    for trunk, test_mode in itertools.product(trunks, (True, False)):
+        model = network.build(trunk.copy(), 32, "stage2", 3, test_mode, freeze="stage1")
         before = [v.numpy() for v in model.non_trainable_variables]
         model({"pixels": images}, training=True)
         same = [np.array_equal(a, v.numpy()) for a, v in zip(before, model.non_trainable_variables, strict=True)]
         assert all(same) == test_mode
         names = {v.path.split("/")[-1] for v in model.trainable_variables}
-        assert {"gamma", "beta", "kernel", "bias"} == names
+        assert names == {"gamma", "beta", "kernel", "bias"}
 
 
 def test_earlier_stages_learn_more_slowly():

@@ -24,6 +24,7 @@ from tfssl.pipelines import batches
 from tfssl.runs import metrics_log
 from tfssl.runs.checkpoints import Checkpoints
 from tfssl.training import callbacks, schedules
+from tfssl.training.opening import say
 from tfssl.training.pretrain import segments
 
 VALIDATIONS = 10
@@ -73,13 +74,10 @@ class Trained:
 
 
 class Sight:
-    """A part as the network sees it: its logits, the targets of what can be decoded.
+    """A part as the network sees it: its logits, and the targets of what can be decoded; the rest is left out."""
 
-    Pictures that cannot be decoded are left out; too many are refused.
-    """
-
-    def __init__(self, part: Labelled, size: int, max_broken: float):
-        self._part, self._max_broken = part, max_broken
+    def __init__(self, part: Labelled, size: int):
+        self._part = part
         self._pictures = plain_pictures(part.source, size, BATCH)
         self._traced: tuple[keras.Model, Callable[[tf.Tensor], tf.Tensor]] | None = None
         self.rows = np.arange(part.count)
@@ -102,7 +100,7 @@ class Sight:
             logits.append(forward(batch["image"]).numpy()[valid])
             rows.append(batch["index"].numpy()[valid])
         self.rows = np.concatenate(rows)
-        check_broken(self._part.source, self._part.count - len(self.rows), self._max_broken)
+        check_broken(self._part.source, self._part.count - len(self.rows), 1.0)
         return np.concatenate(logits)
 
 
@@ -237,7 +235,7 @@ def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
     _compile(model, lesson, candidate)
     build_metrics(model, _spec(model, batch_size))
     checkpoints = Checkpoints(model, folder / "checkpoints", broken)
-    start = checkpoints.restore(print)
+    start = checkpoints.restore(say)
     between = min(steps_between(settings.steps), lesson.stop)
     steps = callbacks.Steps(start, _schedule(settings, candidate), batch_size)
     saved = checkpoints.metrics() if start % between else None

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_json
 from tfssl.downstream import calibration, probe
 from tfssl.downstream.candidates import BATCH, Candidate, Lesson, Sight, Trained, learn
@@ -26,6 +26,7 @@ from tfssl.multitask.model import PretextModel
 from tfssl.runs import metrics_log
 from tfssl.runs.classifiers import NETWORK
 from tfssl.training.callbacks import DivergedError
+from tfssl.training.opening import say
 
 FEW = 5000
 """Pictures to learn from, under which batch norm keeps its statistics: those of small batches mislead."""
@@ -44,6 +45,7 @@ class Chosen:
       top1, balanced, map: on the test part: share right, its mean over classes, mean average precision.
       error_before, error_after: expected calibration error on the test part, without and with the temperature.
       train, val, test: pictures of the parts.
+      broken: how many of all cannot be decoded, and were left out.
       shares: probabilities of the test pictures, float32 [M, classes].
       targets: float32 [M, classes].
     """
@@ -61,6 +63,7 @@ class Chosen:
     train: int
     val: int
     test: int
+    broken: int
     shares: np.ndarray = dataclasses.field(repr=False)
     targets: np.ndarray = dataclasses.field(repr=False)
 
@@ -108,10 +111,11 @@ def choose(job: Job, settings: FinetuneSettings) -> Chosen:
     if (job.folder / "chosen.json").exists():
         return _read(job.folder)
     size, stage = job.start.size, job.start.stage
-    val = Sight(job.val, size, settings.max_broken)
+    val = Sight(job.val, size)
     keras.utils.set_random_seed(settings.seed)
     begin = _trunk(job, settings)
     rows = _features(begin, job)
+    broken = job.train.count + job.val.count - sum(len(targets) for _, targets in rows.values())
     fitted = probe.fit(*_weighted(rows["train"], settings), rows["val"][0], rows["val"][1], job.several)
 
     def network(head: probe.Probe) -> Callable[[], PretextModel]:
@@ -150,7 +154,7 @@ def choose(job: Job, settings: FinetuneSettings) -> Chosen:
             model, _ = learn(lesson, best, network(head))
     _keep_metrics(job, best)
     measures = {each.name: found[each][1].measure.score for each in found}  # type: ignore[union-attr]
-    return _finish(job, settings, model, heat, best.name, trained.step, measures, learned.count)
+    return _finish(job, settings, model, heat, best.name, trained.step, measures, learned.count, broken)
 
 
 def _finish(
@@ -162,11 +166,19 @@ def _finish(
     step: int,
     scores: dict[str, float],
     learned: int,
+    broken: int,
 ) -> Chosen:
     """Measure on the test part, and write classifier.keras, test.npz and chosen.json."""
-    test = Sight(job.test, job.start.size, settings.max_broken)
+    test = Sight(job.test, job.start.size)
     logits = test.logits(model)
     targets = test.targets
+    broken += job.test.count - len(targets)
+    whole = job.train.count + job.val.count + job.test.count
+    if broken > settings.max_broken * whole:
+        raise UserError(
+            f"{broken} of {whole} pictures cannot be decoded to their end, more than --max-broken"
+            f" {settings.max_broken:g} allows; mend or remove them, or allow more"
+        )
     shares = calibration.probabilities(logits, job.several, heat).astype(np.float32)
     before = calibration.probabilities(logits, job.several)
     chosen = Chosen(
@@ -183,6 +195,7 @@ def _finish(
         train=learned,
         val=job.val.count,
         test=len(targets),
+        broken=broken,
         shares=shares,
         targets=targets,
     )
@@ -258,8 +271,3 @@ def _keep_metrics(job: Job, best: Candidate) -> None:
     folder = _folder(job, best)
     if (folder / metrics_log.NAME).exists():
         shutil.copyfile(folder / metrics_log.NAME, job.folder / metrics_log.NAME)
-
-
-def say(line: str) -> None:
-    """Say something to the person who waits, on standard error."""
-    print(line, file=sys.stderr)

@@ -10,15 +10,17 @@ import tensorflow as tf
 from tfssl.base import environment
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
-from tfssl.downstream.choosing import Chosen, Job, choose, say
+from tfssl.downstream.choosing import Chosen, Job, choose
 from tfssl.downstream.config import FinetuneSettings, Learning
 from tfssl.downstream.data import Parts, few, open_parts
 from tfssl.downstream.network import check_stage
 from tfssl.downstream.results import MAIN, Finetuned
 from tfssl.downstream.starts import Start, open_start
 from tfssl.pipelines.sources.any_source import absolute_name
+from tfssl.runs import seen
 from tfssl.runs.classifiers import FORMAT, RECORD
 from tfssl.runs.run import Run
+from tfssl.training.opening import say
 
 Amount = tuple[int | None, float | None]
 """Labels a class, or a share of all; neither where all are used."""
@@ -128,7 +130,8 @@ def finetune(
         if settings.verbose and len(jobs) > 1:
             say(f"{len(chosen) + 1} of {len(jobs)}: {job.folder.name}")
         chosen[key] = choose(job, settings)
-    result = Finetuned.of(settings.out, parts, chosen)
+    overlap = None if start.run is None else seen.count(start.run, parts.test.source, range(parts.test.count))
+    result = Finetuned.of(settings.out, parts, chosen, overlap)
     write_json(settings.out / "result.json", result.as_json())
     return result
 
@@ -194,10 +197,7 @@ def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
         | {
             "start": start.name,
             "groups": settings.groups,
-            "beside": list(settings.beside),
-            "labels_per_class": list(settings.labels_per_class),
-            "fraction": list(settings.fraction),
-            "draws": settings.draws,
+            "labels": list(_amounts(settings)[-1]),  # others, more draws and what is beside may be asked later
         },
         "data": {
             "name": absolute_name(parts.origin.name),

@@ -30,7 +30,7 @@ def build(
     """Build the network on a trunk, which it shares.
 
     Args:
-      trunk: its weights are learned on.
+      trunk: its weights are learned on; of `Trunk.copy`, whose batch norm has a test mode.
       size: pixels of a side.
       stage: where the trunk is cut.
       classes: how many.
@@ -44,7 +44,7 @@ def build(
     if freeze is not None:
         for layer in keras.Model(body.inputs[0], body.get_layer(freeze).output).layers:
             layer.trainable = False
-    for layer in body.layers:
+    for layer in body._flatten_layers():
         if isinstance(layer, BatchNormalization):
             layer.test_mode = test_mode
     images = keras.Input((size, size, 3), dtype="uint8", name=INPUT)

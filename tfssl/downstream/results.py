@@ -13,6 +13,7 @@ from tfssl.base.statistics import paired, student, wilson
 from tfssl.downstream.choosing import Chosen
 from tfssl.downstream.data import Parts
 from tfssl.downstream.measures import mean_average_precision_interval
+from tfssl.runs import seen
 from tfssl.runs.evaluation import percent
 
 MAIN = "fine-tuned"
@@ -74,6 +75,7 @@ class Finetuned(Result):
       unlabelled: pictures without a label, which were left out.
       broken_files: pictures that cannot be read, which were left out.
       note: where the parts of the data come from.
+      seen_in_pretraining: how many of the test pictures the run was pretrained on; None where that is not known.
     """
 
     folder: Path
@@ -84,9 +86,10 @@ class Finetuned(Result):
     unlabelled: int
     broken_files: int
     note: str
+    seen_in_pretraining: int | None
 
     @classmethod
-    def of(cls, folder: Path, parts: Parts, chosen: Mapping[Any, Chosen]) -> Self:
+    def of(cls, folder: Path, parts: Parts, chosen: Mapping[Any, Chosen], overlap: int | None = None) -> Self:
         """Sum up what was chosen, by (kind, amount, draw); the classifier is the first."""
         first = next(iter(chosen.values()))
         return cls(
@@ -96,8 +99,9 @@ class Finetuned(Result):
             chosen=first.as_json(),
             rows=tuple(_rows(chosen, parts.several)),
             unlabelled=parts.unlabelled,
-            broken_files=len(parts.broken),
+            broken_files=len(parts.broken) + first.broken,
             note=parts.note,
+            seen_in_pretraining=overlap,
         )
 
     def sentences(self) -> list[str]:
@@ -133,6 +137,8 @@ class Finetuned(Result):
             lines.append(f"{self.unlabelled:,} pictures without a label were left out")
         if self.broken_files:
             lines.append(f"{self.broken_files:,} broken pictures were left out")
+        if self.seen_in_pretraining is not None:
+            lines.append(seen.sentence(self.seen_in_pretraining, chosen["test"]))
         return "\n".join([*lines, *self.sentences()])
 
 

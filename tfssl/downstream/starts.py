@@ -32,6 +32,7 @@ class Start:
       stage: where the trunk is cut.
       trained: the trunk with the weights to begin from; None where a trunk's name alone was given.
       random: the trunk with random weights.
+      run: the run, where it is one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Start:
     stage: str
     trained: Trunk | None
     random: Trunk
+    run: Run | None = None
 
 
 def open_start(run: Any, trunk: Any, size: int | None, stage: str | None) -> Start:
@@ -73,7 +75,7 @@ def _of_run(run: Run, size: int | None, stage: str | None) -> Start:
     stage = embedding_of(run).stage if stage == "best" else stage
     trunk = run.trunk()
     stage = check_stage(trunk, stage, "--stage")
-    return Start(str(run.folder), size or run.settings.size, stage, trunk, run.random_trunk())
+    return Start(str(run.folder), size or run.settings.size, stage, trunk, run.random_trunk(), run)
 
 
 def _of_file(given: Any, size: int | None, stage: str | None) -> Start:

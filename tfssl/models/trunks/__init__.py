@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.specs import parse_call, unknown
+from tfssl.models.batch_norm import BatchNormalization
 from tfssl.models.trunks.alexnet import AlexNet
 from tfssl.models.trunks.applications import MobileNetV3Small, ResNet50
 from tfssl.models.trunks.family import Family
@@ -40,8 +41,13 @@ class Trunk:
     stages: tuple[str, ...]
 
     def copy(self) -> "Trunk":
-        """Make a trunk with weights of its own, of the same values."""
-        body = keras.models.clone_model(self.body)
+        """Make a trunk with weights of its own, of the same values; its batch norm is that of `models.batch_norm`."""
+
+        def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+            is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+            return (BatchNormalization if is_batch_norm else type(layer)).from_config(layer.get_config())
+
+        body = keras.models.clone_model(self.body, clone_function=clone, recursive=True)
         body.set_weights(self.body.get_weights())
         return dataclasses.replace(self, body=body)
 
