@@ -11,7 +11,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings
 from tfssl.pipelines.clips.decode_jobs import claim, decode_missing
-from tfssl.pipelines.clips.listing import choose_splits, list_recordings, read_labels
+from tfssl.pipelines.clips.listing import choose_splits, list_recordings, read_labels, splits_on_disk
 from tfssl.pipelines.config import IngestSettings
 
 WORK = ".ingest"
@@ -66,7 +66,8 @@ def ingest(
 
     Args:
       clips: a folder of films (mp4, mkv, avi, webm, mpg, ...) and sounds (wav, flac, mp3, ogg, ...), at any depth. The
-        first sub-folder is the label, where all files lie in one.
+        first sub-folder is the label, where all files lie in one. Below splits (`train/`, `val/`, `test/` or the like)
+        the second is, and the data set has these splits.
       out: folder of the data set, new; to be given as DATA afterwards. It appears whole or not at all.
       size: short side of frames, pixels; smaller ones stay.
       frame_rate: frames a second.
@@ -75,7 +76,7 @@ def ingest(
       labels: a CSV with columns file and label, and group where wanted; `file` is a path below the folder, or its end.
       groups: a regular expression; files for which it finds the same text (its first group, or all) are of one source.
         Pieces of one source never stand in two splits.
-      test: part of the sources for the split "test"; the rest is "train".
+      test: part of the sources for the split "test"; the rest is "train". Not of what is divided already.
       seed: the seed of that choice.
       processes: that decode at once; as many as there are cores where None.
       beam: a runner of Apache Beam, with its options after it ('FlinkRunner --flink_master=HOST:8081'), that decodes
@@ -92,6 +93,7 @@ def ingest(
     _check(folder, out)
     names = list_recordings(folder)
     label_of, group_of = read_labels(folder, names, labels, groups)
+    on_disk = splits_on_disk(folder, names, labels)
     settings = {
         "size": size,
         "rate": frame_rate,
@@ -107,7 +109,7 @@ def ingest(
         shutil.rmtree(work)
         problem = next(iter(sorted(broken.items())))
         raise UserError(f"nothing in {folder} can be decoded; the first: {problem[0]} {problem[1]}")
-    splits = choose_splits(sorted(pieces), group_of, test, seed)
+    splits = choose_splits(sorted(pieces), group_of, test, seed, on_disk)
     facts = {"frame_rate": frame_rate, "sound_rate": sound_rate, "short_side": size, "broken": broken}
     # By names as the records have them.
     facts["groups"] = {name.replace(os.sep, "/"): group_of[name] for name in pieces if group_of[name] != name}

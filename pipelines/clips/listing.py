@@ -2,14 +2,16 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.clips import recordings
+from tfssl.pipelines.sources import splits
 from tfssl.pipelines.sources.dividing import groups_of_names
+from tfssl.pipelines.sources.splits import TEST, TRAIN, VAL
 
 
 def list_recordings(folder: Path) -> list[str]:
@@ -35,15 +37,16 @@ def read_labels(
     Args:
       folder: that all lie in.
       names: the names of the files, as `list_recordings` gives them.
-      table: a CSV with columns file and label, and group where wanted; the first sub-folder is the label where None.
+      table: a CSV with columns file and label, and group where wanted; where None, the first sub-folder is the label,
+        or the second where the first ones are splits: see `sources.splits`.
       groups: a regular expression: see `dividing.groups_of_names`.
 
     Raises:
       UserError: a CSV or an expression that is wrong.
     """
     label_of, group_of = dict.fromkeys(names, ""), {name: name for name in names}
-    if table is None and all(os.sep in name for name in names):
-        label_of = {name: name.split(os.sep)[0] for name in names}
+    if table is None and (labels := splits.labels_of([name.split(os.sep) for name in names])) is not None:
+        label_of = dict(zip(names, labels, strict=True))
     if groups is not None:
         group_of = dict(zip(names, groups_of_names(names, groups), strict=True))
     if table is not None:
@@ -72,18 +75,54 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def choose_splits(names: Sequence[str], group_of: dict[str, str], test: float, seed: int) -> dict[str, list[str]]:
+def splits_on_disk(folder: Path, names: Sequence[str], table: str | Path | None = None) -> dict[str, str]:
+    """Return the split of each file, where train stands beside val or test below the folder; {} where it does not.
+
+    Raises:
+      UserError: folders that look like splits, but are not understood, where no table of labels says that they are no
+        classes; files beside splits.
+    """
+    inside = {name: name.split(os.sep) for name in names}
+    layout = splits.of_paths(inside.values())
+    if layout.unclear and table is None:
+        raise UserError(f"{splits.say_unclear(folder, layout)}, or --labels")
+    if len(layout.splits) < 2:
+        return {}
+    split_of = {place: split for split, place in layout.splits.items()}
+    outside = next((name for name, parts in inside.items() if parts[0] not in split_of), None)
+    if outside is not None:
+        shown = splits.list_folders(layout.splits.values())
+        raise UserError(f"{folder} has {shown}, and {outside} beside them; move it into one, or ingest it by itself")
+    return {name: split_of[parts[0]] for name, parts in inside.items()}
+
+
+def choose_splits(
+    names: Sequence[str], group_of: dict[str, str], test: float, seed: int, on_disk: Mapping[str, str]
+) -> dict[str, list[str]]:
     """Divide names by split; all of one source in one.
 
     There is at least one source in "test" where any is wanted and there are two.
+
+    Args:
+      on_disk: name -> split, where they are divided already; {} where not.
+
+    Raises:
+      UserError: a source that is divided already, between two splits.
     """
+    if on_disk:
+        split_of: dict[str, str] = {}
+        for name in names:
+            if split_of.setdefault(group_of[name], on_disk[name]) != on_disk[name]:
+                raise UserError(f"files of one source, {group_of[name]}, are in two splits, {name} for one; move them")
+        parts = {split: [name for name in names if on_disk[name] == split] for split in (TRAIN, VAL, TEST)}
+        return {split: part for split, part in parts.items() if part}
     sources = sorted({group_of[name] for name in names})
     count = round(test * len(sources))
     if test > 0 and len(sources) > 1:
         count = min(max(count, 1), len(sources) - 1)
     chosen = {sources[place] for place in np.random.default_rng(seed).permutation(len(sources))[:count]}
-    splits = {
-        "train": [name for name in names if group_of[name] not in chosen],
-        "test": [name for name in names if group_of[name] in chosen],
+    divided = {
+        TRAIN: [name for name in names if group_of[name] not in chosen],
+        TEST: [name for name in names if group_of[name] in chosen],
     }
-    return {split: part for split, part in splits.items() if part}
+    return {split: part for split, part in divided.items() if part}

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tfssl.pipelines.clips import video_files
+
 FILMS = (".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mov", ".ogv", ".wmv")
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 QUALITY = 90  # of JPEG
@@ -83,7 +85,7 @@ def decode(path: Path, short_side: int, frame_rate: float, sound_rate: int) -> P
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(video_files.address(path))
     except (av.error.FFmpegError, OSError, ValueError) as problem:
         raise BrokenRecordingError(f"cannot be opened ({_reason(problem)})") from problem
     with container:

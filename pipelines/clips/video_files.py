@@ -1,5 +1,6 @@
 """Films, frame by frame, with PyAV, which is FFmpeg. Needs the extra `video`."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,19 @@ def change(source: Path, target: Path, change_frame: ChangeFrame, progress: Prog
     """
     av = _av()
     try:
-        with av.open(str(source)) as reads:
+        with av.open(address(source)) as reads:
             if not reads.streams.video:
                 raise ValueError("has no pictures")
-            with av.open(str(target), "w", format="mp4") as writes:
+            with av.open(address(target), "w", format="mp4") as writes:
                 return _rewrite(av, reads, writes, change_frame, progress)
     except av.error.FFmpegError as problem:
         reason = (problem.strerror or type(problem).__name__).lower()
         raise ValueError(f"cannot be read or written as a film: {reason}") from problem
+
+
+def address(path: Path) -> str:
+    """Return a file's name for FFmpeg, from the root: to it, 10:30/a.mp4 is a file of the protocol 10."""
+    return os.path.abspath(path)
 
 
 def _rewrite(av: Any, reads: Any, writes: Any, change_frame: ChangeFrame, progress: Progress) -> int:

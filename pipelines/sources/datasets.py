@@ -1,10 +1,13 @@
 """Pictures of a `tf.data.Dataset` and of TensorFlow Datasets, held in memory as encoded bytes."""
 
+import os
 from typing import Any
 
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.pipelines.sources import pixels
+from tfssl.pipelines.sources.labels import number
 from tfssl.pipelines.sources.pictures import PictureSource, in_memory
 
 MEMORY_BYTES = 4 << 30
@@ -46,42 +49,51 @@ def open_tfds(data: Any) -> PictureSource | None:
     return from_dataset(dataset, text, classes)
 
 
-def from_dataset(dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] = ()) -> PictureSource:
-    """Read it in one pass: pictures are kept encoded (PNG where they were arrays), in memory.
+def from_dataset(
+    dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] = (), labels: Any = None
+) -> PictureSource:
+    """Read it to its end: pictures are kept encoded (PNG where they were arrays), in memory.
 
     Args:
-      dataset: holds uint8 [H, W, C] or encoded bytes; alone, as (picture, label), or as {"image": ..., "label": ...}.
+      dataset: holds pictures; alone, as (picture, label), or as {"image": ..., "label": ...}, one by one or in batches.
+        A picture is encoded bytes, or [H, W, C] with 1 to 4 channels, or [H, W]: whole numbers 0..255, or floats 0..1
+        or 0..255. Labels are as `labels.number` takes them.
       name: the name of the source.
-      classes: names of the labels; their numbers where none are given.
+      classes: names of the labels; those of `keras.utils.image_dataset_from_directory` where it made the data set, else
+        the labels' own.
+      labels: of all pictures, where the data set has none.
 
     Raises:
       UserError: an endless data set, an empty one, one of something else, or of more than `MEMORY_BYTES`.
     """
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise UserError(f"{name} never ends; expected a finite dataset: call take() on it")
+    classes = classes or tuple(getattr(dataset, "class_names", None) or ())  # Keras's; a `map` loses it
     spec = dataset.element_spec
-    if not isinstance(spec, (dict, tuple)):
-        spec, dataset = (spec,), dataset.map(lambda image: (image,))
-    image_key: Any
-    label_key: Any
-    image_key, label_key = ("image", "label") if isinstance(spec, dict) else (0, 1)
-    if isinstance(spec, dict) and "image" not in spec:
-        raise UserError(f"{name} has no 'image'; expected dicts with one, got {', '.join(map(str, spec))}")
-    has_label = label_key in spec if isinstance(spec, dict) else len(spec) > 1
-    image = spec[image_key]
-    if image.dtype not in (tf.string, tf.uint8) or (image.dtype == tf.uint8 and image.shape.rank != 3):
-        raise UserError(
-            f"{name}: images are {image.dtype.name} {image.shape}; expected encoded bytes, or uint8 [height, width, 3]"
-        )
+    if isinstance(spec, dict):
+        if "image" not in spec:
+            raise UserError(f"{name} has no 'image'; expected dicts with one, got {', '.join(map(str, spec))}")
+        keys: tuple[Any, ...] = ("image", "label") if "label" in spec else ("image",)
+    else:
+        if not isinstance(spec, tuple):
+            spec, dataset = (spec,), dataset.map(lambda image: (image,))
+        keys = (0, 1) if len(spec) > 1 else (0,)
+    kind = pixels.kind_of(name, *(spec[key] for key in keys))
 
-    def encode(*parts: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def choose(*parts: Any) -> tuple[tf.Tensor, ...]:
         example = parts[0] if isinstance(spec, dict) else parts
-        picture = example[image_key]
-        label = tf.cast(example[label_key], tf.int64) if has_label else tf.constant(-1, tf.int64)
-        return picture if picture.dtype == tf.string else tf.io.encode_png(picture), label
+        return tuple(example[key] for key in keys)
 
-    encoded, labels, held = [], [], 0
-    for data, label in dataset.map(encode, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator():
+    chosen = dataset.map(choose)
+    if kind.batched:
+        chosen = chosen.unbatch()
+    scale = pixels.find_scale(name, chosen, kind)
+
+    def encode(image: tf.Tensor, *label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return pixels.encode(image, kind, scale), *label
+
+    encoded, own, held = [], [], 0
+    for data, *label in chosen.map(encode, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator():
         held += len(data)
         if held > MEMORY_BYTES:
             raise UserError(
@@ -89,9 +101,16 @@ def from_dataset(dataset: tf.data.Dataset, name: str, classes: tuple[str, ...] =
                 "write them to a folder and give that"
             )
         encoded.append(data)
-        labels.append(int(label))
+        own += label
     if not encoded:
         raise UserError(f"no picture in {name}; expected at least one")
-    if has_label and not classes:
-        classes = tuple(str(number) for number in range(max(labels) + 1))
-    return in_memory(name, encoded, labels if has_label else None, classes)
+    if kind.dtype == tf.string and os.path.isfile(encoded[0]):
+        raise UserError(
+            f"{name} holds names of files, as {encoded[0].decode(errors='replace')}; expected what is in them: map"
+            " tf.io.read_file, or give a list of the names"
+        )
+    given = labels if len(keys) == 1 else own
+    if given is None:
+        return in_memory(name, encoded, None, ())
+    numbers, classes = number(name, given, classes)
+    return in_memory(name, encoded, numbers.tolist(), classes)

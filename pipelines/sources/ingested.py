@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def open_ingested(data: Any) -> ClipSource | None:
             f"{folder} holds clips of version {info['version']}, this tfssl reads {FORMAT}; run `tfssl ingest` again"
         )
     facts = _metadata(version)
-    names = [each["name"] for each in info["splits"] if sum(map(int, each["shardLengths"]))]
+    names = _names_of(info)
     if split is not None and split not in names:
         raise UserError(f"{folder} has no clips in a split {split!r}; its splits are: {', '.join(names)}")
     files = []
@@ -62,10 +63,15 @@ def open_ingested(data: Any) -> ClipSource | None:
 
 def parse_name(data: str | os.PathLike[str]) -> tuple[Path, str | None] | None:
     """Return the folder of ingested clips and the split that a name means; None where it means none."""
-    if is_ingested(Path(data)):
-        return Path(data), None
+    if os.path.exists(data):  # whatever is behind a colon in its name
+        return (Path(data), None) if is_ingested(Path(data)) else None
     name, _, split = str(data).rpartition(":")
     return (Path(name), split) if name and is_ingested(Path(name)) else None
+
+
+def splits_of(folder: Path) -> list[str]:
+    """Return the names of the splits of ingested clips that hold any."""
+    return _names_of(json.loads((_versions(folder)[-1] / "dataset_info.json").read_text()))
 
 
 def is_ingested(folder: Path) -> bool:
@@ -81,6 +87,10 @@ def _versions(folder: Path) -> list[Path]:
     return [
         path.parent for pattern in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{pattern}dataset_info.json"))
     ]
+
+
+def _names_of(info: Mapping[str, Any]) -> list[str]:
+    return [each["name"] for each in info["splits"] if sum(map(int, each["shardLengths"]))]
 
 
 def _metadata(version: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.clips import recordings, video_files
+from tfssl.pipelines.sources import splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +42,21 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
     """Decode every sound of CLASS/*, at a sample rate in hertz.
 
     Raises:
-      UserError: no such folder, no sounds in sub-folders, none that can be decoded, or PyAV is missing.
+      UserError: no such folder, splits in place of classes, no sounds in sub-folders, none that can be decoded, or
+        PyAV is missing.
     """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise UserError(f"a {type(folder).__name__} is given; expected a folder, with one sub-folder of sounds a class")
     folder = Path(folder)
     video_files.require()
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one sub-folder of sounds a class")
+    layout = splits.on_disk(folder)
+    if layout.splits or layout.unclear:
+        shown = splits.list_folders(layout.unclear or layout.splits.values())
+        raise UserError(
+            f"{folder} has {shown}, which are splits; folds are made here: give one of them, or their classes"
+        )
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in recordings.SOUNDS)
     if len({path.parent for path in paths}) < 2:
         raise UserError(f"{folder} has no labelled sounds; expected one sub-folder a class, two at least")

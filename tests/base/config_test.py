@@ -57,6 +57,8 @@ class Bake(Settings):
         ({"steam": "often"}, "steam='often' is given, expected true or false", "--steam often is given"),
         ({"sizes": "1,a"}, "sizes='1,a' is given, expected a whole number", "--sizes 1,a is given"),
         ({"to": 3}, "to=3 is given, expected text", "--to 3 is given"),
+        ({"to": range(10**9)}, "to=range(0, 1000000000) is given, expected text", "--to range"),
+        ({"to": [0] * 999}, "to=list(...) is given, expected text", "--to [0, 0"),
         ({"oil": 3}, "there is no setting 'oil'; these are: dough, to, loaves", "there is no setting 'oil'"),
     ],
 )

@@ -47,7 +47,9 @@ def shelf(toy_run, toy_export, tmp_path_factory):
             (folder / name / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
     shutil.copytree(folder / "one_class", folder / "other_classes")
     (folder / "other_classes" / "cats").rename(folder / "other_classes" / "cows")
-    shutil.copytree(folder / "one_class" / "cats", folder / "other_classes" / "dogs")
+    shutil.copytree(folder / "one_class" / "cats", folder / "other_classes" / "hens")
+    for name in ("Train", "holdout"):
+        shutil.copytree(folder / "labelled", folder / "unclear" / name)
     (folder / "all_broken").mkdir()
     for number in range(3):
         (folder / "all_broken" / f"{number}.jpg").write_bytes(b"\xff\xd8\xff no JPEG")
@@ -153,7 +155,7 @@ WRONG = {
     "pretrain: a folder that is no run": ([*PRETRAIN[:-1], "{shelf}/notes"], "exists and is no run"),
     "pretrain: half a run": ([*PRETRAIN[:-1], "{shelf}/half"], "cannot be read"),
     "pretrain: other settings": ([*AGAIN, "--epochs", "3"], "holds a run with epochs 2, now 3 is given"),
-    "pretrain: other data": (["pretrain", "{shelf}/labelled", *AGAIN[2:]], "holds a run with"),
+    "pretrain: other data": (["pretrain", "{shelf}/labelled", *AGAIN[2:]], "pictures then, 12 now"),
     # evaluate
     "evaluate: no run": (["evaluate", "{shelf}/notes", TOY], "is no run"),
     "evaluate: missing run": (["evaluate", "nowhere", TOY], "is no run"),
@@ -163,9 +165,10 @@ WRONG = {
     "evaluate: no labels": ([*EVALUATE, "{shelf}/unlabelled"], "has no labels"),
     "evaluate: one class": ([*EVALUATE, "{shelf}/one_class"], "has no labels"),
     "evaluate: no test part": ([*EVALUATE, "{shelf}/cut"], "neither test/ nor val/"),
+    "evaluate: splits that are not understood": ([*EVALUATE, "{shelf}/unclear"], "has Train/, holdout/: are these"),
     "evaluate: other classes": (
         [*EVALUATE, "{shelf}/labelled", "--test", "{shelf}/other_classes"],
-        "differ in their classes (cats, cows)",
+        "have no class in common (cats, dogs and cows, hens)",
     ),
     "evaluate: missing test data": ([*EVALUATE, TOY, "--test", "nowhere"], "nowhere does not exist"),
     "evaluate: unknown protocol": (

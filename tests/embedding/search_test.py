@@ -107,7 +107,7 @@ def test_wrong_input_is_told(embeddings, indexed, queries, tmp_path):
         tfssl.search(indexed, tmp_path / "nowhere")
     with pytest.raises(UserError, match="is no index"):
         tfssl.search(tmp_path, queries[0])
-    with pytest.raises(UserError, match=r"a\.txt' is given, expected a file that ends in"):
+    with pytest.raises(UserError, match=r"a\.txt is given, expected a file that ends in"):
         tfssl.search(indexed, queries[0], to=tmp_path / "a.txt")
     with pytest.raises(UserError, match="count=0"):
         tfssl.search(indexed, queries[0], count=0)

@@ -232,7 +232,6 @@ def source_of(labels, classes, name="data"):
         (source_of([0, -1], "ab"), source_of([0, 1], "ab"), "no labels"),
         (source_of([], "ab"), source_of([0, 1], "ab"), "no pictures"),
         (source_of([0, 0], "ab"), source_of([0, 1], "ab"), "one class only"),
-        (source_of([0, 1], "ab"), source_of([0, 1], "ac"), r"differ in their classes \(b, c\)"),
     ],
 )
 def test_data_that_cannot_be_probed(train, test, message):

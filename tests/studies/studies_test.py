@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,18 @@ def test_a_study_of_another_version_is_not_gone_on_with(comparison, tmp_path):
     with pytest.raises(UserError, match="holds a study of another version of tfssl"):
         compare(DATA, ["rotation"], tmp_path, seeds=[0, 1], **TINY)
     assert json.loads((tmp_path / "study.json").read_text()) == before
+
+
+def test_changed_data_is_said(comparison, tmp_path):
+    content = json.loads((comparison.folder / "study.json").read_text())
+    content["settings"]["fingerprint of the data"] = "that of yesterday"
+    (tmp_path / "study.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="holds a study whose data has changed since; choose another --out"):
+        compare(DATA, ["rotation"], tmp_path, seeds=[0, 1], **TINY)
+    run = next(comparison.folder.glob("runs/*/*/run.json"))
+    shutil.copytree(run.parent, tmp_path / "runs" / "rotation" / "seed0")
+    with pytest.raises(UserError, match=r"changed since: (\d+) pictures then, \1 now; choose another --out"):
+        compare(DATA, ["rotation"], tmp_path, seeds=[0, 1], **TINY)
 
 
 def test_what_is_pretrained_on(monkeypatch, tmp_path):

@@ -64,7 +64,8 @@ def spelled(name: str, value: Any) -> str:
     """Return a setting and its value as the user wrote them: `--batch-size 0` or `batch_size=0`."""
     if _ON_COMMAND_LINE.get():
         return f"--{name.replace('_', '-')} {value}"
-    return f"{name}={str(value) if isinstance(value, Path) else value!r}"
+    text = str(value) if isinstance(value, Path) else repr(value)
+    return f"{name}={text}" if len(text) < 200 and "\n" not in text else f"{name}={type(value).__name__}(...)"
 
 
 class Settings(pydantic.BaseModel):

@@ -10,11 +10,8 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.downstream.labels import read_labels
-from tfssl.pipelines.sources import dividing
-from tfssl.pipelines.sources.any_source import AnySource, open_source
-from tfssl.pipelines.sources.ingested import is_ingested
-
-PARTS = ("train", "val", "test")
+from tfssl.pipelines.sources import dividing, splits
+from tfssl.pipelines.sources.any_source import AnySource, open_source, parts_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +97,8 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
     """Open labelled data, and divide off what parts it lacks.
 
     Args:
-      data: anything that `open_source` takes, or a folder with train/ and val/ or test/ or both.
+      data: anything that `open_source` takes, or a folder with train/ and val/ or test/ or both, under their usual
+        names: see `sources.splits`.
       labels: a table that says which picture has which labels: see `labels.read_labels`; else the first sub-folder.
       groups: regular expression on the names of files, see `dividing.groups_of_names`.
       seed: of the division.
@@ -141,14 +139,11 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
 
 def _inside(data: Any) -> dict[str, Any]:
     """Return what holds each part; "train" alone where DATA has no parts."""
-    if not isinstance(data, (str, os.PathLike)) or ":" in str(data):
-        return {"train": data}
-    folder = Path(data)
-    if is_ingested(folder):
-        return {"train": f"{folder}:train", "test": f"{folder}:test"}
-    if (folder / "train").is_dir():
-        return {part: folder / part for part in PARTS if (folder / part).is_dir()}
-    return {"train": data}
+    parts = parts_of(data)
+    if parts and splits.TRAIN not in parts:
+        shown = ", ".join(map(str, parts.values()))
+        raise UserError(f"{data} has no train/ beside {shown}; add it, or give a folder of classes")
+    return parts or {splits.TRAIN: data}
 
 
 def _names(source: AnySource, table: Any, folder: Path) -> list[tuple[str, ...]]:

@@ -15,6 +15,7 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.clips import recordings, video_files
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds, windows
+from tfssl.pipelines.sources.splits import labels_of
 
 UNDECODABLE = "cannot be decoded to its end"
 
@@ -98,12 +99,11 @@ def _folder_of_sounds(folder: Path) -> Inputs:
     video_files.require()
     inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in recordings.SOUNDS)
     listing = "\n".join(f"{path} {(folder / path).stat().st_size}" for path in inside)
-    labelled = all(len(path.parts) > 1 for path in inside)
     return Inputs(
         name=str(folder),
         fingerprint=hashlib.sha256(listing.encode()).hexdigest(),
         paths=[str(folder / path) for path in inside],
-        labels=[path.parts[0] for path in inside] if labelled else None,
+        labels=labels_of([path.parts for path in inside]),  # type: ignore[arg-type]  # all known, or none
         broken={},
         listed=len(inside),
         items="sounds",

@@ -4,6 +4,7 @@ What lies in it:
 
     run.json          settings, versions, fingerprint of the data
     seen.npz          hashes of what it was pretrained on
+    listing.txt.gz    the names of the files that this was, where it was files
     checkpoints/      the newest two; each holds all that a bit-identical continuation needs
     metrics.jsonl     a line every few steps, with means over the steps since the line before it, and one at the end of
                       each epoch ("epoch_end"), with means over the epoch
@@ -229,7 +230,8 @@ def create_or_match(
       prepare: makes `Run.prepared`; called only where the run begins.
 
     Raises:
-      UserError: the folder holds a run with other settings or other data, or something that is no run.
+      UserError: the folder holds a run with other settings, or something that is no run. (One on other data is refused
+        by `listing`.)
     """
     from tfssl.base import environment
 
@@ -240,8 +242,7 @@ def create_or_match(
                 f"{folder} holds a run that an older version of tfssl began (format {run.format} of {FORMAT}), and its"
                 " network is made otherwise today; choose another --out, or end it with that version"
             )
-        given = settings.as_json() | {"fingerprint of the data": data["fingerprint"]}
-        earlier = run.settings.as_json() | {"fingerprint of the data": run.data["fingerprint"]}
+        given, earlier = settings.as_json(), run.settings.as_json()
         for key in given | earlier:
             if given.get(key) != earlier.get(key):
                 raise UserError(

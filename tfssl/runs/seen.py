@@ -17,7 +17,7 @@ def keep(run: Run, source: AnySource, parent: Run | None) -> None:
     Nothing is written where that is not known of the parent. Never twice.
     """
     path = run.folder / FILE_NAME
-    known = {} if parent is None else _read(parent)
+    known = {} if parent is None else read(parent)
     if known is None or path.exists():
         return
     own = source.contents if source.items not in known else np.concatenate([known[source.items], source.contents])
@@ -31,7 +31,7 @@ def count(run: Run, source: AnySource, rows: Sequence[int] | np.ndarray) -> int 
     Pictures are equal byte for byte: one that was scaled, or compressed once more, is another. None where it is not
     known: of runs of earlier versions, and of pictures where the run has seen clips only, or the other way round.
     """
-    known = _read(run)
+    known = read(run)
     if known is None or source.items not in known:
         return None
     return int(np.isin(source.contents[rows], known[source.items]).sum())
@@ -49,7 +49,7 @@ def sentence(overlap: int | None, of: int, items: str = "pictures") -> str:
     return f"{overlap:,} of the {of:,} test {items} were among those of pretraining (without their labels)."
 
 
-def _read(run: Run) -> dict[str, np.ndarray] | None:
+def read(run: Run) -> dict[str, np.ndarray] | None:
     """Read the hashes of "pictures" and "clips", each once; None where the run has none."""
     path = run.folder / FILE_NAME
     if not path.exists():

@@ -18,6 +18,7 @@ from tfssl.evaluation.protocols import choose
 from tfssl.models.trunks import make_trunk
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source, open_splits
+from tfssl.runs import listing
 from tfssl.runs.evaluation import Evaluation, read_evaluation
 from tfssl.runs.run import Run, load_run
 from tfssl.studies.config import CompareSettings, PassedOn, SweepSettings
@@ -135,11 +136,22 @@ class Study:
         given = {"kind": self.kind} | self.settings
         for key in given | kept:
             if given.get(key) != kept.get(key):
+                if key.startswith("fingerprint"):
+                    raise UserError(
+                        f"{self.folder} holds a study whose {key.removeprefix('fingerprint of the ')} has changed since"
+                        f"{self._changes(key)}; choose another --out, or give what the study began with"
+                    )
                 raise UserError(
                     f"{self.folder} holds a study with {key} {kept.get(key)!r}, now {given.get(key)!r} is given;"
                     " choose another --out, or give what the study began with"
                 )
         return trials
+
+    def _changes(self, key: str) -> str:
+        """Say what has changed in the data, where one of the study's runs knows it."""
+        run = next(iter(sorted(self.folder.glob("runs/*/*/run.json"))), None)
+        known = run is not None and key == "fingerprint of the data"
+        return f": {listing.changes(load_run(run.parent), self._source)}" if known else ""  # type: ignore[union-attr]
 
     def write(self, content: dict[str, Any]) -> None:
         """Write `study.json`: settings, what was asked for, and what was found."""

@@ -15,7 +15,7 @@ from tfssl.multitask.model import compile_model, make_model, make_optimizer
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, absolute_name, open_source
-from tfssl.runs import seen
+from tfssl.runs import listing, seen
 from tfssl.runs.config import Recipe, RunSettings
 from tfssl.runs.run import Run, create_or_match, load_run
 from tfssl.tasks import parse_tasks
@@ -69,12 +69,14 @@ def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | ker
             "scales": _scales(tasks, plans, source, settings),
         }
 
+    listing.refuse_other_data(settings.out, source)  # first: another count makes other settings
     recipe = _recipe(settings, parsed, source, stages, parent)
     data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
     run = create_or_match(settings.out, recipe, data_facts, prepare)
     if plans.sound != run.sound:
         plans = dataclasses.replace(plans, sound=run.sound)
     seen.keep(run, source, parent)
+    listing.keep(run, source)
     learned = run.prepared["learned"]
     opened = Opened(run, source, [task.with_learned(learned[task.name]) for task in parsed], plans, parent)
     _advise(settings, opened)
