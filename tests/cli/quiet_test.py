@@ -82,7 +82,7 @@ COMMANDS = {
 PROGRESS = re.compile(
     r"Epoch \d+/\d+|\d+/(\d+|Unknown) .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*"
     r"|[\d,]+ (of [\d,]+ )?pictures decoded into memory.*"
-    r"|[\d,]+ to learn from, .*|candidates: .*|cost: .*|\d+ of \d+: .*"
+    r"|[\d,]+ to learn from, .*|candidates: .*|cost: .*|\d+ of \d+: .*|learning rate .*"
 )
 
 

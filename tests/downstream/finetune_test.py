@@ -260,3 +260,16 @@ def test_several_draws_have_students_interval_over_them(parts, tmp_path):
         f" {100 * np.mean(rivals):.1f} %: pretraining gives {100 * ahead.mean():.1f} points ({scratch.ahead})."
     )
     assert result.sentences() == [sentence]
+
+
+def test_draws_that_are_all_the_same_have_the_interval_over_pictures(parts, tmp_path):
+    rng = np.random.default_rng(1)
+    right, rival = rng.uniform(size=60) < 0.7, rng.uniform(size=60) < 0.5
+    chosen = {}
+    for draw in range(2):
+        chosen["fine-tuned", (5, None), draw], chosen["frozen", (5, None), draw] = chosen_of(right), chosen_of(rival)
+    main, frozen = Finetuned.of(tmp_path, parts, chosen).rows
+    assert (main.score.low, main.score.high) == wilson(right.mean(), 60)
+    assert (frozen.ahead.low, frozen.ahead.high) == paired(right.astype(float).tolist(), rival.astype(float).tolist())[
+        1:
+    ]

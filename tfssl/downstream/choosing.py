@@ -135,6 +135,8 @@ def choose(job: Job, settings: FinetuneSettings) -> Chosen:
             found[candidate] = model, Trained(0, score)
             continue
         lesson = _lesson(job, settings, candidate, job.train, val, settings.steps)
+        if settings.verbose:
+            say(candidate.name)
         try:
             found[candidate] = learn(lesson, candidate, network(fitted.probe))
         except DivergedError as problem:
@@ -151,6 +153,8 @@ def choose(job: Job, settings: FinetuneSettings) -> Chosen:
             model = network(head)()
         else:
             lesson = _lesson(job, settings, best, learned, None, trained.step)
+            if settings.verbose:
+                say(f"once more with the validation part: {best.name}, {trained.step:,} steps")
             model, _ = learn(lesson, best, network(head))
     _keep_metrics(job, best)
     measures = {each.name: found[each][1].measure.score for each in found}  # type: ignore[union-attr]

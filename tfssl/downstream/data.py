@@ -107,7 +107,8 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
     Raises:
       UserError: pictures without labels, one class, classes that training lacks, too few pictures to divide.
     """
-    sources = {name: open_source(each, max_broken) for name, each in _inside(data).items()}
+    inside = _inside(data, labels is not None)
+    sources = {name: open_source(each, max_broken) for name, each in inside.items()}
     table = None if labels is None else read_labels(labels)
     folder = Path(data) if isinstance(data, (str, os.PathLike)) else Path()
     names = {part: _names(source, table, folder) for part, source in sources.items()}
@@ -137,8 +138,14 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
     return Parts(whole, parts.get("val"), parts["test"], classes, several, unlabelled, note, sources["train"])
 
 
-def _inside(data: Any) -> dict[str, Any]:
-    """Return what holds each part; "train" alone where DATA has no parts."""
+def _inside(data: Any, labelled: bool) -> dict[str, Any]:
+    """Return what holds each part; "train" alone where DATA has no parts.
+
+    Args:
+      labelled: whether a table has the labels, so that folders are no classes, whatever they are called.
+    """
+    if labelled and isinstance(data, (str, os.PathLike)) and splits.on_disk(Path(data)).unclear:
+        return {splits.TRAIN: data}
     parts = parts_of(data)
     if parts and splits.TRAIN not in parts:
         shown = ", ".join(map(str, parts.values()))

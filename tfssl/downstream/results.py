@@ -31,7 +31,7 @@ GAIN = {"scratch": "pretraining gives", "frozen": "fine-tuning gives", "random":
 class Interval:
     """A mean with its 95 % interval, 0 .. 1, or differences of such.
 
-    With several draws of labels Student's, over draws; else over the draw of test pictures.
+    With several draws of labels Student's, over draws; with one, or where all give the same, over test pictures.
     """
 
     mean: float
@@ -124,9 +124,9 @@ class Finetuned(Result):
     def __str__(self) -> str:
         chosen = self.chosen
         when = f" after {chosen['step']:,} steps" if chosen["step"] else ""
-        tried = ", ".join(f"{name} {percent(score)}" for name, score in chosen["candidates"].items())
+        tried = "; ".join(f"{name} {percent(score)}" for name, score in chosen["candidates"].items())
         lines = [f"classifier {self.folder / 'classifier.keras'}: {len(self.classes)} classes"]
-        lines += [f"validation ({chosen['val']:,} pictures) chose {chosen['name']}{when}; it had: {tried}"]
+        lines += [f"validation ({chosen['val']:,} pictures) chose {chosen['name']}{when}, of {tried}"]
         lines += [
             f"test ({chosen['test']:,} pictures): top-1 {percent(chosen['top1'])}, balanced"
             f" {percent(chosen['balanced'])}, mean average precision {percent(chosen['map'])}",
@@ -167,8 +167,9 @@ def _score(chosen: Chosen, several: bool) -> float:
 
 
 def _of(draws: Sequence[Chosen], several: bool) -> Interval:
+    """Return the score of one start, over draws of labels."""
     values = [_score(each, several) for each in draws]
-    if len(values) > 1:
+    if _spread(values, draws[0].test):
         return over_draws(values)
     if several:
         low, high = mean_average_precision_interval(draws[0].shares, None, draws[0].targets)
@@ -178,13 +179,20 @@ def _of(draws: Sequence[Chosen], several: bool) -> Interval:
 
 
 def _ahead(main: Sequence[Chosen], other: Sequence[Chosen], several: bool) -> Interval:
+    """Return how far one start is ahead of another, draw by draw, or picture by picture."""
     differences = [_score(a, several) - _score(b, several) for a, b in zip(main, other, strict=True)]
-    if len(differences) > 1:
-        return over_draws(differences)
     one, two = main[0], other[0]
+    if _spread(differences, one.test):
+        return over_draws(differences)
     if several:
         return Interval(differences[0], *mean_average_precision_interval(one.shares, two.shares, one.targets))
-    return Interval(*paired(one.right().astype(float).tolist(), two.right().astype(float).tolist()))
+    right = [np.mean([each.right() for each in of], 0).tolist() for of in (main, other)]
+    return Interval(*paired(*right))
+
+
+def _spread(values: Sequence[float], count: int) -> bool:
+    """Say whether values differ, by a picture of `count` at least; else draws tell no interval."""
+    return max(values) - min(values) > 0.5 / count
 
 
 def over_draws(values: Sequence[float]) -> Interval:
