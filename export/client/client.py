@@ -254,10 +254,10 @@ class Client:
             )
         self._check_shapes(rows, model.signatures[signature].inputs[name].shape[1:], model)
         answers: dict[str, np.ndarray] = {}
-        for each in wanted:
-            shape = (len(rows), *(size or 0 for size in outputs[each].shape[1:]))
-            text = outputs[each].dtype == "bytes"
-            answers[each] = np.full(shape, None, object) if text else np.full(shape, np.nan, np.float32)
+        for output in wanted:
+            shape = (len(rows), *(size or 0 for size in outputs[output].shape[1:]))
+            text = outputs[output].dtype == "bytes"
+            answers[output] = np.full(shape, None, object) if text else np.full(shape, np.nan, np.float32)
         requests, wrong = divide(rows, self._batch_size)
 
         def ask(numbers: list[int]) -> None:
@@ -276,8 +276,8 @@ class Client:
                 lambda left: self._transport.predict(signature, inputs, model.version, model, left), self._seconds(end)
             )
             valid = answer.get("valid", np.ones(len(sent), bool))
-            for each, filled in answers.items():
-                filled[np.fromiter(sent, int)[valid]] = answer[each][valid]
+            for output, filled in answers.items():
+                filled[np.fromiter(sent, int)[valid]] = answer[output][valid]
             wrong.update({number: INVALID[signature] for number, fine in zip(sent, valid, strict=True) if not fine})
 
         with concurrent.futures.ThreadPoolExecutor(self._connections) as pool:

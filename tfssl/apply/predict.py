@@ -167,12 +167,12 @@ def _count(
 
 def prediction_of(path: str, shares: np.ndarray, classes: Sequence[str], several: bool) -> Prediction:
     """Say what a picture shows, of the probabilities of its classes, float [C]."""
-    order = np.argsort(-shares, kind="stable")
+    order = np.argsort(-shares, kind="stable").tolist()
     label, rest = classes[order[0]], order[1:]
     if several:
         label = ";".join(name for name, share in zip(classes, shares, strict=True) if share >= LIKELY)
         rest = [number for number in order if shares[number] < LIKELY]
-    second, share = (classes[rest[0]], float(shares[rest[0]])) if len(rest) else ("", 0.0)
+    second, share = (classes[rest[0]], float(shares[rest[0]])) if rest else ("", 0.0)
     return Prediction(path, label, float(shares[order[0]]), second, share)
 
 

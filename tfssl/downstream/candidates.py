@@ -294,7 +294,7 @@ def _compile(model: PretextModel, lesson: Lesson, candidate: Candidate) -> None:
         raise UserError(f"{candidate.name} does not learn")
     by_stage = scales(model, lesson.stages, lesson.decay)
     optimizer = make_optimizer(settings.optimizer, model, by_stage, candidate.weight_decay, settings.ema)
-    model.compile(optimizer, loss={OUTPUT: loss}, weighted_metrics={OUTPUT: [metric]})
+    model.compile(optimizer, loss={OUTPUT: loss}, weighted_metrics={OUTPUT: [metric]}, jit_compile=False)
 
 
 def _schedule(settings: FinetuneSettings, candidate: Candidate) -> Callable[[int], float]:

@@ -174,7 +174,7 @@ def _label(
         )
     chosen = np.flatnonzero([bool(each) for each in names])
     targets = np.zeros((len(chosen), len(classes)), np.float32)
-    for row, number in enumerate(chosen):
+    for row, number in enumerate(chosen.tolist()):
         targets[row, [place[label] for label in names[number]]] = 1.0
     kept = source if len(chosen) == source.count else source.subset(chosen, f"the labelled of {source.name}")
     together = kept.groups

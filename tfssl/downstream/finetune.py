@@ -191,7 +191,7 @@ def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
     import json
 
     out = settings.out
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json", include=set(Learning.model_fields))
         | {

@@ -38,15 +38,15 @@ def read_labels(path: Path) -> Labels:
         reason = getattr(problem, "strerror", None) or problem
         raise UserError(f"{path} cannot be read ({reason}); expected a table file,label as CSV in UTF-8") from problem
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
-    file, label = 0, 1
+    place, label = 0, 1
     if "file" in head and "label" in head:
-        file, label = head.index("file"), head.index("label")
+        place, label = head.index("file"), head.index("label")
         rows = rows[1:]
     labels: dict[str, tuple[str, ...]] = {}
     for number, row in enumerate(rows, 1):
-        if len(row) <= max(file, label):
+        if len(row) <= max(place, label):
             raise UserError(f"{path}: row {number} is {','.join(row)!r}, expected file,label; mend that row")
-        name = os.path.normpath(row[file].strip())
+        name = os.path.normpath(row[place].strip())
         given = tuple(dict.fromkeys(each.strip() for each in row[label].split(SEPARATOR) if each.strip()))
         if labels.setdefault(name, given) != given:
             raise UserError(

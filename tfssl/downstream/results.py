@@ -158,7 +158,8 @@ def _rows(chosen: Mapping[Any, Chosen], several: bool) -> list[Row]:
         main = list(together[amount, MAIN].values())
         ahead = None if kind == MAIN else _ahead(main, own, several)
         values = tuple(_score(each, several) for each in own)
-        rows.append(Row(kind, *amount, _of(own, several), ahead, values))
+        count, share = amount
+        rows.append(Row(kind, count, share, _of(own, several), ahead, values))
     return sorted(rows, key=lambda row: (row.labels_per_class or 0, row.fraction or 0))
 
 

@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import check_format
@@ -76,7 +76,7 @@ class Classifier:
         return keras.models.load_model(self.folder / NETWORK, compile=False)
 
 
-def is_classifier(folder: Any) -> bool:
+def is_classifier(folder: Any) -> TypeGuard[str | Path]:
     """Return whether a folder is one that `finetune` wrote, ended or not."""
     return isinstance(folder, (str, Path)) and (Path(folder) / RECORD).is_file()
 
