@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -220,6 +221,7 @@ def learn(lesson: Lesson, candidate: Candidate, build: Callable[[], PretextModel
     found = None if best is None else Measure(best["score"], best["loss"])
     trained = Trained(lesson.stop if best is None else best["step"], found, speed)
     write_json(ended, {"candidate": candidate.name, **dataclasses.asdict(trained), "measure": found})
+    shutil.rmtree(folder / "checkpoints")  # three times the weights, for each of a curve's dozens of candidates
     return model, trained
 
 

@@ -90,6 +90,7 @@ class Job:
       train, val, test: the parts.
       whole: what is learned from once validation has chosen: `train` and `val` where these were divided; else None.
       several: whether a picture may have several labels.
+      kept: whether its network is written.
     """
 
     folder: Path
@@ -101,6 +102,7 @@ class Job:
     test: Labelled
     whole: Labelled | None
     several: bool
+    kept: bool = True
 
 
 def choose(job: Job, settings: FinetuneSettings) -> Chosen:
@@ -203,12 +205,15 @@ def _finish(
         shares=shares,
         targets=targets,
     )
-    with atomic_write(job.folder / NETWORK) as temporary:
-        with_probabilities(model, heat, job.several).save(temporary)
+    if job.kept:
+        with atomic_write(job.folder / NETWORK) as temporary:
+            with_probabilities(model, heat, job.several).save(temporary)
     with atomic_write(job.folder / "test.npz") as temporary:
         paths = np.array([job.test.source.paths[row] for row in test.rows])
         np.savez(temporary, probabilities=chosen.shares, targets=targets, path=paths)
     write_json(job.folder / "chosen.json", chosen.as_json())
+    for weights in [*job.folder.glob("candidates/*/best.npz"), job.folder / "refit" / "best.npz"]:
+        weights.unlink(missing_ok=True)  # they are in the network that was chosen, or not wanted
     return chosen
 
 

@@ -182,6 +182,7 @@ def _jobs(settings: FinetuneSettings, start: Start, parts: Parts) -> Iterator[tu
                     test=parts.test,
                     whole=used if parts.val is None else None,
                     several=parts.several,
+                    kept=main,
                 )
                 yield (kind, amount, draw), job
 

@@ -3,12 +3,14 @@
 What lies in it:
 
     finetune.json     settings, classes, fingerprint of the data, versions
-    candidates/       a folder each: checkpoints/, metrics.jsonl, tensorboard/, validation.jsonl, best.npz, result.json
+    candidates/       a folder each: metrics.jsonl, tensorboard/, validation.jsonl, result.json; until all have ended
+                      checkpoints/ or best.npz
+    refit/            the same of the chosen one, learned with the validation part too
     metrics.jsonl     that of the candidate that was chosen
     classifier.keras  uint8 [N, S, S, 3] -> probabilities float32 [N, classes], of Keras's own layers
     test.npz          probabilities and answers of the test pictures
     chosen.json       candidates, which was chosen, temperature, figures
-    beside/           folders like this one: what it was compared with, other draws of labels
+    beside/           folders like this one without the network: what it was compared with, other draws of labels
     result.json       what all ended with
 """
 
