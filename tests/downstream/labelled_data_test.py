@@ -86,9 +86,12 @@ def test_tables_of_labels(labelled_folder, tmp_path):
         ("file,label\na.png", "row 1 is 'a.png'"),
         ("a.png,cat\na.png,dog", "names a.png twice, as 'cat' and 'dog'"),
         ("nowhere.png,cat", "names no picture"),
+        ("END,cat\nFIRST,dog", "twice, with different labels"),
     ],
 )
 def test_a_wrong_table_gives_one_line(labelled_folder, tmp_path, text, said):
+    first = sorted(labelled_folder.glob("10/*.png"))[0]
+    text = text.replace("FIRST", f"10/{first.name}").replace("END", first.name)
     with pytest.raises(UserError, match=said) as problem:
         opened(labelled_folder, table(tmp_path, text))
     assert "\n" not in str(problem.value)
@@ -109,3 +112,19 @@ def test_few_labels_are_so_many_of_each_class(labelled_folder):
     assert few(train, 1000, None, 0, 0).count == train.count
     half = few(train, None, 0.5, 0, 0)
     np.testing.assert_allclose(half.targets.sum(0), train.targets.sum(0) / 2, atol=0.5)
+
+
+def test_a_table_may_name_the_ends_of_paths(labelled_folder, tmp_path):
+    names = sorted(path.relative_to(labelled_folder) for path in labelled_folder.rglob("*.png"))
+    rows = [f"{path.name},{'red' if number % 2 else 'blue'}" for number, path in enumerate(names)]
+    parts = opened(labelled_folder, table(tmp_path, "\n".join([*rows, "gone.png,red"])))
+    assert parts.train.count + parts.test.count == 60
+    assert "1 rows of" in parts.note
+    label = {str(path): number % 2 for number, path in enumerate(names)}
+    inside = [str(Path(path).relative_to(labelled_folder)) for path in parts.test.source.paths]
+    assert parts.test.labels.tolist() == [label[path] for path in inside]
+    for place in ("a", "b"):
+        shutil.copytree(labelled_folder / "2", tmp_path / "twice" / place)
+    name = next((tmp_path / "twice" / "a").iterdir()).name
+    with pytest.raises(UserError, match=rf"{name} could be of several files"):
+        opened(tmp_path / "twice", table(tmp_path, f"{name},red"))

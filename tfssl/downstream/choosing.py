@@ -84,8 +84,8 @@ class Job:
     Attributes:
       folder: of its own.
       start: the weights.
-      random: whether they are random ones, which learn with batch norm in training mode and at one rate everywhere:
-        their statistics, and their early stages, are worth nothing yet.
+      random: whether they are random ones, which learn with batch norm in training mode: their statistics are worth
+        nothing yet.
       only_probe: whether the frozen probe is the only candidate.
       train, val, test: the parts.
       whole: what is learned from once validation has chosen: `train` and `val` where these were divided; else None.
@@ -267,7 +267,7 @@ def _lesson(
         stop=stop,
         size=job.start.size,
         stages=job.start.random.stages,
-        decay=1.0 if job.random else settings.stage_decay,
+        decay=settings.stage_decay,
     )
 
 

@@ -31,13 +31,13 @@ class Learning(Settings):
     steps: Count = option("Steps of each candidate.", 1000)
     batch_size: Count = option("Pictures in a step.", 64)
     learning_rates: Annotated[tuple[Positive, ...], Several] = option(
-        "Peaks that validation chooses among, commas between them.", (0.0003, 0.001)
+        "Peaks that validation chooses among, commas between them.", (0.0003, 0.001, 0.003)
     )
     weight_decays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Several] = option(
         "Weight decays that validation chooses among.", (0.01,)
     )
     optimizer: Literal["adamw", "sgd"] = option("SGD has Nesterov momentum 0.9 and L2.", "adamw")
-    stage_decay: Decay = option("The learning rate of a stage is that of the next one times this.", 0.5)
+    stage_decay: Decay = option("The learning rate of a stage is that of the next one times this.", 1.0)
     warm_up: Share = option("Part of the steps in which the learning rate rises.", 0.1)
     batch_norm: Literal["train", "test"] | None = option(
         "Its mode; test where fewer than 5,000 pictures are learned from.", None

@@ -111,12 +111,20 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
     sources = {name: open_source(each, max_broken) for name, each in inside.items()}
     table = None if labels is None else read_labels(labels)
     folder = Path(data) if isinstance(data, (str, os.PathLike)) else Path()
-    names = {part: _names(source, table, folder) for part, source in sources.items()}
-    if table is not None and not any(each for part in names.values() for each in part):
-        raise UserError(
-            f"{labels} names no picture of {data}; its first column is expected to have paths within that folder,"
-            f" such as {os.path.relpath(sources['train'].paths[0], folder)}"
-        )
+    note = ", ".join(f"{part}/" for part in sources) if len(sources) > 1 else "no parts"
+    note = f"{data} has {note}"
+    if table is None:
+        names = {part: _by_folder(source) for part, source in sources.items()}
+    else:
+        below = {part: [os.path.relpath(path, folder) for path in source.paths] for part, source in sources.items()}
+        found, missing_rows = table.of_files(folder, (file for files in below.values() for file in files))
+        names = {part: [found.get(file, ()) for file in files] for part, files in below.items()}
+        if not found:
+            raise UserError(
+                f"{labels} names no picture of {data}; its first column is expected to have paths within that folder,"
+                f" such as {below['train'][0]}"
+            )
+        note += f"; {missing_rows:,} rows of {labels} name no picture" if missing_rows else ""
     several = table is not None and table.several
     classes = tuple(sorted({label for each in names["train"] for label in each}))
     if len(classes) < (1 if several else 2):
@@ -126,8 +134,7 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
         )
     unlabelled = sum(not each for part in names.values() for each in part)
     parts = {part: _label(sources[part], names[part], classes, groups, folder) for part in sources}
-    note = ", ".join(f"{part}/" for part in parts) if len(parts) > 1 else "no parts"
-    whole, note = parts["train"], f"{data} has {note}"
+    whole = parts["train"]
     missing = [part for part in ("test", "val") if part not in parts]
     if "test" in missing:
         whole, parts["test"] = whole.divided(seed)
@@ -153,10 +160,8 @@ def _inside(data: Any, labelled: bool) -> dict[str, Any]:
     return parts or {splits.TRAIN: data}
 
 
-def _names(source: AnySource, table: Any, folder: Path) -> list[tuple[str, ...]]:
-    """Return the names of the labels of each picture; () where it has none."""
-    if table is not None:
-        return [table.labels.get(os.path.relpath(path, folder), ()) for path in source.paths]
+def _by_folder(source: AnySource) -> list[tuple[str, ...]]:
+    """Return the name of the label of each picture; () where it has none."""
     if source.labels is None:
         raise UserError(f"{source.name} has no labels; expected one sub-folder a class, or --labels FILE.csv")
     return [(source.classes[label],) if label >= 0 else () for label in source.labels]

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tfssl.base.errors import UserError
@@ -15,12 +16,47 @@ class Labels:
     """What a table says.
 
     Attributes:
-      labels: path of a picture within its folder -> its labels; () where the table has an empty one.
+      path: of the table.
+      labels: name of a picture, see `of_files` -> its labels; () where the table has an empty one.
       several: whether any picture has more than one.
     """
 
+    path: Path
     labels: dict[str, tuple[str, ...]]
     several: bool
+
+    def of_files(self, folder: Path, inside: Iterable[str]) -> tuple[dict[str, tuple[str, ...]], int]:
+        """Find the files that the table names: by their path below the folder, or by the end of that.
+
+        Args:
+          folder: of all pictures.
+          inside: their paths below it.
+
+        Returns:
+          The labels of each file that is named, and how many rows name none.
+
+        Raises:
+          UserError: a name that could be of two files, two rows for one file.
+        """
+        files = dict.fromkeys(inside)
+        ends: dict[str, str | None] = {}
+        for file in files:
+            parts = file.split(os.sep)
+            for start in range(1, len(parts)):
+                end = os.sep.join(parts[start:])
+                ends[end] = None if end in ends else file
+        found: dict[str, tuple[str, ...]] = {}
+        missing = 0
+        for name, labels in self.labels.items():
+            below = os.path.relpath(name, folder) if os.path.isabs(name) else name
+            file = below if below in files else ends.get(below, "")
+            if file is None:
+                raise UserError(f"{self.path}: {name} could be of several files in {folder}; give paths below it")
+            if not file:
+                missing += 1
+            elif found.setdefault(file, labels) != labels:
+                raise UserError(f"{self.path} names {file} twice, with different labels; mend one row")
+        return found, missing
 
 
 def read_labels(path: Path) -> Labels:
@@ -55,4 +91,4 @@ def read_labels(path: Path) -> Labels:
             )
     if not labels:
         raise UserError(f"{path} has no row; expected a table with the columns file and label")
-    return Labels(labels, any(len(each) > 1 for each in labels.values()))
+    return Labels(path, labels, any(len(each) > 1 for each in labels.values()))
