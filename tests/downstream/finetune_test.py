@@ -54,6 +54,18 @@ def test_the_choice_is_never_below_the_frozen_probe_on_validation(toy_classifier
     assert (folder / "metrics.jsonl").exists()
 
 
+def test_the_page_says_what_came_out(toy_classifier):
+    page = (toy_classifier / "report.html").read_text(encoding="utf-8")
+    result = json.loads((toy_classifier / "result.json").read_text())
+    for row in result["rows"]:
+        assert f'<td class="number">{100 * row["score"]["mean"]:.1f}</td>' in page
+    top1 = f"<b>{100 * result['chosen']['top1']:.1f}\u00a0%</b><span>top-1</span>"
+    assert top1 in page
+    assert "from scratch" in page
+    curves = 2 * (toy_classifier / "metrics.jsonl").exists()  # loss and accuracy; none of the frozen probe
+    assert page.count("data:image/svg+xml") == 2 + curves
+
+
 def test_the_sentence_has_paired_intervals(toy_classifier):
     result = json.loads((toy_classifier / "result.json").read_text())
     with np.load(toy_classifier / "test.npz") as one, np.load(toy_classifier / "beside/scratch-0/test.npz") as other:

@@ -46,9 +46,18 @@ def temperature(logits: np.ndarray, targets: np.ndarray, several: bool, bounds: 
 
 
 def calibration_error(shares: np.ndarray, targets: np.ndarray, several: bool) -> float:
-    """Return the expected calibration error, 0 .. 1: how far confidence is from being right, over 15 bins of it.
+    """Return the expected calibration error, 0 .. 1: how far confidence is from being right, over the bins of it.
 
-    Of one label the largest probability counts, of several each of them.
+    Arguments as of `bins`.
+    """
+    confidence, right, count = bins(shares, targets, several)
+    return float((count * np.abs(confidence - right)).sum() / count.sum())
+
+
+def bins(shares: np.ndarray, targets: np.ndarray, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean confidence, the share that is right, and the count of 15 bins of confidence; each [15].
+
+    Of one label the largest probability counts, of several each of them. An empty bin has zeros.
 
     Args:
       shares: probabilities, float [N, classes].
@@ -61,6 +70,6 @@ def calibration_error(shares: np.ndarray, targets: np.ndarray, several: bool) ->
         rows = np.arange(len(shares))
         confidence, right = shares[rows, best], targets[rows, best]
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    counts = np.bincount(place, minlength=BINS)
-    gaps = np.bincount(place, confidence - right, BINS)
-    return float(np.abs(gaps).sum() / counts.sum())
+    count = np.bincount(place, minlength=BINS)
+    some = np.maximum(count, 1)
+    return np.bincount(place, confidence, BINS) / some, np.bincount(place, right, BINS) / some, count

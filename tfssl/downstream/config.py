@@ -69,6 +69,7 @@ class FinetuneSettings(Pace, Learning):
     fraction: Annotated[tuple[Decay, ...], Several] = option("Use these parts of the labels, as 0.01,0.1.", ())
     draws: Count = option("Draws of so many labels, for an interval over them.", 1)
     max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
+    report: bool = option("Write report.html at the end.", True)
     verbose: Literal[0, 1, 2] = option("1 a progress bar, 2 a line an epoch, 0 nothing.", 1)
 
     @pydantic.model_validator(mode="after")

@@ -18,7 +18,7 @@ from tfssl.downstream.results import MAIN, Finetuned
 from tfssl.downstream.starts import Start, open_start
 from tfssl.pipelines.sources.any_source import absolute_name
 from tfssl.runs import seen
-from tfssl.runs.classifiers import FORMAT, RECORD
+from tfssl.runs.classifiers import FORMAT, RECORD, read_record
 from tfssl.runs.run import Run
 from tfssl.training.opening import say
 
@@ -62,6 +62,7 @@ def finetune(
     max_broken: float = 0.01,
     log_every: int = 20,
     checkpoint_every: int = 500,
+    report: bool = True,
     verbose: int = 1,
 ) -> Finetuned:
     """Make a classifier from a run and labelled pictures, or resume where an interrupted call was.
@@ -108,6 +109,7 @@ def finetune(
       deterministic: bit-identical repeats and resumes.
       max_broken: largest part of the pictures that may be unreadable.
       log_every, checkpoint_every: steps between lines of metrics.jsonl and between checkpoints.
+      report: write report.html at the end.
       verbose: 1 a progress bar, 2 a line an epoch, 0 nothing.
 
     Raises:
@@ -133,6 +135,10 @@ def finetune(
     overlap = None if start.run is None else seen.count(start.run, parts.test.source, range(parts.test.count))
     result = Finetuned.of(settings.out, parts, chosen, overlap)
     write_json(settings.out / "result.json", result.as_json())
+    if settings.report:
+        from tfssl.downstream.report import write_report
+
+        write_report(result)
     return result
 
 
@@ -189,8 +195,6 @@ def _jobs(settings: FinetuneSettings, start: Start, parts: Parts) -> Iterator[tu
 
 def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
     """Write finetune.json, or compare with that of an interrupted call. Raise UserError where they differ."""
-    import json
-
     out = settings.out
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -210,9 +214,8 @@ def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
         "size": start.size,
         "stage": start.stage,
     }
-    path = out / RECORD
-    if path.exists():
-        kept = json.loads(path.read_text())
+    if (out / RECORD).exists():
+        kept = read_record(out)
         given, earlier = ({**each["settings"], **each["data"], **each} for each in (content, kept))
         for key in given:
             if key not in ("settings", "data", "name") and given[key] != earlier.get(key):
@@ -223,7 +226,7 @@ def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is no classifier; choose a new or empty folder for --out")
-    write_json(path, content | {"versions": environment.versions()})
+    write_json(out / RECORD, content | {"versions": environment.versions()})
 
 
 def _announce(settings: FinetuneSettings, parts: Parts, jobs: dict[Any, Job]) -> None:

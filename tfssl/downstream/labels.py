@@ -49,13 +49,13 @@ class Labels:
         missing = 0
         for name, labels in self.labels.items():
             below = os.path.relpath(name, folder) if os.path.isabs(name) else name
-            file = below if below in files else ends.get(below, "")
-            if file is None:
+            meant = below if below in files else ends.get(below, "")
+            if meant is None:
                 raise UserError(f"{self.path}: {name} could be of several files in {folder}; give paths below it")
-            if not file:
+            if not meant:
                 missing += 1
-            elif found.setdefault(file, labels) != labels:
-                raise UserError(f"{self.path} names {file} twice, with different labels; mend one row")
+            elif found.setdefault(meant, labels) != labels:
+                raise UserError(f"{self.path} names {meant} twice, with different labels; mend one row")
         return found, missing
 
 

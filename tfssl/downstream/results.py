@@ -110,12 +110,12 @@ class Finetuned(Result):
         for row in self.rows:
             if row.kind != MAIN:
                 continue
-            given = f"With {_amount(row)}, " if _amount(row) else ""
+            given = f"With {amount_of(row)}, " if amount_of(row) else ""
             does = "fine-tuning has a mean average precision of" if self.several else "fine-tuning names"
             right = "" if self.several else " right"
             line = f"{given}{does} {percent(row.score.mean)}{right} ({row.score})"
             for other in self.rows:
-                if other.kind != MAIN and _amount(other) == _amount(row) and other.ahead is not None:
+                if other.kind != MAIN and amount_of(other) == amount_of(row) and other.ahead is not None:
                     points = f"{100 * other.ahead.mean:.1f} points ({other.ahead})"
                     line += f", {NAMES[other.kind]} {percent(other.score.mean)}: {GAIN[other.kind]} {points}"
             said.append(line[0].upper() + line[1:] + ".")
@@ -142,7 +142,8 @@ class Finetuned(Result):
         return "\n".join([*lines, *self.sentences()])
 
 
-def _amount(row: Row) -> str:
+def amount_of(row: Row) -> str:
+    """Say how many labels were used; "" for all."""
     if row.labels_per_class is not None:
         return f"{row.labels_per_class} labels a class" if row.labels_per_class > 1 else "one label a class"
     return "" if row.fraction is None else f"{100 * row.fraction:g} % of the labels"

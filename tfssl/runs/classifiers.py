@@ -12,6 +12,7 @@ What lies in it:
     chosen.json       candidates, which was chosen, temperature, figures
     beside/           folders like this one without the network: what it was compared with, other draws of labels
     result.json       what all ended with
+    report.html       all this on one page
 """
 
 import dataclasses
@@ -83,18 +84,22 @@ def is_classifier(folder: Any) -> TypeGuard[str | Path]:
     return isinstance(folder, (str, Path)) and (Path(folder) / RECORD).is_file()
 
 
-def load_classifier(folder: str | Path) -> Classifier:
-    """Load the classifier in a folder. Raise UserError where there is none, or one that has not ended."""
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """Read finetune.json. Raise UserError where there is none, or it cannot be read."""
     path = Path(folder) / RECORD
     if not path.is_file():
-        raise UserError(
-            f"{folder} is no classifier (it has no {RECORD}); expected the folder given to finetune as --out"
-        )
+        raise UserError(f"{folder} is no classifier (it has no {RECORD}); expected what finetune was given as --out")
     try:
         content = json.loads(path.read_text())
     except ValueError as problem:
         raise UserError(f"{path} cannot be read ({problem}); the classifier cannot be used") from problem
     check_format(path, content, FORMAT)
+    return content
+
+
+def load_classifier(folder: str | Path) -> Classifier:
+    """Load the classifier in a folder. Raise UserError where there is none, or one that has not ended."""
+    content = read_record(folder)
     if not (Path(folder) / NETWORK).is_file():
         raise UserError(f"the classifier in {folder} has not ended; resume it with the command that began it")
     return Classifier(Path(folder), content)
