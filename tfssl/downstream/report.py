@@ -78,7 +78,7 @@ def _validation(result: Finetuned) -> "Figure":
         axes.plot(*zip((0, begin), *points, strict=True), linewidth=1.4, label=folder.name.replace("-", " "))
     axes.set_xlabel("step")
     axes.set_ylabel("percent")
-    axes.legend(frameon=False, fontsize=7)
+    figure.legend(loc="outside upper center", frameon=False, fontsize=7)
     return figure
 
 
