@@ -24,7 +24,8 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
-from tfssl.export.checking.golden import make_golden, own_source
+from tfssl.export import classifiers
+from tfssl.export.checking.golden import Golden, make_golden, own_source
 from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import deployed_name, differing_names, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
@@ -33,11 +34,14 @@ from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, pro
 from tfssl.export.formats.samples import sample
 from tfssl.export.formats.tflite import check_precisions, tflite_files, write_tflite
 from tfssl.export.quietly import only_errors_logged
+from tfssl.export.signatures.classifier import PIXELS
 from tfssl.export.signatures.encoder import Signature, encoder_signatures
 from tfssl.export.signatures.heads import head_signatures
 from tfssl.export.versions import DESCRIPTION, FORMAT, check_version, new_version, newest_version
 
 if TYPE_CHECKING:
+    from tfssl.pipelines.sources.any_source import AnySource
+    from tfssl.runs.classifiers import Classifier
     from tfssl.runs.run import Run
     from tfssl.runs.served import Embedding
 
@@ -100,12 +104,13 @@ def export(
     [N, S, S, 3], S the run's size, and returns `embedding`. Where a task of the run listened, `waveform` takes
     `waveform` float32 [N, samples] in -1..1 at the run's sample rate, and returns `embedding` of the sound and `valid`,
     false where a number is not finite or far too large. Tasks of the run that are served have a signature each
-    (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. Only ops of TensorFlow itself. What may
+    (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. A classifier has `classify`, see
+    `export.signatures.classifier`, beside those of its encoder. Only ops of TensorFlow itself. What may
     be sent is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a
     dozen windows of sound, of the run's own data: they travel with the model.
 
     Args:
-      run: a run, or its folder.
+      run: a run, or its folder; or a folder that `finetune` wrote, whose network is fixed.
       folder: DIR; made where it is missing.
       stage: a stage of pictures, such as "stage3"; where None the one that the run's last evaluation found best as it
         is exported, or the last one where there is none. For sound it is the last one.
@@ -123,16 +128,21 @@ def export(
         exists, an extra that is missing, ops that a format has not, a folder that cannot be written.
     """
     ExportSettings(**locals())
+    from tfssl.runs.classifiers import is_classifier, load_classifier
     from tfssl.runs.served import embedding_of
 
-    if isinstance(run, (str, Path)):
-        from tfssl.runs.run import load_run
-
-        run = load_run(run)
     folder, precisions = Path(folder), check_precisions(tflite)
     check_version(folder, version)  # before minutes of work
     if onnx:
         require_onnx()
+    if is_classifier(run):
+        options = {"--stage": stage is not None, "--dimensions": dimensions is not None}
+        classifiers.check_options(Path(run), options | {"--l2-normalise": l2_normalise, "--pool": pool != 1})
+        return _export_classifier(load_classifier(run), folder, version, precisions, onnx)
+    if isinstance(run, (str, Path)):
+        from tfssl.runs.run import load_run
+
+        run = load_run(run)
     shorter = (f"--dimensions {dimensions}" if dimensions is not None else "", "--l2-normalise" if l2_normalise else "")
     embedding = embedding_of(run, stage, pool, [option for option in shorter if option])
     encoders = {"pixels": run.encoder(embedding.stage, pool=pool)}
@@ -150,26 +160,84 @@ def export(
         "principal_components": None if dimensions is None else {"of": run.data["name"], "sample": SAMPLE},
         "l2_normalise": l2_normalise,
     }
+    networks = {"encoder.keras": encoder} | ({"sound_encoder.keras": sound} if sound is not None else {})
+    facts = {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound")}
+    contents = _Contents(signatures, golden, description, networks, encoders, source, facts)
+    return _write(contents, folder, version, precisions, onnx, embedding.measured)
+
+
+def _export_classifier(
+    classifier: "Classifier", folder: Path, version: int | None, precisions: Sequence[str], onnx: bool
+) -> Exported:
+    source = own_source(classifier.data)
+    networks, signatures = classifiers.networks_of(classifier)
+    encoder, network = networks["pixels"], networks[PIXELS]
+    description = classifiers.describe(classifier, int(encoder.output_shape[-1]))
+    contents = _Contents(
+        signatures,
+        make_golden(signatures, source),
+        description,
+        {"encoder.keras": encoder, "classifier.keras": network},
+        networks,
+        source,
+        {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound", "classes")},
+    )
+    return _write(contents, folder, version, precisions, onnx, {})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contents:
+    """What a version holds.
+
+    Attributes:
+      signatures, golden: what it answers.
+      description: what encoder.json says.
+      files: Keras models by their file's name.
+      encoders: what becomes files for other runtimes, by signature.
+      source: what int8 learns ranges from; the toy world where None.
+      facts: what is said of each TFLite file.
+    """
+
+    signatures: Sequence[Signature]
+    golden: Golden
+    description: Mapping[str, Any]
+    files: Mapping[str, keras.Model]
+    encoders: Mapping[str, keras.Model]
+    source: "AnySource | None"
+    facts: Mapping[str, Any]
+
+
+def _write(
+    contents: _Contents,
+    folder: Path,
+    version: int | None,
+    precisions: Sequence[str],
+    onnx: bool,
+    measured: Mapping[str, Any],
+) -> Exported:
+    """Write a version, whole or not at all, and what belongs beside the versions."""
+    description = contents.description
+    classes = description.get("classes", ())
     with _writing(folder), new_version(folder, version) as (building, final):
-        write_saved_model(signatures, building)
-        encoder.save(building / "encoder.keras")
-        if sound is not None:
-            sound.save(building / "sound_encoder.keras")
+        write_saved_model(contents.signatures, building)
+        for name, network in contents.files.items():
+            network.save(building / name)
         extra = building / "assets.extra"
         extra.mkdir()
-        golden.write(extra / "golden.npz")
+        contents.golden.write(extra / "golden.npz")
         (building / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        if classes:
+            classifiers.write_classes(building, classes)
         if precisions:
-            facts = {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound")}
-            write_tflite(building, encoders, precisions, source, facts)
+            write_tflite(building, contents.encoders, precisions, contents.source, contents.facts)
         if onnx:
-            write_onnx(building, encoders)
+            write_onnx(building, contents.encoders, classes)
         write_warm_up(building, deployed_name(folder))
         files = tuple(tflite_files(building)), tuple(onnx_files(building))
     with _writing(folder):
         deployment = write_deployment(folder, final[0])
-    names = tuple(each.name for each in signatures)
-    about = (embedding.stage, embedding.pool, embedding.measured, embedding.line)
+    names = tuple(each.name for each in contents.signatures)
+    about = (description["layer"], description["pool"], measured, description["embedding"])
     return Exported(Path(final[0]), names, description["dimensions"], *about, *files, deployment)
 
 

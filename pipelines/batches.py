@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.pipelines.decoding import cache
-from tfssl.pipelines.sources.source import AnySource
+from tfssl.pipelines.sources.source import AnySource, CropReader
 
 SHUFFLE_KEY = 498247692  # what tf.random.experimental.index_shuffle puts before its seed
 
@@ -75,11 +75,12 @@ def training(
     batch_size: int,
     seed: int,
     start: int = 0,
-    make: Callable[[dict[str, tf.Tensor], tf.Tensor], Any] = lambda batch, seed: batch,
+    make: Callable[[dict[str, tf.Tensor], tf.Tensor], Any] = lambda batch, seed: _without_index(batch),
     broken: BrokenPictures | None = None,
     cache_memory: int = cache.MEMORY,
     reflect: bool = True,
     verbose: int = 1,
+    crop: bool = True,
 ) -> tf.data.Dataset:
     """Make an endless stream of batches of randomly cropped pictures, from step `start` on.
 
@@ -90,19 +91,21 @@ def training(
       size: side of the crops, pixels.
       seed: the run's; 32 bit.
       make: what is made of a batch {"image": uint8 [B, S, S, 3]}, of clips with "clip": string [B] too, and its seed
-        int32 [2], in the graph. What it does not read of a batch is not computed.
+        int32 [2], in the graph. What it does not read of a batch is not computed. With "index" int64 [B]: the numbers
+        of the pictures that are in it, which what is made of it where nothing is given lacks.
       broken: where pictures that cannot be decoded are noted. Their rows are filled with other pictures of the batch.
       cache_memory: bytes that decoded pictures may take: see `tfssl.pipelines.decoding.cache`.
         0 to decode anew each time.
       reflect: whether small pictures get a reflected border: see `tfssl.pipelines.decoding.random_crops`.
       verbose: 0 to say nothing while pictures are decoded into memory: see `cache.training_crops`.
+      crop: whether crops are random; else it is the centred square, decoded anew each time.
 
     Raises:
       UserError: a batch larger than the source.
     """
     if not 1 <= batch_size <= source.count:
         raise batch_too_large(batch_size, source)
-    read = source.crop_reader(size, cache_memory, reflect, verbose)
+    read = source.crop_reader(size, cache_memory, reflect, verbose) if crop else _squares(source, size)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
@@ -111,24 +114,40 @@ def training(
         parts, valid = read(index, crop_seed)
         if broken is not None and source.may_break:
             broken.mark(index, valid)
-        parts["image"] = _fill_broken(parts["image"], valid)
+        shown = _rows_shown(valid)
+        parts["image"] = tf.cond(tf.reduce_all(valid), lambda: parts["image"], lambda: tf.gather(parts["image"], shown))
+        parts["index"] = tf.gather(index, shown)
         return make({k: tf.ensure_shape(v, [batch_size, *v.shape[1:]]) for k, v in parts.items()}, task_seed)
 
     steps = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _fill_broken(images: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Replace rows that are not valid by copies of valid ones, spread evenly: a black picture would teach nonsense."""
+def _without_index(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: part for name, part in batch.items() if name != "index"}
 
-    def fill() -> tf.Tensor:
-        good = tf.cast(tf.where(valid)[:, 0], tf.int32)
-        count = tf.maximum(tf.size(good), 1)
-        good = tf.cond(tf.size(good) > 0, lambda: good, lambda: tf.constant([0]))
-        place = tf.range(tf.size(valid))
-        return tf.gather(images, tf.where(valid, place, tf.gather(good, place % count)))
 
-    return tf.cond(tf.reduce_all(valid), lambda: images, fill)
+def _squares(source: AnySource, size: int) -> CropReader:
+    read = source.picture_reader(size, 0.5)
+
+    def squares(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        del seed
+        images, valid = read(index)
+        return {"image": images}, valid
+
+    return squares
+
+
+def _rows_shown(valid: tf.Tensor) -> tf.Tensor:
+    """Return the row that stands in each place, int32 [B]: for one that is not valid a valid one, spread evenly.
+
+    A black picture would teach nonsense.
+    """
+    good = tf.cast(tf.where(valid)[:, 0], tf.int32)
+    count = tf.maximum(tf.size(good), 1)
+    good = tf.cond(tf.size(good) > 0, lambda: good, lambda: tf.constant([0]))
+    place = tf.range(tf.size(valid))
+    return tf.where(valid, place, tf.gather(good, place % count))
 
 
 def sample(source: AnySource, count: int, seed: int) -> AnySource:

@@ -138,6 +138,31 @@ def toy_export(toy_run, made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def labelled_folder(made_once) -> Path:
+    """A folder of 60 toy pictures as PNG in class folders '10', '2' and 'Été'. For reading only."""
+    from tfssl.pipelines.sources.any_source import open_source
+
+    def write(folder: Path) -> None:
+        source = open_source("toy:images(count=60, size=32)")
+        for number, (data, label) in enumerate(zip(source.encoded, source.labels, strict=True)):
+            path = folder / ("10", "2", "Été")[label % 3] / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    return made_once("labelled", write)
+
+
+@pytest.fixture(scope="session")
+def toy_classifier(toy_run, labelled_folder, made_once) -> Path:
+    """The folder of a classifier of `labelled_folder`, beside one that began from random weights. For reading only."""
+    import tfssl
+
+    settings = {"steps": 2, "batch_size": 8, "learning_rates": (0.003,), "beside": "scratch"}
+    settings |= {"refit": False, "verbose": 0}
+    return made_once("classifier", lambda folder: tfssl.finetune(toy_run, labelled_folder, out=folder, **settings))
+
+
+@pytest.fixture(scope="session")
 def replicas() -> tf.distribute.MirroredStrategy:
     """Two replicas on two logical CPUs; a second `MirroredStrategy` in one process fails (TensorFlow 2.21)."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

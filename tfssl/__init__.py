@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from tfssl.apply.colorize import colorize
     from tfssl.apply.inpaint import inpaint
     from tfssl.apply.localise import localise
+    from tfssl.apply.predict import predict
     from tfssl.apply.track import track
     from tfssl.auditing.audit import audit
     from tfssl.base.errors import UserError
     from tfssl.benchmarks.devices import bench_devices
     from tfssl.benchmarks.pipeline import bench_pipeline
     from tfssl.benchmarks.serving import bench_serving
+    from tfssl.downstream.finetune import finetune
     from tfssl.embedding.embed import embed
     from tfssl.embedding.index import index
     from tfssl.embedding.search import search
@@ -70,12 +72,14 @@ _HOMES = {
     "evaluate_localisation": "tfssl.evaluation.localisation",
     "evaluate_sound": "tfssl.evaluation.sound",
     "evaluate_tracking": "tfssl.evaluation.tracking",
+    "finetune": "tfssl.downstream.finetune",
     "index": "tfssl.embedding.index",
     "ingest": "tfssl.pipelines.clips.ingest",
     "inpaint": "tfssl.apply.inpaint",
     "load_run": "tfssl.runs.run",
     "localise": "tfssl.apply.localise",
     "neighbours": "tfssl.evaluation.neighbours",
+    "predict": "tfssl.apply.predict",
     "pretext": "tfssl.evaluation.pretext",
     "pretrain": "tfssl.training.pretrain",
     "puzzles": "tfssl.multitask.puzzle_stream",
@@ -104,6 +108,7 @@ __all__ = [
     "evaluate_sound",
     "evaluate_tracking",
     "export",
+    "finetune",
     "index",
     "ingest",
     "inpaint",
@@ -111,7 +116,7 @@ __all__ = [
     "localise",
     "neighbours",
 ]
-__all__ += ["pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
+__all__ += ["predict", "pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:

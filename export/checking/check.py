@@ -18,6 +18,7 @@ from tfssl.export.config import CheckSettings
 from tfssl.export.formats.onnx import FOLDER as ONNX_FOLDER
 from tfssl.export.formats.onnx import OnnxEncoder, onnx_files
 from tfssl.export.formats.tflite import FOLDER, TFLiteEncoder, tflite_files
+from tfssl.export.signatures.classifier import tensors_of
 from tfssl.export.versions import newest_version
 
 TFLITE = {"float32": 1e-3, "float16": 3e-2}
@@ -47,7 +48,7 @@ class Check(Result):
         return {"folder": str(self.folder), "ok": self.ok, "replays": replays}
 
     def __str__(self) -> str:
-        head = f"{'signature or file':27}{'rows':>5}{'difference':>12}{'least cosine':>14}{'tolerance':>11}"
+        head = f"{'signature or file':31}{'rows':>5}{'difference':>12}{'least cosine':>14}{'tolerance':>11}"
         lines = [f"{self.folder}: {'as measured' if self.ok else 'NOT as measured'}", head]
         return "\n".join(lines + [str(replay) for replay in self.replays])
 
@@ -88,7 +89,7 @@ def check(folder: str | Path, server: str | None = None, model_name: str | None 
     replays += [_check_file(version, name, facts, golden) for name, facts in tflite_files(version).items()]
     for name in onnx_files(version):
         encoder = OnnxEncoder(version / ONNX_FOLDER / name)
-        replays.append(_compare_embedding(name, encoder, name.removesuffix(".onnx"), golden, ONNX))
+        replays.append(_compare_file(name, encoder, name.removesuffix(".onnx"), golden, ONNX))
     if server is not None:
         from tfssl.export.checking.server_replay import client_of, replay_on_server
 
@@ -102,14 +103,15 @@ def _check_file(version: Path, name: str, facts: dict[str, Any], golden: Golden)
     path = version / FOLDER / name
     if not path.is_file():
         raise UserError(f"{path} is missing; export the run again")
-    return _compare_embedding(name, TFLiteEncoder(path), facts["signature"], golden, TFLITE.get(facts["precision"]))
+    return _compare_file(name, TFLiteEncoder(path), facts["signature"], golden, TFLITE.get(facts["precision"]))
 
 
-def _compare_embedding(
-    name: str, encoder: Callable[[np.ndarray], np.ndarray], kind: str, golden: Golden, allowed: float | None
+def _compare_file(
+    name: str, network: Callable[[np.ndarray], np.ndarray], kind: str, golden: Golden, allowed: float | None
 ) -> Replay:
-    inputs, expected = golden.inputs[kind], golden.answers[kind]["embedding"]
-    if allowed is None and kind == "pixels":
+    input_name, output_name = tensors_of(kind)
+    inputs, expected = golden.inputs[input_name], golden.answers[kind][output_name]
+    if allowed is None and input_name == "pixels":
         pictures = golden.answers["serving_default"]["valid"]
         inputs, expected = inputs[pictures], expected[pictures]
-    return compare(name, {"embedding": expected}, {"embedding": encoder(inputs)}, allowed)
+    return compare(name, {output_name: expected}, {output_name: network(inputs)}, allowed)

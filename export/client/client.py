@@ -10,15 +10,15 @@ import concurrent.futures
 import math
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.export.client.answers import Model, ServingError, Transport, list_names, with_retries
-from tfssl.export.client.rows import INVALID, Row, describe_wrong, divide, format_shape, read_rows
+from tfssl.export.client.rows import CLASSIFY, INVALID, Row, describe_wrong, divide, format_shape, read_rows
 from tfssl.export.config import LARGEST_VERSION
 from tfssl.export.signatures.bounds import MAX_ROWS
 
@@ -32,18 +32,37 @@ SWAPS = 3
 """How often a version may vanish under a call: it then begins anew with the next one."""
 
 
+class Classes(NamedTuple):
+    """What pictures show.
+
+    Attributes:
+      label: str in an array of objects [N]: the name of the class; several with ; between them, where a picture may
+        have several.
+      probability: float32 [N], of it; of several the largest.
+      probabilities: float32 [N, C], in the order of the classes.
+    """
+
+    label: np.ndarray
+    probability: np.ndarray
+    probabilities: np.ndarray
+
+
 class InvalidRowsError(UserError):
-    """The error where some rows have no embedding; all others do.
+    """The error where some rows have no answer; all others do.
 
     Attributes:
       rows: number of the row -> what is wrong with it.
-      embedding: float32 [N, D], NaN in these rows.
+      embedding: of `embed`, float32 [N, D], NaN in these rows; else None.
+      classes: of `classify`, "" and NaN in these rows; else None.
     """
 
-    def __init__(self, message: str, rows: dict[int, str], embedding: np.ndarray):
+    def __init__(
+        self, message: str, rows: dict[int, str], embedding: np.ndarray | None = None, classes: Classes | None = None
+    ):
         super().__init__(message)
         self.rows = rows
         self.embedding = embedding
+        self.classes = classes
 
 
 class Client:
@@ -137,22 +156,37 @@ class Client:
           ServingError: the server is down, too slow, or has no such model or version.
           UserError: no such signature in the model, pixels or waveforms of another size than it takes.
         """
-        if invalid not in ("raise", "nan"):
-            raise UserError(f"invalid {invalid!r} is given, expected 'raise' or 'nan'")
         signature, given = read_rows(rows)
-        end = time.monotonic() + (math.inf if deadline is None else deadline)
-        for attempt in range(SWAPS + 1):
-            try:
-                embedding, wrong = self._embed(signature, given, self._model(self._seconds(end)), end)
-                break
-            except ServingError as problem:
-                # The version was unloaded: rows of two versions must not stand in one array.
-                if problem.status != "NOT_FOUND" or self._version is not None or attempt == SWAPS:
-                    raise self._explain(problem) from problem
-                self._seen = None
+        answers, wrong = self._answers(signature, given, ("embedding",), invalid, deadline)
         if wrong and invalid == "raise":
-            raise InvalidRowsError(describe_wrong(given, wrong), wrong, embedding)
-        return embedding
+            raise InvalidRowsError(describe_wrong(given, wrong), wrong, embedding=answers["embedding"])
+        return answers["embedding"]
+
+    def classify(
+        self,
+        rows: Row | Iterable[Row],
+        *,
+        invalid: Literal["raise", "nan"] = "raise",
+        deadline: float | None = None,
+    ) -> Classes:
+        """Return what pictures show, in their order, by a classifier that `finetune` made.
+
+        Args:
+          rows: paths or bytes of pictures, or uint8 pixels, as of `embed`.
+          invalid, deadline: as of `embed`; "nan" gives "" and NaN.
+
+        Raises:
+          InvalidRowsError, ServingError, UserError: as of `embed`.
+        """
+        kind, given = read_rows(rows)
+        if kind not in CLASSIFY:
+            raise UserError("waveforms are given, expected pictures: what they show is asked")
+        answers, wrong = self._answers(CLASSIFY[kind], given, Classes._fields, invalid, deadline)
+        label = np.array([each.decode() if isinstance(each, bytes) else "" for each in answers["label"]], object)
+        classes = Classes(label, answers["probability"], answers["probabilities"])
+        if wrong and invalid == "raise":
+            raise InvalidRowsError(describe_wrong(given, wrong, "class"), wrong, classes=classes)
+        return classes
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Send one request to any signature, as it is, with retries.
@@ -190,17 +224,43 @@ class Client:
             raise ServingError("the deadline of the call has passed", "DEADLINE_EXCEEDED")
         return seconds
 
-    def _embed(self, signature: str, rows: list[Row], model: Model, end: float) -> tuple[np.ndarray, dict[int, str]]:
-        """Return the embeddings float32 [N, D], and what is wrong with rows, by number; they have NaN."""
+    def _answers(
+        self, signature: str, rows: list[Row], wanted: Sequence[str], invalid: str, deadline: float | None
+    ) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+        """Return some outputs of a signature for all rows, of one version, and what is wrong with rows, by number.
+
+        Those have NaN, or None where the output is text.
+        """
+        if invalid not in ("raise", "nan"):
+            raise UserError(f"invalid {invalid!r} is given, expected 'raise' or 'nan'")
+        end = time.monotonic() + (math.inf if deadline is None else deadline)
+        for attempt in range(SWAPS + 1):
+            try:
+                return self._ask(signature, rows, wanted, self._model(self._seconds(end)), end)
+            except ServingError as problem:
+                # The version was unloaded: rows of two versions must not stand in one array.
+                if problem.status != "NOT_FOUND" or self._version is not None or attempt == SWAPS:
+                    raise self._explain(problem) from problem
+                self._seen = None
+        raise AssertionError("the last attempt returns or raises")
+
+    def _ask(
+        self, signature: str, rows: list[Row], wanted: Sequence[str], model: Model, end: float
+    ) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+        """Ask one version, as `_answers` does."""
         self._check_signature(signature, model)
         (name,), outputs = model.signatures[signature]
-        if "embedding" not in outputs:
+        if not set(wanted) <= set(outputs):
             raise UserError(
                 f"{self._name} at {self._address} is no encoder that tfssl exported: {signature} returns"
                 f" {list_names(sorted(outputs))}"
             )
         self._check_shapes(rows, model.signatures[signature].inputs[name].shape[1:], model)
-        embedding = np.full((len(rows), outputs["embedding"].shape[-1] or 0), np.nan, np.float32)
+        answers: dict[str, np.ndarray] = {}
+        for output in wanted:
+            shape = (len(rows), *(size or 0 for size in outputs[output].shape[1:]))
+            text = outputs[output].dtype == "bytes"
+            answers[output] = np.full(shape, None, object) if text else np.full(shape, np.nan, np.float32)
         requests, wrong = divide(rows, self._batch_size)
 
         def ask(numbers: list[int]) -> None:
@@ -214,12 +274,13 @@ class Client:
             if not sent:
                 return
             batch: Any = list(sent.values())
-            inputs = {name: batch if signature == "serving_default" else np.stack(batch)}
+            inputs = {name: batch if name == "image_bytes" else np.stack(batch)}
             answer = with_retries(
                 lambda left: self._transport.predict(signature, inputs, model.version, model, left), self._seconds(end)
             )
             valid = answer.get("valid", np.ones(len(sent), bool))
-            embedding[np.fromiter(sent, int)[valid]] = answer["embedding"][valid]
+            for output, filled in answers.items():
+                filled[np.fromiter(sent, int)[valid]] = answer[output][valid]
             wrong.update({number: INVALID[signature] for number, fine in zip(sent, valid, strict=True) if not fine})
 
         with concurrent.futures.ThreadPoolExecutor(self._connections) as pool:
@@ -231,7 +292,7 @@ class Client:
                 for each in asked:
                     each.cancel()
                 raise
-        return embedding, dict(sorted(wrong.items()))
+        return answers, dict(sorted(wrong.items()))
 
     def _check_signature(self, name: str, model: Model) -> None:
         if name not in model.signatures:

@@ -16,8 +16,12 @@ Row = str | Path | bytes | np.ndarray
 MESSAGE_BYTES = 2**22 - 2**16
 """Bytes of the rows in a request of several rows: what a gRPC server takes by default, less its envelope."""
 
+CLASSIFY = {"serving_default": "classify", "pixels": "classify_pixels"}
+"""The signature that says what a row shows, by the one that embeds it."""
+
 INVALID = {
     "serving_default": "is no picture, or too large a one",
+    "classify": "is no picture, or too large a one",
     "waveform": "is not finite, or far too loud",
 }
 """What is wrong with a row that a signature calls not valid."""
@@ -89,12 +93,12 @@ def _bytes(row: Row) -> int:
     return row.nbytes if isinstance(row, np.ndarray) else len(row)
 
 
-def describe_wrong(rows: list[Row], wrong: dict[int, str]) -> str:
-    """Say in one line which rows have no embedding, the first five by name."""
+def describe_wrong(rows: list[Row], wrong: dict[int, str], what: str = "embedding") -> str:
+    """Say in one line which rows have no embedding, or no other answer, the first five by name."""
     names = {number: row if isinstance(row, (str, Path)) else f"row {number}" for number, row in enumerate(rows)}
     first = "; ".join(f"{names[number]} {problem}" for number, problem in list(wrong.items())[:5])
     more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    return f"{len(wrong)} of {len(rows)} rows have no embedding: {first}{more}; leave them out, or give invalid='nan'"
+    return f"{len(wrong)} of {len(rows)} rows have no {what}: {first}{more}; leave them out, or give invalid='nan'"
 
 
 def format_shape(shape: Iterable[int | None]) -> str:

@@ -2,10 +2,12 @@
 
 DIR/<version>/onnx/pixels.onnx      pixels uint8 [N, S, S, 3] -> embedding float32 [N, D]
 DIR/<version>/onnx/waveform.onnx    waveform float32 [N, samples] -> embedding
+DIR/<version>/onnx/classify_pixels.onnx    pixels -> probabilities float32 [N, C]; metadata "classes" has their names
 """
 
 import importlib.util
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -14,6 +16,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.export.quietly import quietly
+from tfssl.export.signatures.classifier import PIXELS, tensors_of
 
 FOLDER = "onnx"
 OPSET = 18
@@ -26,12 +29,13 @@ def require_onnx() -> None:
             raise UserError(f"ONNX needs {name}, which is not installed; pip install 'tfssl[onnx]'")
 
 
-def write_onnx(folder: Path, encoders: Mapping[str, keras.Model]) -> None:
+def write_onnx(folder: Path, encoders: Mapping[str, keras.Model], classes: Sequence[str] = ()) -> None:
     """Convert encoders to files in `folder`/onnx; N is open.
 
     Args:
       folder: the folder of one version.
-      encoders: "pixels" and, where there is one, "waveform".
+      encoders: "pixels" and, where there is one, "waveform"; of a classifier "classify_pixels" too.
+      classes: of a classifier.
 
     Raises:
       UserError: tf2onnx is missing, or does not know an op.
@@ -42,9 +46,11 @@ def write_onnx(folder: Path, encoders: Mapping[str, keras.Model]) -> None:
 
     (folder / FOLDER).mkdir()
     for kind, encoder in encoders.items():
-        spec = [tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=kind)]
+        input_name, output_name = tensors_of(kind)
+        spec = [tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=input_name)]
         function = tf.function(
-            lambda rows, encoder=encoder: {"embedding": encoder(rows, training=False)}, input_signature=spec
+            lambda rows, encoder=encoder, output=output_name: {output: encoder(rows, training=False)},
+            input_signature=spec,
         )
         try:
             with quietly():
@@ -55,6 +61,8 @@ def write_onnx(folder: Path, encoders: Mapping[str, keras.Model]) -> None:
             raise UserError(
                 f"{kind} cannot be converted to ONNX ({reason[:200]}); choose another trunk, or leave out --onnx"
             ) from problem
+        if kind == PIXELS:
+            onnx.helper.set_model_props(model, {"classes": json.dumps(list(classes), ensure_ascii=False)})
         (folder / FOLDER / f"{kind}.onnx").write_bytes(model.SerializeToString())
 
 
@@ -64,7 +72,7 @@ def onnx_files(version: Path) -> list[str]:
 
 
 class OnnxEncoder:
-    """An ONNX file as a function: input [N, ...] -> embedding float32 [N, D]. UserError where it cannot be read."""
+    """An ONNX file as a function: input [N, ...] -> its output, float32 [N, D]. UserError where it cannot be read."""
 
     def __init__(self, path: Path):
         require_onnx()
@@ -76,6 +84,7 @@ class OnnxEncoder:
             reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
             raise UserError(f"{path} cannot be replayed ({reason[:200]}); export the run again") from problem
         (self._input,) = (each.name for each in self._session.get_inputs())
+        (self._output,) = (each.name for each in self._session.get_outputs())
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        return self._session.run(["embedding"], {self._input: rows})[0]
+        return self._session.run([self._output], {self._input: rows})[0]

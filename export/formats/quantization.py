@@ -29,7 +29,7 @@ def require_quantizer() -> None:
         raise UserError("int8 needs ai-edge-quantizer, which is not installed; pip install 'tfssl[devices]'")
 
 
-def quantise(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> bytes:
+def quantise(model: bytes, signature: str, examples: Iterable[np.ndarray], input_name: str | None = None) -> bytes:
     """Quantise a model of float32: int8 weights, per channel, and int8 activations; input and output stay as they are.
 
     Ranges of activations are the smallest and largest values on the examples (Jacob et al. 2018, arXiv 1712.05877).
@@ -39,8 +39,9 @@ def quantise(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> by
 
     Args:
       model: bytes of a TFLite file.
-      signature: its name, and that of its input.
+      signature: its name.
       examples: batches of inputs.
+      input_name: that of its input; the signature's where None.
     """
     with quietly():
         from ai_edge_quantizer import quantizer
@@ -63,7 +64,9 @@ def quantise(model: bytes, signature: str, examples: Iterable[np.ndarray]) -> by
             plan.add_weight_only_config(WEIGHTS_ONLY, TFLOperationName[name], 8)
         ranges: dict[str, Any] = {}
         for batch in examples:  # one at a time: of several the quantizer would take a moving average
-            for name, extremes in plan.calibrate({signature: [{signature: batch}]}, num_threads=1).items():
+            for name, extremes in plan.calibrate(
+                {signature: [{input_name or signature: batch}]}, num_threads=1
+            ).items():
                 totals = ranges.setdefault(name, dict(extremes))
                 totals["min"] = np.minimum(totals["min"], extremes["min"])
                 totals["max"] = np.maximum(totals["max"], extremes["max"])

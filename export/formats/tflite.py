@@ -2,11 +2,14 @@
 
 DIR/<version>/tflite/pixels_float32.tflite    uint8 [N, S, S, 3] -> embedding float32 [N, D]
 DIR/<version>/tflite/waveform_int8.tflite     float32 [N, samples] -> embedding
+DIR/<version>/tflite/classify_pixels_float32.tflite    uint8 [N, S, S, 3] -> probabilities float32 [N, C]
 DIR/<version>/tflite/files.json               of each: input, its shape, type and range, stage, size in bytes
 """
 
+import io
 import json
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from tfssl.base.errors import UserError
 from tfssl.export.formats.quantization import quantise, require_quantizer
 from tfssl.export.formats.samples import sample
 from tfssl.export.quietly import quietly
+from tfssl.export.signatures.classifier import PIXELS, tensors_of
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -59,10 +63,10 @@ def write_tflite(
 
     Args:
       folder: the folder of one version.
-      encoders: "pixels" and, where there is one, "waveform".
+      encoders: "pixels" and, where there is one, "waveform"; of a classifier "classify_pixels" too.
       precisions: some of `PRECISIONS`.
       source: the source of the pictures and sounds from which int8 learns; the toy world where None.
-      facts: kept in files.json with each file.
+      facts: kept in files.json with each file; "classes" is attached to that of a classifier.
 
     Raises:
       UserError: ops that TFLite has not built in; int8 without its extra.
@@ -70,23 +74,28 @@ def write_tflite(
     to, index = folder / FOLDER, {}
     to.mkdir()
     for kind, encoder in encoders.items():
+        input_name, output_name = tensors_of(kind)
         for precision in precisions:
             name = f"{kind}_{precision}.tflite"
             if precision == "int8":
-                made = quantise(_convert(encoder, kind, "float32"), kind, _examples(kind, source, encoder))
+                made = quantise(
+                    _convert(encoder, kind, "float32"), kind, _examples(input_name, source, encoder), input_name
+                )
             else:
                 made = _convert(encoder, kind, precision)
+            if kind == PIXELS:
+                made = _with_labels(made, facts["classes"])
             (to / name).write_bytes(made)
             index[name] = {
                 "signature": kind,
                 "precision": precision,
                 "input": {
-                    "name": kind,
+                    "name": input_name,
                     "shape": list(encoder.input_shape),
                     "dtype": encoder.inputs[0].dtype,
-                    "range": [0, 255] if kind == "pixels" else [-1.0, 1.0],
+                    "range": [0, 255] if input_name == "pixels" else [-1.0, 1.0],
                 },
-                "output": "embedding",
+                "output": output_name,
                 "bytes": len(made),
                 **facts,
             }
@@ -128,11 +137,20 @@ class TFLiteEncoder:
         return self._interpreter.get_tensor(self._output["index"])
 
 
+def _with_labels(model: bytes, classes: Sequence[str]) -> bytes:
+    """Attach labels.txt, where TFLite's own tools attach it: a zip behind the model, which interpreters pass over."""
+    file = io.BytesIO(model)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo("labels.txt"), "".join(f"{name}\n" for name in classes))
+    return file.getvalue()
+
+
 def _convert(encoder: keras.Model, kind: str, precision: str) -> bytes:
-    spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=kind)
+    input_name, output_name = tensors_of(kind)
+    spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=input_name)
     archive = keras.export.ExportArchive()
     archive.track(encoder)
-    archive.add_endpoint(kind, lambda rows: {"embedding": encoder(rows, training=False)}, input_signature=[spec])
+    archive.add_endpoint(kind, lambda rows: {output_name: encoder(rows, training=False)}, input_signature=[spec])
     try:
         with quietly(), tempfile.TemporaryDirectory() as plain:
             archive.write_out(plain, verbose=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfssl.export.signatures import encoder, limits
+from tfssl.export.signatures import classifier, encoder, limits
 from tfssl.export.signatures.encoder import Signature, image_bytes, waveform
 from tfssl.tasks import TASKS
 from tfssl.tasks.parts.served import Served, ServedNetwork
@@ -19,9 +19,11 @@ from tfssl.tasks.parts.served import Served, ServedNetwork
 if TYPE_CHECKING:
     from tfssl.runs.run import Run
 
-INPUTS: dict[str, tuple[str, ...]] = encoder.INPUTS | {
-    task.signature: task.takes for task in TASKS.values() if issubclass(task, Served)
-}
+INPUTS: dict[str, tuple[str, ...]] = (
+    encoder.INPUTS
+    | classifier.INPUTS
+    | {task.signature: task.takes for task in TASKS.values() if issubclass(task, Served)}
+)
 """All signatures that an export may have, with the names of their inputs."""
 
 ROWS = {"image_bytes": "pictures", "waveform": "windows of sound"}

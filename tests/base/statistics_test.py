@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfssl.base.statistics import student
+from tfssl.base.statistics import paired, student
 from tfssl.evaluation.sound import FoldScore
 from tfssl.studies.statistics import over_seeds
 
@@ -24,3 +24,15 @@ def test_intervals_of_2_to_20_values_are_those_of_the_table(count):
 
 def test_other_confidence():
     assert student(5, 0.99) == pytest.approx(4.032, abs=6e-4)
+
+
+def test_the_paired_interval_is_that_of_a_bootstrap():
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(size=400)
+    one, other = (hard + rng.normal(0, 0.1, 400) < share for share in (0.7, 0.6))
+    rows = rng.integers(0, 400, (4000, 400))
+    means = one[rows].mean(1) - other[rows].mean(1)
+    mean, low, high = paired(one.astype(float).tolist(), other.astype(float).tolist())
+    assert mean == pytest.approx(one.mean() - other.mean())
+    assert (low, high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.004)
+    assert paired([0.5] * 3, [0.5] * 3) == (0, 0, 0)

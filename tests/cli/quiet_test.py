@@ -54,6 +54,9 @@ COMMANDS = {
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
     "export": "export run model --tflite int8",
     "check": "check model",
+    "finetune": "finetune run toy:images(count=48,size=32) --out named --steps 2 --batch-size 8"
+    " --learning-rates 0.001 --no-refit --beside frozen",
+    "predict": f"predict named {TOY_TEST} --to named.csv",
     "embed": f"embed run {TOY} --to embeddings.npz",
     "index": "index embeddings.npz --out index",
     "search": "search index --query picture.png --to gallery.png",
@@ -79,6 +82,7 @@ COMMANDS = {
 PROGRESS = re.compile(
     r"Epoch \d+/\d+|(\d+)/\1 - .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*"
     r"|[\d,]+ (of [\d,]+ )?(frames|pictures|recordings|sounds) (coloured|decoded|drawn|embedded|measured|painted).*"
+    r"|[\d,]+ to learn from, .*|candidates: .*|cost: .*|\d+ of \d+: .*|learning rate .*"
 )
 
 

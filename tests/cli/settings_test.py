@@ -83,7 +83,11 @@ def test_what_is_python_only_is_there():
 def test_defaults_of_the_command_are_valid(name):
     """What click hands on where nothing is given is what Python has."""
     command = COMMANDS[name]
-    required = {"pictures": ("a.png",), "query": ("a.png",), "to": "a.npz" if name == "embed" else "a.png"}
+    required = {
+        "pictures": ("a.png",),
+        "query": ("a.png",),
+        "to": {"embed": "a.npz", "predict": "a.csv"}.get(name, "a.png"),
+    }
     values = {}
     for parameter in command.params:
         if parameter.name in command.settings.model_fields:

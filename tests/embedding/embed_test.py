@@ -176,7 +176,7 @@ def test_parts_of_something_else_are_refused(toy_run, folder, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         embed(toy_run, folder, tmp_path / "a.npz", verbose=0)
     monkeypatch.undo()
-    with pytest.raises(UserError, match=r"an interrupted embed with --batch-size 64, now 8 is given"):
+    with pytest.raises(UserError, match=r"an interrupted call with --batch-size 64, now 8 is given"):
         embed(toy_run, folder, tmp_path / "a.npz", batch_size=8, verbose=0)
     assert embed(toy_run, folder, tmp_path / "a.npz", verbose=0).count == 9
 

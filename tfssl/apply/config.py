@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from tfssl.base.config import Count, Positive, Settings, option, subject
+from tfssl.base.config import Count, Positive, Settings, Share, ending, option, subject
 
 
 def _several(given: Any) -> Any:
@@ -70,4 +70,20 @@ class TrackSettings(Following):
     clip: Any = subject("CLIP")
     mask: Any = option("Of the first frame: a picture (white = follow) or TOP,LEFT,HEIGHT,WIDTH.")
     to: Path = option("out.mp4 for the film, or a folder for its frames and masks, as PNG.")
+    verbose: Literal[0, 1] = option("1 a progress bar, 0 nothing.", 1)
+
+
+class PredictSettings(Settings):
+    """All arguments of `predict`."""
+
+    model: Any = subject("DIR_OR_EXPORT")
+    data: Any = subject("PICTURES")
+    to: Annotated[Path, ending(".csv", ".parquet")] = option(
+        "FILE.csv or FILE.parquet: path, label, probability, second, second_probability."
+    )
+    unsure: bool = option("The least certain first; else in the order of PICTURES.", False)
+    batch_size: Count = option("Pictures at once.", 64)
+    max_broken: Share = option("Largest part of unreadable pictures.", 1.0)
+    server: str | None = option("host:8500 for gRPC, http://host:8501 for REST.", None, metavar="ADDRESS")
+    model_name: str | None = option("Of the model on the server; that of DIR.", None, metavar="NAME")
     verbose: Literal[0, 1] = option("1 a progress bar, 0 nothing.", 1)

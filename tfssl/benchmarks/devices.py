@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tfssl.evaluation.protocols.logistic import Logistic
 from tfssl.export.checking.golden import read_golden
 from tfssl.export.checking.replay import cosines
 from tfssl.export.formats.tflite import FOLDER, TFLiteEncoder, tflite_files
+from tfssl.export.signatures.classifier import PIXELS, tensors_of
 from tfssl.export.versions import newest_version
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_splits
@@ -46,6 +47,7 @@ class DeviceFile:
       cosine: mean cosine of its embeddings to those of the SavedModel.
       knn, linear: share of what is tested named right by nearest neighbours and by a linear probe, on its own
         embeddings (what `evaluate` calls pooled); None where the labelled data is of the other kind.
+      named: of a classifier, share of what is tested that it names right; None of what has no classes of these names.
     """
 
     name: str
@@ -54,6 +56,7 @@ class DeviceFile:
     cosine: float
     knn: float | None
     linear: float | None
+    named: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +84,8 @@ class DeviceTable(Result):
             probed = f"{self.train:,} sounds over {self.folds} folds"
         lines = [
             f"{self.export} on {self.data}: probes on {probed}; one row at a time",
-            f"{'file':26}{'KiB':>8}{'of float32':>11}{'ms, 1 thread':>13}{'2 threads':>10}{'cosine':>9}{'k-NN':>7}"
-            f"{'linear':>8}",
+            f"{'file':32}{'KiB':>8}{'of float32':>11}{'ms, 1 thread':>13}{'2 threads':>10}{'cosine':>9}{'k-NN':>7}"
+            f"{'linear':>8}{'named':>7}",
         ]
         for file in self.files:
             base = whole.get(file.name.split("_")[0])
@@ -92,9 +95,9 @@ class DeviceTable(Result):
             times = f"{taken[0]:>13}{taken[1]:>10}"
             shares = "".join(
                 f"{'' if value is None else f'{100 * value:.1f}':>{w}}"
-                for value, w in ((file.knn, 7), (file.linear, 8))
+                for value, w in ((file.knn, 7), (file.linear, 8), (file.named, 7))
             )
-            lines.append(f"{file.name:26}{size:>8}{part:>11}{times}{file.cosine:>9.4f}{shares}")
+            lines.append(f"{file.name:32}{size:>8}{part:>11}{times}{file.cosine:>9.4f}{shares}".rstrip())
         return "\n".join(lines)
 
 
@@ -107,6 +110,7 @@ class _Labelled:
       name, train, test, folds: as in `DeviceTable`.
       rows: pictures uint8 [N, S, S, 3], or windows of sound float32 [N, samples].
       judge: embeddings float32 [N, D] -> shares named right, by nearest neighbours and by a linear probe.
+      asked: names of the classes of the last rows, those that are tested; () of sounds.
     """
 
     kind: str
@@ -116,6 +120,7 @@ class _Labelled:
     folds: int
     rows: np.ndarray
     judge: Callable[[np.ndarray], tuple[float, float]]
+    asked: tuple[str, ...] = ()
 
 
 @on_its_own()
@@ -158,10 +163,10 @@ def bench_devices(
         labelled = _pictures(data, golden.inputs["pixels"].shape[1], limit)
     encoders = {name: {n: TFLiteEncoder(version / FOLDER / name, n) for n in THREADS} for name in files}
     latency = _latencies(encoders, files, {kind: rows[:1] for kind, rows in golden.inputs.items()}, passes)
-    signature = tf.saved_model.load(str(version)).signatures[labelled.kind]
+    loaded = tf.saved_model.load(str(version))
 
     def served(rows: np.ndarray) -> np.ndarray:
-        return signature(**{labelled.kind: tf.constant(rows)})["embedding"].numpy()
+        return loaded.signatures[labelled.kind](**{labelled.kind: tf.constant(rows)})["embedding"].numpy()
 
     reference = _embed(served, labelled.rows)
     measured = [DeviceFile(SERVED, 0, {}, 1.0, *labelled.judge(reference))]
@@ -172,9 +177,19 @@ def bench_devices(
             cosine, shares = float(cosines(own, reference).mean()), labelled.judge(own)
             measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, *shares))
         else:
-            cosine = float(cosines(encoder(golden.inputs[kind]), golden.answers[kind]["embedding"]).mean())
-            measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None))
+            input_name, output_name = tensors_of(kind)
+            cosine = float(cosines(encoder(golden.inputs[input_name]), golden.answers[kind][output_name]).mean())
+            named = _named(encoder, facts.get("classes", ()), labelled) if kind == PIXELS else None
+            measured.append(DeviceFile(name, facts["bytes"], latency[name], cosine, None, None, named))
     return DeviceTable(version, labelled.name, labelled.train, labelled.test, labelled.folds, tuple(measured))
+
+
+def _named(encoder: Any, classes: Sequence[str], labelled: _Labelled) -> float | None:
+    """Return the share of what is tested that a classifier names right; None where no class has a name of its own."""
+    if not set(classes) & set(labelled.asked):
+        return None
+    shares = _embed(encoder, labelled.rows[-len(labelled.asked) :])
+    return float(np.mean([classes[best] == name for best, name in zip(shares.argmax(1), labelled.asked, strict=True)]))
 
 
 def _pictures(data: Any, size: int, limit: int) -> _Labelled:
@@ -191,7 +206,8 @@ def _pictures(data: Any, size: int, limit: int) -> _Labelled:
         )
         return knn, linear
 
-    return _Labelled("pixels", train.name, len(labels), len(answers), 0, np.concatenate([images, test_images]), judge)
+    rows, asked = np.concatenate([images, test_images]), tuple(train.classes[answer] for answer in answers)
+    return _Labelled("pixels", train.name, len(labels), len(answers), 0, rows, judge, asked)
 
 
 def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | None, groups: str | None) -> _Labelled:
@@ -244,7 +260,7 @@ def _latencies(
         for name, by_threads in encoders.items():
             for threads, encoder in by_threads.items():
                 begun = time.perf_counter()
-                encoder(rows[files[name]["signature"]])
+                encoder(rows[files[name]["input"]["name"]])
                 if number >= WARM_UP:
                     taken[name][threads].append(1000 * (time.perf_counter() - begun))
     return {name: {n: round(statistics.median(each), 3) for n, each in of.items()} for name, of in taken.items()}

@@ -1,9 +1,18 @@
-"""Commands: what a run can paint and find."""
+"""Commands: what a run can name, paint and find."""
 
 from typing import Any
 
 import tfssl
 from tfssl.cli.options import command
+
+
+@command("tfssl.apply.config:PredictSettings")
+def predict(**arguments: Any) -> Any:
+    """Say what every picture of a collection shows. Killed and started again, it resumes.
+
+    DIR_OR_EXPORT is a folder that finetune wrote, or its export; with --server, a server computes that serves it.
+    """
+    return tfssl.predict(**arguments)
 
 
 @command("tfssl.apply.config:InpaintSettings")

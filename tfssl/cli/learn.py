@@ -25,3 +25,12 @@ def ingest(**arguments: Any) -> Any:
 def pretrain(**arguments: Any) -> Any:
     """Train an encoder on pretext tasks. Killed and started again, it resumes where it was."""
     return tfssl.pretrain(**arguments)
+
+
+@command("tfssl.downstream.config:FinetuneSettings")
+def finetune(**arguments: Any) -> Any:
+    """Make a classifier from a run and labelled pictures. Killed and started again, it resumes where it was.
+
+    DATA has a folder for each class, or --labels. Without a run: tfssl finetune DATA --trunk resnet18 --out DIR.
+    """
+    return tfssl.finetune(**arguments)

@@ -23,6 +23,7 @@ from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
 from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources.any_source import too_many_broken
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds
+from tfssl.runs.classifiers import is_classifier
 from tfssl.runs.run import Run, load_run
 from tfssl.runs.served import embedding_of
 
@@ -117,18 +118,18 @@ def embed(
         return _finished(to, record, inputs, verbose)
     options = None if beam is None else _options(beam, model, inputs, server)
     parts = Parts(to, PART_BATCHES * batch_size, len(inputs.paths))
-    with _computing(encoder, model, server, model_name) as (encoder, about), write_errors(to):
+    with computing(encoder, model, server, model_name) as (encoder, about), write_errors(to):
         record |= about
         parts.claim(record)
         if options is None:
-            _make_parts(encoder, inputs, parts, batch_size, verbose)
+            make_parts(encoder, inputs, parts, batch_size, verbose)
         else:
             from tfssl.embedding import beam_job
 
             encoded = inputs.source.encoded if inputs.source is not None else None
             beam_job.make_parts(options, encoder.model, inputs.paths, encoded, parts, batch_size)
         valid = parts.valid()
-        broken = _broken(inputs, valid)
+        broken = broken_of(inputs, valid)
         if len(broken) > max_broken * inputs.listed or not valid.any():
             raise UserError(too_many_broken(inputs.name, broken, inputs.listed, max_broken))
         _join(to, parts, inputs, record | {"broken": broken}, valid)
@@ -137,16 +138,22 @@ def embed(
 
 
 @contextlib.contextmanager
-def _computing(
+def computing(
     encoder: Encoder, model: Any, server: str | None, model_name: str | None
 ) -> Iterator[tuple[Encoder, dict[str, Any]]]:
-    """Yield the encoder that computes, be it here or on a server, and what the record says of that."""
+    """Yield the encoder that computes, be it here or on a server, and what the record says of that.
+
+    Raises:
+      UserError: a server, and what is no export; see `encoders.on_server`.
+    """
     if server is None:
         yield encoder, {}
         return
-    if _is_run(model):
+    if _is_run(model) or is_classifier(model):
+        given = "run" if _is_run(model) else "classifier"
         raise UserError(
-            f"--server {server} serves an export, and a run is given; give the folder that `tfssl export RUN DIR` wrote"
+            f"--server {server} serves an export, and a {given} is given;"
+            f" give the folder that `tfssl export {given.upper()} DIR` wrote"
         )
     with on_server(encoder, server, model_name) as (served, about):
         yield served, {"server": about}
@@ -184,11 +191,12 @@ def _finished(to: Path, record: dict[str, Any], inputs: Inputs, verbose: int) ->
     return Embedded(Path(to), count, record["encoder"]["dimensions"], kept["broken"])
 
 
-def _broken(inputs: Inputs, valid: np.ndarray) -> dict[str, str]:
+def broken_of(inputs: Inputs, valid: np.ndarray) -> dict[str, str]:
+    """Return what of a collection cannot be read: name -> what is wrong. `valid` is bool [N]."""
     return inputs.broken | {inputs.paths[number]: UNDECODABLE for number in np.flatnonzero(~valid)}
 
 
-def _make_parts(encoder: Encoder, inputs: Inputs, parts: Parts, batch_size: int, verbose: int) -> None:
+def make_parts(encoder: Encoder, inputs: Inputs, parts: Parts, batch_size: int, verbose: int) -> None:
     """Make all from the first missing part on; made in order, those after it are missing too."""
     missing = parts.missing()
     if not missing:

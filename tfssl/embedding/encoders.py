@@ -14,10 +14,13 @@ from tfssl.base.errors import NewerFormatError, UserError
 from tfssl.base.result import key_of
 from tfssl.export.signatures import limits
 from tfssl.export.versions import description, newest_version
+from tfssl.runs.classifiers import Classifier, is_classifier, load_classifier
 from tfssl.runs.run import Run, load_run
 
-SIGNATURES = {"image": "pixels", "sound": "waveform"}
-"""Signatures of an export, by the kind of encoder."""
+SIGNATURES = {"image": "pixels", "sound": "waveform", "classes": "classify_pixels"}
+"""Signatures of an export, by the kind of encoder. That of "classes" gives the probability of each class."""
+OUTPUTS = {"classes": "probabilities"}
+"""Their outputs, where it is not the embedding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Encoder:
 
     Attributes:
       model: path of the run or of the exported version.
-      kind: "image" or "sound".
+      kind: "image" or "sound"; "classes" for a classifier, whose probabilities are what it makes.
       stage: the stage of a run; None for the last one, or of an export.
       size: side of pictures, pixels; samples of a window of sound.
       sample_rate: of sound, hertz; 0 for pictures.
@@ -66,11 +69,15 @@ def load_encoder(model: str | Path | Run, stage: str | None = None, kind: str = 
 
     Args:
       stage: a stage of a run; an export has its own.
-      kind: "image" or "sound".
+      kind: "image" or "sound"; "classes" for a classifier, or its export.
 
     Raises:
-      UserError: no such run, export or stage; no sound encoder in it.
+      UserError: no such run, export or stage; no sound encoder, or no classifier in it.
     """
+    if kind == "classes" and is_classifier(model):
+        return _of_classifier(load_classifier(model))
+    if kind == "classes" and (isinstance(model, Run) or (Path(model) / "run.json").exists()):
+        raise UserError(f"{model} is a run, which knows no classes; give what `tfssl finetune {model} DATA` wrote")
     if isinstance(model, Run) or (Path(model) / "run.json").exists():
         return _of_run(load_run(model), stage, kind)
     try:
@@ -100,17 +107,31 @@ def _of_run(run: Run, stage: str | None, kind: str) -> Encoder:
     )
 
 
+def _of_classifier(classifier: Classifier) -> Encoder:
+    network = classifier.network
+    return Encoder(
+        model=str(classifier.folder.resolve()),
+        kind="classes",
+        stage=None,
+        size=classifier.size,
+        sample_rate=0,
+        dimensions=len(classifier.classes),
+        fingerprint=_fingerprint(network.weights),
+        function=tf.function(lambda rows: network(rows, training=False), reduce_retracing=True),
+    )
+
+
 def _of_export(folder: Path, kind: str) -> Encoder:
     loaded = tf.saved_model.load(str(folder))
     name = SIGNATURES[kind]
     if name not in loaded.signatures:
         raise UserError(f"{folder} has no signature {name}; its signatures are: {', '.join(loaded.signatures)}")
-    signature = loaded.signatures[name]
+    signature, output = loaded.signatures[name], OUTPUTS.get(kind, "embedding")
     (spec,) = signature.structured_input_signature[1].values()
 
     def function(rows: Any) -> tf.Tensor:
         parts = [rows[start : start + limits.MAX_ROWS] for start in range(0, len(rows), limits.MAX_ROWS)]
-        return tf.concat([signature(**{spec.name: tf.constant(part)})["embedding"] for part in parts], 0)
+        return tf.concat([signature(**{spec.name: tf.constant(part)})[output] for part in parts], 0)
 
     function.keep = loaded  # type: ignore[attr-defined]  # signatures do not keep their model alive
     about = description(folder)
@@ -121,7 +142,7 @@ def _of_export(folder: Path, kind: str) -> Encoder:
         stage=None,
         size=int(spec.shape[1]),
         sample_rate=sound["rate"] if kind == "sound" and sound else 0,
-        dimensions=int(signature.structured_outputs["embedding"].shape[-1]),
+        dimensions=int(signature.structured_outputs[output].shape[-1]),
         fingerprint=_fingerprint(signature.variables, "length 1" if about.get("l2_normalise") else ""),
         function=function,
     )
@@ -156,12 +177,18 @@ def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator
     with client_of(version, server, model_name) as client:
         (replay,) = replay_on_server(client, server, version, golden, [SIGNATURES[encoder.kind]])
         if not replay.ok:
+            what = "probabilities" if encoder.kind == "classes" else "embeddings"
             raise UserError(
-                f"{server} does not serve {version}: its embeddings of the golden vectors differ by"
+                f"{server} does not serve {version}: its {what} of the golden vectors differ by"
                 f" {replay.difference:.1e} (allowed {replay.tolerance:.1e}); give the export that it serves"
             )
         about = {"address": server, "version": client.model().version}
-        yield dataclasses.replace(encoder, function=lambda rows: tf.constant(client.embed(np.asarray(rows)))), about
+
+        def function(rows: Any) -> tf.Tensor:
+            pixels = np.asarray(rows)
+            return tf.constant(client.classify(pixels)[2] if encoder.kind == "classes" else client.embed(pixels))
+
+        yield dataclasses.replace(encoder, function=function), about
 
 
 def _fingerprint(variables: Sequence[Any], also: str = "") -> str:

@@ -104,7 +104,7 @@ class Parts:
         differ = difference(record, json.loads(path.read_text()))
         if differ:
             raise UserError(
-                f"{self.folder} is left of an interrupted embed with {differ}; resume that, give another --to,"
+                f"{self.folder} is left of an interrupted call with {differ}; resume that, give another --to,"
                 " or remove the folder"
             )
 

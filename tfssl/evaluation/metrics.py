@@ -15,12 +15,13 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
     Args:
         scores: float [M, classes].
-        labels: int [M].
+        labels: int [M]; or [M, classes], above 0 where a row has a label, of which it may have several.
     """
     from sklearn.metrics import average_precision_score
 
-    present = np.unique(labels)
+    answers = labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(scores.shape[1])
+    present = np.flatnonzero(answers.any(0))
     with warnings.catch_warnings():
         # One class alone in the test rows: scikit-learn warns that there is no negative; the value (1.0) is right.
         warnings.simplefilter("ignore")
-        return float(np.mean([average_precision_score(labels == label, scores[:, label]) for label in present]))
+        return float(np.mean([average_precision_score(answers[:, label], scores[:, label]) for label in present]))

@@ -17,12 +17,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
     has one operation for all of it (`FusedBatchNormV3`), which reads bfloat16 and float16 and sums up in float32. The
     same function and moving statistics, up to rounding; anything but training with maps [N, H, W, C] on one replica is
     left to Keras.
+
+    Attributes:
+      test_mode: whether it uses its moving statistics while it trains, too, and leaves them; its scale and shift learn.
+        A model that is called in training mode overrides what its layers were called with (Keras 3.15), and a layer
+        that is not trainable has no scale and shift to learn, so neither will do. It is not saved.
     """
+
+    test_mode = False
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"synchronized": True} | settings)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
+        training = training and not self.test_mode
         if not (training and self.trainable and mask is None and self._is_fused(inputs)):
             return super().call(inputs, training=training, mask=mask)
         gamma, beta = (tf.convert_to_tensor(variable, tf.float32) for variable in (self.gamma, self.beta))

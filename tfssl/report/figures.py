@@ -30,7 +30,7 @@ def learning_curves(lines: Lines) -> dict[str, "Figure"]:
 
 
 def _curve(lines: Lines, name: str) -> "Figure":
-    figure, axes = _figure()
+    figure, axes = new_figure()
     percent = name.endswith("accuracy")
     scale = 100.0 if percent else 1.0
     ends = [(line["step"], scale * line[name]) for line in lines if name in line and line.get("epoch_end")]
@@ -59,7 +59,7 @@ def _curve(lines: Lines, name: str) -> "Figure":
 
 def stage_bars(evaluation: Evaluation, protocol: str) -> "Figure":
     """Draw top-1 of each stage, trained beside random weights, in percent, with 95 % intervals."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     stages = list(evaluation.trained[protocol])
     series = [("random weights", evaluation.random.get(protocol, {}), RANDOM, True)]
     series.append(("trained", evaluation.trained[protocol], TRAINED, False))
@@ -100,7 +100,8 @@ def as_png(figure: "Figure") -> str:
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
 
 
-def _figure() -> "tuple[Figure, Axes]":
+def new_figure() -> "tuple[Figure, Axes]":
+    """Make an empty figure of the report's size and colours."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE, layout="constrained")

@@ -30,9 +30,23 @@ def write_report(run: Run | str | Path) -> Path:
     Raises:
         UserError: the folder is no run, or cannot be written.
     """
+    run = load_run(run)
+    return write_page(run.folder, "page.html.jinja", contents(run))
+
+
+def write_page(folder: Path, template: str, contents: Mapping[str, Any]) -> Path:
+    """Write `report.html` into a folder, of one of the templates here.
+
+    Args:
+        folder: of a run, or of a classifier.
+        template: its name; it extends `base.html.jinja`.
+        contents: what it shows, by the names that it has for it.
+
+    Returns:
+        Where the page is.
+    """
     import jinja2
 
-    run = load_run(run)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tfssl.report", "."),
         autoescape=True,
@@ -41,8 +55,8 @@ def write_report(run: Run | str | Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
-    page = environment.get_template("page.html.jinja").render(contents(run))
-    path = run.folder / FILE_NAME
+    page = environment.get_template(template).render(contents)
+    path = folder / FILE_NAME
     with atomic_write(path) as temporary:
         temporary.write_text(text_of(page), encoding="utf-8")
     return path
@@ -68,10 +82,10 @@ def contents(run: Run) -> dict[str, Any]:
         "bars": _bars(evaluation) if evaluation else {},
         "rows": _rows(evaluation) if evaluation else [],
         "settings": {
-            "Pretraining": _readable(
+            "Pretraining": readable(
                 run.settings.as_json() | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}
             ),
-            "Evaluation": _readable(evaluation.details) if evaluation else {},
+            "Evaluation": readable(evaluation.details) if evaluation else {},
             "Versions": run.versions,
         },
     }
@@ -101,7 +115,7 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     return said
 
 
-def _readable(settings: Mapping[str, Any]) -> dict[str, str]:
+def readable(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return settings as a person writes them; those that are not set are left out."""
 
     def text(value: Any) -> str:

@@ -4,9 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from tfssl.base.statistics import student, wilson
-
-NORMAL = 1.959964  # the normal distribution's 97.5 % point
+from tfssl.base.statistics import NORMAL, student, wilson
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.specs import parse_call, unknown
+from tfssl.models.batch_norm import BatchNormalization
 from tfssl.models.trunks.alexnet import AlexNet
 from tfssl.models.trunks.applications import MobileNetV3Small, ResNet50
 from tfssl.models.trunks.family import Family
@@ -38,6 +39,17 @@ class Trunk:
     pixels: keras.Model
     body: keras.Model
     stages: tuple[str, ...]
+
+    def copy(self) -> "Trunk":
+        """Make a trunk with weights of its own, of the same values; its batch norm is that of `models.batch_norm`."""
+
+        def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+            is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+            return (BatchNormalization if is_batch_norm else type(layer)).from_config(layer.get_config())
+
+        body = keras.models.clone_model(self.body, clone_function=clone, recursive=True)
+        body.set_weights(self.body.get_weights())
+        return dataclasses.replace(self, body=body)
 
     def __call__(self, images: tf.Tensor | keras.KerasTensor) -> tf.Tensor | keras.KerasTensor:
         """Map images uint8 [N, H, W, 3] to the last stage's feature map [N, h, w, C]."""

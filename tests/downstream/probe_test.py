@@ -1,0 +1,92 @@
+"""The frozen probe and calibration, against computations of another kind."""
+
+import numpy as np
+import pytest
+
+from tfssl.downstream import calibration, measures, probe
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (12, 30)])
+@pytest.mark.parametrize("penalty", [1e-3, 0.7])
+def test_ridge_is_least_squares_with_rows_for_the_penalty(shape, penalty):
+    """Each penalised number is one more equation, penalty^(1/2) k = 0; the intercept a column of ones without."""
+    rows, numbers = shape
+    x, y, weights = RNG.normal(size=shape), RNG.normal(size=(rows, 3)), RNG.uniform(0.2, 2, rows)
+    root = np.sqrt(weights / weights.sum())[:, None]
+    left = np.block([[root * x, root], [np.sqrt(penalty) * np.eye(numbers), np.zeros((numbers, 1))]])
+    right = np.vstack([root * y, np.zeros((numbers, 3))])
+    expected = np.linalg.lstsq(left, right, rcond=None)[0]
+    ((kernel, bias),) = probe.ridge(x, y, weights, [penalty])
+    np.testing.assert_allclose(kernel, expected[:-1], atol=1e-9)
+    np.testing.assert_allclose(bias, expected[-1], atol=1e-9)
+
+
+def clusters(count, classes=3, noise=1.0):
+    labels = np.arange(count) % classes
+    features = np.eye(classes, 8)[labels] * 3 + RNG.normal(0, noise, (count, 8))
+    return features.astype(np.float16), np.eye(classes, dtype=np.float32)[labels]
+
+
+def test_validation_chooses_penalty_and_scale():
+    train, validation = clusters(60), clusters(30)
+    fitted = probe.fit(*train, np.ones(60), *validation, False)
+    scores = []
+    for penalty in probe.PENALTIES:
+        again = probe.fit_again(*train, np.ones(60), probe.Fitted(fitted.probe, penalty, 1.0, fitted.score))
+        scores.append(np.mean(again.logits(validation[0]).argmax(1) == validation[1].argmax(1)))
+    assert fitted.score.score == max(scores) > 0.9
+    same = probe.fit_again(*train, np.ones(60), fitted)
+    np.testing.assert_allclose(same.logits(validation[0]), fitted.probe.logits(validation[0]), rtol=1e-6)
+
+
+def test_features_that_are_constant_give_the_shares_of_the_classes():
+    targets = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]
+    fitted = probe.fit(np.ones((4, 5)), targets, np.ones(4), np.ones((4, 5)), targets, False)
+    assert fitted.score.score == 0.75
+    logits = fitted.probe.logits(np.ones((1, 5)))[0]
+    assert logits[0] - logits[1] == pytest.approx(fitted.scale * 0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_temperature_is_that_of_a_grid(several):
+    logits = RNG.normal(0, 4, (200, 5))
+    shares = calibration.probabilities(logits, several, 2.5)
+    drawn = RNG.uniform(size=shares.shape)
+    targets = (drawn < shares).astype(float) if several else np.eye(5)[(shares.cumsum(1) < drawn[:, :1]).sum(1)]
+    grid = np.exp(np.linspace(np.log(0.6), np.log(10), 2001))
+    if several:
+        losses = [-np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p)) for p in sigmoids(logits, grid)]
+    else:
+        losses = [-np.mean(np.log(p[targets > 0])) for p in softmaxes(logits, grid)]
+    assert calibration.temperature(logits, targets, several) == pytest.approx(grid[np.argmin(losses)], rel=3e-3)
+    assert calibration.loss(logits, targets, several, grid[700]) == pytest.approx(losses[700])
+
+
+def sigmoids(logits, temperatures):
+    return (1 / (1 + np.exp(-logits / t)) for t in temperatures)
+
+
+def softmaxes(logits, temperatures):
+    return (np.exp(logits / t) / np.exp(logits / t).sum(1, keepdims=True) for t in temperatures)
+
+
+def test_calibration_error_by_hand():
+    """Two of confidence 0.9, one right; one of 0.6, right: (2 |0.9 - 0.5| + |0.6 - 1|) / 3."""
+    shares = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4]])
+    targets = np.array([[1, 0], [1, 0], [1, 0]])
+    assert calibration.calibration_error(shares, targets, False) == pytest.approx(0.4)
+    assert calibration.calibration_error(np.array([[1.0, 0.0]]), np.array([[1, 1]]), True) == pytest.approx(0.5)
+
+
+def test_balanced_accuracy_and_intervals_of_mean_average_precision():
+    targets = np.eye(3)[[0] * 6 + [1] * 2]
+    shares = np.eye(3)[[0] * 5 + [1] * 2 + [0]]
+    assert measures.balanced_accuracy(shares, targets) == pytest.approx((5 / 6 + 1 / 2) / 2)
+    labels = RNG.uniform(size=(300, 4)) < 0.4
+    good, bad = labels + RNG.normal(0, 0.7, labels.shape), labels + RNG.normal(0, 1.5, labels.shape)
+    low, high = measures.mean_average_precision_interval(good, bad, labels.astype(float), draws=50)
+    assert 0.05 < low < high < 0.45
+    same = measures.mean_average_precision_interval(good, good, labels.astype(float), draws=5)
+    assert same == (0.0, 0.0)

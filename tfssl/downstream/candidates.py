@@ -1,0 +1,310 @@
+"""One candidate: a network that learns from labels for some steps, measured on the validation part now and then."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl.base.errors import UserError
+from tfssl.base.files import atomic_write, write_json
+from tfssl.downstream.config import FinetuneSettings
+from tfssl.downstream.data import Labelled
+from tfssl.downstream.measures import Measure, measure
+from tfssl.downstream.network import INPUT, OUTPUT, scales, weights_of
+from tfssl.downstream.optimizers import make_optimizer
+from tfssl.downstream.stream import learning_batches, plain_pictures
+from tfssl.evaluation.probes import check_broken
+from tfssl.multitask.model import PretextModel, build_metrics
+from tfssl.pipelines import batches
+from tfssl.runs import metrics_log
+from tfssl.runs.checkpoints import Checkpoints
+from tfssl.training import callbacks, schedules
+from tfssl.training.opening import say
+from tfssl.training.pretrain import segments
+
+VALIDATIONS = 10
+"""How often a candidate is measured, at most."""
+BATCH = 256
+"""Pictures that are measured at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """What validation chooses among.
+
+    Attributes:
+      learning_rate, weight_decay: of fine-tuning; None of the frozen probe.
+    """
+
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is printed, and as its folder is called."""
+        if self.learning_rate is None:
+            return "frozen probe"
+        return f"learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}"
+
+    @classmethod
+    def all_of(cls, settings: FinetuneSettings) -> list[Self]:
+        """Return the candidates of some settings, the frozen probe first."""
+        pairs = [(rate, decay) for rate in settings.learning_rates for decay in settings.weight_decays]
+        return [cls(), *(cls(rate, decay) for rate, decay in pairs)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The best state of a candidate by validation.
+
+    Attributes:
+      step: after which it was so good.
+      measure: on the validation part; None where there was none.
+      images_per_second: while it learned.
+    """
+
+    step: int
+    measure: Measure | None
+    images_per_second: float = 0.0
+
+
+class Sight:
+    """A part as the network sees it: its logits, and the targets of what can be decoded; the rest is left out."""
+
+    def __init__(self, part: Labelled, size: int):
+        self._part = part
+        self._pictures = plain_pictures(part.source, size, BATCH)
+        self._traced: tuple[keras.Model, Callable[[tf.Tensor], tf.Tensor]] | None = None
+        self.rows = np.arange(part.count)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """float32 [M, classes], of what was decoded in the last pass."""
+        return self._part.targets[self.rows]
+
+    def logits(self, model: keras.Model) -> np.ndarray:
+        """Return float32 [M, classes] of a network in test mode."""
+        if self._traced is None or self._traced[0] is not model:
+            spec = tf.TensorSpec(model.input[INPUT].shape, tf.uint8)
+            call = tf.function(lambda images: model({INPUT: images}, training=False)[OUTPUT], input_signature=[spec])
+            self._traced = model, call.get_concrete_function()
+        forward = self._traced[1]
+        logits, rows = [], []
+        for batch in self._pictures:
+            valid = batch["valid"].numpy()
+            logits.append(forward(batch["image"]).numpy()[valid])
+            rows.append(batch["index"].numpy()[valid])
+        self.rows = np.concatenate(rows)
+        check_broken(self._part.source, self._part.count - len(self.rows), 1.0)
+        return np.concatenate(logits)
+
+
+class Validate(keras.callbacks.Callback):
+    """Measures on the validation part at the end of each epoch; best.npz has the weights that were best."""
+
+    def __init__(self, folder: Path, steps: callbacks.Steps, sight: Sight, several: bool, averaged: bool):
+        super().__init__()
+        self._folder, self._steps, self._sight, self._several = folder, steps, sight, several
+        self._swap = keras.callbacks.SwapEMAWeights() if averaged else None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._swap is not None:
+            self._swap.set_model(self.model)
+            self._swap.on_test_begin()
+        found = measure(self._sight.logits(self.model), self._sight.targets, self._several)
+        line = {"step": self._steps.done, "score": found.score, "loss": found.loss}
+        append(self._folder, line)
+        best = best_line(self._folder)
+        if best == line:
+            save_weights(self._folder, self.model)
+        if self._swap is not None:
+            self._swap.on_test_end()
+        if logs is not None:
+            logs |= {"val_score": found.score}
+
+
+def append(folder: Path, line: dict[str, Any]) -> None:
+    """Add a line to validation.jsonl."""
+    with open(folder / "validation.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def lines(folder: Path, up_to: int | None = None) -> list[dict[str, Any]]:
+    """Read validation.jsonl, up to a step; what a kill left unfinished is passed over."""
+    path = folder / "validation.jsonl"
+    read = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            read.append(json.loads(text))
+        except ValueError:
+            continue
+    return [line for line in read if up_to is None or line["step"] <= up_to]
+
+
+def best_line(folder: Path) -> dict[str, Any] | None:
+    """Return the line of the best measure, the first of those that are level."""
+    return max(lines(folder), key=lambda line: Measure(line["score"], line["loss"]).order, default=None)
+
+
+def save_weights(folder: Path, model: keras.Model) -> None:
+    """Write best.npz, whole or not at all."""
+    with atomic_write(folder / "best.npz") as temporary:
+        np.savez(temporary, *weights_of(model))
+
+
+def load_weights(folder: Path, model: keras.Model) -> None:
+    """Give a network the weights of best.npz."""
+    with np.load(folder / "best.npz") as arrays:
+        model.set_weights([arrays[f"arr_{number}"] for number in range(len(arrays.files))])
+
+
+def steps_between(steps: int) -> int:
+    """Return after how many steps a candidate is measured: at most ten times, and at the end."""
+    return steps // max(count for count in range(1, VALIDATIONS + 1) if steps % count == 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What a candidate learns and how.
+
+    Attributes:
+      folder: of its own.
+      part: what is learned from.
+      sight: the validation part; None to learn until `stop` and keep what comes of it.
+      stop: the last step; the learning rate falls as if all `settings.steps` were to come.
+      stages: of the trunk, first to last.
+      decay: see `FinetuneSettings.stage_decay`.
+    """
+
+    folder: Path
+    part: Labelled
+    sight: Sight | None
+    several: bool
+    settings: FinetuneSettings
+    stop: int
+    size: int
+    stages: tuple[str, ...]
+    decay: float
+
+
+def learn(lesson: Lesson, candidate: Candidate, build: Callable[[], PretextModel]) -> tuple[PretextModel, Trained]:
+    """Train a candidate, or resume it; return the network as validation found it best.
+
+    Args:
+      build: makes the network with its head as it begins.
+
+    Raises:
+      DivergedError: a loss or a weight is not finite.
+      Stopped: SIGTERM or Ctrl-C came; it is saved, and is resumed when called again.
+    """
+    folder, settings = lesson.folder, lesson.settings
+    folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(settings.seed)
+    model = build()
+    ended = folder / "result.json"
+    if ended.exists():
+        load_weights(folder, model)
+        content = json.loads(ended.read_text())
+        found = None if content["measure"] is None else Measure(*content["measure"])
+        return model, Trained(content["step"], found, content["images_per_second"])
+    speed = _fit(lesson, candidate, model)
+    best = best_line(folder) if lesson.sight is not None else None
+    if best is None:
+        save_weights(folder, model)
+    load_weights(folder, model)
+    found = None if best is None else Measure(best["score"], best["loss"])
+    trained = Trained(lesson.stop if best is None else best["step"], found, speed)
+    write_json(ended, {"candidate": candidate.name, **dataclasses.asdict(trained), "measure": found})
+    shutil.rmtree(folder / "checkpoints")  # three times the weights, for each of a curve's dozens of candidates
+    return model, trained
+
+
+def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
+    """Train what is left of a candidate; return the pictures a second."""
+    folder, settings = lesson.folder, lesson.settings
+    broken = batches.BrokenPictures(lesson.part.source)
+    batch_size = min(settings.batch_size, lesson.part.count)
+
+    def stream(first: int) -> tf.data.Dataset:
+        return learning_batches(lesson.part, lesson.size, batch_size, settings, first, broken, settings.verbose)
+
+    _compile(model, lesson, candidate)
+    build_metrics(model, _spec(model, batch_size))
+    checkpoints = Checkpoints(model, folder / "checkpoints", broken)
+    start = checkpoints.restore(say)
+    between = min(steps_between(settings.steps), lesson.stop)
+    steps = callbacks.Steps(start, _schedule(settings, candidate), batch_size)
+    saved = checkpoints.metrics() if start % between else None
+    metrics_log.cut(folder, start)
+    _cut_validation(folder, start)
+    log = callbacks.MetricsLog(folder, steps, settings.log_every, saved)
+    save = callbacks.SaveAndStop(steps, log, checkpoints, settings.checkpoint_every, between, lesson.stop)
+    listeners: list[keras.callbacks.Callback] = [steps]
+    listeners += [] if saved is None else [callbacks.RestoreMetrics(saved)]
+    listeners += [callbacks.StopWhenNotFinite(steps, checkpoints), log]
+    listeners += [callbacks.BrokenLimit(lesson.part.source, broken, settings.max_broken)]
+    if lesson.sight is not None:
+        listeners.append(Validate(folder, steps, lesson.sight, lesson.several, settings.ema is not None))
+    listeners.append(keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False, update_freq="epoch"))
+    save.listen()
+    try:
+        for first, length, last_epoch in segments(start, between, lesson.stop // between):
+            model.fit(
+                stream(first),
+                steps_per_epoch=length,
+                initial_epoch=first // between,
+                epochs=last_epoch,
+                callbacks=[*listeners, save],
+                shuffle=False,
+                verbose=settings.verbose,
+            )
+    finally:
+        save.forget()
+    if settings.ema is not None and lesson.sight is None:
+        swap = keras.callbacks.SwapEMAWeights()
+        swap.set_model(model)
+        swap.on_test_begin()
+    return round(steps.images_per_second, 1)
+
+
+def _spec(model: PretextModel, rows: int) -> Any:
+    """Return the `tf.TensorSpec`s of a batch of `learning_batches`."""
+    images, logits = model.input[INPUT], model.output[OUTPUT]
+    return (
+        {INPUT: tf.TensorSpec([rows, *images.shape[1:]], tf.uint8)},
+        {OUTPUT: tf.TensorSpec([rows, logits.shape[1]], tf.float32)},
+        {OUTPUT: tf.TensorSpec([rows], tf.float32)},
+    )
+
+
+def _compile(model: PretextModel, lesson: Lesson, candidate: Candidate) -> None:
+    settings = lesson.settings
+    smoothing = settings.label_smoothing
+    if lesson.several:
+        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+        metric = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+    else:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        metric = keras.metrics.CategoricalAccuracy(name="accuracy")
+    if candidate.weight_decay is None:
+        raise UserError(f"{candidate.name} does not learn")
+    by_stage = scales(model, lesson.stages, lesson.decay)
+    optimizer = make_optimizer(settings.optimizer, model, by_stage, candidate.weight_decay, settings.ema)
+    model.compile(optimizer, loss={OUTPUT: loss}, weighted_metrics={OUTPUT: [metric]}, jit_compile=False)
+
+
+def _schedule(settings: FinetuneSettings, candidate: Candidate) -> Callable[[int], float]:
+    peak = candidate.learning_rate or 0.0
+    return lambda step: schedules.learning_rate(step, settings.steps, peak, "cosine", settings.warm_up)
+
+
+def _cut_validation(folder: Path, step: int) -> None:
+    kept = lines(folder, step)
+    with atomic_write(folder / "validation.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))

@@ -1,0 +1,204 @@
+"""What `finetune` found: the classifier's figures, the curve over few labels, and whether pretraining helped."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from tfssl.base.result import Result
+from tfssl.base.statistics import paired, student, wilson
+from tfssl.downstream.choosing import Chosen
+from tfssl.downstream.data import Parts
+from tfssl.downstream.measures import mean_average_precision_interval
+from tfssl.runs import seen
+from tfssl.runs.evaluation import percent
+
+MAIN = "fine-tuned"
+"""What is compared with the others: the classifier itself."""
+
+NAMES = {
+    "scratch": "from scratch",
+    "frozen": "the probe of frozen features",
+    "random": "the probe of random features",
+}
+GAIN = {"scratch": "pretraining gives", "frozen": "fine-tuning gives", "random": "pretraining gives"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval, 0 .. 1, or differences of such.
+
+    With several draws of labels Student's, over draws; with one, or where all give the same, over test pictures.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.low:.1f} to {100 * self.high:.1f}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One kind of start with one amount of labels.
+
+    Attributes:
+      kind: "fine-tuned", "scratch", "frozen", "random".
+      labels_per_class, fraction: how many labels were used; all where both are None.
+      score: share named right; of several labels the mean average precision.
+      ahead: how far "fine-tuned" is ahead, with a paired interval: on the same test pictures, or over the same draws.
+      values: one a draw.
+    """
+
+    kind: str
+    labels_per_class: int | None
+    fraction: float | None
+    score: Interval
+    ahead: Interval | None
+    values: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned(Result):
+    """What `finetune` wrote and found.
+
+    Attributes:
+      folder: the classifier's.
+      classes: their names.
+      several: whether a picture may have several labels.
+      chosen: of the classifier, see `choosing.Chosen`.
+      rows: all that was compared.
+      unlabelled: pictures without a label, which were left out.
+      broken_files: pictures that cannot be read, which were left out.
+      note: where the parts of the data come from.
+      seen_in_pretraining: how many of the test pictures the run was pretrained on; None where that is not known.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    several: bool
+    chosen: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    unlabelled: int
+    broken_files: int
+    note: str
+    seen_in_pretraining: int | None
+
+    @classmethod
+    def of(cls, folder: Path, parts: Parts, chosen: Mapping[Any, Chosen], overlap: int | None = None) -> Self:
+        """Sum up what was chosen, by (kind, amount, draw); the classifier is the first."""
+        first = next(iter(chosen.values()))
+        return cls(
+            folder=folder,
+            classes=parts.classes,
+            several=parts.several,
+            chosen=first.as_json(),
+            rows=tuple(_rows(chosen, parts.several)),
+            unlabelled=parts.unlabelled,
+            broken_files=len(parts.broken) + first.broken,
+            note=parts.note,
+            seen_in_pretraining=overlap,
+        )
+
+    def sentences(self) -> list[str]:
+        """Say the result in words: what is right, and beside what."""
+        said = []
+        for row in self.rows:
+            if row.kind != MAIN:
+                continue
+            given = f"With {amount_of(row)}, " if amount_of(row) else ""
+            does = "fine-tuning has a mean average precision of" if self.several else "fine-tuning names"
+            right = "" if self.several else " right"
+            line = f"{given}{does} {percent(row.score.mean)}{right} ({row.score})"
+            for other in self.rows:
+                if other.kind != MAIN and amount_of(other) == amount_of(row) and other.ahead is not None:
+                    points = f"{100 * other.ahead.mean:.1f} points ({other.ahead})"
+                    line += f", {NAMES[other.kind]} {percent(other.score.mean)}: {GAIN[other.kind]} {points}"
+            said.append(line[0].upper() + line[1:] + ".")
+        return said
+
+    def __str__(self) -> str:
+        chosen = self.chosen
+        when = f" after {chosen['step']:,} steps" if chosen["step"] else ""
+        tried = "; ".join(f"{name} {percent(score)}" for name, score in chosen["candidates"].items())
+        lines = [f"classifier {self.folder / 'classifier.keras'}: {len(self.classes)} classes"]
+        lines += [f"validation ({chosen['val']:,} pictures) chose {chosen['name']}{when}, of {tried}"]
+        lines += [
+            f"test ({chosen['test']:,} pictures): top-1 {percent(chosen['top1'])}, balanced"
+            f" {percent(chosen['balanced'])}, mean average precision {percent(chosen['map'])}",
+            f"expected calibration error {percent(chosen['error_before'])}, with temperature"
+            f" {chosen['temperature']:.2f} {percent(chosen['error_after'])}",
+        ]
+        if self.unlabelled:
+            lines.append(f"{self.unlabelled:,} pictures without a label were left out")
+        if self.broken_files:
+            lines.append(f"{self.broken_files:,} broken pictures were left out")
+        if self.seen_in_pretraining is not None:
+            lines.append(seen.sentence(self.seen_in_pretraining, chosen["test"]))
+        return "\n".join([*lines, *self.sentences()])
+
+
+def amount_of(row: Row) -> str:
+    """Say how many labels were used; "" for all."""
+    if row.labels_per_class is not None:
+        return f"{row.labels_per_class} labels a class" if row.labels_per_class > 1 else "one label a class"
+    return "" if row.fraction is None else f"{100 * row.fraction:g} % of the labels"
+
+
+def _rows(chosen: Mapping[Any, Chosen], several: bool) -> list[Row]:
+    together: dict[Any, dict[int, Chosen]] = {}
+    for (kind, amount, draw), each in chosen.items():
+        together.setdefault((amount, kind), {})[draw] = each
+    rows = []
+    for (amount, kind), draws in together.items():
+        own = list(draws.values())
+        main = list(together[amount, MAIN].values())
+        ahead = None if kind == MAIN else _ahead(main, own, several)
+        values = tuple(_score(each, several) for each in own)
+        count, share = amount
+        rows.append(Row(kind, count, share, _of(own, several), ahead, values))
+    return sorted(rows, key=lambda row: (row.labels_per_class or 0, row.fraction or 0))
+
+
+def _score(chosen: Chosen, several: bool) -> float:
+    return chosen.map if several else chosen.top1
+
+
+def _of(draws: Sequence[Chosen], several: bool) -> Interval:
+    """Return the score of one start, over draws of labels."""
+    values = [_score(each, several) for each in draws]
+    if _spread(values, draws[0].test):
+        return over_draws(values)
+    if several:
+        low, high = mean_average_precision_interval(draws[0].shares, None, draws[0].targets)
+    else:
+        low, high = wilson(values[0], draws[0].test)
+    return Interval(values[0], low, high)
+
+
+def _ahead(main: Sequence[Chosen], other: Sequence[Chosen], several: bool) -> Interval:
+    """Return how far one start is ahead of another, draw by draw, or picture by picture."""
+    differences = [_score(a, several) - _score(b, several) for a, b in zip(main, other, strict=True)]
+    one, two = main[0], other[0]
+    if _spread(differences, one.test):
+        return over_draws(differences)
+    if several:
+        return Interval(differences[0], *mean_average_precision_interval(one.shares, two.shares, one.targets))
+    right = [np.mean([each.right() for each in of], 0).tolist() for of in (main, other)]
+    return Interval(*paired(*right))
+
+
+def _spread(values: Sequence[float], count: int) -> bool:
+    """Say whether values differ, by a picture of `count` at least; else draws tell no interval."""
+    return max(values) - min(values) > 0.5 / count
+
+
+def over_draws(values: Sequence[float]) -> Interval:
+    """Return the mean of one value a draw, with Student's interval."""
+    mean = math.fsum(values) / len(values)
+    half = student(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
