@@ -11,7 +11,8 @@ import numpy as np
 
 from tfssl.apply.config import PredictSettings
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write, write_errors
+from tfssl.base.files import atomic_write, text_of, write_errors
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.embedding import files
 from tfssl.embedding.embed import PART_BATCHES, broken_of, computing, make_parts
@@ -70,6 +71,7 @@ class Predicted(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def predict(
     model: str | Path,
     data: Any,
@@ -189,7 +191,8 @@ def sorted_by_doubt(rows: Iterable[tuple[Prediction, np.ndarray]], several: bool
 def write(path: Path, rows: Iterable[Prediction]) -> None:
     """Write rows as CSV or Parquet, by the ending."""
     if path.suffix.lower() == ".csv":
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        # Names of files need not be UTF-8: their bytes are written.
+        with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             table = csv.writer(file)
             table.writerow(Prediction._fields)
             table.writerows([*row[:2], f"{row[2]:.6f}", row[3], f"{row[4]:.6f}"] for row in rows)
@@ -208,7 +211,7 @@ def write(path: Path, rows: Iterable[Prediction]) -> None:
             held.clear()
 
         for row in rows:
-            held.append(row)
+            held.append(row._replace(path=text_of(row.path)))
             if len(held) == GROUP:
                 flush()
         if held:

@@ -24,7 +24,7 @@ from tfssl.multitask.model import PretextModel, build_metrics
 from tfssl.pipelines import batches
 from tfssl.runs import metrics_log
 from tfssl.runs.checkpoints import Checkpoints
-from tfssl.training import callbacks, schedules
+from tfssl.training import callbacks, schedules, showing
 from tfssl.training.opening import say
 from tfssl.training.pretrain import segments
 
@@ -248,22 +248,29 @@ def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
     listeners: list[keras.callbacks.Callback] = [steps]
     listeners += [] if saved is None else [callbacks.RestoreMetrics(saved)]
     listeners += [callbacks.StopWhenNotFinite(steps, checkpoints), log]
-    listeners += [callbacks.BrokenLimit(lesson.part.source, broken, settings.max_broken)]
     if lesson.sight is not None:
         listeners.append(Validate(folder, steps, lesson.sight, lesson.several, settings.ema is not None))
+    verbose = showing.fit_verbose(settings.verbose)
+    listeners += [showing.NowAndThen()] if settings.verbose and verbose == 2 else []
     listeners.append(keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False, update_freq="epoch"))
+    limit = callbacks.BrokenLimit(lesson.part.source, broken, settings.max_broken)
+    limit.check()
     save.listen()
     try:
         for first, length, last_epoch in segments(start, between, lesson.stop // between):
-            model.fit(
-                stream(first),
-                steps_per_epoch=length,
-                initial_epoch=first // between,
-                epochs=last_epoch,
-                callbacks=[*listeners, save],
-                shuffle=False,
-                verbose=settings.verbose,
-            )
+            with showing.colours_as_wanted():
+                model.fit(
+                    stream(first),
+                    steps_per_epoch=length,
+                    initial_epoch=first // between,
+                    epochs=last_epoch,
+                    callbacks=[*listeners, save, limit],
+                    shuffle=False,
+                    verbose=verbose,
+                )
+    except BaseException as problem:
+        save.rescue(problem)
+        raise
     finally:
         save.forget()
     if settings.ema is not None and lesson.sight is None:

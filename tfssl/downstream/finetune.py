@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfssl.base import environment
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.keras_state import on_its_own
 from tfssl.downstream.choosing import Chosen, Job, choose
 from tfssl.downstream.config import FinetuneSettings, Learning
 from tfssl.downstream.data import Parts, few, open_parts
@@ -26,6 +27,7 @@ Amount = tuple[int | None, float | None]
 """Labels a class, or a share of all; neither where all are used."""
 
 
+@on_its_own()
 def finetune(
     run: str | Path | Run,
     data: Any = None,
