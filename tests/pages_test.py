@@ -1,6 +1,7 @@
 """Every block of code in README.md, CONTRIBUTING.md and docs/ runs, as it stands there, on tiny data in one process."""
 
 import contextlib
+import json
 import re
 import shlex
 import shutil
@@ -31,6 +32,7 @@ from tfssl.export.versions import newest_version
 
 ROOT = Path(__file__).parents[1]
 README, CONTRIBUTING, SERVING = "README.md", "CONTRIBUTING.md", "docs/serving.md"
+CLASSIFIERS = "docs/classifiers.md"
 
 # How each block is run, by its page and first line: here as "python" or "shell", in the order of the page, or by
 # another test, which takes it from the page.
@@ -38,9 +40,11 @@ WAYS = {
     (README, "import tfssl"): "python",
     (README, "pip install ."): "shell",
     (README, "tfssl show photos/ --tasks 'relative_position, colorization' --to puzzles.png"): "shell",
+    (README, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch"): "shell",
     (CONTRIBUTING, "make test"): "shell",
     (CONTRIBUTING, '"""Mirror: is this picture a mirror image?"""'): "conformance/contributing_test.py",
     (CONTRIBUTING, '"""Nearest class mean: the simplest probe'): "conformance/contributing_protocol_test.py",
+    (CLASSIFIERS, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch,frozen"): "shell",
     (SERVING, 'encoder = tfssl.load_run("runs/first").encoder("stage3")'): "python",
     (SERVING, 'dataset = tfssl.puzzles("photos/", "rotation"'): "python",
     (SERVING, "tfssl export runs/first models/encoder          # writes"): "shell",
@@ -59,7 +63,9 @@ SMALLER = {
     "--epochs 20": "--epochs 1",
     "96": "48",
     'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", epochs=1)',
+    "--tflite float32,int8": "--tflite float32",
     "evaluate runs/first labelled/": "evaluate runs/first labelled/ --epochs 1",
+    "--out classifiers/first": "--out classifiers/first --steps 2 --learning-rates 0.001 --no-report",
 }
 
 
@@ -211,7 +217,7 @@ class World:
 
 
 def once(patch: pytest.MonkeyPatch, kept: Path) -> None:
-    """Do what takes long once: all exports of the pages are of one run, and the commands are the lines in Python.
+    """Do what takes long once: the pages export one run and one classifier, and the commands are the lines in Python.
 
     Reports, and heads of exports, have tests of their own.
     """
@@ -224,9 +230,10 @@ def once(patch: pytest.MonkeyPatch, kept: Path) -> None:
     evaluated: list[Any] = []
 
     def write_or_copy(signatures: Any, folder: Path) -> None:
-        if not kept.is_dir():
-            write(signatures, kept)
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        mine = kept / "-".join(signature.name for signature in signatures)
+        if not mine.is_dir():
+            write(signatures, mine)
+        shutil.copytree(mine, folder, dirs_exist_ok=True)
 
     def evaluate_or_compare(run: Any, data: Any, **given: Any) -> Any:
         settings = EvaluateSettings(run=str(getattr(run, "folder", run)), data=data, **given)
@@ -235,11 +242,12 @@ def once(patch: pytest.MonkeyPatch, kept: Path) -> None:
         assert settings == evaluated[0]
         return evaluated[1]
 
-    made: list[Any] = []
+    made: dict[tuple[str, ...], Any] = {}
 
-    def golden_once(*arguments: Any) -> Any:
-        made.extend([] if made else [golden(*arguments)])
-        return made[0]
+    def golden_once(signatures: Any, *others: Any) -> Any:
+        names = tuple(signature.name for signature in signatures)
+        made[names] = made.get(names) or golden(signatures, *others)
+        return made[names]
 
     patch.setattr(saved_model, "write_saved_model", write_or_copy)
     patch.setattr(saved_model, "make_golden", golden_once)
@@ -267,7 +275,7 @@ def world(tmp_path_factory):
 
 def test_readme(world):
     """The commands are the lines in Python, so `pretrain` finds its run, whole, and the second export is the first."""
-    assert len(world.done) == 3
+    assert len(world.done) == 4
     metrics = (world.folder / "runs/first/metrics.jsonl").read_text().splitlines()
     assert sum('"epoch_end"' in line for line in metrics) == 1
     first, second = (
@@ -277,6 +285,18 @@ def test_readme(world):
         for number in (1, 2)
     )
     np.testing.assert_array_equal(first, second)
+
+
+def test_classifiers(world):
+    """What README has done is read; beside it comes what README leaves out. `predict` writes over nothing."""
+    first = Path("predictions.csv").read_text().splitlines()
+    assert len(first) == 65
+    Path("predictions.csv").unlink()
+    assert len(list(world.run(CLASSIFIERS))) >= 1
+    assert sorted(Path("predictions.csv").read_text().splitlines()[1:]) == sorted(first[1:])
+    result = json.loads(Path("classifiers/first/result.json").read_text())
+    assert {row["kind"] for row in result["rows"]} == {"fine-tuned", "scratch", "frozen"}
+    assert newest_version("models/classifier").name == "1"
 
 
 def test_contributing(world):
