@@ -63,7 +63,7 @@ SMALLER = {
     "--epochs 20": "--epochs 1",
     "96": "48",
     'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", epochs=1)',
-    "--tflite float32,int8": "--tflite float32",
+    "models/classifier --tflite float32,int8": "models/classifier",
     "evaluate runs/first labelled/": "evaluate runs/first labelled/ --epochs 1",
     "--out classifiers/first": "--out classifiers/first --steps 2 --learning-rates 0.001 --no-report",
 }
