@@ -1,6 +1,7 @@
 """Labelled sounds through a sound encoder; retrieval across modalities."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -23,7 +24,7 @@ def run(audio_visual_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Low tones and high tones, four folds by the first letter, one file that is damaged and one that is broken."""
+    """Low tones and high tones, four folds by the first letter, one file that is damaged and some that are left out."""
     folder = tmp_path_factory.mktemp("sounds")
     for kind, hertz in (("low", 300), ("high", 3000)):
         (folder / kind).mkdir()
@@ -33,13 +34,22 @@ def folder(tmp_path_factory):
     damage(compressed, ("audio", 1))
     compressed.rename(folder / "low" / "0-4.wav")
     (folder / "low" / "0-broken.mp3").write_bytes(b"no sound")
+    (folder / "low" / "gone.wav").symlink_to("annex/gone.wav")
+    os.mkfifo(folder / "low" / "pipe.wav")
+    (folder / "low" / "._0-0.wav").write_bytes(b"hidden")
+    write(folder / "stray.wav", sounds=[tone(0.4, 300)])
     return folder
 
 
 def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
     found = tfssl.evaluate_sound(run, folder, folds="^(.)", neighbours=3, verbose=0)
     assert (found.sounds, found.classes, found.folds, found.largest_class) == (16, 2, 4, 0.5)
-    assert list(found.broken) == ["low/0-broken.mp3"]
+    assert found.broken.pop("low/0-broken.mp3").startswith("cannot be opened")
+    assert found.broken == {
+        "low/gone.wav": "is a link to what is not there",
+        "low/pipe.wav": "is no regular file",
+        "stray.wav": "lies beside the folders of the classes",
+    }
     assert list(found.damaged) == ["low/0-4.wav"]
     assert "damaged: low/0-4.wav has no sound for 0.07 s" in str(found)  # a packet of 1152 samples
     assert found.baseline["linear"].folds == (1.0,) * 4
