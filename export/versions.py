@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import check_format
+from tfssl.base.files import check_format, require_text
 
 DESCRIPTION = "assets.extra/encoder.json"
 """In a version: what its encoder is."""
@@ -26,6 +26,7 @@ def newest_version(folder: str | Path) -> Path:
       UserError: there is none, or a newer version of tfssl wrote it.
     """
     folder = Path(folder)
+    require_text(folder)
     if (folder / "saved_model.pb").is_file():
         description(folder)
         return folder
@@ -60,6 +61,7 @@ def numbers(folder: Path) -> list[int]:
 
 def check_version(folder: Path, version: int | None) -> None:
     """Raise UserError where `version` cannot be written to `folder`."""
+    require_text(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder to export to")
     if version is None:

@@ -22,6 +22,17 @@ def text_of(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
+def require_text(path: Path) -> None:
+    """Raise UserError where the name of a folder is not UTF-8: TensorFlow cannot open runs, exports and records in it.
+
+    Files that are read by us may have any names.
+    """
+    if text_of(str(path)) != str(path):
+        raise UserError(
+            f"the name {text_of(str(path))} is not UTF-8, which TensorFlow needs; choose or give it another"
+        )
+
+
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
     """Turn an error in writing a file into one line for the user."""
