@@ -41,7 +41,7 @@ def read_labels(
       groups: a regular expression: see `dividing.groups_of_names`.
 
     Raises:
-      UserError: a CSV or an expression that is wrong.
+      UserError: a CSV or an expression that is wrong, a file in two rows.
     """
     label_of, group_of = dict.fromkeys(names, ""), {name: name for name in names}
     if table is None:

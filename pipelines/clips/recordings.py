@@ -93,8 +93,8 @@ def decode(path: Path, short_side: int, frame_rate: float, sound_rate: int) -> P
     """
     import av
 
-    if problem := walking.problem_of(path):
-        raise BrokenRecordingError(problem)
+    if unreadable := walking.problem_of(path):
+        raise BrokenRecordingError(unreadable)
     try:
         container = reading.open_file(path)
     except (av.error.FFmpegError, OSError, ValueError) as problem:

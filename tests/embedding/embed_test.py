@@ -15,8 +15,10 @@ import tensorflow as tf
 import tfssl
 from tfssl.base.errors import UserError
 from tfssl.embedding import embed as collection
+from tfssl.embedding import files
 from tfssl.embedding.embed import embed
 from tfssl.embedding.files import read_embeddings
+from tfssl.embedding.inputs import open_inputs
 from tfssl.pipelines.decoding import picture_crops
 
 NOT_UTF8 = os.fsdecode(b"10\xe9.jpg")
@@ -211,3 +213,33 @@ def test_beam_makes_the_same(toy_run, toy_export, folder, tmp_path, small_parts)
     with pytest.raises(UserError, match="--beam works on an export"):
         embed(toy_run, folder, tmp_path / "c.npz", beam="DirectRunner", verbose=0)
     assert not (tmp_path / "c.npz.parts").exists()
+
+
+def test_names_that_are_no_utf8_are_kept_by_npz_and_written_out_by_parquet(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    rows = files.Embeddings(np.eye(1, 2, dtype=np.float32), np.array([name], object), None)
+    record = {"encoder": {"dimensions": 2}, "broken": {name: "is no picture"}}
+    files.write_npz(tmp_path / "a.npz", iter([rows]), record, [name], None)
+    files.write_parquet(tmp_path / "a.parquet", iter([rows]), record, False)
+    assert list(read_embeddings(tmp_path / "a.npz").path) == [name]
+    assert list(read_embeddings(tmp_path / "a.parquet").path) == [r"caf\xe9.jpg"]
+    for file in ("a.npz", "a.parquet"):
+        assert files.read_record(tmp_path / file) == record
+
+
+def test_sounds_that_cannot_be_opened_are_broken(tmp_path):
+    for name in ("a/1.wav", "b/2.wav", "b/._2.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"RIFF")
+    (tmp_path / "a" / "gone.wav").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "a" / "pipe.wav")
+    found = open_inputs(tmp_path, False, 1.0)
+    assert (found.paths, found.labels, found.listed) == (
+        [str(tmp_path / "a" / "1.wav"), str(tmp_path / "b" / "2.wav")],
+        ["a", "b"],
+        4,
+    )
+    assert found.broken == {
+        str(tmp_path / "a" / "gone.wav"): "is a link to what is not there",
+        str(tmp_path / "a" / "pipe.wav"): "is no regular file",
+    }

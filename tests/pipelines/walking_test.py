@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+from tfssl.base.errors import UserError
 from tfssl.base.files import text_of
+from tfssl.pipelines.clips import listing, recordings
 from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.pipelines.sources.folders import open_files
@@ -106,3 +108,30 @@ def test_names_that_are_no_utf8(folder):
     assert source.reader().read(rows[0]).numpy() == PNG
     assert text_of(name) == r"caf\xe9.png"
     assert text_of("café.png") == "café.png"
+
+
+def test_a_recording_that_cannot_be_opened_says_why(folder, monkeypatch):
+    for name, problem in unopened(folder, monkeypatch).items():
+        with pytest.raises(recordings.BrokenRecordingError, match=f"^{problem}$"):
+            recordings.decode(folder / "a" / name, 8, 1.0, 8000)
+
+
+def test_films_are_listed_by_the_same_walk(folder):
+    (folder / "a" / "link").symlink_to(folder.parent / "outside")
+    for path in ("a/x.mp4", "a/._x.wav", "a/.Trash/y.mp4", "../outside/z.MKV"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(b"")
+    assert listing.list_recordings(folder) == ["a/link/z.MKV", "a/x.mp4"]
+
+
+def test_a_table_of_labels_has_each_file_once_in_any_encoding_of_its_name(tmp_path):
+    names = ["a/x.mp4", os.fsdecode(b"caf\xe9.mp4")]
+    table = tmp_path / "labels.csv"
+    table.write_bytes(b"file,label\nx.mp4,one\ncaf\xe9.mp4,two\n")
+    assert listing.read_labels(tmp_path, names, table, None)[0] == dict(zip(names, ("one", "two"), strict=True))
+    table.write_text("file,label\nx.mp4,one\na/x.mp4,two\n")
+    with pytest.raises(UserError, match=r"the file a/x\.mp4 stands in two rows"):
+        listing.read_labels(tmp_path, names, table, None)
+    table.write_bytes(b"file,label\nx.mp4,caf\xe9\n")
+    with pytest.raises(UserError, match=r"the label of a/x\.mp4 is not UTF-8"):
+        listing.read_labels(tmp_path, names, table, None)
