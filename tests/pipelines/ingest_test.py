@@ -15,7 +15,6 @@ from tfssl.base.errors import UserError
 from tfssl.cli.main import main
 from tfssl.pipelines.batches import BrokenPictures
 from tfssl.pipelines.clips import clip_records, ingest, tfds_builder
-from tfssl.pipelines.clips.listing import read_labels
 from tfssl.pipelines.clips.record import FORMAT
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
 
@@ -187,18 +186,6 @@ def test_labels_and_groups_of_a_table(folder, tmp_path):
     known = dict(zip(source.recordings, source.labels, strict=True))
     assert source.classes == ("grey", "loud")
     assert (known["cats/film0.mkv"], known["dogs/bark.wav"], known["cats/film2.mkv"]) == (0, 1, -1)
-
-
-def test_rows_of_a_table_that_say_nothing_or_two_things(tmp_path):
-    names, table = ["a/1.wav", "a/2.wav"], tmp_path / "labels.csv"
-    table.write_text("label,file\nx,a/1.wav\ny,a/2.wav\n")
-    assert read_labels(tmp_path, names, table, None)[0] == {"a/1.wav": "x", "a/2.wav": "y"}
-    table.write_text("label,file\nx,a/1.wav\ny,a/2.wav\nz,1.wav\n")
-    with pytest.raises(UserError, match=r"the file a/1\.wav stands in two rows"):
-        read_labels(tmp_path, names, table, None)
-    table.write_text("label,file\nx,a/1.wav\ny\n")
-    with pytest.raises(UserError, match="the file '' is none of those"):
-        read_labels(tmp_path, names, table, None)
 
 
 @pytest.mark.parametrize(

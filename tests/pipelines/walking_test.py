@@ -132,6 +132,9 @@ def test_a_table_of_labels_has_each_file_once_in_any_encoding_of_its_name(tmp_pa
     table.write_text("file,label\nx.mp4,one\na/x.mp4,two\n")
     with pytest.raises(UserError, match=r"the file a/x\.mp4 stands in two rows"):
         listing.read_labels(tmp_path, names, table, None)
+    table.write_text("label,file\none,x.mp4\ntwo\n")  # a row that is too short
+    with pytest.raises(UserError, match="the file '' is none of those"):
+        listing.read_labels(tmp_path, names, table, None)
     table.write_bytes(b"file,label\nx.mp4,caf\xe9\n")
     with pytest.raises(UserError, match=r"the label of a/x\.mp4 is not UTF-8"):
         listing.read_labels(tmp_path, names, table, None)
