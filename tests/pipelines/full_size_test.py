@@ -87,7 +87,7 @@ def test_films_come_last_and_one_walk_says_what_is_not_read(tmp_path, capsys):
         (tmp_path / name).write_bytes(b"")
     listed = full_size.list_pictures([tmp_path, tmp_path / "a.mp4"], also=(".mp4",))
     assert [name.as_posix() for _, name in listed] == ["b.png", "a.mp4", "c.MP4"]
-    assert capsys.readouterr().err == f"{tmp_path}: .heic: 1 are not read\n"
+    assert capsys.readouterr().err == f"{tmp_path}: .heic: 1 is not read\n"
 
 
 def test_pictures_of_the_same_name(tmp_path):

@@ -19,7 +19,7 @@ def text_of(name: str) -> str:
 
     Python itself holds such bytes as lone surrogates, which open the file, and JSON and npz keep as they are.
     """
-    return os.fsencode(name).decode(errors="backslashreplace")
+    return name.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
 
 
 def require_text(path: Path) -> None:
