@@ -42,14 +42,14 @@ def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...
     others: list[tuple[Path, Path]] = []
     for one in [given] if isinstance(given, (str, Path)) else given:
         place = Path(one)
-        if place.is_dir():
+        if os.path.isdir(place):
             found = walking.walk(place, (*folders.ENDINGS, *also))
             walking.say_unread(place, found)
             inside = [Path(path) for path in found.paths]
         elif os.path.lexists(place):
             place, inside = place.parent, [Path(place.name)]
         else:
-            raise UserError(f"{place} does not exist; expected a picture or a folder of pictures")
+            raise UserError(f"{place} {walking.problem_of(place)}; expected a picture or a folder of pictures")
         for path in inside:
             (others if path.suffix.lower() in also else pictures).append((place / path, path))
     if not pictures and not others:

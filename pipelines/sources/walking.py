@@ -1,6 +1,7 @@
 """The one walk through folders: which files there are, which of them cannot be opened, and what is not read."""
 
 import dataclasses
+import errno
 import os
 import stat
 import sys
@@ -12,6 +13,7 @@ SHOWN = 8
 """How many endings are said."""
 FEW = 3
 """Files beside folders: as many are strays, more are a folder without labels."""
+NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _SAID: set[tuple[str, str]] = set()
 
 
@@ -92,9 +94,9 @@ def problem_of(path: str | os.PathLike[str]) -> str:
     """
     try:
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return "is a link to what is not there" if os.path.islink(path) else "does not exist"
     except OSError as problem:
+        if problem.errno in NOTHING_THERE:
+            return "is a link to what is not there" if os.path.islink(path) else "does not exist"
         return f"cannot be opened: {_reason(problem)}"
     if not stat.S_ISREG(mode):
         return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"

@@ -57,5 +57,5 @@ def test_films_in_a_folder_that_looks_like_a_protocol(tmp_path, monkeypatch):
     made = video_files.change(
         Path("10:30/film.mp4"), Path("10:30/to.mp4"), lambda image, _: 255 - image, lambda done, count: None
     )
-    assert made == 5
+    assert made == ""  # nothing was lost
     assert len(recordings.decode(Path("10:30/to.mp4"), 32, 10, 16000).frames) == 5

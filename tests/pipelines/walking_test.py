@@ -7,6 +7,7 @@ import pytest
 from tfssl.base.errors import UserError
 from tfssl.base.files import text_of
 from tfssl.pipelines.clips import listing, recordings
+from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.pipelines.sources.folders import open_files
@@ -138,3 +139,23 @@ def test_a_table_of_labels_has_each_file_once_in_any_encoding_of_its_name(tmp_pa
     table.write_bytes(b"file,label\nx.mp4,caf\xe9\n")
     with pytest.raises(UserError, match=r"the label of a/x\.mp4 is not UTF-8"):
         listing.read_labels(tmp_path, names, table, None)
+
+
+def test_what_is_not_there_is_told_from_what_is_shut(folder, monkeypatch):
+    stat = os.stat
+
+    def refuse(path, *arguments, **settings):
+        if str(path).endswith("/shut.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **settings)
+
+    monkeypatch.setattr(os, "stat", refuse)  # as root the tests may enter any folder
+    for name, problem in {
+        "missing.png": "does not exist",
+        "x" * 300: "does not exist",
+        "b/1.png/x": "does not exist",
+        "shut.png": "cannot be opened: permission denied",
+    }.items():
+        for given in (open_source, full_size.list_pictures, lambda path: open_files([path])):
+            with pytest.raises(UserError, match=f" {problem}; expected"):
+                given(folder / name)
