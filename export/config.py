@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from tfssl.base.config import Count, Port, Positive, Settings, option, subject
+
+LARGEST_VERSION = 2**63 - 1
+"""Servers hold the number of a version in a signed integer of 64 bits."""
 
 
 class ExportSettings(Settings):
@@ -14,7 +17,9 @@ class ExportSettings(Settings):
     run: Any = subject("RUN")
     folder: Path = subject("DIR")
     stage: str | None = option("Stage to export, as 'stage3'; the best by the run's evaluation, else the last.", None)
-    version: int | None = option("Number of the version; the next free one where not given.", None)
+    version: Annotated[int, Field(ge=1, le=LARGEST_VERSION, strict=True)] | None = option(
+        "Number of the version; the next free one where not given.", None
+    )
     tflite: Any = option("TFLite files too: float32,float16,int8 or some.", (), metavar="PRECISIONS")
     onnx: bool = option("ONNX files too. Needs the extra 'onnx'.", False)
     dimensions: int | None = option("Smaller embeddings, by principal components of the run's own data.", None)

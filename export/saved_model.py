@@ -22,10 +22,11 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.export.checking.golden import make_golden, own_source
 from tfssl.export.config import ExportSettings
-from tfssl.export.deployment.files import model_name, write_deployment
+from tfssl.export.deployment.files import deployed_name, differing_names, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
 from tfssl.export.formats.onnx import onnx_files, require_onnx, write_onnx
 from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, project
@@ -74,11 +75,13 @@ class Exported(Result):
         files = f"; TFLite {', '.join(self.tflite)}" if self.tflite else ""
         files += f"; ONNX {', '.join(self.onnx)}" if self.onnx else ""
         size = f"embeddings of {self.embedding_size} numbers"
-        beside = f"\nbeside it {', '.join(self.deployment)}" if self.deployment else ""
+        names = differing_names(self.saved_model.parent)
+        beside = f"\nbeside it {', '.join(self.deployment)}{names and f': {names}'}" if self.deployment else ""
         made = f"SavedModel {self.saved_model}: {size}; signatures {signatures}{files}"
         return f"{made}\nembedding: {self.embedding}{beside}"
 
 
+@on_its_own()
 def export(
     run: "Run | str | Path",
     folder: str | Path,
@@ -161,7 +164,7 @@ def export(
             write_tflite(building, encoders, precisions, source, facts)
         if onnx:
             write_onnx(building, encoders)
-        write_warm_up(building, model_name(folder))
+        write_warm_up(building, deployed_name(folder))
         files = tuple(tflite_files(building)), tuple(onnx_files(building))
     with _writing(folder):
         deployment = write_deployment(folder, final[0])

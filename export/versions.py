@@ -12,6 +12,7 @@ from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import check_format, require_text
+from tfssl.export.config import LARGEST_VERSION
 
 DESCRIPTION = "assets.extra/encoder.json"
 """In a version: what its encoder is."""
@@ -54,6 +55,15 @@ def description(version: Path) -> dict[str, Any]:
 
 def numbers(folder: Path) -> list[int]:
     """Return the numbers of the versions in a folder, in order; [] where there is no folder."""
+    return [number for number in _all_numbers(folder) if 1 <= number <= LARGEST_VERSION]
+
+
+def numbers_beyond(folder: Path) -> list[int]:
+    """Return the numbers of folders that no server takes for a version, as they are larger than LARGEST_VERSION."""
+    return [number for number in _all_numbers(folder) if number > LARGEST_VERSION]
+
+
+def _all_numbers(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(name) for name in os.listdir(folder) if re.fullmatch(r"[0-9]+", name))
@@ -65,9 +75,9 @@ def check_version(folder: Path, version: int | None) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder to export to")
     if version is None:
+        if LARGEST_VERSION in numbers(folder):
+            raise UserError(f"{folder} has the largest version there can be, {LARGEST_VERSION}; give a free --version")
         return
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise UserError(f"version {version!r} is given; expected a whole number from 1, or none for the next free one")
     if os.path.lexists(folder / str(version)):
         raise UserError(
             f"{folder} has a version {version} already; give another --version, or none for the next free one"

@@ -39,6 +39,7 @@ LONG = (
     "conformance/conformance_test.py",
     "cli/quiet_test.py",
     "training/pretrain_test.py",
+    "pages_test.py",
     "cli/cli_test.py",
     "studies/studies_test.py",
     "export/serving_export_test.py",

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 if not (Path(__file__).parent / "pipelines").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
-from tfssl.base import environment
+from tfssl.base import environment, keras_state
+
+keras_state.choose_backend()
 
 if TYPE_CHECKING:
     from tfssl.apply.colorize import colorize

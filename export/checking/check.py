@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result, plain
 from tfssl.export.checking.golden import Golden, read_golden
 from tfssl.export.checking.replay import Replay, compare, replay
@@ -51,6 +52,7 @@ class Check(Result):
         return "\n".join(lines + [str(replay) for replay in self.replays])
 
 
+@on_its_own()
 def check(folder: str | Path, server: str | None = None, model_name: str | None = None) -> Check:
     """Replay the golden vectors of the newest version in a folder, or of the version that the folder is.
 

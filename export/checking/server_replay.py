@@ -20,6 +20,7 @@ def client_of(version: Path, server: str, name: str | None = None) -> Client:
       server: address, as `Client` takes it.
       name: by which the server knows the model; that of DIR where None.
     """
+    version = version.absolute()  # "." has neither a name nor a parent
     number = int(version.name) if version.name.isdecimal() else None
     return Client(server, model=name or model_name(version.parent), version=number)
 

@@ -19,6 +19,7 @@ import numpy as np
 from tfssl.base.errors import UserError
 from tfssl.export.client.answers import Model, ServingError, Transport, list_names, with_retries
 from tfssl.export.client.rows import INVALID, Row, describe_wrong, divide, format_shape, read_rows
+from tfssl.export.config import LARGEST_VERSION
 from tfssl.export.signatures.bounds import MAX_ROWS
 
 PATIENCE = 5.0
@@ -79,6 +80,8 @@ class Client:
             raise UserError(f"batch_size {batch_size} is given, expected from 1 to {MAX_ROWS}")
         if connections < 1 or not timeout > 0:
             raise UserError(f"connections {connections} and timeout {timeout} are given, expected more than 0")
+        if version is not None and not 1 <= version <= LARGEST_VERSION:
+            raise UserError(f"version {version} is given, expected from 1 to {LARGEST_VERSION}")
         self._address, self._name, self._version = address, model, version
         self._batch_size, self._connections, self._timeout = batch_size, connections, timeout
         self._transport = _transport(address, model, connections, None if certificates is None else Path(certificates))

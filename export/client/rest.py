@@ -2,6 +2,7 @@
 
 import base64
 import json
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Rest:
         import urllib3
 
         self._errors, self._timeout = urllib3.exceptions, urllib3.Timeout
-        self._base = f"{address.rstrip('/')}/v1/models/{name}"
+        self._base = f"{address.rstrip('/')}/v1/models/{urllib.parse.quote(name, safe='')}"
         known = None if certificates is None else str(certificates)
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ca_certs=known)
 

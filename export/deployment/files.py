@@ -25,12 +25,32 @@ WORTH = 0.95
 
 
 def model_name(folder: str | Path) -> str:
-    """Return the name of the model in DIR.
+    """Return the name of the model in DIR: that of the folder, with "-" for a colon, which no path of REST can have."""
+    name = os.fsencode(os.path.basename(os.path.abspath(folder))).decode(errors="replace")
+    return name.replace(":", "-") or "encoder"
 
-    It is that of the folder, as Kubernetes takes it (RFC 1035, room for an ending).
-    """
-    name = re.sub(r"[^a-z0-9]+", "-", Path(folder).resolve().name.lower())[:40].strip("-")
+
+def resource_name(folder: str | Path) -> str:
+    """Return the name of what runs the model in DIR: as Kubernetes takes it (RFC 1035, room for an ending)."""
+    name = re.sub(r"[^a-z0-9]+", "-", model_name(folder).lower())[:40].strip("-")
     return name if name[:1].isalpha() else f"encoder-{name}".strip("-")
+
+
+def deployed_name(folder: str | Path) -> str:
+    """Return the name of the model in DIR on TensorFlow Serving, which reads paths of REST as they come, undecoded."""
+    name = model_name(folder)
+    return name if re.fullmatch(r"[A-Za-z0-9._~-]+", name) else resource_name(folder)
+
+
+def differing_names(folder: str | Path) -> str:
+    """Say in words which names of DIR are others in its files than the folder's, and why; "" where none is."""
+    own, deployed, resource = Path(os.path.abspath(folder)).name, deployed_name(folder), resource_name(folder)
+    said = []
+    if deployed != own:
+        said.append(f"their model is named {deployed}, as TensorFlow Serving cannot be asked for {own!r} over REST")
+    if resource not in (own, deployed):
+        said.append(f"services are named {resource} in them, as Kubernetes does not take {own!r}")
+    return "; ".join(said)
 
 
 def write_deployment(folder: Path, version: Path) -> tuple[str, ...]:
@@ -45,18 +65,19 @@ def write_deployment(folder: Path, version: Path) -> tuple[str, ...]:
     speeds = measure(version) if "batching.config" in missing else []
     for name in missing:
         with atomic_write(folder / name) as temporary:
-            temporary.write_text(_render(name, model_name(folder), version.name, speeds))
+            temporary.write_text(_render(name, folder, version.name, speeds))
     return tuple(missing)
 
 
-def _render(file: str, name: str, version: str, speeds: Sequence[Speed]) -> str:
+def _render(file: str, folder: Path, version: str, speeds: Sequence[Speed]) -> str:
     import jinja2
 
     loader = jinja2.PackageLoader("tfssl.export.deployment", ".")
     settings = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     settings.trim_blocks = settings.lstrip_blocks = True
     facts = _batching(speeds) if speeds else {}
-    return settings.get_template(f"{file}.jinja").render(name=name, version=version, **facts)
+    names = {"name": resource_name(folder), "model": deployed_name(folder), "differing": differing_names(folder)}
+    return settings.get_template(f"{file}.jinja").render(names | {"version": version} | facts)
 
 
 def _batching(speeds: Sequence[Speed]) -> dict[str, Any]:

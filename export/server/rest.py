@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
+from tfssl.export.config import LARGEST_VERSION
 from tfssl.export.server.errors import RequestError, invalid
 from tfssl.export.server.executor import Work
 from tfssl.export.server.rest_json import read_request, write_answer
@@ -22,7 +24,9 @@ from tfssl.export.server.service import SIGNATURES, metadata, status, version_of
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _ASKED = re.compile(_MODEL + r"(/metadata)?", re.IGNORECASE)
 _CALLED = re.compile(_MODEL + r":(predict|classify|regress)", re.IGNORECASE)
-_LARGEST_VERSION = 2**63 - 1
+IDENTITY = "identity"
+GZIP = ("gzip", "x-gzip")
+"""Names of the one compression that is taken, RFC 9110, 8.4.1.3."""
 IDLE = 75.0
 """Seconds for which a connection may stay open between two requests."""
 
@@ -48,7 +52,7 @@ class Rest:
             access_log=None,
             logger=quiet,
             keepalive_timeout=IDLE,
-            auto_decompress=False,  # a bomb of zeros; refused below
+            auto_decompress=False,  # which has no limit; see `_unpack`
             lingering_time=2.0,  # for a client that still sends what was refused
             shutdown_timeout=1.0,
         )
@@ -76,7 +80,7 @@ class Rest:
         try:
             with self._work.count_request():
                 body = await self._body(request)
-                text = await self._work.run(len(body), self._job(request.method, request.path, body))
+                text = await self._work.run(len(body), self._job(request, body))
             response = web.Response(body=text, content_type="application/json")
         except RequestError as problem:
             body = json.dumps({"error": problem.message}).encode()
@@ -87,35 +91,32 @@ class Rest:
 
     async def _body(self, request: web.Request) -> bytes:
         limits = self._work.limits
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "send the request uncompressed", http=415)
-        too_large = RequestError(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            f"the request is larger than {limits.request_bytes:,} bytes; send fewer rows",
-            http=413,
-        )
         if (request.content_length or 0) > limits.request_bytes:
-            raise too_large
+            raise _too_large(limits.request_bytes)
         try:
             return await asyncio.wait_for(request.read(), limits.timeout)
         except TimeoutError:
             message = f"the request was not sent within {limits.timeout:g} s"
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message, http=408) from None
         except web.HTTPRequestEntityTooLarge:
-            raise too_large from None
+            raise _too_large(limits.request_bytes) from None
         except web.RequestPayloadError as problem:
             raise invalid(f"the request breaks off: {problem}") from None
 
-    def _job(self, method: str, path: str, body: bytes) -> Callable[[float], bytes]:
+    def _job(self, request: web.Request, body: bytes) -> Callable[[float], bytes]:
         """Return what a thread is to do for a request; raise RequestError for a path that is none of the API's."""
-        work = self._work
+        work, method, path = self._work, request.method, request.path
         asked, called = _ASKED.fullmatch(path), _CALLED.fullmatch(path)
         if method == "GET" and asked is not None:
             return functools.partial(_metadata if asked[4] else _status, work, asked)
         if method == "POST" and called is not None:
             if called[4].lower() != "predict":
                 raise RequestError(grpc.StatusCode.UNIMPLEMENTED, f"{called[4]} is not there; encoders have predict")
-            return functools.partial(_predict, work, called, body)
+            encoding = request.headers.get("Content-Encoding", IDENTITY).strip().lower()
+            if encoding not in (IDENTITY, *GZIP):
+                message = f"Content-Encoding {encoding} is not there; send the request uncompressed, or by gzip"
+                raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, message, http=415)
+            return functools.partial(_predict, work, called, body, encoding in GZIP)
         code = None if path.lower().startswith("/v1/") else 404
         raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, f"Malformed request: {method} {path}", http=code)
 
@@ -137,7 +138,7 @@ def _name_model(request: Any, match: re.Match[str]) -> Any:
     """Give a request the model that a path names."""
     request.model_spec.name = match[1]
     if match[2] is not None:
-        if int(match[2]) > _LARGEST_VERSION:
+        if len(match[2]) > len(str(LARGEST_VERSION)) or int(match[2]) > LARGEST_VERSION:
             raise invalid(f"Failed to convert version: {match[2]} to numeric.")
         request.model_spec.version.value = int(match[2])
     elif match[3] is not None:
@@ -145,10 +146,31 @@ def _name_model(request: Any, match: re.Match[str]) -> Any:
     return request
 
 
-def _predict(work: Work, match: re.Match[str], body: bytes, seconds: float) -> bytes:
+def _too_large(limit: int) -> RequestError:
+    message = f"the request is larger than {limit:,} bytes; send fewer rows"
+    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message, http=413)
+
+
+def _unpack(body: bytes, limit: int) -> bytes:
+    """Unpack a body that gzip made, but no more than `limit` bytes. Raise RequestError where it is larger or none."""
+    stream = zlib.decompressobj(wbits=31)  # with the header of gzip
+    try:
+        unpacked = stream.decompress(body, limit + 1)
+    except zlib.error as problem:
+        raise invalid(f"the request is not what gzip makes: {problem}") from None
+    if len(unpacked) > limit:
+        raise _too_large(limit)
+    if not stream.eof or stream.unused_data:
+        what = "has bytes behind its end" if stream.eof else "breaks off"
+        raise invalid(f"the request is not what gzip makes: it {what}")
+    return unpacked
+
+
+def _predict(work: Work, match: re.Match[str], body: bytes, packed: bool, seconds: float) -> bytes:
     spec = _name_model(get_model_status_pb2.GetModelStatusRequest(), match).model_spec
     with work.versions.use(version_of(work, spec)) as model:
-        signature, inputs, rows = read_request(body, model)
+        whole = _unpack(body, work.limits.request_bytes) if packed else body
+        signature, inputs, rows = read_request(whole, model)
         return write_answer(model.predict(signature, inputs, seconds), rows)
 
 

@@ -18,6 +18,8 @@ from tfssl.export.server.model import DEFAULT, Model, Spec, check_names
 
 MOST_LISTS = 2**22
 """Lists and objects of a request: empty ones take three bytes each as text, and sixty as objects of Python."""
+_SPACE = b" \t\r\n\f\v"
+"""What base64 may have between its letters, as in TensorFlow Serving: MIME and Python's `encodebytes` break lines."""
 
 
 def read_request(body: bytes, model: Model) -> tuple[str, dict[str, np.ndarray], bool]:
@@ -136,7 +138,7 @@ def _leaves(values: list[Any], spec: Spec) -> np.ndarray:
 def _bytes(value: Any, spec: Spec) -> bytes:
     if _is_base64(value):
         try:
-            return base64.b64decode(value["b64"], validate=True)
+            return base64.b64decode(value["b64"].encode("ascii").translate(None, _SPACE), validate=True)
         except (binascii.Error, ValueError):
             raise invalid(f"input {spec.name} has a b64 that is not base64") from None
     if isinstance(value, str):

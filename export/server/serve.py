@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def serve(
       rest_port, grpc_port: 0 for any that is free; `grpc_port` None for none.
       poll: seconds between looks at the folder.
       threads: requests that are computed at once; as many as there are cores where None.
-      max_request: MiB of a request.
+      max_request: MiB of a request, and of what it unpacks to where it is packed by gzip.
       max_waiting: requests that wait at once; more are refused, to be sent later.
       timeout: seconds in which a request must have been sent, and again in which it must have been answered.
 
@@ -97,8 +98,9 @@ def serve(
     settings = ServeSettings(**locals())
     stop = threading.Event()
     with running(settings) as (addresses, result):
-        _tell(addresses, settings.folder, host)
         with _signals(stop.set):
+            # Not before: whoever reads that it listens may end it, and is to find the signals attended to.
+            _tell(addresses, settings)
             while not stop.wait(3600.0):
                 pass
         print("ending: requests under way are still answered", flush=True)
@@ -232,14 +234,16 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _tell(addresses: Addresses, folder: Path, host: str) -> None:
+def _tell(addresses: Addresses, settings: ServeSettings) -> None:
     lines = [
-        f"{addresses.model}, version {addresses.version} of {folder}",
-        f"REST  http://{addresses.rest}/v1/models/{addresses.model}",
+        f"{addresses.model}, version {addresses.version} of {settings.folder}",
+        f"REST  http://{addresses.rest}/v1/models/{urllib.parse.quote(addresses.model)}",
         f"gRPC  {addresses.grpc or 'off'}",
         "Production belongs on TensorFlow Serving, which answers the same; this is for trying out. Ctrl-C ends it.",
     ]
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    if settings.name is None and ":" in Path(os.path.abspath(settings.folder)).name:
+        lines.append("The name has - where that of the folder has a colon, which no path of REST can have.")
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
         lines.append("Whoever reaches this address may ask: there is neither encryption nor a password.")
     print("\n".join(lines), flush=True)
     logger = logging.getLogger("tfssl")

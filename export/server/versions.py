@@ -16,10 +16,11 @@ import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from tfssl.base.errors import UserError
+from tfssl.export.config import LARGEST_VERSION
 from tfssl.export.server.errors import RequestError, shorten
 from tfssl.export.server.model import Model
 from tfssl.export.server.warm_up import warm_up
-from tfssl.export.versions import numbers
+from tfssl.export.versions import numbers, numbers_beyond
 
 State = ModelVersionStatus.State
 BROKEN = (OSError, ValueError, KeyError, RuntimeError, RequestError, tf.errors.OpError)
@@ -58,6 +59,7 @@ class Versions:
         self._current: int | None = None
         self._states: dict[int, Status] = {}
         self._broken: dict[int, tuple] = {}  # the files of a version that could not be loaded
+        self._beyond: set[int] = set()
 
     @property
     def current(self) -> int | None:
@@ -100,6 +102,7 @@ class Versions:
 
         A version that cannot be loaded is logged, and tried again when its files change.
         """
+        self._say_beyond()
         candidates = self._complete()
         for number in reversed(candidates):
             if number == self._current:
@@ -113,6 +116,7 @@ class Versions:
     def problem(self) -> str:
         """Say in one line why no version could be loaded."""
         problems = [f"version {status.number}: {status.problem}" for status in self.statuses() if status.problem]
+        problems += [_too_large(number) for number in numbers_beyond(self.folder)]
         return "; ".join(problems) or "it holds no complete version"
 
     def close(self) -> None:
@@ -124,9 +128,19 @@ class Versions:
 
     def _complete(self) -> list[int]:
         try:
-            return [n for n in numbers(self.folder) if n and (self.folder / str(n) / "saved_model.pb").is_file()]
+            return [n for n in numbers(self.folder) if (self.folder / str(n) / "saved_model.pb").is_file()]
         except OSError:  # removed while it was read: looked at again at the next poll
             return [] if self._current is None else [self._current]
+
+    def _say_beyond(self) -> None:
+        """Log, once, the folders whose number no version can have."""
+        with contextlib.suppress(OSError):
+            beyond = set(numbers_beyond(self.folder))
+            for number in sorted(beyond - self._beyond):
+                logging.getLogger("tfssl").warning(
+                    "%s is not served: %s", self.folder / str(number), _too_large(number)
+                )
+            self._beyond = beyond
 
     def _load(self, number: int) -> bool:
         folder = self.folder / str(number)
@@ -176,6 +190,10 @@ class Versions:
     def _say(self, number: int, state: int, problem: str = "") -> None:
         with self._lock:
             self._states[number] = Status(number, state, problem)
+
+
+def _too_large(number: int) -> str:
+    return f"{number} is larger than the largest version there can be, {LARGEST_VERSION}"
 
 
 def check_folder(folder: Path) -> None:

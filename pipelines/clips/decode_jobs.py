@@ -19,6 +19,7 @@ from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.pipelines.clips import recordings
+from tfssl.pipelines.progress import Progress
 
 
 def claim(work: Path, settings: dict[str, Any]) -> None:
@@ -64,15 +65,15 @@ def decode_missing(
         with apache_beam.Pipeline(options=options) as pipeline:
             pipeline | apache_beam.Create(jobs) | apache_beam.Reshuffle() | apache_beam.Map(_decode_to)
     elif jobs:
-        import keras
-
-        bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="recording")
         count = min(processes or os.cpu_count() or 1, len(jobs))
         # Spawned: a fork of a process in which TensorFlow runs may hang.
         context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
+        with (
+            Progress("recordings decoded", str(folder), len(jobs), verbose) as progress,
+            concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool,
+        ):
             for _ in pool.map(_decode_to, jobs):
-                bar.add(1)
+                progress.add(1)
     broken, damaged, pieces = {}, {}, {}
     for name, place in places.items():
         done = json.loads((place / "done.json").read_text())

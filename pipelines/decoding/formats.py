@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfssl.pipelines.decoding import gif
-from tfssl.pipelines.decoding.headers import JPEG, PNG, UNKNOWN, Header, apart, words
+from tfssl.pipelines.decoding.headers import JPEG, PNG, UNKNOWN, Header, apart, bmp_end, words
 
 RATIOS = (1, 2, 4, 8)  # at which TensorFlow's JPEG decoder can scale
 _NEVER_SHRUNK = 2**29
@@ -157,8 +157,9 @@ def decode_other(data: tf.Tensor, kind: tf.Tensor | int, window: tf.Tensor, size
         return crop(tf.pad(tf.io.decode_gif(frame)[0], padding, constant_values=255))
 
     def bmp() -> tf.Tensor:
-        # Many writers leave the fourth byte 0, so it cannot be taken for alpha.
-        return crop(tf.io.decode_bmp(data))[..., :3]
+        # TensorFlow 2.21 refuses what has bytes behind its rows: two of Photoshop's, a colour profile. Many writers
+        # leave the fourth byte 0, so it cannot be taken for alpha.
+        return crop(tf.io.decode_bmp(tf.strings.substr(data, 0, bmp_end(data))))[..., :3]
 
     def webp() -> tf.Tensor:
         return _on_white(crop(tf.io.decode_webp(data, channels=0)[0]))

@@ -29,6 +29,7 @@ NOT_A_PICTURE, NEED_MORE, BREAKS_OFF, BROKEN_HEADER, BAD_BMP, ANIMATED_WEBP, TOO
 
 # No honest file has as many segments before its pixels; a file made of padding must not spin for minutes.
 _MOST_SEGMENTS = 4096
+_STRIDE = 512  # bytes, in which the next marker is looked for at once
 _ORIENTATION_TAG = 0x0112
 _MOST_TAGS = 512
 
@@ -152,28 +153,43 @@ def _format(start: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg(data: tf.Tensor, short: int) -> _Facts:
-    """Walk the segments from marker to marker up to the frame header (SOF0..15), as ITU-T T.81, B.1 orders them."""
+    """Walk the segments from marker to marker up to the frame header (SOF0..15), as ITU-T T.81, B.1 orders them.
+
+    What is no marker where one must stand is skipped up to the next marker, as libjpeg does (`next_marker`).
+    """
     length = tf.strings.length(data)
 
     def is_frame(marker: tf.Tensor) -> tf.Tensor:
         others = (marker == 0xFFC4) | (marker == 0xFFC8) | (marker == 0xFFCC)
         return (marker >= 0xFFC0) & (marker <= 0xFFCF) & ~others
 
-    def goes_on(marker: tf.Tensor) -> tf.Tensor:
-        # D0 to DA: restart, start, end of image, and the scan: no frame header can follow these.
-        return ((marker >= 0xFFC0) & (marker < 0xFFD0) & ~is_frame(marker)) | (marker > 0xFFDA)
+    def is_none(marker: tf.Tensor) -> tf.Tensor:
+        # FF 00 is an FF among compressed data, and FF may pad a marker.
+        return (marker <= 0xFF00) | (marker == 0xFFFF)
+
+    def stands_alone(marker: tf.Tensor) -> tf.Tensor:
+        return (marker == 0xFF01) | ((marker >= 0xFFD0) & (marker <= 0xFFD7))  # TEM and restart: without a length
+
+    def goes_on(position: tf.Tensor, marker: tf.Tensor) -> tf.Tensor:
+        # D8 to DA: start, end of image, and the scan: no frame header can follow these.
+        ends = is_frame(marker) | ((marker >= 0xFFD8) & (marker <= 0xFFDA))
+        return ~ends & (position + 2 <= length)
 
     def step(position: tf.Tensor, exif: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, ...]:
         marker, size, *name = tf.unstack(segment, axis=1)
         is_exif = (marker == 0xFFE1) & (name[0] == 0x4578) & (name[1] == 0x6966) & (exif == 0)
         exif = tf.where(is_exif, position + 10, exif)
-        forward = tf.where(marker == 0xFFFF, 1, 2 + size)  # FF may pad a marker
-        position += tf.where(goes_on(marker), forward, 0)
+        forward = tf.where(stands_alone(marker), 2, 2 + size)
+        stray = is_none(marker) & (position + 2 <= length)
+        forward = tf.cond(
+            tf.reduce_any(stray), lambda: tf.where(stray, _to_next_marker(data, position), forward), lambda: forward
+        )
+        position += tf.where(goes_on(position, marker), forward, 0)
         return position, exif, words(data, position, 4)
 
     begin = tf.fill(tf.shape(length), 2)
     position, exif, segment = tf.while_loop(
-        lambda position, exif, segment: tf.reduce_any(goes_on(segment[:, 0])),
+        lambda position, exif, segment: tf.reduce_any(goes_on(position, segment[:, 0])),
         step,
         (begin, tf.zeros_like(length), words(data, begin, 4)),
         maximum_iterations=_MOST_SEGMENTS,
@@ -182,6 +198,17 @@ def _jpeg(data: tf.Tensor, short: int) -> _Facts:
     size = tf.where(complete[:, None], words(data, position + 5, 2), 0)
     problem = tf.where(complete, 0, tf.where(position + 9 > length, short, BROKEN_HEADER))
     return _Facts(size[:, 0], size[:, 1], exif, problem)
+
+
+@apart
+def _to_next_marker(data: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """Count the bytes from `position` to the next marker, FF before neither 00 nor FF; if it is far, to near it."""
+    length = tf.strings.length(data)
+    piece = tf.strings.substr(data, tf.minimum(position, length), tf.fill(tf.shape(length), _STRIDE))
+    numbers = tf.cast(tf.io.decode_raw(piece, tf.uint8, fixed_length=_STRIDE), tf.int32)
+    here, behind = numbers[:, :-1], numbers[:, 1:]
+    places = tf.where((here == 0xFF) & (behind != 0) & (behind != 0xFF), tf.range(_STRIDE - 1), _STRIDE - 1)
+    return tf.reduce_min(places, axis=1)
 
 
 @apart
@@ -232,11 +259,24 @@ def _bmp(data: tf.Tensor, short: int) -> _Facts:
     usual_masks = tf.reduce_all(words(data, 54, 6, little=True) == [0, 0xFF, 0xFF00, 0, 0xFF, 0], axis=1)
     plain = (compression == 0) | ((compression == 3) & (bits == 32) & usual_masks)
     good = (field[:, 0] >= 40) & ((bits == 24) | (bits == 32)) & plain
+    width, height, begin = (_signed(each) for each in (field[:, 2:4], field[:, 4:6], words(data, 10, 2, little=True)))
+    problem = tf.where(good, tf.where(begin < 54, BROKEN_HEADER, 0), BAD_BMP)
+    problem = tf.where(length < 54, short, problem)
     # A negative height says that the top row comes first.
-    high = field[:, 3:6:2]
-    size = field[:, 2:5:2] + 65536 * tf.where(high < 0x8000, high, high - 65536)
-    problem = tf.where(length < 54, short, tf.where(good, 0, BAD_BMP))
-    return _Facts(tf.abs(size[:, 1]), size[:, 0], tf.zeros_like(length), problem)
+    return _Facts(tf.abs(height), width, tf.zeros_like(length), problem)
+
+
+def bmp_end(data: tf.Tensor) -> tf.Tensor:
+    """Say where the last row of a BMP (string scalar, its header in order) ends: int32, bytes."""
+    begin, width, height = tf.unstack(_signed(tf.gather(words(data, 10, 8, little=True), [[0, 1], [4, 5], [6, 7]])))
+    row = (width * words(data, 28, 1, little=True)[0] // 8 + 3) // 4 * 4  # whole words of four bytes
+    return begin + row * tf.abs(height)
+
+
+def _signed(pairs: tf.Tensor) -> tf.Tensor:
+    """Put the low and the high words [..., 2] of 32-bit numbers together: int32 [...]."""
+    low, high = pairs[..., 0], pairs[..., 1]
+    return low + 65536 * tf.where(high < 0x8000, high, high - 65536)
 
 
 @apart

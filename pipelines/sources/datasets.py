@@ -1,11 +1,13 @@
 """Pictures of a `tf.data.Dataset` and of TensorFlow Datasets, held in memory as encoded bytes."""
 
 import os
+import sys
 from typing import Any
 
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.pipelines.progress import can_redraw
 from tfssl.pipelines.sources import pixels
 from tfssl.pipelines.sources.labels import number
 from tfssl.pipelines.sources.pictures import PictureSource, in_memory
@@ -36,6 +38,8 @@ def open_tfds(data: Any) -> PictureSource | None:
         feature = builder.info.features
         if "image" not in feature:
             raise UserError(f"{text} has no feature 'image'; it has: {', '.join(feature)}")
+        if not can_redraw(sys.stderr):
+            tfds.disable_progress_bar()
         builder.download_and_prepare()
         decoders = {"image": tfds.decode.SkipDecoding()}
         dataset = builder.as_dataset(split=split or "train", decoders=decoders, shuffle_files=False)

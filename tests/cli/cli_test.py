@@ -185,7 +185,7 @@ WRONG = {
     "export: no run": (["export", "{shelf}/notes", "out"], "is no run"),
     "export: a run that has not ended": (["export", "{shelf}/unended", "out"], "has not ended"),
     "export: version exists": (["export", "{shelf}/run", "{shelf}/models", "--version", "1"], "has a version 1"),
-    "export: version 0": (["export", "{shelf}/run", "out", "--version", "0"], "expected a whole number from 1"),
+    "export: version 0": (["export", "{shelf}/run", "out", "--version", "0"], "expected from 1 to 9223372036854775807"),
     "export: unknown stage": (["export", "{shelf}/run", "out", "--stage", "stage9"], "no stage 'stage9'"),
     "export: a file for the folder": (["export", "{shelf}/run", "{shelf}/file"], "is a file"),
     "export: unwritable": (["export", "{shelf}/run", "{shelf}/file/models"], "cannot write"),

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
+from tfssl.base.keras_state import plain_keras
 from tfssl.models.trunks.layers import activate, convolution
 from tfssl.multitask import puzzle_stream
 from tfssl.multitask.encoders import Plans, sound_plan
@@ -16,7 +17,6 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import TASKS, parse_task
 from tfssl.tasks.parts.classification import ChoiceTask
-from tfssl.training.pretrain import dtype_policy
 
 # Clips: their frames are pictures, so tasks of every kind have something to read.
 TOY = "toy:clips(count=48, size=48, seconds=1.6)"
@@ -138,7 +138,7 @@ def train(
 ):
     """The model, and of a step of plain `fit` losses by name, and the changes of the weights with whose they are."""
     keras.utils.set_random_seed(0)
-    with strategy.scope(), dtype_policy(policy):
+    with strategy.scope(), plain_keras(policy):
         dataset = puzzle_stream.stream(source, tasks, SIZE, batch_size, seed=0)
         encoders = Plans(trunk(), SIZE, sound_plan(tasks, source, SIZE, SOUND_TRUNK)).make()
         model = make_model(tasks, encoders, dataset.element_spec)

@@ -54,7 +54,7 @@ def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
     # Random weights with the batch norm that they began with, measured here once more, are never ahead of what is told.
     sounds = read_sounds(folder, run.sound["rate"])
     cut = [windows(wave, run.sound["samples"]) for wave in sounds.waves]
-    own = hearing._features(run.random_trunk("sound"), cut, verbose=0)
+    own = hearing._features(run.random_trunk("sound"), cut, "", verbose=0)
     for protocol in (each.of(neighbours=3) for each in hearing.PROTOCOLS):
         for stage, score in found.random[protocol.name].items():
             other = hearing.over_folds(protocol, own[stage], sounds, folds_of(sounds, "^(.)", None, 0))

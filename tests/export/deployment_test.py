@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tfssl.export.checking.golden import read_golden
 from tfssl.export.deployment import files, measuring, warm_up
 from tfssl.export.deployment.examples import example, input_specs
 from tfssl.export.deployment.measuring import Speed
+from tfssl.export.saved_model import Exported
 from tfssl.export.signatures.bounds import MAX_ROWS
 from tfssl.export.versions import new_version, newest_version
 
@@ -227,12 +229,64 @@ def test_files_of_the_user_stay_as_they_are(toy_export, written):
     assert all(os.stat(written / name).st_mode & 0o444 == 0o444 for name in ("kubernetes.yaml", "batching.config"))
 
 
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [("models/encoder", "encoder"), ("2024", "encoder-2024"), ("Ä__b", "b"), ("...", "encoder"), ("x" * 60, "x" * 40)],
-)
-def test_names(folder, name):
-    assert files.model_name(folder if folder != "..." else "/") == name
+NAMES = [
+    # folder, model, the same on TensorFlow Serving, Kubernetes
+    ("models/encoder", "encoder", "encoder", "encoder"),
+    ("my_encoder", "my_encoder", "my_encoder", "my-encoder"),
+    ("Photos.v2/", "Photos.v2", "Photos.v2", "photos-v2"),
+    ("a/../2024", "2024", "2024", "encoder-2024"),
+    ("x" * 60, "x" * 60, "x" * 60, "x" * 40),
+    ("Ä__b", "Ä__b", "b", "b"),
+    ("Our Photos (new)", "Our Photos (new)", "our-photos-new", "our-photos-new"),
+    ("run 10:30", "run 10-30", "run-10-30", "run-10-30"),
+    ("caf\udce9", "caf\ufffd", "caf", "caf"),
+    ("/", "encoder", "encoder", "encoder"),
+]
+
+
+@pytest.mark.parametrize(("folder", "model", "deployed", "resource"), NAMES)
+def test_names(folder, model, deployed, resource):
+    """The model is named after the folder; what cannot take that has another name, and it is said."""
+    assert files.model_name(folder) == model
+    assert files.deployed_name(folder) == deployed
+    assert files.resource_name(folder) == resource
+    said = files.differing_names(folder)
+    own = Path(folder).name
+    assert (f"their model is named {deployed}," in said) == (deployed != own)
+    assert (f"services are named {resource} in them" in said) == (resource not in (own, deployed))
+
+
+def test_the_name_of_a_link_and_of_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "v_7").mkdir()
+    (tmp_path / "my_encoder").symlink_to("v_7")
+    assert files.model_name(tmp_path / "my_encoder") == "my_encoder"
+    monkeypatch.chdir(tmp_path / "v_7")
+    assert files.model_name(".") == files.model_name("") == "v_7"
+
+
+def test_files_of_a_folder_whose_name_kubernetes_does_not_take(toy_export, written, tmp_path):
+    """TensorFlow Serving answers under the folder's name, where it is looked for: in the probes too."""
+    folder = tmp_path / "my_encoder"
+    folder.mkdir()
+    files.write_deployment(folder, toy_export / "1")
+    text = (folder / "models.config").read_text()
+    (config,) = text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config
+    assert (config.name, config.base_path) == ("my_encoder", "/models/my-encoder")
+    ((name, service),) = yaml.safe_load((folder / "compose.yaml").read_text())["services"].items()
+    assert name == "my-encoder"
+    assert service["volumes"][0]["target"] == config.base_path
+    assert "GET /v1/models/my_encoder HTTP/1.0" in service["healthcheck"]["test"][-1]
+    deployment, *others = yaml.safe_load_all((folder / "kubernetes.yaml").read_text())
+    assert {each["metadata"]["name"] for each in (deployment, *others)} == {"my-encoder"}
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v1/models/my_encoder"
+    assert container["volumeMounts"][0]["mountPath"] == config.base_path
+    exported = Exported(folder / "1", (), 3, "stage1", 1, {}, "mean", deployment=("models.config",))
+    said = "beside it models.config: services are named my-encoder in them, as Kubernetes does not take 'my_encoder'"
+    assert str(exported).splitlines()[-1] == said
+    line = "# services are named my-encoder in them, as Kubernetes does not take 'my_encoder'.\n"
+    assert all(line in (folder / file).read_text() for file in ("models.config", "compose.yaml", "kubernetes.yaml"))
+    assert "# their model is named our-photos-new, as" in (written / "kubernetes.yaml").read_text()
 
 
 def test_a_new_version_beside_the_old_one_and_back(toy_export, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.support.encoded import with_stray
 from tfssl.export.saved_model import write_saved_model
 from tfssl.export.signatures import limits
 from tfssl.export.signatures.encoder import encoder_signatures
@@ -71,6 +72,17 @@ def test_bad_rows_leave_their_neighbours_alone(signatures):
     embedding = found["embedding"].numpy()
     np.testing.assert_allclose(embedding[[0, 6]], np.repeat(alone, 2, 0), atol=1e-6)
     np.testing.assert_array_equal(embedding[1:6], 0)
+
+
+def test_what_others_read_is_read(signatures):
+    """A JPEG with a stray byte between its segments, a BMP with two bytes behind its rows."""
+    jpeg, bmp = picture("JPEG"), picture("BMP")
+    rows = [jpeg, with_stray(jpeg, b"\0", [1, 2]), bmp, bmp + b"\0\0"]
+    found = signatures["serving_default"](image_bytes=tf.constant(rows))
+    assert found["valid"].numpy().all()
+    embedding = found["embedding"].numpy()
+    np.testing.assert_array_equal(embedding[1], embedding[0])
+    np.testing.assert_array_equal(embedding[3], embedding[2])
 
 
 def test_too_many_rows_are_an_error_of_that_request(signatures):

@@ -14,7 +14,6 @@ import pytest
 import urllib3
 
 import tfssl
-from tests.export.limits_test import picture
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -76,18 +75,3 @@ def test_a_port_in_use(toy_export):
             assert (server.returncode, output) == (2, "")
             (told,) = errors.splitlines()
             assert f"cannot listen on 127.0.0.1:{port}" in told
-
-
-def test_picture_is_what_the_page_on_serving_sends(toy_export, tmp_path):
-    """The shell lines of the page on serving."""
-    (tmp_path / "photo.jpg").write_bytes(picture("JPEG"))
-    line = 'echo "{\\"instances\\": [{\\"b64\\": \\"$(base64 -w0 photo.jpg)\\"}]}" > request.json'
-    assert line in (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
-    subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
-    server = start(str(toy_export), "--rest-port", "0", "--no-grpc")
-    address = [server.stdout.readline() for _ in range(4)][1].split()[1]
-    body = (tmp_path / "request.json").read_bytes()
-    answer = urllib3.request("POST", f"{address}:predict", body=body, timeout=60.0).json()
-    assert answer["predictions"][0]["valid"] is True
-    server.terminate()
-    server.communicate(timeout=60)

@@ -1,10 +1,13 @@
 """What is no request at all, too large a one, or a slow one: `tfssl serve` refuses it and goes on."""
 
 import contextlib
+import gzip
 import json
 import socket
 import threading
 import time
+import urllib.parse
+import zlib
 
 import grpc
 import numpy as np
@@ -15,6 +18,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from tests.support.hostile import lying_protos
 from tests.support.tiny_models import write_version
+from tfssl.export.checking.server_replay import client_of
 from tfssl.export.config import ServeSettings
 from tfssl.export.server.serve import running
 
@@ -97,9 +101,34 @@ def test_a_large_request_is_refused_before_it_is_read(server):
     assert not answer or answer.startswith(b"HTTP/1.1 413")
 
 
-def test_compressed_requests_are_refused(server):
-    answer = urllib3.request("POST", f"http://{server.rest}{PATH}", body=b"x", headers={"Content-Encoding": "gzip"})
-    assert (answer.status, answer.json()) == (415, {"error": "send the request uncompressed"})
+def test_what_gzip_unpacks_to_is_limited(server):
+    """200 MiB of spaces are 200 KiB; a request that breaks off, and one with something behind it, are none."""
+    body = json.dumps({"signature_name": "pixels", "instances": np.full((1, 16, 16, 3), 51).tolist()}).encode()
+    packed, most = gzip.compress(body), gzip.compress(body + b" " * (MIB - len(body)))
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join([packer.compress(b" " * MIB) for _ in range(200)] + [packer.flush()])
+    assert len(bomb) < MIB
+    none = "the request is not what gzip makes: "
+    for encoding, sent, status, error in (
+        ("gzip", packed, 200, ""),
+        ("X-GZIP", most, 200, ""),
+        ("identity", body, 200, ""),
+        ("gzip", gzip.compress(body + b" " * (MIB + 1 - len(body))), 413, "the request is larger than 1,048,576 bytes"),
+        ("gzip", bomb, 413, "the request is larger than 1,048,576 bytes"),
+        ("gzip", packed[:-9], 400, f"{none}it breaks off"),
+        ("gzip", packed + b"x", 400, f"{none}it has bytes behind its end"),
+        ("gzip", packed[:-8] + bytes(8), 400, f"{none}Error -3"),
+        ("gzip", body, 400, f"{none}Error -3"),
+        ("gzip", b"", 400, f"{none}it breaks off"),
+        ("gzip", gzip.compress(b"{"), 400, "JSON Parse error"),
+        ("deflate", zlib.compress(body), 415, "Content-Encoding deflate is not there; send the request uncompressed"),
+        ("gzip, gzip", gzip.compress(packed), 415, "Content-Encoding gzip, gzip is not there"),
+    ):
+        headers = {"Content-Encoding": encoding}
+        answer = urllib3.request("POST", f"http://{server.rest}{PATH}", body=sent, headers=headers, timeout=60.0)
+        assert (answer.status, answer.json().get("error", "")[: len(error)]) == (status, error)
+        if status == 200:
+            np.testing.assert_allclose(answer.json()["predictions"], [[1.2] * 3], atol=1e-5)
 
 
 def test_slow_clients_have_an_end(server):
@@ -185,3 +214,19 @@ def test_a_request_that_takes_too_long_is_given_up(server, call):
         call(request.SerializeToString(), timeout=60)
     assert problem.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert time.monotonic() - start < 30
+
+
+def test_a_model_is_named_after_its_folder(tmp_path):
+    """Whatever the name is, both protocols and the client know it; a colon is the one thing that no path can have."""
+    folder = "my_encoder, Photös 100%, 10:30"  # some seconds: a version is written, loaded, and asked four times
+    write_version(tmp_path / folder, 1)
+    name = folder.replace(":", "-")
+    with running(ServeSettings(folder=tmp_path / folder, rest_port=0, grpc_port=0)) as (addresses, _):
+        assert addresses.model == name
+        url = f"http://{addresses.rest}/v1/models/"
+        assert urllib3.request("GET", url + urllib.parse.quote(name)).status == 200
+        assert urllib3.request("GET", f"{url}encoder").status == 404
+        for address in (addresses.grpc, f"http://{addresses.rest}"):
+            with client_of(tmp_path / folder / "1", address) as client:
+                assert client.model().version == 1
+                np.testing.assert_allclose(client.embed(np.full((1, 16, 16, 3), 51, np.uint8)), [[1.2] * 3], atol=1e-5)

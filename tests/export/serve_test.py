@@ -7,6 +7,7 @@ is on the PATH, and else against `tfssl serve`.
 
 import base64
 import dataclasses
+import gzip
 import json
 import os
 import shutil
@@ -138,6 +139,25 @@ def test_rows_of_values_and_of_objects(target, expected):
         np.testing.assert_allclose(embedding, expected["embedding"], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "write", [base64.encodebytes, lambda data: b"\r\n ".join(base64.b64encode(data).partition(b"A"))]
+)
+def test_base64_with_line_breaks(target, expected, write):
+    """As Python's `encodebytes` and MIME break lines."""
+    rows = [{"b64": write(data).decode()} for data in PICTURES]
+    assert any("\n" in row["b64"].strip() for row in rows)
+    found = target.predict(inputs={"image_bytes": rows})["outputs"]
+    assert found["valid"] == expected["valid"].tolist()
+    np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-5)
+
+
+def test_a_request_packed_by_gzip(target, expected):
+    body = gzip.compress(json.dumps({"inputs": {"image_bytes": [b64(data) for data in PICTURES]}}).encode())
+    url, headers = f"http://{target.rest}/v1/models/{NAME}:predict", {"Content-Encoding": "gzip"}
+    found = urllib3.request("POST", url, body=body, headers=headers, retries=False, timeout=60.0).json()["outputs"]
+    np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-5)
+
+
 def test_columns(target, expected):
     """Several outputs: an object of lists."""
     for columns in ([b64(data) for data in PICTURES], {"image_bytes": [b64(data) for data in PICTURES]}):
@@ -230,6 +250,9 @@ def test_errors_of_rest(target):
         ("/v1/models/other", None, 404),
         (f"/v1/models/{NAME}/versions/77:predict", good, 404),
         (f"/v1/models/{NAME}/versions/77", None, 404),
+        (f"/v1/models/{NAME}/versions/{2**63 - 1}", None, 404),
+        (f"/v1/models/{NAME}/versions/{2**63}", None, 400),
+        (f"/v1/models/{NAME}/versions/{'9' * 5000}", None, 400),
         (f"/v1/models/{NAME}/labels/stable:predict", good, 400),
         (f"/v1/models/{NAME}:guess", good, 400),
         (predict, b"", 400),

@@ -15,6 +15,7 @@ from tfssl.base.errors import UserError
 from tfssl.export.server.errors import RequestError
 from tfssl.export.server.versions import State, Versions, check_folder
 from tfssl.export.server.warm_up import RECORDS
+from tfssl.export.versions import new_version, newest_version
 
 PIXELS = {"pixels": np.full((2, 16, 16, 3), 51, np.uint8)}
 
@@ -169,6 +170,39 @@ def test_no_request_is_lost_when_versions_change(made, folder, versions):
     assert set(seen) == {1, 2, 3}
     assert [*after, answering(versions)] == [2] * (len(after) + 1)
     assert states(versions) == {3: State.END, 2: State.AVAILABLE, 1: State.END}
+
+
+def test_numbers_that_no_version_can_have(made, folder, versions, caplog, tmp_path):
+    """Servers hold a version in 64 bits with a sign: what is larger is never tried, and is said once."""
+    largest = 2**63 - 1
+    shutil.copytree(made / "2", folder / str(largest + 1))
+    (folder / "99999999999999999999").mkdir()
+    (folder / "0").mkdir()
+    with caplog.at_level(logging.WARNING, "tfssl"):
+        versions.poll()
+        versions.poll()
+    assert answering(versions) == 1
+    assert states(versions) == {1: State.AVAILABLE}
+    assert newest_version(folder) == folder / "1"
+    first, second = caplog.messages
+    assert first == (
+        f"{folder / str(largest + 1)} is not served: {largest + 1} is larger than the largest version there can be, "
+        f"{largest}"
+    )
+    assert second.startswith(f"{folder / '99999999999999999999'} is not served: ")
+
+    (folder / "1").rename(tmp_path / "gone")
+    alone = Versions(folder, "encoder")
+    alone.poll()
+    assert alone.current is None
+    assert alone.problem().startswith(f"{largest + 1} is larger than the largest version there can be, {largest}; ")
+
+    (folder / str(largest + 1)).rename(folder / str(largest))
+    versions.poll()
+    with versions.use() as model:
+        assert model.number == largest
+    with pytest.raises(UserError, match=f"has the largest version there can be, {largest}; give a free --version"):
+        new_version(folder, None).__enter__()
 
 
 def test_folders_that_hold_no_versions(folder, tmp_path):

@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 
 import tfssl
+from tests.support.keras_globals import set_otherwise, state
+from tfssl.base.keras_state import plain_keras
 from tfssl.models.trunks import make_trunk
 from tfssl.multitask import puzzle_stream
 from tfssl.multitask.model import compile_model, make_model, make_optimizer
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks.rotation import Rotation
 from tfssl.training import pretrain
-from tfssl.training.pretrain import dtype_policy
 
 TOY = "toy:images(count=72, size=32)"
 BATCH = 8
@@ -32,7 +33,7 @@ def train(strategy: tf.distribute.Strategy, steps: int) -> tuple[list[float], li
     """Loss of each step as `fit` logs it; weights before and after."""
     source, task = open_source(TOY), Exact()
     keras.utils.set_random_seed(0)
-    with strategy.scope(), dtype_policy("float64"):
+    with strategy.scope(), plain_keras("float64"):
         dataset = puzzle_stream.stream(source, [task], 32, BATCH, seed=0)
         encoders = {"image": make_trunk("resnet10(width=4)", 32)}
         model = make_model([task], encoders, dataset.element_spec)
@@ -70,9 +71,14 @@ def test_all_runs_of_a_process_have_one_strategy_over_all_gpus(monkeypatch):
 
 def test_a_run_under_a_strategy_ends_and_goes_on(replicas, tmp_path, capsys):
     settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 2, "batch_size": BATCH, "checkpoint_every": 4}
-    settings |= {"strategy": replicas, "report": False, "verbose": 0}
-    run = tfssl.pretrain(TOY, out=tmp_path / "run", **settings)
+    settings |= {"report": False, "verbose": 0}
+    with set_otherwise("mixed_float16"):  # which the run did not choose
+        before = state()
+        with replicas.scope():  # as good as `strategy`, below
+            run = tfssl.pretrain(TOY, out=tmp_path / "run", **settings)
+        assert state() == before
     assert run.result["steps"] == 18
+    assert {layer.compute_dtype for layer in run.trunk().body.layers} == {"float32"}
     embedding = run.encoder()(np.zeros([1, 32, 32, 3], np.uint8))
     assert np.isfinite(embedding).all()
 
@@ -82,7 +88,7 @@ def test_a_run_under_a_strategy_ends_and_goes_on(replicas, tmp_path, capsys):
     for path in (run.folder / "checkpoints").glob(f"{newest.rpartition('/')[2]}.*"):
         path.unlink()  # the one before is of step 16, in the middle of an epoch
     shutil.copytree(run.folder, tmp_path / "copy")
-    again = tfssl.pretrain(TOY, out=tmp_path / "copy", **settings)
+    again = tfssl.pretrain(TOY, out=tmp_path / "copy", strategy=replicas, **settings)
     assert "from step 16 of 18" in capsys.readouterr().err
     assert again.result["steps"] == 18
     assert again.result["metrics"] == pytest.approx(run_metrics(tmp_path / "run"), rel=1e-3)

@@ -19,6 +19,7 @@ from tests.support.encoded import (
     smooth,
     traced,
     traced_box,
+    with_stray,
 )
 from tfssl.pipelines.decoding import formats, headers, picture_crops
 from tfssl.pipelines.decoding.orientation import upright_size
@@ -236,6 +237,33 @@ def test_jpeg_with_bytes_behind_it():
     data = encoded(smooth(), "JPEG")
     for behind in (b"\0", b"some words", bytes(5000)):
         np.testing.assert_array_equal(decoded(data + behind, 48), decoded(data, 48))
+
+
+@pytest.mark.parametrize("stray", [b"\0", b"\xff\0" * 40, bytes(2000)], ids=["a byte", "stuffed", "many"])
+def test_jpeg_with_stray_bytes_between_its_segments(stray):
+    data = encoded(smooth(), "JPEG", quality=95)
+    for segments in ([1], [3], range(1, 20)):
+        strange = with_stray(data, stray, segments)
+        np.testing.assert_array_equal(opened(strange), opened(data))
+        np.testing.assert_array_equal(decoded(strange, 48), opened(data))
+
+
+@pytest.mark.parametrize("top_first", [False, True])
+@pytest.mark.parametrize(("bits", "header"), [(24, 40), (32, 40), (24, 108), (32, 124)])
+def test_bmp_with_bytes_behind_its_rows(bits, header, top_first):
+    """As Photoshop writes two, other programs a colour profile (BITMAPV5HEADER), and some a gap before the rows."""
+    pixels = np.asarray(smooth(16, 13))[:, :, ::-1]
+    rows = pixels if top_first else pixels[::-1]
+    rows = np.pad(rows, [(0, 0), (0, 0), (0, bits // 8 - 3)]).reshape(16, -1)
+    rows = np.pad(rows, [(0, 0), (0, -rows.shape[1] % 4)]).astype(np.uint8).tobytes()
+    fields = (header, 13, -16 if top_first else 16, 1, bits, 0, 0, 0, 0, 0, 0)
+    for gap, behind in [(b"", b""), (b"", b"\0\0"), (b"", b"\0"), (b"", bytes(3144)), (bytes(7), b"BM" * 50)]:
+        start = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + header + len(gap))
+        data = start + struct.pack("<IiiHHIIiiII", *fields) + bytes(header - 40) + gap + rows + behind
+        expected = np.asarray(opened(data).convert("RGB"))
+        np.testing.assert_array_equal(expected, smooth(16, 13))
+        np.testing.assert_array_equal(box_of(data, [0, 0, 13, 13], 13), expected[:13])
+        assert is_broken(data[: len(data) - len(behind) - 1])
 
 
 @pytest.mark.smoke

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.support.encoded import with_stray
 from tfssl.pipelines.decoding import headers
 
 FORMATS = {
@@ -146,6 +147,43 @@ def test_damaged_headers_never_raise(kind):
     assert np.all((found.orientation.numpy() >= 1) & (found.orientation.numpy() <= 8))
 
 
+STRAY = {
+    "a byte": b"\0",
+    "zeros": bytes(3000),
+    "a line's end": b"\r\n",
+    "FF of compressed data": b"\xff\0" * 300,
+    "odd": b"\x7f\xff\0\xff\xff\0",
+    "padding": b"\xff" * 5000,
+    "a restart": b"\xff\xd3",
+    "up to a window's end": bytes(511),
+    "over a window's end": bytes(510) + b"\xff\xff",
+}
+
+
+@pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY)
+def test_stray_bytes_between_the_segments_of_a_jpeg(stray):
+    """libjpeg skips them, and with it Pillow, which tells here what is right."""
+    whole = encoded(picture(), "JPEG", exif=b"Exif\0\0" + tiff(6, "big"), progressive=True)
+    for segments in ([1], [2], range(1, 20)):
+        data = with_stray(whole, stray, segments)
+        shown = Image.open(io.BytesIO(data))
+        shown.load()
+        assert (shown.size, shown.getexif()[0x0112]) == ((37, 21), 6)
+        found = header(data)
+        assert found == header(whole)
+        for length in range(2, len(data) - 60, len(data) // 30):
+            part = header(data[:length], complete=False)
+            assert part == found or part["problem"] == headers.NEED_MORE, length
+
+
+def test_a_jpeg_of_nothing_but_stray_bytes_is_broken():
+    for stray in STRAY.values():
+        assert header(b"\xff\xd8" + stray * 3)["problem"] == headers.BREAKS_OFF
+        assert header(b"\xff\xd8" + stray * 3 + b"\xff\xd9" + bytes(9))["problem"] == headers.BROKEN_HEADER
+    forever = b"\xff\xd8" + b"\0" * 2**22  # more than any honest file has
+    assert header(forever + encoded(picture(), "JPEG")[2:])["problem"] == headers.BROKEN_HEADER
+
+
 def test_a_batch_of_all_formats_equals_one_by_one():
     data = [encoded(picture(9 + i, 30 - i), kind) for i, kind in enumerate(FORMATS)] + [b"", b"text"]
     data += [encoded(picture(), "JPEG", exif=b"Exif\0\0" + tiff(5, "big")), data[0][:30]]
@@ -176,6 +214,9 @@ def test_bitmaps_that_tensorflow_decodes_wrong():
     good[30] = 0
     good[22:26] = struct.pack("<i", -21)  # top row first
     assert header(bytes(good))["height"] == 21
+    for begin in (0, 53, 2**31 + 54):  # its pixels cannot begin there
+        good[10:14] = struct.pack("<I", begin)
+        assert header(bytes(good))["problem"] == headers.BROKEN_HEADER
 
 
 def test_animated_webp_is_refused():

@@ -3,12 +3,23 @@ import io
 import pytest
 
 from tfssl.pipelines import progress
-from tfssl.pipelines.progress import Progress
+from tfssl.pipelines.progress import Progress, WithoutColours, can_redraw
 
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+class Notebook(io.StringIO):
+    """What standard error is in a notebook: no terminal."""
+
+    __module__ = "ipykernel.iostream"
+
+
+@pytest.fixture(autouse=True)
+def _terminals_that_redraw(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
 
 
 @pytest.fixture
@@ -90,3 +101,45 @@ def test_set_up_is_left_out_of_the_time_that_is_left(clock, capsys):
             said.add(count)
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["20 of 100 pictures done: photos/", "50 of 100 pictures done, 30 s left: photos/"]
+
+
+def test_a_line_is_written_anew_where_that_can_be_seen(monkeypatch):
+    assert [can_redraw(stream) for stream in (Terminal(), Notebook(), io.StringIO(), None)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    monkeypatch.setenv("TERM", "dumb")
+    assert not can_redraw(Terminal())
+
+
+def test_a_dumb_terminal_gets_lines(clock, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(progress.sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")
+    work(clock, 64_000, 64.0)
+    assert len(terminal.getvalue().splitlines()) == 7
+    assert "\r" not in terminal.getvalue()
+
+
+def test_speed_and_a_count_that_is_known_later(clock, capsys):
+    with Progress("frames drawn", "film.mp4", None, speed=True) as said:
+        for second in range(1, 9):
+            clock[0] = float(second)
+            said.count = 100 if second > 3 else None
+            said.add(5)
+    assert capsys.readouterr().err.splitlines() == [
+        "5 frames drawn: film.mp4",
+        "10 frames drawn, 5 a second: film.mp4",
+        "20 of 100 frames drawn, 5 a second, 16 s left: film.mp4",
+        "40 of 100 frames drawn, 5 a second, 12 s left: film.mp4",
+        "40 frames drawn in 8 s: film.mp4",
+    ]
+
+
+def test_without_colours_all_else_is_written():
+    stream = Terminal()
+    plain = WithoutColours(stream)
+    assert plain.write("\x1b[1m3/9\x1b[0m \x1b[32m━━\x1b[0m\b\r") == 25
+    assert (stream.getvalue(), plain.isatty()) == ("3/9 ━━\b\r", True)

@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections.abc import Container
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,16 @@ def encoded(picture: Image.Image, kind: str, **settings) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **settings)
     return buffer.getvalue()
+
+
+def with_stray(jpeg: bytes, stray: bytes, segments: Container[int]) -> bytes:
+    """A JPEG with bytes that belong nowhere in front of some of its segments: 1 is the second one."""
+    position, number, parts = 2, 0, [jpeg[:2]]
+    while jpeg[position + 1] != 0xDA:
+        end = position + 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
+        parts += [stray if number in segments else b"", jpeg[position:end]]
+        position, number = end, number + 1
+    return b"".join([*parts, stray if number in segments else b"", jpeg[position:]])
 
 
 def opened(data: bytes) -> Image.Image:

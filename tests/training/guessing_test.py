@@ -7,6 +7,7 @@ import tfssl
 from tfssl.multitask.model import PretextModel, build_metrics, compile_model
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.shuffle_and_learn import ShuffleAndLearn
+from tfssl.training import showing
 from tfssl.training.callbacks import Steps
 from tfssl.training.guessing import AboveGuessing, chance_loss
 
@@ -84,8 +85,9 @@ def test_a_run_with_an_absurd_learning_rate_says_so(tmp_path, capsys):
     assert "rotation: the loss is" in capsys.readouterr().err
 
 
-def test_what_is_said_while_training_has_a_line_of_its_own(tmp_path, capfd):
+def test_what_is_said_while_training_has_a_line_of_its_own(tmp_path, capfd, monkeypatch):
     """Keras does not end the line of its bar, and a sentence stood behind it where nobody saw it."""
+    monkeypatch.setattr(showing, "can_redraw", lambda stream: True)  # as a terminal
     settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 1, "steps_per_epoch": 12, "batch_size": 8}
     with pytest.raises(tfssl.UserError, match="not finite"):
         tfssl.pretrain("toy:images(count=24, size=32)", out=tmp_path / "run", learning_rate=1e6, **settings)

@@ -27,10 +27,10 @@ from tfssl.training.pretrain import segments
 TOY = "toy:images(count=72, size=32)"
 SETTINGS = {"trunk": "resnet10(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
 TASKS = "rotation(dropout=0.5)"
-# Two epochs of nine steps; a checkpoint every four and at the end of each epoch.
+# Three epochs of nine steps; a checkpoint every four and at the end of each epoch.
 COMMAND = [
     *(sys.executable, "-c", "from tfssl.cli.main import main; main()", "pretrain", TOY, "--tasks", TASKS),
-    *("--trunk", "resnet10(width=4)", "--size", "32", "--batch-size", "8", "--epochs", "2", "--deterministic"),
+    *("--trunk", "resnet10(width=4)", "--size", "32", "--batch-size", "8", "--epochs", "3", "--deterministic"),
     *("--checkpoint-every", "4", "--log-every", "1", "--json"),
 ]
 
@@ -81,50 +81,53 @@ def undisturbed(tmp_path_factory):
     return folder, json.loads(output)
 
 
-def test_killed_in_the_middle_of_epochs_it_ends_with_the_same_bits(undisturbed, tmp_path):
-    folder = tmp_path / "run"
-    for step in (6, 15):  # behind the checkpoints of 4 and 12, inside of the first and of the second epoch
-        process = start(folder)
-        wait_for_step(folder, step, process)
-        process.kill()
-        process.communicate()
-        assert not (folder / "result.json").exists()
-    output, errors = start(folder).communicate()
-    assert "resuming the run" in errors
-    assert json.loads(output)["metrics"] == undisturbed[1]["metrics"]
-    assert digest(folder) == digest(undisturbed[0])
-    assert lines(folder) == lines(undisturbed[0])
-    assert [line["step"] for line in lines(folder)] == [*range(1, 10), 9, *range(10, 19), 18]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_it_saves_first(undisturbed, tmp_path, number):
-    folder = tmp_path / "run"
+def kill(folder: Path, step: int) -> None:
     process = start(folder)
-    wait_for_step(folder, 5, process)
+    wait_for_step(folder, step, process)
+    process.kill()
+    process.communicate()
+
+
+def ask_to_stop(folder: Path, step: int, number: int) -> None:
+    """It saves first, and says so."""
+    process = start(folder)
+    wait_for_step(folder, step, process)
     process.send_signal(number)
     output, errors = process.communicate()
     assert (process.returncode, output) == (1, "")
     said = errors.splitlines()[-1]
     assert "saved. The same command resumes it from there" in said
-    step = int(said.split("step ")[1].split()[0])
-    assert tf.train.latest_checkpoint(str(folder / "checkpoints")).endswith(f"step-{step}")
-    output, errors = start(folder).communicate()
-    assert f"from step {step} of 18" in errors
-    assert digest(folder) == digest(undisturbed[0])
+    stopped = int(said.split("step ")[1].split()[0])
+    assert stopped >= step
+    assert tf.train.latest_checkpoint(str(folder / "checkpoints")).endswith(f"step-{stopped}")
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(undisturbed, tmp_path):
+def fill_the_disk(folder: Path) -> None:
     """Files above a limit cannot be written, as on a full disk; the weights alone are larger."""
-    folder = tmp_path / "run"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
     process = start(folder, preexec_fn=limit)
     output, errors = process.communicate()
     assert (process.returncode, output) == (2, ""), errors
     assert "cannot" in errors.splitlines()[-1]
     assert not list(folder.glob(".*")), "a temporary file was left behind"
+
+
+def test_however_it_was_ended_it_ends_with_the_same_bits(undisturbed, tmp_path):
+    """One run is interrupted in every way, one after the other, as each start takes seconds."""
+    folder = tmp_path / "run"
+    fill_the_disk(folder)
+    kill(folder, 6)  # behind the checkpoint of 4, inside of the first epoch
+    ask_to_stop(folder, 8, signal.SIGTERM)
+    kill(folder, 15)  # behind the checkpoint of 12, inside of the second epoch
+    fill_the_disk(folder)
+    ask_to_stop(folder, 17, signal.SIGINT)
+    assert not (folder / "result.json").exists()
     output, errors = start(folder).communicate()
+    assert "resuming the run" in errors
+    assert json.loads(output)["metrics"] == undisturbed[1]["metrics"]
     assert digest(folder) == digest(undisturbed[0])
+    assert lines(folder) == lines(undisturbed[0])
+    assert [line["step"] for line in lines(folder)] == [*range(1, 10), 9, *range(10, 19), 18, *range(19, 28), 27]
 
 
 def test_segments():
@@ -200,6 +203,15 @@ def test_wrong_input_writes_nothing(tmp_path, changes, says):
     arguments = {"data": TOY, "epochs": 1, "out": tmp_path / "run"} | SETTINGS | changes
     with pytest.raises(UserError, match=says):
         tfssl.pretrain(**arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trunk_built_in_another_precision_is_refused(tmp_path):
+    pixels = keras.Input((32, 32, 3))
+    trunk = keras.Model(pixels, keras.layers.Conv2D(2, 3, dtype="mixed_float16")(pixels))
+    for mixed in (None, "bfloat16"):
+        with pytest.raises(UserError, match=f"compute in float16, and mixed_precision is {mixed!r}; give 'float16'"):
+            tfssl.pretrain(TOY, epochs=1, out=tmp_path / "run", **SETTINGS | {"trunk": trunk, "mixed_precision": mixed})
     assert not (tmp_path / "run").exists()
 
 

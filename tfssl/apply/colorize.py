@@ -1,23 +1,22 @@
 """`colorize`: colours whole grey pictures and films with a run's network, and leaves their lightness as it was."""
 
-import contextlib
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from tfssl.apply.config import ColorizeSettings
-from tfssl.apply.outputs import frame_bar, write_png
+from tfssl.apply.outputs import frame_progress, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
+from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources import walking
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.colorization import Colorization
@@ -48,6 +47,7 @@ class Colorized(Result):
         return "\n".join(lines + [f"damaged: {name} {problem}" for name, problem in sorted(self.damaged.items())])
 
 
+@on_its_own()
 def colorize(
     run: str | Path | Run,
     pictures: str | Path | Iterable[str | Path],
@@ -89,8 +89,7 @@ def colorize(
     files: dict[str, list[Path]] = {}
     broken: dict[str, str] = {}
     damaged: dict[str, str] = {}
-    with contextlib.redirect_stdout(sys.stderr):
-        bar = keras.utils.Progbar(len(jobs), verbose=verbose, unit_name="picture")
+    with Progress("pictures coloured", str(out), len(jobs), verbose) as progress:
         for picture, number, target in jobs:
             if str(picture.path) not in broken:
                 try:
@@ -100,7 +99,7 @@ def colorize(
                     files.setdefault(str(picture.path), []).append(target)
                 except _BrokenFileError as problem:
                     broken[str(picture.path)] = str(problem)
-            bar.add(1)
+            progress.add(1)
     if not files:
         name, reason = next(iter(broken.items()))
         raise UserError(f"none of {len(listed)} pictures can be coloured; the first: {name} {reason}")
@@ -140,8 +139,8 @@ def _colour(path: Path, target: Path, paint: Callable[[np.ndarray], np.ndarray],
         raise _BrokenFileError(unreadable)
     try:
         if video_files.is_film(path):
-            with atomic_write(target) as temporary:
-                return video_files.change(path, temporary, lambda image, _: paint(image), frame_bar(verbose))
+            with frame_progress(path, verbose) as progress, atomic_write(target) as temporary:
+                return video_files.change(path, temporary, lambda image, _: paint(image), progress)
         painted = paint(full_size.decode(path.read_bytes()))
     except ValueError as problem:
         if isinstance(problem, UserError):

@@ -1,9 +1,7 @@
 """`inpaint`: paints holes of whole pictures with a run's network, and leaves all else as it was."""
 
-import contextlib
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,12 @@ from tfssl.apply import masks
 from tfssl.apply.config import InpaintSettings
 from tfssl.apply.outputs import write_png
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.ops import windows
 from tfssl.pipelines.ops.windows import Box
+from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
@@ -49,6 +49,7 @@ class Filled(Result):
         return "\n".join(lines + [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())])
 
 
+@on_its_own()
 def inpaint(
     run: str | Path | Run,
     pictures: str | Path | Iterable[str | Path],
@@ -88,10 +89,7 @@ def inpaint(
             raise UserError(f"{picture.path} would be overwritten; choose another folder for --out")
     painter = Painter(run, task)
     files, broken = {}, {}
-    with contextlib.redirect_stdout(sys.stderr):
-        import keras
-
-        bar = keras.utils.Progbar(len(listed), verbose=verbose, unit_name="picture")
+    with Progress("pictures painted", str(out), len(listed), verbose) as progress:
         for picture, target in targets.items():
             try:
                 image = _decoded(picture.path)
@@ -101,7 +99,7 @@ def inpaint(
             else:
                 write_png(target, painter(image, hidden))
                 files[str(picture.path)] = target
-            bar.add(1)
+            progress.add(1)
     if not files:
         name, reason = next(iter(broken.items()))
         raise UserError(f"none of {len(listed)} pictures can be painted; the first: {name} {reason}")

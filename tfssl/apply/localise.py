@@ -13,6 +13,7 @@ from tfssl.apply.films import refuse_toy_clips
 from tfssl.base.errors import UserError
 from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import clip_records, recordings, video_files
 from tfssl.runs.run import Run, load_run
@@ -82,6 +83,7 @@ def localising_task(run: Run) -> AudioVisual:
     )
 
 
+@on_its_own()
 def localise(run: str | Path | Run, clip: str | Path, to: str | Path) -> Localised:
     """Draw over the pictures of a clip how well each place fits the sound around that time.
 

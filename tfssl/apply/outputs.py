@@ -1,13 +1,15 @@
 """What commands write for their users: PNG, and progress through a film."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfssl.base.files import atomic_write
 from tfssl.pipelines.clips import video_files
+from tfssl.pipelines.progress import Progress
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
@@ -16,15 +18,13 @@ def write_png(path: Path, image: np.ndarray) -> None:
         temporary.write_bytes(tf.io.encode_png(image).numpy())
 
 
-def frame_bar(verbose: int) -> video_files.Progress:
-    """Make a progress bar over the frames of a film, which appears with the first one; none where `verbose` is 0."""
-    import keras
+@contextlib.contextmanager
+def frame_progress(film: Path, verbose: int) -> Iterator[video_files.Progress]:
+    """Say how far a film is, frame by frame; nothing where `verbose` is 0."""
+    with Progress("frames drawn", str(film), None, verbose) as progress:
 
-    bars: list[Any] = []
+        def say(done: int, count: int | None) -> None:
+            progress.count = count
+            progress.add(1)
 
-    def progress(done: int, count: int | None) -> None:
-        if not bars:
-            bars.append(keras.utils.Progbar(count, verbose=verbose, unit_name="frame"))
-        bars[0].update(done)
-
-    return progress
+        yield say

@@ -1,8 +1,6 @@
 """`track`: follows what a mask shows through a film, and draws it over the frames."""
 
-import contextlib
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +11,10 @@ from tfssl.apply import masks
 from tfssl.apply.config import TrackSettings
 from tfssl.apply.films import refuse_toy_clips
 from tfssl.apply.mask_propagation import Follower, embeddings_of
-from tfssl.apply.outputs import frame_bar, write_png
+from tfssl.apply.outputs import frame_progress, write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings, video_files
 from tfssl.pipelines.decoding import full_size
@@ -54,6 +53,7 @@ class Tracked(Result):
         return f"{line}\ndamaged: the film {self.damage}" if self.damage else line
 
 
+@on_its_own()
 def track(
     run: str | Path | Run,
     clip: str | Path,
@@ -96,9 +96,9 @@ def track(
         raise UserError(f"{clip} would be overwritten; choose another --to")
     drawing = _Drawing(follower, _mask_reader(str(mask), clip))
     if to.suffix.lower() == ".mp4":
-        with contextlib.redirect_stdout(sys.stderr), atomic_write(to) as temporary:
+        with frame_progress(clip, verbose) as progress, atomic_write(to) as temporary:
             try:
-                damage = video_files.change(clip, temporary, drawing.film, frame_bar(verbose))
+                damage = video_files.change(clip, temporary, drawing.film, progress)
             except ValueError as problem:
                 if isinstance(problem, UserError):
                     raise
@@ -142,22 +142,19 @@ class _Drawing:
 
 def _write_frames(clip: Path, folder: Path, drawing: _Drawing, verbose: int) -> str:
     """Write the frames and masks; say what of the film is lost."""
-    import keras
-
     try:
         whole = recordings.decode(clip, SHORT_SIDE, RATE, SOUND_RATE)
     except recordings.BrokenRecordingError as problem:
         raise UserError(f"{clip} {problem}; expected a film") from problem
     if not whole.frames:
         raise UserError(f"{clip} has no pictures; expected a film")
-    with contextlib.redirect_stdout(sys.stderr):
-        bar = keras.utils.Progbar(len(whole.frames), verbose=verbose, unit_name="frame")
+    with frame_progress(clip, verbose) as progress:
         for number, frame in enumerate(whole.frames):
             image = tf.io.decode_jpeg(frame, channels=3).numpy()
             inside = drawing.mask(image)
             write_png(folder / f"frame-{number:05d}.png", drawn_over(image, inside))
             write_png(folder / f"mask-{number:05d}.png", np.where(inside, 255, 0).astype(np.uint8)[..., None])
-            bar.add(1)
+            progress(number + 1, len(whole.frames))
     return whole.damage
 
 

@@ -23,6 +23,7 @@ from tfssl.auditing.config import LEAST_PICTURES, AuditSettings
 from tfssl.auditing.results import Audit, Probe
 from tfssl.auditing.samples import Batch, Maker, Stream
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import parse_tasks
@@ -35,6 +36,7 @@ FRAMES = 5
 """Parts of a question of a task on clips that are looked at side by side: in frozen clips all are the same."""
 
 
+@on_its_own()
 def audit(
     data: Any,
     tasks: Any = "rotation",

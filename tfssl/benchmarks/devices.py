@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.benchmarks.config import BenchDevicesSettings
 from tfssl.evaluation import metrics, sound
@@ -117,6 +118,7 @@ class _Labelled:
     judge: Callable[[np.ndarray], tuple[float, float]]
 
 
+@on_its_own()
 def bench_devices(
     folder: str | Path,
     data: Any,

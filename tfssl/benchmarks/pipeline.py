@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
 from tfssl.benchmarks.config import BenchPipelineSettings
@@ -97,6 +98,7 @@ class PipelineSpeed(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def bench_pipeline(
     data: Any,
     tasks: str | PretextTask | Sequence[str | PretextTask] | None = None,

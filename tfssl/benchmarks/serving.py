@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.benchmarks.config import BenchServingSettings
 from tfssl.export.checking.golden import read_golden
@@ -85,6 +86,7 @@ class ServingTable(Result):
         return "\n".join(lines + [f"lost: {each}" for each in self.lost[:5]])
 
 
+@on_its_own()
 def bench_serving(
     folder: str | Path, seconds: float = 300.0, clients: int = 16, batch: int = 32, passes: int = 5, requests: int = 8
 ) -> ServingTable:

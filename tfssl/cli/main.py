@@ -27,8 +27,6 @@ __all__ = ["apply", "cli", "deploy", "learn", "main", "measure", "study"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line of `tfssl`."""
-    # Keras asks for the backend once, when it is first imported.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if isinstance(sys.stdout, io.TextIOWrapper):  # which a program that calls this may have replaced
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are no UTF-8 are printed as they are

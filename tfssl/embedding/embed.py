@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ import numpy as np
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_errors
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.embedding import files
 from tfssl.embedding.config import EmbedSettings
 from tfssl.embedding.encoders import Encoder, load_encoder, on_server
 from tfssl.embedding.files import Embeddings, Parts
 from tfssl.embedding.inputs import UNDECODABLE, Inputs, open_inputs
+from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources.any_source import too_many_broken
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds
 from tfssl.runs.run import Run, load_run
@@ -55,6 +56,7 @@ class Embedded(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def embed(
     model: str | Path | Run,
     data: Any,
@@ -91,7 +93,7 @@ def embed(
         `http://host:8501` for REST. `model` is the export that it serves: its golden vectors are replayed first.
         Pictures are decoded and cut here, and sent as pixels.
       model_name: by which the server knows the model; that of the export's folder where None.
-      verbose: 1 a progress bar with pictures a second and the time left, 0 nothing.
+      verbose: 1 says on standard error how far it is, with pictures a second and the time left, 0 nothing.
 
     Raises:
       UserError: no such run, export, stage or data; too much that is broken; a file that cannot be written, or that
@@ -194,34 +196,19 @@ def _make_parts(encoder: Encoder, inputs: Inputs, parts: Parts, batch_size: int,
     start = missing[0]
     if start and verbose:
         print(f"resumed: {start} of {parts.count} {inputs.items} are embedded already", file=sys.stderr)
-    bar = _Bar(parts.count - start, inputs.items, verbose)
     rows: list[np.ndarray] = []
     marks: list[np.ndarray] = []
     held = 0
-    for embedding, valid in inputs.embeddings(encoder, start, batch_size):
-        rows.append(embedding)
-        marks.append(valid)
-        held += len(valid)
-        bar.add(len(valid))
-        if held == parts.rows or start + held == parts.count:
-            parts.write(start, np.concatenate(rows), np.concatenate(marks))
-            start, held = start + held, 0
-            rows, marks = [], []
-
-
-class _Bar:
-    """Keras's progress bar, which knows the time left, with items a second."""
-
-    def __init__(self, count: int, items: str, verbose: int):
-        import keras
-
-        self._name = f"{items}/s"
-        self._bar = keras.utils.Progbar(count, verbose=verbose, unit_name=items[:-1], stateful_metrics=[self._name])
-        self._done, self._began = 0, time.monotonic()
-
-    def add(self, count: int) -> None:
-        self._done += count
-        self._bar.update(self._done, [(self._name, self._done / max(time.monotonic() - self._began, 1e-9))])
+    with Progress(f"{inputs.items} embedded", inputs.name, parts.count - start, verbose, speed=True) as progress:
+        for embedding, valid in inputs.embeddings(encoder, start, batch_size):
+            rows.append(embedding)
+            marks.append(valid)
+            held += len(valid)
+            progress.add(len(valid))
+            if held == parts.rows or start + held == parts.count:
+                parts.write(start, np.concatenate(rows), np.concatenate(marks))
+                start, held = start + held, 0
+                rows, marks = [], []
 
 
 def _join(to: Path, parts: Parts, inputs: Inputs, record: dict[str, Any], valid: np.ndarray) -> None:

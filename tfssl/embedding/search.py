@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfssl.base.errors import NewerFormatError, UserError
 from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write, check_format, text_of
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result, plain
 from tfssl.embedding import index as indexing
 from tfssl.embedding.config import SearchSettings
@@ -61,6 +62,7 @@ class Found(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def search(
     index: str | Path,
     query: str | Path | Iterable[str | Path],

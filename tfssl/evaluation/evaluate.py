@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.keras_state import on_its_own
 from tfssl.evaluation import features
 from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.probes import Probes
@@ -26,6 +27,7 @@ from tfssl.runs.run import load_run
 PRECISE_STEPS = 64  # batches for the batch norm statistics of the random trunk, as many as the trained one got
 
 
+@on_its_own()
 def evaluate(
     run: Any,
     data: Any,

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfssl.apply.localise import Localiser, localising_task
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
 from tfssl.evaluation.config import EvaluateLocalisationSettings
@@ -58,6 +59,7 @@ class LocalisationEvaluation(Result):
         )
 
 
+@on_its_own()
 def evaluate_localisation(
     run: str | Path | Run, data: str = "toy:clips(count=200, seed=20180)"
 ) -> LocalisationEvaluation:

@@ -9,6 +9,7 @@ import numpy as np
 from tfssl.base.errors import UserError
 from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.evaluation import features
 from tfssl.evaluation.config import NeighboursSettings
@@ -73,6 +74,7 @@ class Neighbours(Result):
         )
 
 
+@on_its_own()
 def neighbours(
     run: str | Path | Run,
     data: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
 from tfssl.evaluation.config import PretextSettings
@@ -64,6 +65,7 @@ class PretextScores(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def pretext(
     run: "Run | str | Path",
     data: Any,

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.evaluation.config import RetrieveSettings
 from tfssl.pipelines import batches
@@ -65,6 +66,7 @@ class Retrieval(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def retrieve(run: str | Path | Run, data: Any) -> Retrieval:
     """Search clips by their pictures and their sounds, in the space that audio_visual makes of both.
 

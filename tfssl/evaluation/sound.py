@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.base.statistics import student
 from tfssl.evaluation import metrics
@@ -20,6 +21,7 @@ from tfssl.evaluation.protocols.knn import NearestNeighbours
 from tfssl.evaluation.protocols.logistic import Logistic
 from tfssl.models import batch_norm
 from tfssl.models.trunks import Trunk
+from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources import dividing
 from tfssl.pipelines.sources.sounds import Sounds, read_sounds, windows
 from tfssl.runs.evaluation import better_of
@@ -96,6 +98,7 @@ class SoundEvaluation(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def evaluate_sound(
     run: "Run | str | Path",
     data: str | Path,
@@ -135,13 +138,13 @@ def evaluate_sound(
     sounds = read_sounds(data, plan["rate"])
     fold_of = folds_of(sounds, folds, groups, seed)
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
-    trained = _features(trunk, cut, verbose)
+    trained = _features(trunk, cut, str(data), verbose)
     untrained = run.random_trunk("sound")
-    own = _features(untrained, cut, verbose)
+    own = _features(untrained, cut, str(data), verbose)
     model = keras.Model(untrained.pixels.input, untrained.body(untrained.pixels.output))
     rows = np.concatenate(cut)[np.random.default_rng(seed).permutation(sum(map(len, cut)))[: PRECISE_STEPS * BATCH]]
     batch_norm.estimate(model, tf.data.Dataset.from_tensor_slices(rows).batch(BATCH), PRECISE_STEPS)
-    precise = _features(untrained, cut, verbose)
+    precise = _features(untrained, cut, str(data), verbose)
 
     def scored(features: dict[str, np.ndarray]) -> dict[str, dict[str, FoldScore]]:
         return {
@@ -204,7 +207,7 @@ def _read_folds(sounds: Sounds, expression: str) -> np.ndarray:
     return fold_of
 
 
-def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np.ndarray]:
+def _features(trunk: Trunk, cut: list[np.ndarray], data: str, verbose: int) -> dict[str, np.ndarray]:
     """Average every stage over places and windows of each sound, and compute `BASELINE`: float32 [N, D] each."""
     outputs = {stage: trunk.body.get_layer(stage).output for stage in trunk.stages}
     stages = keras.Model(trunk.body.inputs[0], outputs)
@@ -218,11 +221,11 @@ def _features(trunk: Trunk, cut: list[np.ndarray], verbose: int) -> dict[str, np
         return averages | {BASELINE: tf.concat([mean, tf.sqrt(variance + 1e-8)], 1)}
 
     rows: dict[str, list[np.ndarray]] = {name: [] for name in (*trunk.stages, BASELINE)}
-    bar = keras.utils.Progbar(len(cut), verbose=verbose, unit_name="sound")
-    for waves in cut:
-        for name, value in pooled(tf.constant(waves)).items():
-            rows[name].append(value.numpy().mean(0))
-        bar.add(1)
+    with Progress("sounds measured", data, len(cut), verbose) as progress:
+        for waves in cut:
+            for name, value in pooled(tf.constant(waves)).items():
+                rows[name].append(value.numpy().mean(0))
+            progress.add(1)
     return {name: np.stack(values) for name, values in rows.items()}
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfssl.apply.config import Following
 from tfssl.apply.mask_propagation import Memory, embeddings_of, in_cells, task_of
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.evaluation.config import EvaluateTrackingSettings
 from tfssl.models import batch_norm
@@ -72,6 +73,7 @@ class TrackingEvaluation(Result):
         return "\n".join(lines)
 
 
+@on_its_own()
 def evaluate_tracking(
     run: str | Path | Run,
     data: str = "toy:clips(count=50, seed=20180)",

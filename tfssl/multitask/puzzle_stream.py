@@ -1,5 +1,6 @@
 """Puzzles of all tasks out of one stream of batches."""
 
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.keras_state import on_its_own
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache
 from tfssl.pipelines.sources.any_source import AnySource, open_source
@@ -14,6 +16,7 @@ from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
 
 
+@on_its_own()
 def puzzles(
     data: Any,
     tasks: str | PretextTask | Sequence[str | PretextTask],
@@ -88,9 +91,22 @@ def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource)
 
 def puzzle_spec(task: PretextTask, size: int, rows: int = 1) -> Any:
     """Return the `tf.TensorSpec`s of a task's (puzzle, answer, weight) for `rows` pictures of `size` pixels."""
-    example = {"image": tf.zeros([rows, size, size, 3], tf.uint8), "clip": tf.zeros([rows], tf.string)}
+    return tf.nest.map_structure(
+        lambda spec: tf.TensorSpec([rows * spec.shape[0], *spec.shape[1:]], spec.dtype), _spec_of_one(task, size)
+    )
+
+
+@functools.lru_cache(maxsize=128)  # a run asks six times for each task, and tracing its puzzles takes a quarter second
+def _spec_of_one(task: PretextTask, size: int) -> Any:
+    example = {"image": tf.zeros([1, size, size, 3], tf.uint8), "clip": tf.zeros([1], tf.string)}
     batch = tf.data.Dataset.from_tensors(example)
     return batch.map(lambda batch: task.puzzles(batch, tf.constant([0, 0]))).element_spec
+
+
+def stream_spec(tasks: Sequence[PretextTask], size: int, batch_size: int) -> Any:
+    """Return the `element_spec` of `stream`, for which no source is read and nothing is traced twice."""
+    specs = {task.name: puzzle_spec(task, size, task.batch or batch_size) for task in tasks}
+    return tuple({name: spec[place] for name, spec in specs.items()} for place in range(3))
 
 
 def task_seed(seed: tf.Tensor, name: str) -> tf.Tensor:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
+from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
@@ -34,6 +35,7 @@ class Shown(Result):
         return "\n".join(f"{name}: {path}" for name, path in self.files.items())
 
 
+@on_its_own()
 def show(
     data: Any,
     tasks: Any = None,

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import require_text, write_json
+from tfssl.base.keras_state import plain_keras
 from tfssl.base.result import Result
 from tfssl.runs.config import RunSettings
 
@@ -96,6 +97,7 @@ class Run(Result):
 
         return [task.with_learned(self.prepared["learned"][task.name]) for task in parse_tasks(self.settings.tasks)]
 
+    @plain_keras()
     def solver(self, task: str, inputs: Any = None) -> "keras.Model":
         """Load the trained network of one task: puzzle -> what its head gives; of a run in progress, as last saved.
 
@@ -137,6 +139,7 @@ class Run(Result):
         """Load all trunks as they were before training, by kind."""
         return {kind: self.random_trunk(kind) for kind in ("image", *(("sound",) if self.sound else ()))}
 
+    @plain_keras()
     def encoder(self, stage: str | None = None, pooled: bool = True, pool: int = 1) -> "keras.Model":
         """Load the encoder as a plain Keras model of stock layers, to be the first layer of anybody's own.
 
@@ -155,6 +158,7 @@ class Run(Result):
 
         return make_encoder(self.trunk(), self.settings.size, stage, pooled, pool)
 
+    @plain_keras()
     def sound_encoder(self, stage: str | None = None, pooled: bool = True) -> "keras.Model":
         """Load the sound encoder as a plain Keras model of stock layers.
 
@@ -172,6 +176,7 @@ class Run(Result):
         trunk = self.trunk(kind="sound")
         return make_sound_encoder(trunk, self.sound["samples"], stage, pooled)  # type: ignore[index]
 
+    @plain_keras()
     def _load(self, path: Path, kind: str) -> "Trunk":
         import keras
 

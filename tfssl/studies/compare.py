@@ -68,7 +68,7 @@ def compare(
     test_limit: int | None = None,
     split_seed: int = 0,
     max_broken: float = 0.01,
-    verbose: int | None = None,
+    verbose: int = 1,
     **more: Any,
 ) -> Comparison:
     """Pretrain on each set of tasks with each seed, evaluate, and make the table.
@@ -99,7 +99,7 @@ def compare(
       test_limit: how many of the test pictures: a sample that leaves shares of classes as they are.
       split_seed: of the division, and of these samples.
       max_broken: the largest share of unreadable pictures, 0 .. 1.
-      verbose: of each run: 1 a progress bar, 2 a line an epoch, 0 nothing; None for 1 on a terminal, else 2.
+      verbose: of each run: 1 a progress bar, 2 a line an epoch, 0 nothing.
       more: what else `pretrain` takes: see `tfssl.studies.config.PassedOn`.
 
     Raises:

@@ -47,9 +47,7 @@ class StudySettings(Settings):
     test_limit: Count | None = option("Test pictures; all.", None)
     split_seed: Seed = option("Divides what has no test part.", 0)
     max_broken: Share = option("Largest part unreadable.", 0.01)
-    verbose: Literal[0, 1, 2] | None = option(
-        "Of each run: 1 a progress bar, 2 a line an epoch, 0 nothing; 1 on a terminal, else 2.", None
-    )
+    verbose: Literal[0, 1, 2] = option("Of each run: 1 a progress bar, 2 a line an epoch, 0 nothing.", 1)
 
 
 class CompareSettings(PassedOn, StudySettings):

@@ -91,7 +91,7 @@ def sweep(
     test_limit: int | None = None,
     split_seed: int = 0,
     max_broken: float = 0.01,
-    verbose: int | None = None,
+    verbose: int = 1,
     **more: Any,
 ) -> Sweep:
     """Pretrain variants of a task and set pretext accuracy beside downstream accuracy (difficulty and duration).

@@ -5,7 +5,6 @@ import gc
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,7 @@ class Study:
         self.every, self.steps = every, given.steps
         self._steps_per_epoch = every or given.steps // epochs_of(given.steps)
         self._max_broken = given.max_broken
-        self._verbose = (1 if sys.stdout.isatty() else 2) if given.verbose is None else given.verbose
+        self._verbose = given.verbose
         self.settings: dict[str, Any] = {
             "data": self._source.name,
             "labelled": self.train.name,

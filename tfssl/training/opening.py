@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfssl.base import environment
+from tfssl.base.errors import UserError
 from tfssl.models.trunks import make_trunk
 from tfssl.multitask import loss_balance
 from tfssl.multitask.encoders import Plans, sound_plan
@@ -55,7 +56,8 @@ def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | ker
         raise batches.batch_too_large(settings.batch_size, source)
     check_fits(parsed, settings.batch_size, source)
     keras.utils.set_random_seed(settings.seed)
-    stages = make_trunk(trunk, settings.size).stages
+    made = make_trunk(trunk, settings.size)
+    _check_precision(made.body, settings.mixed_precision)
     plans = Plans(trunk, settings.size)
 
     def prepare() -> dict[str, Any]:
@@ -70,7 +72,7 @@ def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | ker
         }
 
     listing.refuse_other_data(settings.out, source)  # first: another count makes other settings
-    recipe = _recipe(settings, parsed, source, stages, parent)
+    recipe = _recipe(settings, parsed, source, made.stages, parent)
     data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
     run = create_or_match(settings.out, recipe, data_facts, prepare)
     if plans.sound != run.sound:
@@ -81,6 +83,16 @@ def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | ker
     opened = Opened(run, source, [task.with_learned(learned[task.name]) for task in parsed], plans, parent)
     _advise(settings, opened)
     return opened
+
+
+def _check_precision(body: keras.Model, mixed_precision: str | None) -> None:
+    """Raise UserError where a trunk of the caller's own was built under a dtype policy that the run has not chosen."""
+    for computes in ("float16", "bfloat16"):
+        if computes != mixed_precision and any(layer.compute_dtype == computes for layer in body._flatten_layers()):
+            raise UserError(
+                f"the trunk has layers that compute in {computes}, and mixed_precision is {mixed_precision!r}; give"
+                f" {computes!r}, or build the trunk under keras.config.set_dtype_policy('float32')"
+            )
 
 
 def _recipe(

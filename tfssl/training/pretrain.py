@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,16 @@ import keras
 import tensorflow as tf
 
 from tfssl.base.files import atomic_write, write_json
+from tfssl.base.keras_state import on_its_own, plain_keras
 from tfssl.multitask.encoders import save_trained, save_weights
 from tfssl.multitask.model import PretextModel, build_metrics, compile_model, make_model, make_optimizer
-from tfssl.multitask.puzzle_stream import stream
+from tfssl.multitask.puzzle_stream import stream, stream_spec
 from tfssl.pipelines import batches
 from tfssl.runs import heads, metrics_log
 from tfssl.runs.checkpoints import Checkpoints
 from tfssl.runs.run import Run
 from tfssl.tasks.base import Encoders, PretextTask
-from tfssl.training import callbacks, schedules
+from tfssl.training import callbacks, schedules, showing
 from tfssl.training.config import PretrainSettings
 from tfssl.training.guessing import AboveGuessing
 from tfssl.training.opening import Opened, open_run, say
@@ -95,9 +95,11 @@ def pretrain(
       init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
         that both have, where they fit; what is not taken over is said.
       keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
-      strategy: one of `tf.distribute`; several GPUs get `MirroredStrategy` by themselves.
+      strategy: one of `tf.distribute`; where None, that in whose scope it is called, or `MirroredStrategy` where there
+        are several GPUs.
       report: write report.html at the end.
-      verbose: 1 a progress bar, 2 a line an epoch, 0 nothing.
+      verbose: 1 a progress bar, on a terminal or in a notebook, and elsewhere as 2; 2 a line an epoch, and every five
+        minutes; 0 neither.
 
     Returns:
       The run. `run.result` holds steps, images/s, metrics and the count of broken files.
@@ -109,13 +111,15 @@ def pretrain(
     settings = PretrainSettings(**locals())
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    opened = open_run(settings, data, tasks, trunk, init)
-    if opened.run.result:
-        say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
-        return opened.run
-    built = _build(settings, opened, strategy)
-    steps, metrics = _fit(settings, opened, built)
-    return _finish(settings, opened, built, steps, metrics)
+    strategy = strategy or default_strategy()
+    with on_its_own():
+        opened = open_run(settings, data, tasks, trunk, init)
+        if opened.run.result:
+            say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
+            return opened.run
+        built = _build(settings, opened, strategy)
+        steps, metrics = _fit(settings, opened, built)
+        return _finish(settings, opened, built, steps, metrics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,15 +133,15 @@ class Built:
     start: int
 
 
-def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy | None) -> Built:
+def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy) -> Built:
     """Build what is trained, as it was when it was saved last; keep the encoders as they were before training."""
     run, plans, tasks = opened.run, opened.plans, opened.tasks
     broken = batches.BrokenPictures(opened.source)
     precision = f"mixed_{settings.mixed_precision}" if settings.mixed_precision else "float32"
     keras.utils.set_random_seed(settings.seed)  # whether anything had to be prepared or not
-    with (strategy or default_strategy()).scope(), dtype_policy(precision):
+    with strategy.scope(), plain_keras(precision):
         encoders = plans.make()
-        spec = _stream(settings, opened, 0, broken).element_spec
+        spec = stream_spec(tasks, settings.size, settings.batch_size)
         model = make_model(tasks, encoders, spec)
         optimizer = make_optimizer(settings.momentum, settings.weight_decay)
         scales = run.prepared["scales"]
@@ -170,21 +174,23 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[call
     listeners += [callbacks.StopWhenNotFinite(steps, built.checkpoints), log]
     limit = callbacks.BrokenLimit(opened.source, built.broken, settings.max_broken)
     listeners += [*_watchers(settings, opened, built, steps), save, limit]
+    verbose = showing.fit_verbose(settings.verbose)
     metrics: dict[str, float] = {}
     limit.check()
     _keep_missing(settings, opened, built)
     save.listen()
     try:
         for first, length, last_epoch in segments(built.start, steps_per_epoch, settings.epochs):
-            history = built.model.fit(
-                _stream(settings, opened, first, built.broken),
-                steps_per_epoch=length,
-                initial_epoch=first // steps_per_epoch,
-                epochs=last_epoch,
-                callbacks=listeners,
-                shuffle=False,
-                verbose=settings.verbose,
-            ).history
+            with showing.colours_as_wanted():
+                history = built.model.fit(
+                    _stream(settings, opened, first, built.broken),
+                    steps_per_epoch=length,
+                    initial_epoch=first // steps_per_epoch,
+                    epochs=last_epoch,
+                    callbacks=listeners,
+                    shuffle=False,
+                    verbose=verbose,
+                ).history
             metrics = {key: float(values[-1]) for key, values in history.items()}
     except BaseException as problem:
         save.rescue(problem)
@@ -229,6 +235,7 @@ def _watchers(
     return [
         AboveGuessing(opened.tasks, steps, warm_up, say_below_bar),
         *([callbacks.EachEpochs(settings.keep_every, keep_trunk)] if settings.keep_every else []),
+        *([showing.NowAndThen()] if settings.verbose and showing.fit_verbose(settings.verbose) == 2 else []),
         keras.callbacks.TensorBoard(str(opened.run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
     ]
 
@@ -303,17 +310,6 @@ def _strategy_of_all_gpus() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy()
 
 
-@contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Set Keras's global dtype policy for the block."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def _end_bar(settings: PretrainSettings) -> None:
-    if settings.verbose == 1:
+    if showing.fit_verbose(settings.verbose) == 1:
         print(flush=True)  # to where Keras draws its bar, whose line is not ended while it trains
