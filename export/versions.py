@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import check_format
+from tfssl.base.files import check_format, require_text
 from tfssl.export.config import LARGEST_VERSION
 
 DESCRIPTION = "assets.extra/encoder.json"
@@ -27,6 +27,7 @@ def newest_version(folder: str | Path) -> Path:
       UserError: there is none, or a newer version of tfssl wrote it.
     """
     folder = Path(folder)
+    require_text(folder)
     if (folder / "saved_model.pb").is_file():
         description(folder)
         return folder
@@ -70,6 +71,7 @@ def _all_numbers(folder: Path) -> list[int]:
 
 def check_version(folder: Path, version: int | None) -> None:
     """Raise UserError where `version` cannot be written to `folder`."""
+    require_text(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder to export to")
     if version is None:

@@ -54,7 +54,9 @@ def decode_missing(
     """
     places = {name: work / hashlib.sha256(os.fsencode(name)).hexdigest()[:32] for name in names}
     missing = [name for name in names if not (places[name] / "done.json").exists()]
-    jobs = [(str(folder / name), str(places[name]), settings) for name in missing]
+    how = {key: value for key, value in settings.items() if key != "folder"}
+    # Bytes, as names need not be UTF-8, and Beam sends text as that.
+    jobs = [(os.fsencode(folder / name), str(places[name]), how) for name in missing]
     if verbose and len(missing) < len(names):
         done = f"{len(names) - len(missing)} of {len(names)}"
         print(f"resuming: {done} recordings are decoded already", file=sys.stderr)
@@ -84,9 +86,9 @@ def decode_missing(
     return broken, damaged, pieces
 
 
-def _decode_to(job: tuple[str, str, dict[str, Any]]) -> None:
+def _decode_to(job: tuple[bytes, str, dict[str, Any]]) -> None:
     """Decode one recording to a folder of its own, in which done.json is written last."""
-    path, place, settings = Path(job[0]), Path(job[1]), job[2]
+    path, place, settings = Path(os.fsdecode(job[0])), Path(job[1]), job[2]
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     result: dict[str, Any] = {"broken": "", "damage": "", "pieces": 0}

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfssl.base import beam as beams
 from tfssl.base.errors import UserError
+from tfssl.base.files import require_text
 from tfssl.base.result import Result
 from tfssl.pipelines.clips import recordings
 from tfssl.pipelines.clips.decode_jobs import claim, decode_missing
@@ -142,6 +143,7 @@ def _check(folder: Path, out: Path) -> None:
         raise UserError("films are decoded by PyAV, which is not installed; pip install 'tfssl[video]'") from problem
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one of films and sounds")
+    require_text(out)
     others = [each for each in out.iterdir() if each.name != WORK] if out.is_dir() else []
     if others or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} exists and is not empty; choose a new folder for --out")

@@ -53,11 +53,13 @@ def read_labels(
     if table is not None:
         row_of: dict[str, dict[str, str]] = {}
         for row in _rows(Path(table)):
-            given = row["file"].replace("/", os.sep)
+            given = (row["file"] or "").replace("/", os.sep)  # None in a row that is too short
             meant = [name for name in names if name == given or name.endswith(os.sep + given)]
             if len(meant) != 1:
                 what = "is none" if not meant else f"could be {meant[0]} or {meant[1]}"
-                raise UserError(f"{table}: the file {row['file']!r} {what} of those in {folder}; give paths below it")
+                raise UserError(
+                    f"{table}: the file {row['file'] or ''!r} {what} of those in {folder}; give paths below it"
+                )
             if row_of.setdefault(meant[0], row) is not row:
                 raise UserError(f"{table}: the file {meant[0]} stands in two rows; leave one")
             label_of[meant[0]] = row.get("label") or ""

@@ -29,27 +29,32 @@ class Listed(NamedTuple):
     name: Path
 
 
-def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
+def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...] = ()) -> list[Listed]:
     """List the pictures of files and folders (any depth), in order. Files are taken whatever the ending of their name.
 
-    Of pictures that would have the same name, as old.jpg and old.png, each keeps its ending: "old.jpg.png".
+    Of pictures that would have the same name, as old.jpg and old.png, each keeps its ending: "old.jpg.png". Files that
+    end in one of `also`, films for one, come last and keep their names.
 
     Raises:
       UserError: something that is not there, or no picture at all.
     """
     pictures: list[tuple[Path, Path]] = []
+    others: list[tuple[Path, Path]] = []
     for one in [given] if isinstance(given, (str, Path)) else given:
         place = Path(one)
-        if place.is_dir():
-            found = walking.walk(place, folders.ENDINGS)
+        if os.path.isdir(place):
+            found = walking.walk(place, (*folders.ENDINGS, *also))
             walking.say_unread(place, found)
-            pictures += [(place / inside, Path(inside)) for inside in found.paths]
+            inside = [Path(path) for path in found.paths]
         elif os.path.lexists(place):
-            pictures.append((place, Path(place.name)))
+            place, inside = place.parent, [Path(place.name)]
         else:
-            raise UserError(f"{place} does not exist; expected a picture or a folder of pictures")
-    if not pictures:
-        raise UserError(f"no picture in {given}; expected files that end in {', '.join(folders.ENDINGS)}")
+            raise UserError(f"{place} {walking.problem_of(place)}; expected a picture or a folder of pictures")
+        for path in inside:
+            (others if path.suffix.lower() in also else pictures).append((place / path, path))
+    if not pictures and not others:
+        endings = ", ".join((*folders.ENDINGS, *also))
+        raise UserError(f"no picture in {given}; expected files that end in {endings}")
     pictures = list(dict.fromkeys(pictures))
     count = Counter(inside.with_suffix(".png") for _, inside in pictures)
     named = [
@@ -60,7 +65,7 @@ def list_pictures(given: str | Path | Iterable[str | Path]) -> list[Listed]:
         if times > 1:
             both = " and ".join(str(path) for path, each in named if each == name)
             raise UserError(f"{both} would both become {name}; give them in two calls, with another --out")
-    return [Listed(path, name) for path, name in named]
+    return [Listed(path, name) for path, name in [*named, *dict.fromkeys(others)]]
 
 
 def decode(data: bytes) -> np.ndarray:

@@ -128,7 +128,10 @@ class ClipReader:
             if self._in_memory:
                 self._records = tf.constant(source.encoded)
             else:
-                self._files, self._places = tf.constant(source.files), tf.constant(source.places)
+                self._files, self._places = (
+                    tf.constant(list(map(os.fsencode, source.files))),
+                    tf.constant(source.places),
+                )
 
     def records(self, index: tf.Tensor) -> tf.Tensor:
         """Read the records string [B] of one or more numbers, int64 [B].
@@ -227,6 +230,9 @@ def _facts(files: Sequence[str], encoded: list[bytes] | None, sample_rate: int) 
             **{key: fields[key] for key in ("label", "recording", "piece")},
         }
 
-    dataset = tf.data.TFRecordDataset(list(files)) if encoded is None else tf.data.Dataset.from_tensor_slices(encoded)
+    if encoded is None:
+        dataset = tf.data.TFRecordDataset(list(map(os.fsencode, files)))
+    else:
+        dataset = tf.data.Dataset.from_tensor_slices(encoded)
     rows = list(dataset.map(facts, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).as_numpy_iterator())
     return {key: np.asarray([row[key] for row in rows]) for key in rows[0]} if rows else {}

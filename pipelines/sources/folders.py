@@ -25,8 +25,9 @@ def open_folder(data: str | Path) -> PictureSource:
     """
     folder = Path(data)
     if not os.path.exists(folder):  # not of pathlib, to which a name of 300 letters is an error
-        raise UserError(f"{folder} does not exist; expected a folder of pictures, 'toy:images' or 'tfds:NAME'")
-    if not folder.is_dir():
+        problem = walking.problem_of(folder)
+        raise UserError(f"{folder} {problem}; expected a folder of pictures, 'toy:images' or 'tfds:NAME'")
+    if not os.path.isdir(folder):
         raise UserError(f"{folder} is a file; expected a folder of pictures")
     found = walking.walk(folder, ENDINGS)
     walking.say_unread(folder, found)
@@ -50,7 +51,7 @@ def open_files(files: Sequence[Path], labels: Any = None) -> PictureSource:
     name = f"a list of {len(files)} files"
     for path in files:
         if os.path.isdir(path) or not os.path.lexists(path):
-            problem = "is a folder" if os.path.isdir(path) else "does not exist"
+            problem = walking.problem_of(path)
             raise UserError(f"{path}, one of {name}, {problem}; expected files of pictures, or one folder")
     paths = [str(path) for path in files]
     problems = {path: problem for path in paths if (problem := walking.problem_of(path))}

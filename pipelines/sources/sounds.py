@@ -45,7 +45,9 @@ def is_folder_of_sounds(data: object) -> bool:
 
 
 def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
-    """Decode every sound, at a sample rate in hertz; its first sub-folder is the class. Others are not read.
+    """Decode every sound, at a sample rate in hertz; its first sub-folder is the class.
+
+    Those beside the folders of classes are left out, as broken ones are.
 
     Raises:
       UserError: no such folder, splits in place of classes, no sounds in sub-folders, none that can be decoded, or
@@ -65,10 +67,11 @@ def read_sounds(folder: str | Path, sample_rate: int) -> Sounds:
         )
     found = walking.walk(folder, recordings.SOUNDS)
     walking.say_unread(folder, found)
-    inside = [name for name in found.paths if os.sep in name]
+    inside = sorted((name for name in found.paths if os.sep in name), key=lambda name: name.split(os.sep))
     if len({name.split(os.sep)[0] for name in inside}) < 2:
         raise UserError(f"{folder} has no labelled sounds; expected one sub-folder a class, two at least")
-    names, waves, kinds, broken, damaged = [], [], [], {}, {}
+    names, waves, kinds, damaged = [], [], [], {}
+    broken = {name: "lies beside the folders of the classes" for name in found.paths if os.sep not in name}
     for name in inside:
         try:
             whole = recordings.decode(folder / name, 8, 1.0, sample_rate)

@@ -137,6 +137,7 @@ def _words(name: str) -> set[str]:
 def _folders_in(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            # Not `entry.is_dir`, which raises at a link in a circle.
+            return sorted(each.name for each in entries if not each.name.startswith(".") and os.path.isdir(each))
     except OSError:  # said where its files are read
         return []

@@ -1,7 +1,7 @@
 """The one walk through folders: which files there are, which of them cannot be opened, and what is not read."""
 
 import dataclasses
-import functools
+import errno
 import os
 import stat
 import sys
@@ -13,6 +13,8 @@ SHOWN = 8
 """How many endings are said."""
 FEW = 3
 """Files beside folders: as many are strays, more are a folder without labels."""
+NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_SAID: set[tuple[str, str]] = set()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +94,9 @@ def problem_of(path: str | os.PathLike[str]) -> str:
     """
     try:
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return "is a link to what is not there" if os.path.islink(path) else "does not exist"
     except OSError as problem:
+        if problem.errno in NOTHING_THERE:
+            return "is a link to what is not there" if os.path.islink(path) else "does not exist"
         return f"cannot be opened: {_reason(problem)}"
     if not stat.S_ISREG(mode):
         return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
@@ -107,21 +109,25 @@ def say_unread(folder: Path, found: Walk) -> None:
         most = sorted(found.unread.items(), key=lambda item: (-item[1], item[0]))
         shown = ", ".join(f"{ending or 'no ending'}: {count:,}" for ending, count in most[:SHOWN])
         rest = sum(count for _, count in most[SHOWN:])
-        _say(f"{folder}: {shown}{f', other endings: {rest:,}' if rest else ''} are not read")
+        others = f", other endings: {rest:,}" if rest else ""
+        _say(folder, f": {shown}{others} {'is' if sum(found.unread.values()) == 1 else 'are'} not read")
     for path, problem in sorted(found.closed.items()):
-        _say(f"{folder / path} cannot be listed ({problem}): what is in it is not read")
+        _say(folder / path, f" cannot be listed ({problem}): what is in it is not read")
 
 
 def say_strays(folder: Path, paths: Sequence[str]) -> None:
     """Say, likewise, which few files lie beside the folders of all others, so that these folders are no classes."""
     strays = [path for path in paths if os.sep not in path]
     if 0 < len(strays) <= FEW and 2 * len(strays) < len(paths):
-        _say(f"{folder} has no labels: {', '.join(strays)} beside its folders; move that into one, or away, for labels")
+        _say(folder, f" has no labels: {', '.join(strays)} beside its folders; move that into one, or away, for labels")
 
 
-@functools.cache
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _say(place: Path, what: str) -> None:
+    """Say something of a folder, under whatever name it is opened: a run opens it anew by its name from the root."""
+    known = (os.path.realpath(place), what)
+    if known not in _SAID:
+        _SAID.add(known)
+        print(f"{place}{what}", file=sys.stderr, flush=True)
 
 
 def _reason(problem: OSError) -> str:

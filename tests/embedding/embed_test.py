@@ -21,13 +21,19 @@ from tfssl.embedding.files import read_embeddings
 from tfssl.embedding.inputs import open_inputs
 from tfssl.pipelines.decoding import picture_crops
 
+NOT_UTF8 = os.fsdecode(b"10\xe9.jpg")
+
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twelve JPEGs of several shapes in two sub-folders: number 3 cut in half, number 8 text, number 5 empty."""
+    """Twelve JPEGs of several shapes in two sub-folders: number 3 cut in half, number 8 text, number 5 empty.
+
+    The name of number 10 is not UTF-8.
+    """
     rng = np.random.default_rng(0)
     for number in range(12):
-        path = tmp_path / "data" / f"part{number % 2}" / f"{number:02}.jpg"
+        name = NOT_UTF8 if number == 10 else f"{number:02}.jpg"
+        path = tmp_path / "data" / f"part{number % 2}" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = tf.image.resize(rng.integers(0, 256, (5, 4, 3)), (32 + 3 * number, 60 - number))
         data = tf.io.encode_jpeg(tf.cast(coarse, tf.uint8)).numpy()
@@ -60,12 +66,13 @@ def test_run_and_export_agree(toy_run, toy_export, folder, tmp_path):
 def test_each_row_is_of_its_path(toy_run, folder, tmp_path):
     found = embed(toy_run, folder, tmp_path / "a.npz", batch_size=5, verbose=0).read()
     assert [os.path.relpath(path, folder) for path in found.path] == [
-        f"part{number % 2}/{number:02}.jpg" for number in (0, 2, 4, 6, 10, 1, 7, 9, 11)
+        f"part{number % 2}/{NOT_UTF8 if number == 10 else f'{number:02}.jpg'}"
+        for number in (0, 2, 4, 6, 10, 1, 7, 9, 11)
     ]
     assert list(found.label) == ["part0"] * 5 + ["part1"] * 4
     encoder = toy_run.encoder()
     for path, row in zip(found.path, found.embedding, strict=True):
-        image, _ = picture_crops.pictures(tf.constant([tf.io.read_file(path).numpy()]), 32)
+        image, _ = picture_crops.pictures(tf.constant([Path(path).read_bytes()]), 32)
         np.testing.assert_allclose(encoder(image)[0], row, atol=1e-5)
 
 
@@ -78,7 +85,7 @@ def test_parquet_holds_the_same(toy_run, folder, tmp_path, small_parts):
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[32]"
     arrays = np.load(tmp_path / "a.npz")
     for name in ("path", "label"):
-        assert table[name].to_pylist() == list(arrays[name])
+        assert table[name].to_pylist() == [each.replace("\udce9", r"\xe9") for each in arrays[name]]
     np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), arrays["embedding"])
     read = read_embeddings(tmp_path / "a.parquet")
     np.testing.assert_array_equal(read.embedding, arrays["embedding"])

@@ -1,6 +1,7 @@
 """Labelled sounds through a sound encoder; retrieval across modalities."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -23,20 +24,29 @@ def run(audio_visual_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Low tones and high tones, four folds by the first letter, and one file that is broken."""
+    """Low tones and high tones, four folds by the first letter, and files that are left out."""
     folder = tmp_path_factory.mktemp("sounds")
     for kind, hertz in (("low", 300), ("high", 3000)):
         (folder / kind).mkdir()
         for number in range(8):
             write(folder / kind / f"{number % 4}-{number}.wav", sounds=[tone(0.4 + 0.1 * number, hertz + 20 * number)])
     (folder / "low" / "0-broken.mp3").write_bytes(b"no sound")
+    (folder / "low" / "gone.wav").symlink_to("annex/gone.wav")
+    os.mkfifo(folder / "low" / "pipe.wav")
+    (folder / "low" / "._0-0.wav").write_bytes(b"hidden")
+    write(folder / "stray.wav", sounds=[tone(0.4, 300)])
     return folder
 
 
 def test_tones_are_told_apart_over_the_folds_of_their_names(run, folder):
     found = tfssl.evaluate_sound(run, folder, folds="^(.)", neighbours=3, verbose=0)
     assert (found.sounds, found.classes, found.folds, found.largest_class) == (16, 2, 4, 0.5)
-    assert list(found.broken) == ["low/0-broken.mp3"]
+    assert found.broken.pop("low/0-broken.mp3").startswith("cannot be opened")
+    assert found.broken == {
+        "low/gone.wav": "is a link to what is not there",
+        "low/pipe.wav": "is no regular file",
+        "stray.wav": "lies beside the folders of the classes",
+    }
     assert found.baseline["linear"].folds == (1.0,) * 4
     assert found.baseline["knn"].mean == 1.0
     assert set(found.trained["linear"]) == set(found.random["knn"]) == {"stage1", "stage2", "stage3", "stage4"}

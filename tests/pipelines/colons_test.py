@@ -59,4 +59,3 @@ def test_films_in_a_folder_that_looks_like_a_protocol(tmp_path, monkeypatch):
     )
     assert made == ""  # nothing was lost
     assert len(recordings.decode(Path("10:30/to.mp4"), 32, 10, 16000).frames) == 5
-    assert len(recordings.decode(Path("10:30/to.mp4"), 32, 10, 16000).frames) == 5

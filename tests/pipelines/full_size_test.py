@@ -82,6 +82,14 @@ def test_pictures_of_files_and_folders(tmp_path):
     assert [name.as_posix() for _, name in full_size.list_pictures(str(tmp_path / "b"))] == ["z.png"]
 
 
+def test_films_come_last_and_one_walk_says_what_is_not_read(tmp_path, capsys):
+    for name in ("a.mp4", "b.png", "c.MP4", "d.heic"):
+        (tmp_path / name).write_bytes(b"")
+    listed = full_size.list_pictures([tmp_path, tmp_path / "a.mp4"], also=(".mp4",))
+    assert [name.as_posix() for _, name in listed] == ["b.png", "a.mp4", "c.MP4"]
+    assert capsys.readouterr().err == f"{tmp_path}: .heic: 1 is not read\n"
+
+
 def test_pictures_of_the_same_name(tmp_path):
     for name in ("a/x.jpg", "a/x.png", "b/x.png", "none/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,7 +1,9 @@
 """`ingest`: recordings become a data set that is read by number."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from tfssl.pipelines.clips import clip_records, ingest, tfds_builder
 from tfssl.pipelines.clips.record import FORMAT
 from tfssl.pipelines.sources.any_source import absolute_name, open_source, open_splits
 
+DAMAGED = "dogs/" + os.fsdecode(b"fil\xe9.mkv")
+"""A film whose name is not UTF-8."""
 SETTINGS = {"size": 16, "frame_rate": 10.0, "processes": 1, "verbose": 0}
 
 
@@ -26,8 +30,9 @@ def folder(tmp_path_factory):
     for number in range(5):
         place = folder / ("cats" if number < 3 else "dogs")
         place.mkdir(exist_ok=True)
-        write(place / f"film{number}.mkv", np.arange(15) / 10, sounds=[tone(1.5, 300 + 100 * number)] * (number != 4))
-    damage(folder / "dogs" / "film4.mkv", ("video", 7))
+        name = f"film{number}.mkv" if number < 4 else Path(DAMAGED).name
+        write(place / name, np.arange(15) / 10, sounds=[tone(1.5, 300 + 100 * number)] * (number != 4))
+    damage(folder / DAMAGED, ("video", 7))
     write(folder / "dogs" / "bark.wav", sounds=[tone(2.5)])
     (folder / "dogs" / "broken.mp4").write_bytes(b"no film")
     return folder
@@ -59,9 +64,9 @@ def test_counts_and_what_was_left_out(ingested):
     # In pieces of 1 s, rounded to the even: films of 1.5 s, one that ends with its last frame, 2.5 s of sound.
     assert sum(result.clips.values()) == 4 * 2 + 1 + 2
     assert "left out: dogs/broken.mp4" in str(result)
-    lost = {"dogs/film4.mkv": "lost 1 of 15 packets of film to damage"}
+    lost = {DAMAGED: "lost 1 of 15 packets of film to damage"}
     assert json.loads(json.dumps(result.as_json()))["damaged"] == lost
-    assert str(result).endswith("damaged: dogs/film4.mkv lost 1 of 15 packets of film to damage")
+    assert str(result).endswith(f"damaged: {DAMAGED} lost 1 of 15 packets of film to damage")
 
 
 def test_it_is_a_source_with_frames_and_sound_as_they_were(ingested):
@@ -81,7 +86,7 @@ def test_it_is_a_source_with_frames_and_sound_as_they_were(ingested):
     sound = clip_records.waveform(clip.sound, clip.sound_start, clip.sound_start, 8000, RATE).numpy()
     assert np.argmax(np.abs(np.fft.rfft(sound))) * RATE / 8000 == pytest.approx(500, abs=4)
     silent = [name for name, heard in zip(source.recordings, source.has_sound, strict=True) if not heard]
-    assert set(silent) == {"dogs/film4.mkv"}
+    assert set(silent) == {DAMAGED}
     assert [source.frame_counts[k] for k, name in enumerate(source.recordings) if name == "dogs/bark.wav"] == [0, 0]
 
 
@@ -211,7 +216,8 @@ def test_a_folder_that_is_taken_and_one_without_recordings(folder, tmp_path):
 def test_beam_makes_the_same_records(tmp_path):
     (tmp_path / "films").mkdir()
     for number in range(2):
-        write(tmp_path / "films" / f"{number}.mkv", np.arange(8) / 10, sounds=[tone(0.8, 300 + 100 * number)])
+        name = os.fsdecode(b"\xe9%d.mkv" % number)  # not UTF-8, and Beam sends text as that
+        write(tmp_path / "films" / name, np.arange(8) / 10, sounds=[tone(0.8, 300 + 100 * number)])
     (tmp_path / "films" / "broken.mp4").write_bytes(b"no film")
     here = tfssl.ingest(tmp_path / "films", tmp_path / "here", **SETTINGS)
     there = tfssl.ingest(tmp_path / "films", tmp_path / "there", beam="DirectRunner", **SETTINGS)

@@ -148,3 +148,11 @@ def test_films_and_sounds(tmp_path):
     with pytest.raises(UserError, match="has test/, train/, which are splits"):
         read_sounds(tmp_path, 16000)
     assert open_inputs(tmp_path, True, 0.01).labels is None
+
+
+def test_a_link_in_a_circle_beside_splits_hides_none(tmp_path):
+    """`os.DirEntry.is_dir` raises at it, and train and test were taken for classes."""
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "circle").symlink_to("circle")
+    assert splits.on_disk(tmp_path).splits == {"train": "train", "test": "test"}

@@ -7,6 +7,7 @@ import pytest
 from tfssl.base.errors import UserError
 from tfssl.base.files import text_of
 from tfssl.pipelines.clips import listing, recordings
+from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.pipelines.sources.folders import open_files
@@ -47,8 +48,8 @@ def test_hidden_things_are_left_alone_and_other_endings_counted(folder, capsys):
     found = walking.walk(folder, (".png",))
     assert found.paths == ["a/3.png", "b/1.png", "b/2.PNG"]
     assert found.unread == {".heic": 2, "": 1, ".tif": 1}
-    for _ in range(2):
-        assert open_source(folder).classes == ("a", "b")
+    for name in (folder, os.path.relpath(folder)):  # once, under whatever name
+        assert open_source(name).classes == ("a", "b")
     assert capsys.readouterr().err == f"{folder}: .heic: 2, no ending: 1, .tif: 1 are not read\n"
 
 
@@ -132,6 +133,29 @@ def test_a_table_of_labels_has_each_file_once_in_any_encoding_of_its_name(tmp_pa
     table.write_text("file,label\nx.mp4,one\na/x.mp4,two\n")
     with pytest.raises(UserError, match=r"the file a/x\.mp4 stands in two rows"):
         listing.read_labels(tmp_path, names, table, None)
+    table.write_text("label,file\none,x.mp4\ntwo\n")  # a row that is too short
+    with pytest.raises(UserError, match="the file '' is none of those"):
+        listing.read_labels(tmp_path, names, table, None)
     table.write_bytes(b"file,label\nx.mp4,caf\xe9\n")
     with pytest.raises(UserError, match=r"the label of a/x\.mp4 is not UTF-8"):
         listing.read_labels(tmp_path, names, table, None)
+
+
+def test_what_is_not_there_is_told_from_what_is_shut(folder, monkeypatch):
+    stat = os.stat
+
+    def refuse(path, *arguments, **settings):
+        if str(path).endswith("/shut.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **settings)
+
+    monkeypatch.setattr(os, "stat", refuse)  # as root the tests may enter any folder
+    for name, problem in {
+        "missing.png": "does not exist",
+        "x" * 300: "does not exist",
+        "b/1.png/x": "does not exist",
+        "shut.png": "cannot be opened: permission denied",
+    }.items():
+        for given in (open_source, full_size.list_pictures, lambda path: open_files([path])):
+            with pytest.raises(UserError, match=f" {problem}; expected"):
+                given(folder / name)

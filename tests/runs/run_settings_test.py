@@ -1,10 +1,14 @@
 """run.json is typed when it is read, and written as it always was."""
 
 import json
+import os
 
 import pytest
 
 from tfssl.base.errors import UserError
+from tfssl.embedding.encoders import load_encoder
+from tfssl.export.versions import check_version, newest_version
+from tfssl.pipelines.clips.ingest import ingest
 from tfssl.runs.config import Recipe, RunSettings
 from tfssl.runs.run import FORMAT, create_or_match, load_run
 
@@ -96,3 +100,17 @@ def test_objects_are_kept_as_text():
 
     recipe = Recipe(tasks=["rotation", "jigsaw"], trunk=Trunk(), init=Run())
     assert (recipe.tasks, recipe.trunk, recipe.init) == ("rotation, jigsaw", "mine (a Keras model)", "runs/first")
+
+
+def test_folders_that_tensorflow_cannot_open_are_refused_at_once(tmp_path):
+    """It takes names in UTF-8 only, and would fail when the first checkpoint is written."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    for given in (load_run, newest_version, load_encoder, lambda out: check_version(out, None)):
+        with pytest.raises(UserError, match=r"/caf\\xe9 is not UTF-8, which TensorFlow needs"):
+            given(folder)
+    with pytest.raises(UserError, match="is not UTF-8"):
+        create_or_match(folder, RunSettings(**SETTINGS), {}, dict)
+    with pytest.raises(UserError, match="is not UTF-8"):
+        ingest(tmp_path, folder)
+    assert not list(folder.iterdir())

@@ -2,8 +2,7 @@
 
 import dataclasses
 import functools
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tfssl.pipelines.clips import video_files
 from tfssl.pipelines.decoding import full_size
 from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources import walking
-from tfssl.pipelines.sources.folders import ENDINGS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks.colorization import Colorization
 from tfssl.tasks.parts.colourer import Colourer
@@ -79,7 +77,7 @@ def colorize(
     settings = ColorizeSettings(**locals())
     run = load_run(run)
     task = _task(run, draws, temperature)
-    listed = _listed(settings.pictures)
+    listed = full_size.list_pictures(settings.pictures, also=video_files.ENDINGS)
     jobs = [
         (picture, number, _target(Path(out), picture, number, draws)) for picture in listed for number in range(draws)
     ]
@@ -122,26 +120,6 @@ def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
     if not task.bins:
         raise UserError(f"--temperature {temperature} is given, but {task} has no bins to take a mean of; leave it out")
     return dataclasses.replace(task, temperature=temperature)
-
-
-def _listed(given: Sequence[str | Path]) -> list[full_size.Listed]:
-    """List pictures and films. Raise UserError where there is none, or something is not there."""
-    films, rest = [], []
-    for place in map(Path, given):
-        if not place.is_dir():
-            if video_files.is_film(place) and os.path.lexists(place):
-                films.append((place, Path(place.name)))
-            else:
-                rest.append(place)
-            continue
-        found = walking.walk(place, (*video_files.ENDINGS, *ENDINGS))
-        walking.say_unread(place, found)
-        inside = [Path(path) for path in found.paths]
-        films += [(place / path, path) for path in inside if video_files.is_film(path)]
-        if not films or any(path.suffix.lower() in ENDINGS for path in inside):
-            rest.append(place)
-    listed = [full_size.Listed(path, name) for path, name in dict.fromkeys(films)]
-    return (full_size.list_pictures(rest) if rest or not listed else []) + listed
 
 
 def _target(folder: Path, picture: full_size.Listed, number: int, draws: int) -> Path:

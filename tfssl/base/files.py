@@ -19,7 +19,18 @@ def text_of(name: str) -> str:
 
     Python itself holds such bytes as lone surrogates, which open the file, and JSON and npz keep as they are.
     """
-    return os.fsencode(name).decode(errors="backslashreplace")
+    return name.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
+
+
+def require_text(path: Path) -> None:
+    """Raise UserError where the name of a folder is not UTF-8: TensorFlow cannot open runs, exports and records in it.
+
+    Files that are read by us may have any names.
+    """
+    if text_of(str(path)) != str(path):
+        raise UserError(
+            f"the name {text_of(str(path))} is not UTF-8, which TensorFlow needs; choose or give it another"
+        )
 
 
 @contextmanager

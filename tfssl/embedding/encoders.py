@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import NewerFormatError, UserError
+from tfssl.base.files import require_text
 from tfssl.base.result import key_of
 from tfssl.export.signatures import limits
 from tfssl.export.versions import description, newest_version
@@ -74,6 +75,8 @@ def load_encoder(model: str | Path | Run, stage: str | None = None, kind: str = 
     Raises:
       UserError: no such run, export or stage; no sound encoder, or no classifier in it.
     """
+    if not isinstance(model, Run):
+        require_text(Path(model))
     if kind == "classes" and is_classifier(model):
         return _of_classifier(load_classifier(model))
     if kind == "classes" and (isinstance(model, Run) or (Path(model) / "run.json").exists()):

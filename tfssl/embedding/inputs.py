@@ -102,8 +102,10 @@ def _folder_of_sounds(folder: Path) -> Inputs:
     found = walking.walk(folder, recordings.SOUNDS)
     walking.say_unread(folder, found)
     walking.say_strays(folder, found.paths)
-    listing = "\n".join(f"{path} {size}" for path, size in zip(found.paths, found.sizes, strict=True))
-    inside = [path for path in found.paths if path not in found.problems]
+    # In the order of their folders, in which "a/x" comes before "a-b/x".
+    sizes = sorted(zip(found.paths, found.sizes, strict=True), key=lambda each: each[0].split(os.sep))
+    listing = "\n".join(f"{path} {size}" for path, size in sizes)
+    inside = [path for path, _ in sizes if path not in found.problems]
     return Inputs(
         name=str(folder),
         fingerprint=hashlib.sha256(os.fsencode(listing)).hexdigest(),

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import write_json
+from tfssl.base.files import require_text, write_json
 from tfssl.base.keras_state import plain_keras
 from tfssl.base.result import Result
 from tfssl.runs.config import RunSettings
@@ -211,6 +211,7 @@ def load_run(folder: "str | Path | Run") -> Run:
     """Load the run in a folder. Raise UserError where there is none."""
     if isinstance(folder, Run):
         return folder
+    require_text(Path(folder))
     path = Path(folder) / "run.json"
     if not path.is_file():
         raise UserError(f"{folder} is no run (it has no run.json); expected the folder given to pretrain as --out")
@@ -241,6 +242,7 @@ def create_or_match(
     """
     from tfssl.base import environment
 
+    require_text(folder)
     if (folder / "run.json").exists():
         run = load_run(folder)
         if run.format < FORMAT and not run.result:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write
+from tfssl.base.files import atomic_write, text_of
 from tfssl.base.result import Result
 from tfssl.runs import seen
 from tfssl.runs.evaluation import Evaluation
@@ -114,7 +114,7 @@ def compare(
         comparison = _summary(study, trials)
         study.write(comparison.as_json())
         with atomic_write(study.folder / "table.md") as temporary:
-            temporary.write_text(comparison.as_markdown(), encoding="utf-8")
+            temporary.write_text(text_of(comparison.as_markdown()), encoding="utf-8")
         figures.save(figures.comparison_bars(comparison.rows, comparison.largest_class), study.folder / "figure.png")
     return comparison
 

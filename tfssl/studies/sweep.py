@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfssl.base.files import atomic_write
+from tfssl.base.files import atomic_write, text_of
 from tfssl.base.result import Result
 from tfssl.runs import metrics_log
 from tfssl.studies import figures, table
@@ -126,7 +126,7 @@ def sweep(
         curve = _summary(study, trials)
         study.write(curve.as_json())
         with atomic_write(study.folder / "table.md") as temporary:
-            temporary.write_text(curve.as_markdown(), encoding="utf-8")
+            temporary.write_text(text_of(curve.as_markdown()), encoding="utf-8")
         pretext_points = [point for point in curve.points if point.row.tasks != table.RANDOM]
         picture = figures.sweep_curves(
             [(point.variant, point.steps, point.row) for point in pretext_points],
