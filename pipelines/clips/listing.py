@@ -23,7 +23,8 @@ def list_recordings(folder: Path) -> list[str]:
     names = found.paths
     if not names:
         raise UserError(
-            f"no film and no sound in {folder}; expected files that end in {', '.join(endings)}, at any depth"
+            f"no film and no sound in {folder}{walking.only_unread(found)}; expected files that end in"
+            f" {', '.join(endings)}, at any depth"
         )
     return names
 

@@ -40,11 +40,13 @@ def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...
     """
     pictures: list[tuple[Path, Path]] = []
     others: list[tuple[Path, Path]] = []
+    holds = ""
     for one in [given] if isinstance(given, (str, Path)) else given:
         place = Path(one)
         if os.path.isdir(place):
             found = walking.walk(place, (*folders.ENDINGS, *also))
             walking.say_unread(place, found)
+            holds = holds or walking.only_unread(found)
             inside = [Path(path) for path in found.paths]
         elif os.path.lexists(place):
             place, inside = place.parent, [Path(place.name)]
@@ -54,7 +56,7 @@ def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...
             (others if path.suffix.lower() in also else pictures).append((place / path, path))
     if not pictures and not others:
         endings = ", ".join((*folders.ENDINGS, *also))
-        raise UserError(f"no picture in {given}; expected files that end in {endings}")
+        raise UserError(f"no picture in {given}{holds}; expected files that end in {endings}")
     pictures = list(dict.fromkeys(pictures))
     count = Counter(inside.with_suffix(".png") for _, inside in pictures)
     named = [

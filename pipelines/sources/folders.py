@@ -34,7 +34,8 @@ def open_folder(data: str | Path) -> PictureSource:
     walking.say_strays(folder, found.paths)
     paths, sizes = found.paths, found.sizes
     if not paths:
-        raise UserError(f"no picture in {folder}; expected files that end in {', '.join(ENDINGS)}, at any depth")
+        holds = walking.only_unread(found)
+        raise UserError(f"no picture in {folder}{holds}; expected files that end in {', '.join(ENDINGS)}, at any depth")
 
     digest = hashlib.sha256(os.fsencode("\n".join(f"{p} {s}" for p, s in zip(paths, sizes, strict=True))))
     classes = labels_of([path.split(os.sep) for path in paths])

@@ -104,15 +104,27 @@ def problem_of(path: str | os.PathLike[str]) -> str:
 
 
 def say_unread(folder: Path, found: Walk) -> None:
-    """Say what of a folder is not read, on standard error: once, however often the folder is opened."""
-    if found.unread:
-        most = sorted(found.unread.items(), key=lambda item: (-item[1], item[0]))
-        shown = ", ".join(f"{ending or 'no ending'}: {count:,}" for ending, count in most[:SHOWN])
-        rest = sum(count for _, count in most[SHOWN:])
-        others = f", other endings: {rest:,}" if rest else ""
-        _say(folder, f": {shown}{others} {'is' if sum(found.unread.values()) == 1 else 'are'} not read")
+    """Say what of a folder is not read, on standard error: once, however often the folder is opened.
+
+    Where nothing is, the error says it: see `only_unread`.
+    """
+    if found.unread and found.paths:
+        verb = "is" if sum(found.unread.values()) == 1 else "are"
+        _say(folder, f": {_list_endings(found.unread)} {verb} not read")
     for path, problem in sorted(found.closed.items()):
         _say(folder / path, f" cannot be listed ({problem}): what is in it is not read")
+
+
+def only_unread(found: Walk) -> str:
+    """Say what a folder holds in place of what is wanted, to go on from its name, as ", only .heic: 12"."""
+    return f", only {_list_endings(found.unread)}" if found.unread else ""
+
+
+def _list_endings(unread: dict[str, int]) -> str:
+    most = sorted(unread.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{ending or 'no ending'}: {count:,}" for ending, count in most[:SHOWN])
+    rest = sum(count for _, count in most[SHOWN:])
+    return shown + (f", other endings: {rest:,}" if rest else "")
 
 
 def say_strays(folder: Path, paths: Sequence[str]) -> None:

@@ -100,7 +100,7 @@ WRONG = {
     # show
     "show: missing folder": (["show", "nowhere", "--to", "a.png"], "nowhere does not exist"),
     "show: a file for data": (["show", "{shelf}/file", "--to", "a.png"], "is a file"),
-    "show: no picture": (["show", "{shelf}/notes", "--to", "a.png"], "no picture in"),
+    "show: no picture": (["show", "{shelf}/notes", "--to", "a.png"], "notes, only .txt: 1; expected"),
     "show: all broken": (["show", "{shelf}/all_broken", "--to", "a.png"], "3 of 3 pictures"),
     "show: unknown toy": (["show", "toy:sounds", "--to", "a.png"], "unknown toy source"),
     "show: unknown toy setting": (["show", "toy:images(colour=1)", "--to", "a.png"], "no setting 'colour'"),

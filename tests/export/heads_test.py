@@ -115,6 +115,8 @@ def test_each_task_serves_under_a_name_of_its_own():
         "predict_rotation": ("image_bytes",),
         "colorize": ("image_bytes",),
         "localise": ("image_bytes", "waveform"),
+        "classify": ("image_bytes",),
+        "classify_pixels": ("pixels",),
     }
 
 

@@ -51,6 +51,7 @@ def test_hidden_things_are_left_alone_and_other_endings_counted(folder, capsys):
     for name in (folder, os.path.relpath(folder)):  # once, under whatever name
         assert open_source(name).classes == ("a", "b")
     assert capsys.readouterr().err == f"{folder}: .heic: 2, no ending: 1, .tif: 1 are not read\n"
+    assert walking.only_unread(found) == ", only .heic: 2, no ending: 1, .tif: 1"
 
 
 def test_a_stray_picture_beside_class_folders_is_named(folder, capsys):
