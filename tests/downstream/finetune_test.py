@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import shutil
 
 import keras
@@ -62,6 +63,7 @@ def test_the_page_says_what_came_out(toy_classifier):
     top1 = f"<b>{100 * result['chosen']['top1']:.1f}\u00a0%</b><span>top-1</span>"
     assert top1 in page
     assert "from scratch" in page
+    assert re.search(r"<th[^>]*>labels</th>\s*<td[^>]*>all</td>", page)
     curves = 2 * (toy_classifier / "metrics.jsonl").exists()  # loss and accuracy; none of the frozen probe
     assert page.count("data:image/svg+xml") == 2 + curves
 

@@ -58,7 +58,10 @@ def contents(result: Finetuned) -> dict[str, Any]:
             for row in result.rows
         ],
         "settings": {
-            "Fine-tuning": readable(record["settings"] | {"data": record["data"]["name"], "stage": record["stage"]}),
+            "Fine-tuning": readable(
+                record["settings"]
+                | {"labels": amount_of(main) or "all", "data": record["data"]["name"], "stage": record["stage"]}
+            ),
             "Versions": record["versions"],
         },
     }
