@@ -22,7 +22,7 @@ class Listed(NamedTuple):
 
     Attributes:
       path: the path of the file.
-      name: where a PNG made of it belongs, relative to the folder of the results: "sub/old.png".
+      name: where what is made of it belongs, relative to the folder of the results: "sub/old.png", or "sub/old.mp4".
     """
 
     path: Path
@@ -32,8 +32,8 @@ class Listed(NamedTuple):
 def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...] = ()) -> list[Listed]:
     """List the pictures of files and folders (any depth), in order. Files are taken whatever the ending of their name.
 
-    Of pictures that would have the same name, as old.jpg and old.png, each keeps its ending: "old.jpg.png". Files that
-    end in one of `also`, films for one, come last and keep their names.
+    Of files that would have the same name, as old.jpg and old.png, each keeps its ending: "old.jpg.png". Files that end
+    in one of `also`, which are films, come last, and MP4 is made of them: "old.mp4".
 
     Raises:
       UserError: something that is not there, or no picture at all.
@@ -57,17 +57,22 @@ def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...
     if not pictures and not others:
         endings = ", ".join((*folders.ENDINGS, *also))
         raise UserError(f"no picture in {given}{holds}; expected files that end in {endings}")
-    pictures = list(dict.fromkeys(pictures))
-    count = Counter(inside.with_suffix(".png") for _, inside in pictures)
-    named = [
-        (path, inside.with_suffix(".png") if count[inside.with_suffix(".png")] == 1 else Path(f"{inside}.png"))
-        for path, inside in pictures
-    ]
+    named = [*_named(pictures, ".png"), *_named(others, ".mp4")]
     for name, times in Counter(name for _, name in named).items():
         if times > 1:
             both = " and ".join(str(path) for path, each in named if each == name)
             raise UserError(f"{both} would both become {name}; give them in two calls, with another --out")
-    return [Listed(path, name) for path, name in [*named, *dict.fromkeys(others)]]
+    return [Listed(path, name) for path, name in named]
+
+
+def _named(given: list[tuple[Path, Path]], ending: str) -> list[tuple[Path, Path]]:
+    """Return each path once, with the name of what is made of it. Pairs are a path and where it lies in its folder."""
+    once = list(dict.fromkeys(given))
+    count = Counter(inside.with_suffix(ending) for _, inside in once)
+    return [
+        (path, inside.with_suffix(ending) if count[inside.with_suffix(ending)] == 1 else Path(f"{inside}{ending}"))
+        for path, inside in once
+    ]
 
 
 def decode(data: bytes) -> np.ndarray:

@@ -86,8 +86,16 @@ def test_films_come_last_and_one_walk_says_what_is_not_read(tmp_path, capsys):
     for name in ("a.mp4", "b.png", "c.MP4", "d.heic"):
         (tmp_path / name).write_bytes(b"")
     listed = full_size.list_pictures([tmp_path, tmp_path / "a.mp4"], also=(".mp4",))
-    assert [name.as_posix() for _, name in listed] == ["b.png", "a.mp4", "c.MP4"]
+    assert [name.as_posix() for _, name in listed] == ["b.png", "a.mp4", "c.mp4"]
     assert capsys.readouterr().err == f"{tmp_path}: .heic: 1 is not read\n"
+
+
+def test_films_of_one_name_keep_their_endings(tmp_path):
+    for name in ("a.mp4", "a.AVI", "b.mkv"):
+        (tmp_path / name).touch()
+    listed = full_size.list_pictures(tmp_path, also=(".mp4", ".avi", ".mkv"))
+    found = {path.name: name.as_posix() for path, name in listed}
+    assert found == {"a.mp4": "a.mp4.mp4", "a.AVI": "a.AVI.mp4", "b.mkv": "b.mp4"}
 
 
 def test_pictures_of_the_same_name(tmp_path):

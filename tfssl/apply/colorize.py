@@ -79,7 +79,9 @@ def colorize(
     task = _task(run, draws, temperature)
     listed = full_size.list_pictures(settings.pictures, also=video_files.ENDINGS)
     jobs = [
-        (picture, number, _target(Path(out), picture, number, draws)) for picture in listed for number in range(draws)
+        (picture, number, _target(Path(out) / picture.name, number, draws))
+        for picture in listed
+        for number in range(draws)
     ]
     inputs = {picture.path.resolve() for picture in listed}
     for picture, _, target in jobs:
@@ -122,10 +124,7 @@ def _task(run: Run, draws: int, temperature: float | None) -> Colorization:
     return dataclasses.replace(task, temperature=temperature)
 
 
-def _target(folder: Path, picture: full_size.Listed, number: int, draws: int) -> Path:
-    path = folder / picture.name
-    if video_files.is_film(picture.path):
-        path = path.with_suffix(".mp4")
+def _target(path: Path, number: int, draws: int) -> Path:
     return path.with_stem(f"{path.stem}-{number + 1}") if draws > 1 else path
 
 
