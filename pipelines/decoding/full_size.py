@@ -41,7 +41,8 @@ def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...
     pictures: list[tuple[Path, Path]] = []
     others: list[tuple[Path, Path]] = []
     holds = ""
-    for one in [given] if isinstance(given, (str, Path)) else given:
+    places = [given] if isinstance(given, (str, Path)) else list(given)
+    for one in places:
         place = Path(one)
         if os.path.isdir(place):
             found = walking.walk(place, (*folders.ENDINGS, *also))
@@ -56,7 +57,7 @@ def list_pictures(given: str | Path | Iterable[str | Path], also: tuple[str, ...
             (others if path.suffix.lower() in also else pictures).append((place / path, path))
     if not pictures and not others:
         endings = ", ".join((*folders.ENDINGS, *also))
-        raise UserError(f"no picture in {given}{holds}; expected files that end in {endings}")
+        raise UserError(f"no picture in {', '.join(map(str, places))}{holds}; expected files that end in {endings}")
     named = [*_named(pictures, ".png"), *_named(others, ".mp4")]
     for name, times in Counter(name for _, name in named).items():
         if times > 1:

@@ -106,7 +106,7 @@ def test_pictures_of_the_same_name(tmp_path):
     assert [name.as_posix() for _, name in full_size.list_pictures(twice)] == ["x.jpg.png", "x.png.png"]
     with pytest.raises(UserError, match=r"would both become x\.png\.png"):
         full_size.list_pictures([tmp_path / "a", tmp_path / "b"])
-    with pytest.raises(UserError, match="no picture in"):
-        full_size.list_pictures(tmp_path / "none")
+    with pytest.raises(UserError, match=r"^no picture in [^()]*none, only .txt: 1; expected"):
+        full_size.list_pictures((tmp_path / "none",))
     with pytest.raises(UserError, match="does not exist"):
         full_size.list_pictures([tmp_path / "nowhere"])
