@@ -12,6 +12,7 @@ DEPENDENCIES = [
     "tensorflow-datasets>=4.9.10",  # the source `tfds:NAME`
     # Lab colour and spectrograms in the graph. Without its extra `tensorflow`, which asks for TensorFlow 2.16.
     "tensorflow-io>=0.37.1,<0.38",
+    "h5py>=3.11",  # how many classes a file of weights has; Keras itself reads weights with it
     "numpy>=2.0",  # the toy world, embeddings on disk
     "scikit-learn>=1.5",  # average precision and the classifiers of the evaluation
     "matplotlib>=3.9",  # puzzles, learning curves and bars of the report
@@ -58,6 +59,7 @@ EXTRAS = {
         "av>=14",  # the tests of films and clips
         "build>=1.2",  # sdist and wheel, for the test of what is in them
         "faiss-cpu>=1.9",  # the tests of index and search
+        "gensim>=4.4",  # word2vec's reference: its chances, its answers, its files and its speed, in the tests
         "filelock>=3.12",  # runs that the processes of make test share are made by one of them
         "mypy>=1.13",  # make types
         "onnx>=1.17",  # the tests of ONNX files, with the next two

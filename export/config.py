@@ -22,6 +22,7 @@ class ExportSettings(Settings):
     )
     tflite: Any = option("TFLite files too: float32,float16,int8 or some.", (), metavar="PRECISIONS")
     onnx: bool = option("ONNX files too. Needs the extra 'onnx'.", False)
+    word2vec: Any = option("Of words, files of word2vec's formats too: text,binary or one.", (), metavar="FORMATS")
     dimensions: int | None = option("Smaller embeddings, by principal components of the run's own data.", None)
     l2_normalise: bool = option("Embeddings of length 1.", False)
     pool: int = option("Average its map to POOL x POOL places, not all to one.", 1)

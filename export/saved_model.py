@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
-from tfssl.export import classifiers
-from tfssl.export.checking.golden import Golden, make_golden, own_source
+from tfssl.export import classifiers, words
+from tfssl.export.checking.golden import COUNT, Golden, make_golden, own_source
 from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import deployed_name, differing_names, write_deployment
 from tfssl.export.deployment.warm_up import write_warm_up
@@ -33,10 +33,11 @@ from tfssl.export.formats.onnx import onnx_files, require_onnx, write_onnx
 from tfssl.export.formats.projection import BATCH, SAMPLE, check_dimensions, project
 from tfssl.export.formats.samples import sample
 from tfssl.export.formats.tflite import check_precisions, tflite_files, write_tflite
-from tfssl.export.quietly import only_errors_logged
 from tfssl.export.signatures.classifier import PIXELS
 from tfssl.export.signatures.encoder import Signature, encoder_signatures
 from tfssl.export.signatures.heads import head_signatures
+from tfssl.export.signatures.saving import write_saved_model
+from tfssl.export.signatures.words import NUMBERS, WordSignatures
 from tfssl.export.versions import DESCRIPTION, FORMAT, check_version, new_version, newest_version
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Exported(Result):
       embedding: the same in words.
       tflite, onnx: names of the TFLite and ONNX files.
       deployment: names of the files beside the versions that were missing and are there now.
+      word2vec: names of the files of word2vec's formats.
     """
 
     saved_model: Path
@@ -73,11 +75,13 @@ class Exported(Result):
     tflite: tuple[str, ...] = ()
     onnx: tuple[str, ...] = ()
     deployment: tuple[str, ...] = ()
+    word2vec: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         signatures = ", ".join(self.signatures)
         files = f"; TFLite {', '.join(self.tflite)}" if self.tflite else ""
         files += f"; ONNX {', '.join(self.onnx)}" if self.onnx else ""
+        files += f"; {', '.join(self.word2vec)}" if self.word2vec else ""
         size = f"embeddings of {self.embedding_size} numbers"
         names = differing_names(self.saved_model.parent)
         beside = f"\nbeside it {', '.join(self.deployment)}{names and f': {names}'}" if self.deployment else ""
@@ -93,6 +97,7 @@ def export(
     version: int | None = None,
     tflite: str | Sequence[str] = (),
     onnx: bool = False,
+    word2vec: str | Sequence[str] = (),
     dimensions: int | None = None,
     l2_normalise: bool = False,
     pool: int = 1,
@@ -105,9 +110,10 @@ def export(
     `waveform` float32 [N, samples] in -1..1 at the run's sample rate, and returns `embedding` of the sound and `valid`,
     false where a number is not finite or far too large. Tasks of the run that are served have a signature each
     (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. A classifier has `classify`, see
-    `export.signatures.classifier`, beside those of its encoder. Only ops of TensorFlow itself. What may
-    be sent is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a
-    dozen windows of sound, of the run's own data: they travel with the model.
+    `export.signatures.classifier`, beside those of its encoder. A run on text has `words`, `sentences` and `numbers`,
+    see `export.signatures.words`, and other files, see `export.words`. Only ops of TensorFlow itself. What may be sent
+    is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen
+    windows of sound, of the run's own data: they travel with the model.
 
     Args:
       run: a run, or its folder; or a folder that `finetune` wrote, whose network is fixed.
@@ -117,6 +123,7 @@ def export(
       version: number of the version; one more than the largest there where None.
       tflite: precisions of TFLite files, some of "float32", "float16", "int8": see `export.tflite.write_tflite`.
       onnx: whether to write ONNX files: see `export.onnx`.
+      word2vec: of a run on text, formats of word2vec to write too, some of "text", "binary", which gensim reads.
       dimensions: of the embeddings, by principal components of the run's own data (a sample of 2,048), of picture and
         of sound; all where None. In every file and signature alike.
       l2_normalise: whether embeddings have length 1, after that.
@@ -131,7 +138,7 @@ def export(
     from tfssl.runs.classifiers import is_classifier, load_classifier
     from tfssl.runs.served import embedding_of
 
-    folder, precisions = Path(folder), check_precisions(tflite)
+    folder, precisions, formats = Path(folder), check_precisions(tflite), words.check_formats(word2vec)
     check_version(folder, version)  # before minutes of work
     if onnx:
         require_onnx()
@@ -143,6 +150,12 @@ def export(
         from tfssl.runs.run import load_run
 
         run = load_run(run)
+    if run.words:
+        options = {"--stage": stage is not None, "--dimensions": dimensions is not None, "--pool": pool != 1}
+        words.check_options(run, options | {"--onnx": onnx, "--tflite int8": "int8" in precisions})
+        return _export_words(run, folder, version, precisions, formats, l2_normalise)
+    if formats:
+        raise UserError(f"--word2vec {','.join(formats)} is given, and {run.folder} is no run on text; leave it out")
     shorter = (f"--dimensions {dimensions}" if dimensions is not None else "", "--l2-normalise" if l2_normalise else "")
     embedding = embedding_of(run, stage, pool, [option for option in shorter if option])
     encoders = {"pixels": run.encoder(embedding.stage, pool=pool)}
@@ -164,6 +177,29 @@ def export(
     facts = {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound")}
     contents = _Contents(signatures, golden, description, networks, encoders, source, facts)
     return _write(contents, folder, version, precisions, onnx, embedding.measured)
+
+
+def _export_words(
+    run: "Run", folder: Path, version: int | None, precisions: Sequence[str], formats: Sequence[str], unit: bool
+) -> Exported:
+    vocabulary, table = run.tasks()[0].vocabulary, words.table_of(run, unit)  # type: ignore[attr-defined]
+    served = WordSignatures(vocabulary, table)
+    signatures = served.signatures()
+    description = words.describe(run, vocabulary, unit)
+    network = words.network_of(table)
+    contents = _Contents(
+        signatures,
+        make_golden(signatures, None, words.texts_to_keep(vocabulary, COUNT)),
+        description,
+        {"words.keras": network},
+        {NUMBERS: network},
+        None,
+        {key: description[key] for key in ("trunk", "layer", "pool", "size", "sound", "words")},
+        tracked=(served.dictionary,),
+        attached=(words.VOCABULARY, words.lines_of(vocabulary)),
+        write_more=lambda building: words.write_files(building, vocabulary, table, formats),
+    )
+    return _write(contents, folder, version, precisions, False, description["measured"])
 
 
 def _export_classifier(
@@ -196,6 +232,9 @@ class _Contents:
       encoders: what becomes files for other runtimes, by signature.
       source: what int8 learns ranges from; the toy world where None.
       facts: what is said of each TFLite file.
+      tracked: what signatures look up beside variables.
+      attached: a file that is attached to TFLite files: its name, and what is in it.
+      write_more: writes more files into the version, and returns their names.
     """
 
     signatures: Sequence[Signature]
@@ -205,6 +244,9 @@ class _Contents:
     encoders: Mapping[str, keras.Model]
     source: "AnySource | None"
     facts: Mapping[str, Any]
+    tracked: Sequence[Any] = ()
+    attached: tuple[str, bytes] | None = None
+    write_more: Callable[[Path], tuple[str, ...]] = lambda folder: ()
 
 
 def _write(
@@ -219,7 +261,8 @@ def _write(
     description = contents.description
     classes = description.get("classes", ())
     with _writing(folder), new_version(folder, version) as (building, final):
-        write_saved_model(contents.signatures, building)
+        write_saved_model(contents.signatures, building, contents.tracked)
+        more = contents.write_more(building)
         for name, network in contents.files.items():
             network.save(building / name)
         extra = building / "assets.extra"
@@ -229,7 +272,7 @@ def _write(
         if classes:
             classifiers.write_classes(building, classes)
         if precisions:
-            write_tflite(building, contents.encoders, precisions, contents.source, contents.facts)
+            write_tflite(building, contents.encoders, precisions, contents.source, contents.facts, contents.attached)
         if onnx:
             write_onnx(building, contents.encoders, classes)
         write_warm_up(building, deployed_name(folder))
@@ -238,18 +281,7 @@ def _write(
         deployment = write_deployment(folder, final[0])
     names = tuple(each.name for each in contents.signatures)
     about = (description["layer"], description["pool"], measured, description["embedding"])
-    return Exported(Path(final[0]), names, description["dimensions"], *about, *files, deployment)
-
-
-def write_saved_model(signatures: Sequence[Signature], folder: Path) -> None:
-    """Write a SavedModel that answers to these signatures."""
-    archive = keras.export.ExportArchive()
-    for model in {id(model): model for signature in signatures for model in signature.uses}.values():
-        archive.track(model)
-    for signature in signatures:
-        archive.add_endpoint(signature.name, signature.function, input_signature=list(signature.inputs))
-    with only_errors_logged():
-        archive.write_out(str(folder), verbose=False)
+    return Exported(Path(final[0]), names, description["dimensions"], *about, *files, deployment, more)
 
 
 def _description(run: "Run", embedding: "Embedding", dimensions: int) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.RandomIndexShuffle(index=number % count, seed=seeds, max_index=largest, rounds=4)
 
 
+def in_turn(count: int, batch_size: int, step: tf.Tensor) -> tf.Tensor:
+    """Choose the items of a step, int64 [batch_size], one after the other, and at the end from the beginning."""
+    return (tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)) % count
+
+
 def batch_too_large(batch_size: int, source: AnySource) -> UserError:
     """Make the error for a batch that the source cannot fill."""
     return UserError(
@@ -85,7 +90,7 @@ def training(
     """Make an endless stream of batches of randomly cropped pictures, from step `start` on.
 
     A source of clips gives a random frame of each as its picture, and its record: see
-    `tfssl.pipelines.clips.clip_records`.
+    `tfssl.pipelines.clips.clip_records`. A text gives passages, one after the other, in place of pictures.
 
     Args:
       size: side of the crops, pixels.
@@ -110,12 +115,16 @@ def training(
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
         crop_seed, task_seed = tf.unstack(tf.random.split(step_seed, 2))
-        index = order(source.count, batch_size, seed, step)
+        index = (
+            order(source.count, batch_size, seed, step) if source.shuffled else in_turn(source.count, batch_size, step)
+        )
         parts, valid = read(index, crop_seed)
         if broken is not None and source.may_break:
             broken.mark(index, valid)
         shown = _rows_shown(valid)
-        parts["image"] = tf.cond(tf.reduce_all(valid), lambda: parts["image"], lambda: tf.gather(parts["image"], shown))
+        if "image" in parts:
+            images = parts["image"]
+            parts["image"] = tf.cond(tf.reduce_all(valid), lambda: images, lambda: tf.gather(images, shown))
         parts["index"] = tf.gather(index, shown)
         return make({k: tf.ensure_shape(v, [batch_size, *v.shape[1:]]) for k, v in parts.items()}, task_seed)
 

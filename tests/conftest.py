@@ -1,9 +1,11 @@
 """What tests share: a quiet TensorFlow on two devices, a few tiny runs, and the real data where there is any."""
 
+import atexit
 import contextlib
 import gc
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,15 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# What commands keep between them is of this session alone, and shared by its processes.
+if "TFSSL_TESTS_CACHE" not in os.environ:
+    os.environ["TFSSL_TESTS_CACHE"] = tempfile.mkdtemp(prefix="tfssl-tests-")
+    atexit.register(shutil.rmtree, os.environ["TFSSL_TESTS_CACHE"], ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = os.environ["TFSSL_TESTS_CACHE"]
+# Processes side by side share the cores: BLAS with all of them for each waits for itself.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tensorflow as tf
 
@@ -31,6 +42,10 @@ with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these 
 gc.set_threshold(100_000, 50, 50)
 
 TOY = "toy:images(count=72, size=32)"
+QUICK = "toy:images(count=96,size=32)"
+TOY_TEXT = "toy:text(count=3000)"
+WORD_TASK = "word2vec(model='skipgram', size=16)"
+WORD_SETTINGS = {"epochs": 8, "batch_size": 32, "log_every": 4, "keep_every": 4, "report": False, "verbose": 0}
 TOY_CLIPS = "toy:clips(count=16, size=32, seconds=1.2)"
 
 
@@ -43,9 +58,15 @@ LONG = (
     "cli/cli_test.py",
     "studies/studies_test.py",
     "export/serving_export_test.py",
+    "starting/quickstart_test.py",
+    "evaluation/tuned_test.py",
     "export/fuzz_test.py",
     "benchmarks/bench_serving_test.py",
+    "multitask/two_views_replicas_test.py",
+    "training/two_views_run_test.py",
     "training/audio_visual_run_test.py",
+    "training/watch_test.py",
+    "training/optimizer_runs_test.py",
     "export/heads_test.py",
     "export/export_test.py",
     "export/tflite_test.py",
@@ -105,6 +126,15 @@ def toy_run(tiny_run):
 
 
 @pytest.fixture(scope="session")
+def word_run(made_once):
+    """A run of skip-gram on sentences of the toy grammar that has ended: 8 epochs, 2 s. For reading only."""
+    import tfssl
+    from tfssl.runs.run import load_run
+
+    return load_run(made_once("words", lambda folder: tfssl.pretrain(TOY_TEXT, WORD_TASK, out=folder, **WORD_SETTINGS)))
+
+
+@pytest.fixture(scope="session")
 def audio_visual_run(tiny_run):
     """A tiny run that has ended, with encoders of picture and of sound (0.5 s). For reading only."""
     return tiny_run("audio_visual", TOY_CLIPS, "audio_visual(seconds=0.5)", sound_trunk="l3(width=2)")
@@ -160,6 +190,31 @@ def toy_classifier(toy_run, labelled_folder, made_once) -> Path:
     settings = {"steps": 2, "batch_size": 8, "learning_rates": (0.003,), "beside": "scratch"}
     settings |= {"refit": False, "verbose": 0}
     return made_once("classifier", lambda folder: tfssl.finetune(toy_run, labelled_folder, out=folder, **settings))
+
+
+@pytest.fixture(scope="session")
+def toy_quickstart(made_once, toy_export) -> Path:
+    """The folder of a quickstart on `QUICK` within 12 minutes, as of a machine with 40 s a step. For reading only.
+
+    Its pages and its figures are the least that there is, and in place of its exports is another one: others test them.
+    """
+    import tfssl
+    from tfssl.starting import budget, measuring, parts, plan, quickstart
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plan, "TRUNKS", ("resnet10(width=4)",))
+            patch.setattr(plan, "LEAST_STEPS", 2)
+            patch.setattr(measuring, "measure", lambda *given: budget.Speed(40.0, 0.1, 0.0))
+            patch.setattr(quickstart, "_adapted", lambda settings, kept: kept)
+            patch.setattr(parts, "PROTOCOLS", ("knn",))
+            patch.setitem(parts.FUNCTIONS, "export", lambda run, folder, version: shutil.copytree(toy_export, folder))
+            patch.setitem(parts.FUNCTIONS, "check", lambda folder: folder)
+            for page in ("tfssl.report.page", "tfssl.downstream.report"):
+                patch.setattr(f"{page}.write_report", lambda result: (result.folder / "report.html").touch())
+            tfssl.quickstart(QUICK, 12, out=folder, verbose=0)
+
+    return made_once("quickstart", make)
 
 
 @pytest.fixture(scope="session")

@@ -29,27 +29,32 @@ from tfssl.export.deployment import measuring
 from tfssl.export.deployment.files import model_name
 from tfssl.export.server.serve import running
 from tfssl.export.versions import newest_version
+from tfssl.pipelines.toy_world.sentences import sentences
 
 ROOT = Path(__file__).parents[1]
 README, CONTRIBUTING, SERVING = "README.md", "CONTRIBUTING.md", "docs/serving.md"
-CLASSIFIERS = "docs/classifiers.md"
+CLASSIFIERS, COMMANDS, WORDS = "docs/classifiers.md", "docs/commands.md", "docs/words.md"
 
 # How each block is run, by its page and first line: here as "python" or "shell", in the order of the page, or by
 # another test, which takes it from the page.
 WAYS = {
     (README, "import tfssl"): "python",
     (README, "pip install ."): "shell",
+    (README, "tfssl quickstart photos/ --minutes 30"): "starting/quickstart_test.py",
     (README, "tfssl show photos/ --tasks 'relative_position, colorization' --to puzzles.png"): "shell",
     (README, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch"): "shell",
     (CONTRIBUTING, "make test"): "shell",
     (CONTRIBUTING, '"""Mirror: is this picture a mirror image?"""'): "conformance/contributing_test.py",
     (CONTRIBUTING, '"""Nearest class mean: the simplest probe'): "conformance/contributing_protocol_test.py",
     (CLASSIFIERS, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch,frozen"): "shell",
+    (COMMANDS, "tfssl evaluate runs/first labelled/ --protocols"): "shell",
+    (COMMANDS, "tfssl evaluate runs/first labelled/ --beside"): "shell",
     (SERVING, 'encoder = tfssl.load_run("runs/first").encoder("stage3")'): "python",
     (SERVING, 'dataset = tfssl.puzzles("photos/", "rotation"'): "python",
     (SERVING, "tfssl export runs/first models/encoder          # writes"): "shell",
     (SERVING, "mv models/encoder/2 models/encoder/withdrawn-2"): "shell",
     (SERVING, "tfssl serve models/encoder"): "shell",
+    (WORDS, "tfssl pretrain text:corpus.txt"): "shell",
     (SERVING, 'with tfssl.serving.Client("localhost:8500", model="encoder") as client:'): "python",
     (SERVING, "pip install '.[devices,search]'"): "shell",
     (SERVING, 'model = tf.saved_model.load("models/encoder/1")'): "python",
@@ -62,9 +67,11 @@ SMALLER = {
     "epochs=20": "epochs=1",
     "--epochs 20": "--epochs 1",
     "96": "48",
-    'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", epochs=1)',
+    'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", protocols="knn")',
     "models/classifier --tflite float32,int8": "models/classifier",
-    "evaluate runs/first labelled/": "evaluate runs/first labelled/ --epochs 1",
+    "evaluate runs/first labelled/": "evaluate runs/first labelled/ --protocols knn",
+    "linear, finetune(labels=20, draws=5), supervised": "supervised(steps=1, learning_rates=(0.01,))",
+    "mobilenet_v3_small(weights='imagenet')": "resnet10(width=2)",
     "--out classifiers/first": "--out classifiers/first --steps 2 --learning-rates 0.001 --no-report",
 }
 
@@ -221,7 +228,7 @@ def once(patch: pytest.MonkeyPatch, kept: Path) -> None:
 
     Reports, and heads of exports, have tests of their own.
     """
-    patch.setattr("tfssl.evaluation.evaluate.PRECISE_STEPS", 2)
+    patch.setattr("tfssl.frozen.precise.PRECISE_STEPS", 2)
     patch.setattr("tfssl.multitask.encoders.PRECISE_STEPS", 2)
     patch.setattr("tfssl.report.page.write_report", lambda run: None)
     patch.setattr(measuring, "ROWS", (1,))
@@ -229,16 +236,18 @@ def once(patch: pytest.MonkeyPatch, kept: Path) -> None:
     write, golden, evaluate = saved_model.write_saved_model, saved_model.make_golden, tfssl.evaluate
     evaluated: list[Any] = []
 
-    def write_or_copy(signatures: Any, folder: Path) -> None:
+    def write_or_copy(signatures: Any, folder: Path, tracked: Any = ()) -> None:
         mine = kept / "-".join(signature.name for signature in signatures)
         if not mine.is_dir():
-            write(signatures, mine)
+            write(signatures, mine, tracked)
         shutil.copytree(mine, folder, dirs_exist_ok=True)
 
-    def evaluate_or_compare(run: Any, data: Any, **given: Any) -> Any:
-        settings = EvaluateSettings(run=str(getattr(run, "folder", run)), data=data, **given)
+    def evaluate_or_compare(subject: Any, data: Any, **given: Any) -> Any:
+        settings = EvaluateSettings(subject=str(getattr(subject, "folder", subject)), data=data, **given)
+        if settings.beside or settings.protocols != ("knn",):  # docs/commands.md
+            return evaluate(subject, data, **given | {"random": False})
         if not evaluated:
-            evaluated.extend([settings, evaluate(run, data, **given)])
+            evaluated.extend([settings, evaluate(subject, data, **given)])
         assert settings == evaluated[0]
         return evaluated[1]
 
@@ -287,6 +296,19 @@ def test_readme(world):
     np.testing.assert_array_equal(first, second)
 
 
+def test_words(world):
+    """Sentences of the toy grammar stand in for a corpus, and a few of its words for other people's files."""
+    for name, start in (("corpus.txt", 0), ("held-out.txt", 5000)):
+        Path(name).write_text("\n".join(sentences(1400, start=start)))
+    Path("questions-words.txt").write_text(": animals\ncat dog dog cat\n")
+    Path("wordsim353.tsv").write_text("cat\tdog\t9.0\nred\tbread\t1.0\nhorse\tcow\t8.0\n")
+    assert len(list(world.run(WORDS))) == 1
+    found = json.loads(Path("runs/words/words_evaluation.json").read_text())
+    assert found["held_out"]["loss"] < 0.9 * found["held_out"]["random"]  # after five steps
+    assert set(found["neighbours"]["trained"]) == {"horse", "garden"}
+    assert Path("models/words/1/words.bin").is_file()
+
+
 def test_classifiers(world):
     """What README has done is read; beside it comes what README leaves out. `predict` writes over nothing."""
     first = Path("predictions.csv").read_text().splitlines()
@@ -297,6 +319,13 @@ def test_classifiers(world):
     result = json.loads(Path("classifiers/first/result.json").read_text())
     assert {row["kind"] for row in result["rows"]} == {"fine-tuned", "scratch", "frozen"}
     assert newest_version("models/classifier").name == "1"
+
+
+def test_commands(world):
+    assert len(list(world.run(COMMANDS))) == 2
+    (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]
+    assert (name["name"], export["name"]) == ("resnet10(width=2)", "models/encoder")
+    assert set(name["ahead"]) == set(export["ahead"]) == {"knn"}
 
 
 def test_contributing(world):

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from tfssl.embedding.index import index
     from tfssl.embedding.search import search
     from tfssl.evaluation.evaluate import evaluate
+    from tfssl.evaluation.feature_cache import cache
     from tfssl.evaluation.localisation import evaluate_localisation
     from tfssl.evaluation.neighbours import neighbours
     from tfssl.evaluation.pretext import pretext
     from tfssl.evaluation.retrieval import retrieve
     from tfssl.evaluation.sound import evaluate_sound
     from tfssl.evaluation.tracking import evaluate_tracking
+    from tfssl.evaluation.words import evaluate_words
     from tfssl.export.checking.check import check
     from tfssl.export.saved_model import export
     from tfssl.export.server.serve import serve
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from tfssl.pipelines.clips.ingest import ingest
     from tfssl.report.puzzles import show
     from tfssl.runs.run import load_run
+    from tfssl.starting.quickstart import quickstart
     from tfssl.studies.compare import compare
     from tfssl.studies.sweep import sweep
     from tfssl.tasks import TASKS
@@ -64,6 +67,7 @@ _HOMES = {
     "bench_devices": "tfssl.benchmarks.devices",
     "bench_pipeline": "tfssl.benchmarks.pipeline",
     "bench_serving": "tfssl.benchmarks.serving",
+    "cache": "tfssl.evaluation.feature_cache",
     "check": "tfssl.export.checking.check",
     "colorize": "tfssl.apply.colorize",
     "compare": "tfssl.studies.compare",
@@ -72,6 +76,7 @@ _HOMES = {
     "evaluate_localisation": "tfssl.evaluation.localisation",
     "evaluate_sound": "tfssl.evaluation.sound",
     "evaluate_tracking": "tfssl.evaluation.tracking",
+    "evaluate_words": "tfssl.evaluation.words",
     "finetune": "tfssl.downstream.finetune",
     "index": "tfssl.embedding.index",
     "ingest": "tfssl.pipelines.clips.ingest",
@@ -83,6 +88,7 @@ _HOMES = {
     "pretext": "tfssl.evaluation.pretext",
     "pretrain": "tfssl.training.pretrain",
     "puzzles": "tfssl.multitask.puzzle_stream",
+    "quickstart": "tfssl.starting.quickstart",
     "retrieve": "tfssl.evaluation.retrieval",
     "search": "tfssl.embedding.search",
     "serve": "tfssl.export.server.serve",
@@ -99,6 +105,7 @@ __all__ = [
     "bench_devices",
     "bench_pipeline",
     "bench_serving",
+    "cache",
     "check",
     "colorize",
     "compare",
@@ -107,6 +114,7 @@ __all__ = [
     "evaluate_localisation",
     "evaluate_sound",
     "evaluate_tracking",
+    "evaluate_words",
     "export",
     "finetune",
     "index",
@@ -116,7 +124,8 @@ __all__ = [
     "localise",
     "neighbours",
 ]
-__all__ += ["predict", "pretext", "pretrain", "puzzles", "retrieve", "search", "serve", "show", "sweep", "track"]
+__all__ += ["predict", "pretext", "pretrain", "puzzles", "quickstart", "retrieve", "search", "serve", "show", "sweep"]
+__all__ += ["track"]
 
 
 def __getattr__(name: str) -> Any:

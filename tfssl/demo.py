@@ -28,6 +28,7 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
       UserError: `folder` is there and is no run.
     """
     from tfssl.report.page import write_report
+    from tfssl.runs.evaluation import best_stage
 
     if folder.exists():
         if not (folder / "run.json").is_file():
@@ -48,7 +49,8 @@ def main(folder: Path = FOLDER, train: str = TRAIN, test: str = TEST, epochs: in
     report = write_report(run)
 
     best = evaluation.trained[evaluation.main][evaluation.best_stage].top1
-    random = max(score.top1 for score in evaluation.random[evaluation.main].values())
+    rivals = evaluation.random[evaluation.main]
+    random = rivals[best_stage(rivals)].top1
     accuracy = run.result["metrics"]["rotation_accuracy"]
     say("done")
     print(f"puzzles:    {', '.join(map(str, shown.files.values()))}")

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
-from tfssl.export.signatures import limits
+from tfssl.export.signatures import limits, words
 from tfssl.export.signatures.encoder import Signature
 from tfssl.export.signatures.heads import INPUTS
 from tfssl.pipelines import batches
@@ -27,7 +27,8 @@ class Golden:
 
     Attributes:
       inputs: by name: "image_bytes", N pictures, bytes in an array of objects; "pixels" uint8 [N, S, S, 3], zeros where
-        a picture is none; "waveform" float32 [M, samples], where there is a sound encoder.
+        a picture is none; "waveform" float32 [M, samples], where there is a sound encoder. Of a table of words "words"
+        and "sentences", bytes in arrays of objects, and "numbers" int32 [N].
       answers: signature -> output -> its rows; those of `colorize` are bytes in an array of objects.
     """
 
@@ -37,7 +38,10 @@ class Golden:
     def arguments(self, signature: str) -> dict[str, np.ndarray]:
         """Return the inputs of a signature, by name: as many rows as it has answers."""
         count = len(next(iter(self.answers[signature].values())))
-        return {name: self.inputs[name][:count] for name in INPUTS[signature]}
+        names = INPUTS[signature]
+        if not set(names) <= set(self.inputs):  # `serving_default` of a table of words takes these
+            names = words.INPUTS[signature]
+        return {name: self.inputs[name][:count] for name in names}
 
     def write(self, path: Any) -> None:
         """Write an .npz without pickles: rows of bytes are joined to uint8, and NAME:ends says where each ends."""
@@ -93,18 +97,26 @@ def own_source(data: Mapping[str, Any]) -> AnySource | None:
     return None
 
 
-def make_golden(signatures: Sequence[Signature], source: AnySource | None) -> Golden:
-    """Make a dozen inputs of each kind, and what the signatures answer, op by op: neither traced nor saved.
+def make_golden(
+    signatures: Sequence[Signature], source: AnySource | None, texts: Mapping[str, Sequence[bytes]] | None = None
+) -> Golden:
+    """Make a dozen inputs of each kind, and what the signatures answer before they are traced and saved.
+
+    Networks answer op by op; pictures are decoded by the graph that is saved.
 
     Args:
       signatures: that take some of the inputs which `Golden` knows.
       source: the source of the pictures and sounds; the toy world where None.
+      texts: "words" and "sentences" of a table of words.
     """
     specs = {spec.name: spec for signature in signatures for spec in signature.inputs}
-    encoded = as_objects([*_some_pictures(source, COUNT - 1), NO_PICTURE])
-    inputs = {"image_bytes": encoded}
+    inputs = {name: as_objects(rows) for name, rows in (texts or {}).items()}
+    if "numbers" in specs:
+        inputs["numbers"] = np.arange(COUNT, dtype=np.int32)
+    if "image_bytes" in specs or "pixels" in specs:
+        encoded = inputs["image_bytes"] = as_objects([*_some_pictures(source, COUNT - 1), NO_PICTURE])
     if "pixels" in specs:
-        inputs["pixels"] = limits.pictures(tf.constant(encoded), specs["pixels"].shape[1])[0].numpy()
+        inputs["pixels"] = limits.decoder(specs["pixels"].shape[1])(tf.constant(encoded))[0].numpy()
     if "waveform" in specs:
         inputs["waveform"] = _some_sounds(source, specs["waveform"].shape[1], COUNT)
     answers = {}

@@ -22,7 +22,7 @@ def input_specs(folder: Path) -> dict[str, dict[str, tf.TensorSpec]]:
 
 
 def example(specs: dict[str, tf.TensorSpec], rows: int, picture: tuple[int, int]) -> dict[str, Any]:
-    """Make a request for one signature: JPEGs where it takes strings, arrays [rows, ...] of noise else.
+    """Make a request for one signature: JPEGs or words where it takes strings, arrays [rows, ...] of noise else.
 
     Args:
       specs: the specs of its inputs.
@@ -33,7 +33,9 @@ def example(specs: dict[str, tf.TensorSpec], rows: int, picture: tuple[int, int]
     for name, spec in specs.items():
         shape = [rows, *spec.shape[1:]]
         noise = np.random.default_rng(0)
-        if spec.dtype == tf.string:
+        if spec.dtype == tf.string and not name.endswith("_bytes"):
+            made[name] = [b"a word" if name == "sentences" else b"word"] * rows
+        elif spec.dtype == tf.string:
             made[name] = [_jpeg(number, picture) for number in range(rows)]
         elif spec.dtype == tf.uint8:
             made[name] = noise.integers(0, 256, shape, np.uint8)

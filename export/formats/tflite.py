@@ -23,6 +23,8 @@ from tfssl.export.formats.quantization import quantise, require_quantizer
 from tfssl.export.formats.samples import sample
 from tfssl.export.quietly import quietly
 from tfssl.export.signatures.classifier import PIXELS, tensors_of
+from tfssl.export.signatures.encoder import Signature
+from tfssl.export.signatures.saving import write_saved_model
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -55,6 +57,7 @@ def write_tflite(
     precisions: Sequence[str],
     source: AnySource | None,
     facts: Mapping[str, Any],
+    attached: tuple[str, bytes] | None = None,
 ) -> None:
     """Convert encoders to files in `folder`/tflite, without the limits of requests that a SavedModel has.
 
@@ -67,6 +70,7 @@ def write_tflite(
       precisions: some of `PRECISIONS`.
       source: the source of the pictures and sounds from which int8 learns; the toy world where None.
       facts: kept in files.json with each file; "classes" is attached to that of a classifier.
+      attached: a file to attach to each: its name, and what is in it.
 
     Raises:
       UserError: ops that TFLite has not built in; int8 without its extra.
@@ -75,16 +79,17 @@ def write_tflite(
     to.mkdir()
     for kind, encoder in encoders.items():
         input_name, output_name = tensors_of(kind)
+        plain = _convert(encoder, kind, precisions)
         for precision in precisions:
             name = f"{kind}_{precision}.tflite"
             if precision == "int8":
-                made = quantise(
-                    _convert(encoder, kind, "float32"), kind, _examples(input_name, source, encoder), input_name
-                )
+                made = quantise(plain["float32"], kind, _examples(input_name, source, encoder), input_name)
             else:
-                made = _convert(encoder, kind, precision)
+                made = plain[precision]
             if kind == PIXELS:
-                made = _with_labels(made, facts["classes"])
+                made = _with_file(made, "labels.txt", "".join(f"{name}\n" for name in facts["classes"]).encode())
+            if attached:
+                made = _with_file(made, *attached)
             (to / name).write_bytes(made)
             index[name] = {
                 "signature": kind,
@@ -93,7 +98,7 @@ def write_tflite(
                     "name": input_name,
                     "shape": list(encoder.input_shape),
                     "dtype": encoder.inputs[0].dtype,
-                    "range": [0, 255] if input_name == "pixels" else [-1.0, 1.0],
+                    "range": _range(input_name, encoder),
                 },
                 "output": output_name,
                 "bytes": len(made),
@@ -137,32 +142,41 @@ class TFLiteEncoder:
         return self._interpreter.get_tensor(self._output["index"])
 
 
-def _with_labels(model: bytes, classes: Sequence[str]) -> bytes:
-    """Attach labels.txt, where TFLite's own tools attach it: a zip behind the model, which interpreters pass over."""
+def _with_file(model: bytes, name: str, content: bytes) -> bytes:
+    """Attach a file, where TFLite's own tools attach it: a zip behind the model, which interpreters pass over."""
     file = io.BytesIO(model)
-    with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr(zipfile.ZipInfo("labels.txt"), "".join(f"{name}\n" for name in classes))
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(name), content)
     return file.getvalue()
 
 
-def _convert(encoder: keras.Model, kind: str, precision: str) -> bytes:
+def _range(input_name: str, encoder: keras.Model) -> list[float]:
+    if input_name == "numbers":
+        return [0, encoder.layers[-1].input_dim - 1]
+    return [0, 255] if input_name == "pixels" else [-1.0, 1.0]
+
+
+def _convert(encoder: keras.Model, kind: str, precisions: Sequence[str]) -> dict[str, bytes]:
+    """Convert to each precision: precision -> the file. In place of int8 it is float32, from which int8 is made."""
     input_name, output_name = tensors_of(kind)
     spec = tf.TensorSpec(encoder.input_shape, encoder.inputs[0].dtype, name=input_name)
-    archive = keras.export.ExportArchive()
-    archive.track(encoder)
-    archive.add_endpoint(kind, lambda rows: {output_name: encoder(rows, training=False)}, input_signature=[spec])
+    signature = Signature(kind, (spec,), lambda rows: {output_name: encoder(rows, training=False)})
+    with tempfile.TemporaryDirectory() as plain:
+        write_saved_model([signature], Path(plain))
+        needed = {"float32" if precision == "int8" else precision for precision in precisions}
+        return {precision: _convert_saved(plain, kind, precision) for precision in needed}
+
+
+def _convert_saved(folder: str, kind: str, precision: str) -> bytes:
     try:
-        with quietly(), tempfile.TemporaryDirectory() as plain:
-            archive.write_out(plain, verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(plain, signature_keys=[kind])
+        with quietly():
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[kind])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             if precision == "float16":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.target_spec.supported_types = [tf.float16]
             return converter.convert()
     except Exception as problem:  # the converter raises several kinds, bare Exception among them
-        if isinstance(problem, UserError):
-            raise
         text = str(problem)
         ops = text.rpartition("Flex ops: ")[2].split("\n")[0] if "Flex ops: " in text else text.strip().split("\n")[-1]
         raise UserError(

@@ -15,6 +15,7 @@ LIKELY = 0.5
 
 def tensors_of(kind: str) -> tuple[str, str]:
     """Return the names of the input and of the output of a file for other runtimes, by the signature that it is."""
+    # That of "waveform" and of "numbers" have the name of their signature.
     return ("pixels", "probabilities") if kind == PIXELS else (kind, "embedding")
 
 
@@ -30,7 +31,7 @@ def classifier_signatures(network: keras.Model, classes: tuple[str, ...], severa
       network: uint8 [N, size, size, 3] -> probabilities float32 [N, C].
     """
     size = int(network.input_shape[1])
-    names = tf.constant(classes)
+    names, decode = tf.constant(classes), limits.decoder(size)
 
     def answers(shares: tf.Tensor) -> dict[str, tf.Tensor]:
         if several:
@@ -49,7 +50,7 @@ def classifier_signatures(network: keras.Model, classes: tuple[str, ...], severa
 
     def from_bytes(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         count = limits.count_rows(encoded)
-        images, valid = limits.pictures(limits.at_least_one(encoded, count), size)
+        images, valid = decode(limits.at_least_one(encoded, count))
         made = answers(network(images, training=False))
         made["label"] = tf.where(valid, made["label"], "")
         made["probability"] = tf.where(valid, made["probability"], 0.0)
@@ -58,6 +59,6 @@ def classifier_signatures(network: keras.Model, classes: tuple[str, ...], severa
 
     decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
     return [
-        Signature("classify", (image_bytes(),), from_bytes, (network,)),
-        Signature(PIXELS, (decoded,), from_pixels, (network,)),
+        Signature("classify", (image_bytes(),), from_bytes),
+        Signature(PIXELS, (decoded,), from_pixels),
     ]

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,13 +24,11 @@ class Signature:
       name: the name of the signature.
       inputs: their types and shapes; N of each is the same, and unknown.
       function: maps these tensors to outputs by name, [N, ...] each. It may be called with the tensors as they are.
-      uses: what holds the variables.
     """
 
     name: str
     inputs: tuple[tf.TensorSpec, ...]
     function: Callable[..., dict[str, tf.Tensor]]
-    uses: tuple[Any, ...]
 
 
 def image_bytes() -> tf.TensorSpec:
@@ -52,6 +49,7 @@ def encoder_signatures(encoder: keras.Model, size: int, sound: keras.Model | Non
       size: pixels of a side.
       sound: float32 [N, samples] -> float32 [N, D].
     """
+    decode = limits.decoder(size)
 
     def from_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
         count = limits.count_rows(images)
@@ -59,7 +57,7 @@ def encoder_signatures(encoder: keras.Model, size: int, sound: keras.Model | Non
 
     def from_bytes(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         count = limits.count_rows(encoded)
-        images, valid = limits.pictures(limits.at_least_one(encoded, count), size)
+        images, valid = decode(limits.at_least_one(encoded, count))
         embedding = tf.where(valid[:, None], encoder(images, training=False), 0.0)
         return {"embedding": embedding[:count], "valid": valid[:count]}
 
@@ -71,9 +69,9 @@ def encoder_signatures(encoder: keras.Model, size: int, sound: keras.Model | Non
 
     decoded = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
     signatures = [
-        Signature("serving_default", (image_bytes(),), from_bytes, (encoder,)),
-        Signature("pixels", (decoded,), from_pixels, (encoder,)),
+        Signature("serving_default", (image_bytes(),), from_bytes),
+        Signature("pixels", (decoded,), from_pixels),
     ]
     if sound is not None:
-        signatures.append(Signature("waveform", (waveform(sound.input_shape[1]),), from_waveform, (sound,)))
+        signatures.append(Signature("waveform", (waveform(sound.input_shape[1]),), from_waveform))
     return signatures

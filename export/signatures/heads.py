@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfssl.export.signatures import classifier, encoder, limits
+from tfssl.export.signatures import classifier, encoder, limits, words
 from tfssl.export.signatures.encoder import Signature, image_bytes, waveform
 from tfssl.tasks import TASKS
 from tfssl.tasks.parts.served import Served, ServedNetwork
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INPUTS: dict[str, tuple[str, ...]] = (
     encoder.INPUTS
     | classifier.INPUTS
+    | {name: takes for name, takes in words.INPUTS.items() if name not in encoder.INPUTS}
     | {task.signature: task.takes for task in TASKS.values() if issubclass(task, Served)}
 )
 """All signatures that an export may have, with the names of their inputs."""
@@ -39,7 +40,7 @@ def head_signatures(run: "Run") -> list[Signature]:
         if isinstance(task, Served) and (network := task.served(run)) is not None:
             function = _answer_whole(network) if network.at_own_size else _answer_crops(network, task.takes, size)
             inputs = tuple(specs[name] for name in task.takes)
-            signatures.append(Signature(task.signature, inputs, function, network.uses))
+            signatures.append(Signature(task.signature, inputs, function))
     return signatures
 
 
@@ -48,7 +49,7 @@ def _answer_crops(network: ServedNetwork, takes: Sequence[str], size: int) -> Ca
 
     As many rows of each input, or the request is refused.
     """
-    decode = {"image_bytes": lambda rows: limits.pictures(rows, size), "waveform": limits.waveforms}
+    decode = {"image_bytes": limits.decoder(size), "waveform": limits.waveforms}
 
     def function(*rows: tf.Tensor) -> dict[str, tf.Tensor]:
         count = _same_count(rows, takes)

@@ -4,6 +4,7 @@ A row that cannot be answered gives `valid` false and zeros, and leaves its neig
 the requests of strangers. A request that is too long is an error of its own.
 """
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -61,20 +62,29 @@ def at_least_one(rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.cond(count > 0, lambda: rows, lambda: blank), rows.shape)
 
 
-def pictures(data: tf.Tensor, size: int) -> picture_crops.Decoded:
-    """Do `picture_crops.pictures` within these limits.
+@functools.cache
+def decoder(size: int) -> Callable[[tf.Tensor], picture_crops.Decoded]:
+    """Return `picture_crops.pictures` within these limits, as a graph that is made once for a process.
+
+    Signatures call it and hold no copy. Its ops are most of those of a signature: to make them anew for each took most
+    of the time of an export.
 
     Args:
-      data: string [N], encoded pictures: JPEG, PNG, GIF, BMP or WebP by their first bytes.
       size: side in pixels.
 
     Returns:
-      uint8 [N, size, size, 3] and bool [N]; a row that is no picture, or too large a one, gives zeros and False.
+      A function of encoded pictures, string [N]: JPEG, PNG, GIF, BMP or WebP by their first bytes. It returns uint8
+      [N, size, size, 3] and bool [N]; a row that is no picture, or too large a one, gives zeros and False.
     """
-    shown, header = _within_limits(data, JPEG)
-    area = tf.where(header.problem == 0, header.height * header.width, 0)  # at most 2**26: no overflow
-    parallel = tf.where(tf.reduce_any(area > FEW_PIXELS), tf.constant(1, tf.int64), PARALLEL)
-    return picture_crops.centre_crops(_with_few_scans, (shown, _most_scans(header)), header, size, parallel)
+
+    def decode(data: tf.Tensor) -> picture_crops.Decoded:
+        shown, header = _within_limits(data, JPEG)
+        area = tf.where(header.problem == 0, header.height * header.width, 0)  # at most 2**26: no overflow
+        parallel = tf.where(tf.reduce_any(area > FEW_PIXELS), tf.constant(1, tf.int64), PARALLEL)
+        return picture_crops.centre_crops(_with_few_scans, (shown, _most_scans(header)), header, size, parallel)
+
+    data = tf.TensorSpec([None], tf.string)
+    return tf.function(decode, input_signature=[data], autograph=False).get_concrete_function()
 
 
 def _most_scans(header: Header) -> tf.Tensor:

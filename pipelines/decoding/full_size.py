@@ -145,7 +145,8 @@ def over_pictures(data: tf.Tensor, header: headers.Header, function: Callable[[t
 
 @functools.cache
 def _header_reader() -> Callable[..., headers.Header]:
-    return tf.function(lambda data: headers.read_header(data), input_signature=[tf.TensorSpec([], tf.string)])
+    specs = [tf.TensorSpec([], tf.string)]
+    return tf.function(lambda data: headers.read_header(data), input_signature=specs, autograph=False)
 
 
 @functools.cache

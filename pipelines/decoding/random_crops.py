@@ -85,7 +85,7 @@ def centre_box(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     return tf.stack([(height - side) // 2, (width - side) // 2, side, side], axis=-1)
 
 
-def random_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def random_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor, area: tuple[float, float] = AREA) -> tf.Tensor:
     """Draw a random box inside each picture, as in Inception (Szegedy et al. 2015, arXiv 1409.4842).
 
     The area is uniform; the logarithm of the aspect is uniform among those with which a box of that area fits. Nothing
@@ -94,6 +94,7 @@ def random_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tenso
     Args:
       height, width: int32 [...], pixels.
       seed: int32 [2].
+      area: smallest and largest part of the picture's area.
 
     Returns:
       int32 [..., 4].
@@ -101,7 +102,7 @@ def random_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Tenso
     tall, wide = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     # One draw gives four independent numbers a picture.
     draw = tf.random.stateless_uniform(tf.concat([tf.shape(height), [4]], 0), seed)
-    pixels = (AREA[0] + (AREA[1] - AREA[0]) * draw[..., 0]) * tall * wide
+    pixels = (area[0] + (area[1] - area[0]) * draw[..., 0]) * tall * wide
     narrowest = tf.clip_by_value(pixels / (tall * tall), ASPECT[0], ASPECT[1])
     widest = tf.maximum(tf.minimum(ASPECT[1], wide * wide / pixels), narrowest)
     ratio = tf.exp(tf.math.log(narrowest) + draw[..., 1] * tf.math.log(widest / narrowest))

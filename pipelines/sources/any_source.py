@@ -5,6 +5,7 @@ start at any step. Folders are read from disk when needed; toy worlds, TensorFlo
 held in memory as encoded bytes.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,11 @@ from tfssl.pipelines.sources.datasets import open_dataset, open_tfds
 from tfssl.pipelines.sources.folders import open_folder
 from tfssl.pipelines.sources.ingested import is_ingested, open_ingested, parse_name, splits_of
 from tfssl.pipelines.sources.source import AnySource
+from tfssl.pipelines.sources.text import absolute_text_name, is_text, open_text
 from tfssl.pipelines.sources.toy import open_toy
 
 ON_DISK: tuple[Callable[[Any], AnySource | None], ...] = (open_ingested, open_folder)
-BY_NAME = (open_toy, open_tfds, *ON_DISK)
+BY_NAME: tuple[Callable[[Any], AnySource | None], ...] = (open_toy, open_tfds, open_text, *ON_DISK)
 IN_PYTHON = (open_dataset, open_arrays)
 """What opens data, asked in turn: each gives None of what is not of its kind; the last takes what is left."""
 
@@ -35,13 +37,15 @@ def open_source(data: Any, max_broken: float = 0.01) -> AnySource:
         'toy:images(count=2000, size=64, seed=0)', 'tfds:NAME[/config][:split]', or a source. In Python also what `fit`
         takes: a `tf.data.Dataset` (see `datasets.from_dataset`), arrays x or (x, y), a list of files (see `arrays`).
         Clips: a folder that `tfssl.ingest` wrote, 'FOLDER:train' for one of its splits, or 'toy:clips' with settings
-        'toy:clips(count=200, size=64, seconds=2.0, seed=0)'. And 'photos (80 %, split seed 0)', the name of a part that
+        'toy:clips(count=200, size=64, seconds=2.0, seed=0)'. Text: 'text:FILES' (see `text.open_text`), 'toy:text' with
+        settings 'toy:text(count=2000, seed=0)', 'tfds:NAME' of a data set of text. And 'photos (80 %, split seed 0)',
+        the name of a part that
         `open_splits` has made of another source. What exists under the whole name is meant by it, whatever it looks
         like.
       max_broken: largest part of the pictures that may be unreadable.
 
     Returns:
-      A source of pictures or of clips.
+      A source of pictures, of clips or of text.
 
     Raises:
       UserError: a missing folder, one without pictures, too many broken ones, an unknown kind of source.
@@ -74,6 +78,8 @@ def absolute_name(name: str) -> str:
     if (part := _parse_part(name)) is not None:
         whole, training, seed = part
         return dividing.name_of_part(absolute_name(whole), training, seed)
+    if is_text(name) and not os.path.exists(name):
+        return absolute_text_name(name)
     if os.path.exists(name):
         return str(Path(name).resolve())
     clips = parse_name(name)
@@ -134,6 +140,31 @@ def open_splits(
     _require_labels(other, 1)
     train, other, one_sided = common_classes.share(train, other)
     return train, other, note + one_sided
+
+
+def open_choices(data: Any, test: Any, train: AnySource, max_broken: float = 0.01) -> AnySource | None:
+    """Open the part of labelled data that `open_splits` leaves for choices, where there is one.
+
+    Args:
+      data, test: as `open_splits` got them.
+      train: what it gave to train on.
+
+    Returns:
+      The validation part with the classes of `train`, -1 the label of what has none of them; None where there is no
+      such part.
+    """
+    if test is not None and isinstance(data, (str, os.PathLike)) and is_ingested(Path(data)):
+        return None  # all of its splits are trained on
+    parts = parts_of(data)
+    if splits.TRAIN not in parts or splits.VAL not in parts or (test is None and splits.TEST not in parts):
+        return None
+    source = open_source(parts[splits.VAL], max_broken)
+    _require_labels(source, 1)
+    number = {name: place for place, name in enumerate(train.classes)}
+    place = np.array([number.get(name, -1) for name in source.classes])
+    labels = np.asarray(source.labels)
+    labels = np.where(labels >= 0, place[labels], -1).astype(np.int32)
+    return dataclasses.replace(source, classes=train.classes, labels=labels)
 
 
 def parts_of(data: Any) -> dict[str, Any]:

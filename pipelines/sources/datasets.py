@@ -1,4 +1,4 @@
-"""Pictures of a `tf.data.Dataset` and of TensorFlow Datasets, held in memory as encoded bytes."""
+"""Pictures of a `tf.data.Dataset` and of TensorFlow Datasets, held in memory as encoded bytes; and text of these."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ from tfssl.pipelines.progress import can_redraw
 from tfssl.pipelines.sources import pixels
 from tfssl.pipelines.sources.labels import number
 from tfssl.pipelines.sources.pictures import PictureSource, in_memory
+from tfssl.pipelines.sources.text import TextSource, text_of_examples
 
 MEMORY_BYTES = 4 << 30
 """Encoded bytes that such a source may hold."""
@@ -21,11 +22,13 @@ def open_dataset(data: Any) -> PictureSource | None:
     return from_dataset(data, "dataset") if isinstance(data, tf.data.Dataset) else None
 
 
-def open_tfds(data: Any) -> PictureSource | None:
+def open_tfds(data: Any) -> PictureSource | TextSource | None:
     """Open 'tfds:NAME[/config][:split]', split "train" where none is named; return None for another name.
 
+    Of a data set that has no feature 'image' its feature 'text' is read, one example after the other.
+
     Raises:
-      UserError: no such data set, without pictures, or one that cannot be prepared here.
+      UserError: no such data set, without pictures and text, or one that cannot be prepared here.
     """
     text = str(data)
     if not text.startswith("tfds:"):
@@ -36,18 +39,21 @@ def open_tfds(data: Any) -> PictureSource | None:
     try:
         builder = tfds.builder(name)
         feature = builder.info.features
-        if "image" not in feature:
-            raise UserError(f"{text} has no feature 'image'; it has: {', '.join(feature)}")
+        if "image" not in feature and "text" not in feature:
+            raise UserError(f"{text} has no feature 'image' and no 'text'; it has: {', '.join(feature)}")
         if not can_redraw(sys.stderr):
             tfds.disable_progress_bar()
         builder.download_and_prepare()
-        decoders = {"image": tfds.decode.SkipDecoding()}
+        decoders = {"image": tfds.decode.SkipDecoding()} if "image" in feature else None
         dataset = builder.as_dataset(split=split or "train", decoders=decoders, shuffle_files=False)
     except UserError:
         raise
     except Exception as problem:  # of many kinds: not found, no network, no such split, disk full
         reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
         raise UserError(f"cannot open {text}: {reason}") from problem
+    if "image" not in feature:
+        texts = dataset.map(lambda example: example["text"])
+        return text_of_examples(text, [builder.info.full_name, split or "train"], texts.as_numpy_iterator)
     labelled = "label" in feature and isinstance(feature["label"], tfds.features.ClassLabel)
     classes = tuple(feature["label"].names) if labelled else ()
     return from_dataset(dataset, text, classes)

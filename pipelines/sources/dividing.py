@@ -12,7 +12,9 @@ TRAINING = 0.8
 _PART = re.compile(r"(?P<whole>.+) \((?P<share>\d+) %, split seed (?P<seed>\d+)\)", re.DOTALL)
 
 
-def divide(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def divide(
+    labels: np.ndarray, groups: np.ndarray, seed: int, training: float = TRAINING
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the training part and of the test part, both rising.
 
     Of each class its groups are gone through in random order, and go to the test part where that brings the part
@@ -23,12 +25,13 @@ def divide(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarra
       labels: int [N].
       groups: int [N]: rows of one group stay together.
       seed: the seed of the order.
+      training: share of each class that is trained on.
     """
     rng = np.random.default_rng(seed)
     tested = []
     for members, sizes in _by_class(labels, groups):
         order = rng.permutation(len(members))[::-1]
-        missing, chosen = (1 - TRAINING) * sizes.sum(), []
+        missing, chosen = (1 - training) * sizes.sum(), []
         for place in order:
             if sizes[place] < 2 * missing:
                 chosen.append(place)

@@ -112,6 +112,7 @@ def _header_reader(complete: bool) -> Callable[[tf.Tensor], tf.Tensor]:
     return tf.function(
         lambda data: tf.stack(headers.read_headers(data, complete), 1),
         input_signature=[tf.TensorSpec([None], tf.string)],
+        autograph=False,
     )
 
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 
 CropReader = Callable[[tf.Tensor, tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
-"""(index int64 [B], seed int32 [2]) -> the parts of a batch by name, "image" uint8 [B, S, S, 3] among them, and which
-rows have a picture, bool [B]; others are black."""
+"""(index int64 [B], seed int32 [2]) -> the parts of a batch by name, "image" uint8 [B, S, S, 3] among them where there
+are pictures, and which rows can be read, bool [B]; of others the picture is black."""
 PictureReader = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """index int64 [B] -> uint8 [B, S, S, 3] and bool [B], as of `CropReader`."""
 SoundReader = Callable[[tf.Tensor], tf.Tensor]
@@ -22,7 +22,7 @@ SoundReader = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AnySource(abc.ABC):
-    """Items by number: pictures, clips.
+    """Items by number: pictures, clips, passages of text.
 
     Who reads a source asks it what it has, and not of which class it is. Readers work in the graph.
 
@@ -66,6 +66,10 @@ class AnySource(abc.ABC):
     """Whether items have frames to choose from."""
     may_break: ClassVar[bool]
     """Whether items may turn out broken when they are decoded; not where all was decoded once before."""
+    shuffled: ClassVar[bool] = True
+    """Whether training takes items in another order each epoch; else one after the other, as text is read."""
+    measure: ClassVar[str] = "images"
+    """What is counted where speed is said."""
     per_item: ClassVar[tuple[str, ...]] = (
         "paths",
         "labels",
@@ -83,6 +87,11 @@ class AnySource(abc.ABC):
         return len(self.paths)
 
     @property
+    def measures_per_item(self) -> float:
+        """How many of what `measure` names are in an item, in the mean."""
+        return 1.0
+
+    @property
     @abc.abstractmethod
     def groups(self) -> np.ndarray:
         """int [N]: items of one number are of one unit, and must not be divided."""
@@ -90,7 +99,7 @@ class AnySource(abc.ABC):
     @property
     @abc.abstractmethod
     def holds(self) -> tuple[str, ...]:
-        """What tasks may read of it: "image", "clip", "sound"."""
+        """What tasks may read of it: "image", "clip", "sound", "words"."""
 
     def subset(self, numbers: np.ndarray, name: str) -> Self:
         """Make a source of its own of the items of these numbers."""

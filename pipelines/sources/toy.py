@@ -1,8 +1,12 @@
-"""The toy world as data: 'toy:images' and 'toy:clips', alone or with settings, drawn from a seed and held in memory."""
+"""The toy world as data: 'toy:images', 'toy:clips', 'toy:text', alone or with settings, drawn from a seed.
+
+Pictures and clips are held in memory.
+"""
 
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ from tfssl.pipelines.clips.recordings import THUMBNAIL, Piece
 from tfssl.pipelines.sources.clips import ClipSource, open_records
 from tfssl.pipelines.sources.pictures import PictureSource, in_memory
 from tfssl.pipelines.sources.source import AnySource
+from tfssl.pipelines.sources.text import TextSource, text_of_examples
 
 FRAME_RATE, SOUND_RATE = 12.5, 16000
 """Rates of toy clips: frames a second, and hertz."""
@@ -57,10 +62,25 @@ class ToyClips:
     start: int = 0
 
 
-KINDS: dict[str, type[ToyImages] | type[ToyClips]] = {"images": ToyImages, "clips": ToyClips}
+@dataclasses.dataclass(frozen=True)
+class ToyText:
+    """'toy:text(count=2000, seed=0, start=0)': sentences of `toy_world.sentences`.
+
+    Attributes:
+      count: number of sentences.
+      seed, start: as of `ToyImages`.
+    """
+
+    count: int = 2000
+    seed: int = 0
+    start: int = 0
 
 
-def parse_toy(text: str) -> ToyImages | ToyClips:
+AnyToy = ToyImages | ToyClips | ToyText
+KINDS: dict[str, type[AnyToy]] = {"images": ToyImages, "clips": ToyClips, "text": ToyText}
+
+
+def parse_toy(text: str) -> AnyToy:
     """Parse 'toy:images(count=100)' as its settings.
 
     Raises:
@@ -71,7 +91,10 @@ def parse_toy(text: str) -> ToyImages | ToyClips:
         raise specs.unknown("toy source", kind, KINDS)
     specs.check_settings(f"toy:{kind}", given, specs.defaults(KINDS[kind]))
     settings = KINDS[kind](**given)
-    if settings.count < 1 or settings.size < 16:
+    if isinstance(settings, ToyText):
+        if settings.count < 1:
+            raise UserError(f"{text}: expected a count of at least 1")
+    elif settings.count < 1 or settings.size < 16:
         raise UserError(f"{text}: expected a count of at least 1 and a size of at least 16 pixels")
     if isinstance(settings, ToyClips) and not settings.seconds > 0:
         raise UserError(f"{text}: expected clips of more than 0 seconds")
@@ -91,12 +114,29 @@ def parse_toy_clips(text: str) -> ToyClips:
 
 
 def open_toy(data: Any) -> AnySource | None:
-    """Open pictures or clips of the toy world; return None for another name. Raise UserError as `parse_toy`."""
+    """Open pictures, clips or sentences of the toy world; return None for another name.
+
+    Raises:
+      UserError: see `parse_toy`.
+    """
     text = str(data)
     if not text.startswith("toy:"):
         return None
     settings = parse_toy(text)
+    if isinstance(settings, ToyText):
+        return _open_text(text, settings)
     return _open_clips(text, settings) if isinstance(settings, ToyClips) else _open_images(text, settings)
+
+
+def _open_text(text: str, settings: ToyText) -> TextSource:
+    from tfssl.pipelines.toy_world import sentences
+
+    def drawn() -> Iterator[bytes]:
+        return (line.encode() for line in sentences.sentences(**dataclasses.asdict(settings)))
+
+    facts = [repr(settings), sentences.SHAPES, sentences.WORD_CLASSES]
+    made = text_of_examples(text, facts, drawn)
+    return dataclasses.replace(made, word_classes=sentences.WORD_CLASSES)
 
 
 def _open_images(text: str, settings: ToyImages) -> PictureSource:

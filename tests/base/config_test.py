@@ -83,11 +83,11 @@ def test_settings_are_frozen_and_typed():
 
 def test_shapes():
     found = {name: shape(field) for name, field in Bake.model_fields.items()}
-    assert found["loaves"] == (int, {"ge": 1}, (), False)
-    assert found["hours"] == (float, {"gt": 0}, (), False)
-    assert found["heat"] == (int, {"ge": 100, "lt": 300}, (), False)
-    assert found["crust"] == (str, {}, ("thin", "thick"), False)
-    assert found["sizes"] == (int, {}, (), True)
+    assert found["loaves"] == (int, {"ge": 1}, (), False, ())
+    assert found["hours"] == (float, {"gt": 0}, (), False, ())
+    assert found["heat"] == (int, {"ge": 100, "lt": 300}, (), False, ())
+    assert found["crust"] == (str, {}, ("thin", "thick"), False, ())
+    assert found["sizes"] == (int, {}, (), True, ())
     assert found["to"].kind is str
 
 

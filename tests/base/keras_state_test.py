@@ -104,6 +104,7 @@ def test_another_backend_is_one_line(toy_run, monkeypatch):
 
 def test_every_public_function_that_computes_is_on_its_own():
     others = {
+        "cache": "computes nothing",
         "compare": "calls pretrain and evaluate",
         "index": "no TensorFlow",
         "ingest": "no variables",

@@ -1,6 +1,5 @@
 """Every command's JSON, and every wrong input: exit status 2, one line, nothing new on disk."""
 
-import functools
 import json
 import os
 import shutil
@@ -11,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from tfssl.cli.main import main
-from tfssl.evaluation.protocols import linear
 
 TOY = "toy:images(count=72,size=32)"
 TINY = ["--trunk", "resnet10(width=4)", "--size", "32", "--batch-size", "8"]
@@ -80,6 +78,7 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 SHOW = ["show", TOY, "--to", "puzzles.png", "--size", "32"]
+QUICKSTART = ["quickstart", "--out", "quick", "--verbose", "0"]
 PRETRAIN = ["pretrain", TOY, *TINY, "--epochs", "1", "--out", "run"]
 AGAIN = ["pretrain", TOY, *TINY, "--epochs", "2", "--log-every", "1", "--out", "{shelf}/run"]
 EVALUATE = ["evaluate", "{shelf}/run"]
@@ -124,6 +123,17 @@ WRONG = {
         [*SHOW, "--tasks", "rotation(rotations=2)", "--run", "{shelf}/run"],
         "rotation(rotations=2)",
     ),
+    # quickstart
+    "quickstart: no folder for it": (["quickstart", TOY], "Missing option '--out'"),
+    "quickstart: missing folder": ([*QUICKSTART, "nowhere"], "nowhere does not exist"),
+    "quickstart: no picture": ([*QUICKSTART, "{shelf}/empty"], "no picture in"),
+    "quickstart: few pictures": ([*QUICKSTART, "{shelf}/unlabelled"], "has 6 pictures to pretrain on; expected 16"),
+    "quickstart: all broken": ([*QUICKSTART, "{shelf}/all_broken"], "3 of 3 pictures"),
+    "quickstart: no minutes": ([*QUICKSTART, TOY, "--minutes", "0"], "--minutes 0.0 is given, expected at least 2"),
+    "quickstart: a minute": ([*QUICKSTART, TOY, "--minutes", "1"], "--minutes 1.0 is given, expected at least 2 min"),
+    "quickstart: something else there": (["quickstart", TOY, "--out", "{shelf}/notes"], "exists and is no quickstart"),
+    "quickstart: a file there": (["quickstart", TOY, "--out", "{shelf}/file"], "exists and is no quickstart"),
+    "quickstart: no such table": ([*QUICKSTART, "{shelf}/labelled", "--labels", "nowhere.csv"], "cannot be read"),
     # pretrain
     "pretrain: missing folder": (["pretrain", "nowhere", *TINY, "--out", "run"], "nowhere does not exist"),
     "pretrain: no picture": (["pretrain", "{shelf}/empty", *TINY, "--out", "run"], "no picture in"),
@@ -172,7 +182,7 @@ WRONG = {
     ),
     "evaluate: missing test data": ([*EVALUATE, TOY, "--test", "nowhere"], "nowhere does not exist"),
     "evaluate: unknown protocol": (
-        [*EVALUATE, TOY, "--protocols", "svm"],
+        [*EVALUATE, TOY, "--protocols", "svn"],
         "protocols are: linear, linear_pooled, linear_pooled_2, knn",
     ),
     "evaluate: no protocol": (
@@ -293,15 +303,14 @@ def test_json_of_pretrain(tfssl, tmp_path):
     assert "has ended already" in errors
 
 
-def test_json_of_evaluate(tfssl, toy_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(linear, "linear_probe", functools.partial(linear.linear_probe, least_steps=30))
+def test_json_of_evaluate(tfssl, toy_run, tmp_path):
     shutil.copytree(toy_run.folder, tmp_path / "run")
     found = result(tfssl("evaluate", "run", TOY, "--test", "toy:images(count=40,size=32,start=72)", "--json"))
     stages = ["stage1", "stage2", "stage3", "stage4"]
     for part in (found, found["random"]):
         for protocol in ("linear", "linear_pooled", "linear_pooled_2", "knn"):
             assert list(part[protocol]) == stages
-            assert all(list(scores) == ["top1", "map"] for scores in part[protocol].values())
+            assert all(list(scores) == ["top1", "map", "balanced", "held_out"] for scores in part[protocol].values())
     assert {found["best_layer"], found["layer_to_export"]} <= set(stages)
     only = result(tfssl("evaluate", "run", TOY, "--protocols", "knn", "--split-seed", 3, "--json"))
     assert not {"linear", "linear_pooled", "linear_pooled_2"} & (set(only) | set(only["random"]))
@@ -320,6 +329,7 @@ def test_json_of_export_and_check(tfssl, toy_run):
         "embedding": "stage3, 2 x 2 places; was not measured: tfssl evaluate RUN DATA",
         "tflite": [],
         "onnx": [],
+        "word2vec": [],
         "deployment": ["models.config", "batching.config", "compose.yaml", "kubernetes.yaml"],
     }
     assert result(tfssl("check", "models", "--json"))["ok"] is True

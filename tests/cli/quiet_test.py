@@ -48,11 +48,13 @@ def test_nothing_heavy_is_imported(program):
 TOY = "toy:images(count=24,size=32)"
 TOY_TEST = "toy:images(count=12,size=32,start=24)"
 COMMANDS = {
+    "quickstart": "quickstart toy:images(count=96,size=32) --minutes 12 --out quick",  # which is done already
     "show": f"show {TOY} --to puzzles.png --size 32 --count 2",
     "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32"
-    " --epochs 1 --batch-size 8 --out run",
+    " --epochs 1 --batch-size 8 --out run --watch toy:images(count=48,size=32)",
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
     "export": "export run model --tflite int8",
+    "cache": "cache",
     "check": "check model",
     "finetune": "finetune run toy:images(count=48,size=32) --out named --steps 2 --batch-size 8"
     " --learning-rates 0.001 --no-refit --beside frozen",
@@ -63,8 +65,9 @@ COMMANDS = {
     "compare": f"compare {TOY} --tasks rotation --trunk resnet10(width=8) --size 32 --steps 2"
     " --batch-size 8 --out study",
     "ingest": "ingest films --out clips --size 16 --processes 1",
+    "evaluate-words": "evaluate-words words toy:text(count=60,start=9000) --neighbours cat",
     "pretext": f"pretext run {TOY_TEST} --draws 1",
-    "evaluate-sound": "evaluate-sound heard sounds --neighbours 2",
+    "evaluate-sound": "evaluate-sound heard sounds --protocols linear,knn(neighbours=2)",
     "retrieve": "retrieve paired toy:clips(count=16,size=32,seconds=1.2,seed=1)",
     "neighbours": "neighbours paired toy:clips(count=16,size=32,seconds=1.2,seed=1) --to alike.png --count 2",
     "localise": "localise heard films/film.mkv --to heat.png",
@@ -81,7 +84,9 @@ COMMANDS = {
 # What tfssl says on purpose, to standard error, which is no terminal: a line an epoch, its progress, advice on tasks.
 PROGRESS = re.compile(
     r"Epoch \d+/\d+|(\d+)/\1 - .*|\[\d+ of \d+\] .*|(audit|inpainting): .*|(warm-up|pass \d.*): .*"
-    r"|[\d,]+ (of [\d,]+ )?(frames|pictures|recordings|sounds) (coloured|decoded|drawn|embedded|measured|painted).*"
+    r"|[\d,]+ (of [\d,]+ )?(frames|passages|pictures|recordings|sounds|words)"
+    r" (coloured|decoded|drawn|embedded|measured|painted|read).*"
+    r"|[\d,]+ (of [\d,]+ )?pictures read to watch by.*|watching on .*|looking at the run took .*"
     r"|[\d,]+ to learn from, .*|candidates: .*|cost: .*|\d+ of \d+: .*|learning rate .*"
 )
 
@@ -141,7 +146,9 @@ def run_in_turn(commands: dict[str, list[str]], folder: Path) -> dict[str, subpr
 
 
 @pytest.fixture(scope="module")
-def said(audio_visual_run, localising_run, tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+def said(
+    audio_visual_run, localising_run, word_run, toy_quickstart, tmp_path_factory
+) -> dict[str, subprocess.CompletedProcess[str]]:
     """What every command says, run once and in order on tiny runs, with --json."""
     folder = tmp_path_factory.mktemp("quiet")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / "picture.png")
@@ -155,6 +162,8 @@ def said(audio_visual_run, localising_run, tmp_path_factory) -> dict[str, subpro
         write(place / f"{number}.wav", sounds=[tone(0.6, 300 + 100 * number)])
     shutil.copytree(localising_run.folder, folder / "heard")
     shutil.copytree(audio_visual_run.folder, folder / "paired")
+    shutil.copytree(word_run.folder, folder / "words")
+    shutil.copytree(toy_quickstart, folder / "quick")
     commands = {name: [*text.split(), "--json"] for name, text in COMMANDS.items()}
     found = run_in_turn({name: command for name, command in commands.items() if name not in ALONE}, folder)
     return found | {name: run(commands[name], folder) for name in ALONE}

@@ -12,12 +12,16 @@ from tfssl.base.keras_state import plain_keras
 from tfssl.models.trunks.layers import activate, convolution
 from tfssl.multitask import puzzle_stream
 from tfssl.multitask.encoders import Plans, sound_plan
-from tfssl.multitask.model import compile_model, make_model, make_optimizer
+from tfssl.multitask.model import compile_model, make_model
+from tfssl.multitask.optimizers import make_optimizer
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source
-from tfssl.tasks import TASKS, parse_task
+from tfssl.tasks import TASKS as ALL_TASKS
+from tfssl.tasks import parse_task
 from tfssl.tasks.parts.classification import ChoiceTask
 
+# Of words word2vec_test has the like.
+TASKS = {name: task for name, task in ALL_TASKS.items() if "words" not in task.reads}
 # Clips: their frames are pictures, so tasks of every kind have something to read.
 TOY = "toy:clips(count=48, size=48, seconds=1.6)"
 SIZE, BATCH = 48, 8
@@ -37,6 +41,10 @@ VARIANTS = [
     "colorization(diverse=4)",
     "inpainting(hole='centre')",
     "inpainting(adversarial=True)",
+    "contrastive(temperature=0.1, layers=3, area=0.2, blur=0.0)",
+    "redundancy(loss='vicreg', projection=16)",
+    "pirl(of='jigsaw', grid=2)",
+    "pirl(bank=16, momentum=0.9)",
     "frame_order(frames=3, jitter=0, colour='keep')",
     "audio_visual(fusion='concat', seconds=0.5)",
     "audio_visual(fusion='localise', stage='stage3')",
@@ -221,12 +229,13 @@ def test_two_replicas_are_one_on_deep_trunks(replicas, source, prepared):
 def test_tasks_that_choose_are_never_far_above_chance(width, source, prepared):
     """At the default rate and momentum, with no warm-up, with as many features as ResNets of such widths give.
 
-    Means of five steps: two dozen answers to yes or no scatter by a quarter. Seconds go into tracing so many tasks.
+    Means of five steps of 48: answers to yes or no scatter, with half as many by a tenth and more from seed to seed.
+    Seconds go into tracing so many tasks.
     """
     keras.utils.set_random_seed(0)
     tasks = [task for task in map(prepared, TASKS) if isinstance(task, ChoiceTask)]
     assert len(tasks) >= 6
-    dataset = puzzle_stream.stream(source, tasks, SIZE, 24, seed=0)
+    dataset = puzzle_stream.stream(source, tasks, SIZE, 48, seed=0)
     encoders = Plans(shallow(8 * width), SIZE, sound_plan(tasks, source, SIZE, SOUND_TRUNK)).make()
     model = make_model(tasks, encoders, dataset.element_spec)
     compile_model(model, tasks, encoders, make_optimizer(0.9, 5e-4))

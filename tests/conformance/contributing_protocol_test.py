@@ -40,10 +40,9 @@ def test_the_protocol_of_the_page(nearest_mean, check):
 def test_its_answer_is_the_nearest_mean(nearest_mean):
     from sklearn.neighbors import NearestCentroid
 
-    train, labels = rows_of(60, 1, 1.0)
-    test, _ = rows_of(50, 2, 1.0)
-    expected = NearestCentroid().fit(train, labels).predict(test)
-    np.testing.assert_array_equal(nearest_mean().scores(train, labels, test, 4).argmax(1), expected)
+    train, (test, _) = rows_of(60, 1, 1.0), rows_of(50, 2, 1.0)
+    expected = NearestCentroid().fit(*train).predict(test)
+    np.testing.assert_array_equal(nearest_mean().scores(train, test, 4).argmax(1), expected)
 
 
 def test_its_line_in_the_tuple_is_all_that_it_takes(nearest_mean, toy_run, tmp_path, monkeypatch, capsys):
@@ -53,7 +52,7 @@ def test_its_line_in_the_tuple_is_all_that_it_takes(nearest_mean, toy_run, tmp_p
     with pytest.raises(UserError, match="unknown protocol 'nearest_mean'; protocols are: linear, "):
         tfssl.evaluate(run, data, protocols="nearest_mean")
     monkeypatch.setitem(protocols.PROTOCOLS, "nearest_mean", nearest_mean)
-    monkeypatch.setattr("tfssl.evaluation.evaluate.PRECISE_STEPS", 2)
+    monkeypatch.setattr("tfssl.frozen.precise.PRECISE_STEPS", 2)
     with pytest.raises(SystemExit) as end:
         main(["evaluate", str(run.folder), data, "--protocols", "nearest_mean", "--json"])
     assert end.value.code == 0
@@ -63,7 +62,7 @@ def test_its_line_in_the_tuple_is_all_that_it_takes(nearest_mean, toy_run, tmp_p
 
     monkeypatch.undo()  # who reads it needs not know the protocol
     found = read_evaluation(run.folder)
-    assert f"The best stage is {found.best_stage}: nearest class mean on its features names" in str(found)
+    assert f"held-out pictures choose is {found.best_stage}: nearest class mean on its features names" in str(found)
     assert found.stage_to_export() == found.best_stage == content["layer_to_export"]
     share = 100 * found.trained["nearest_mean"][found.best_stage].top1
     assert f"mean over all places; nearest class mean {share:.1f} % of" in embedding_of(run).line

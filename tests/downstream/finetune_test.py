@@ -212,7 +212,7 @@ def test_earlier_stages_learn_more_slowly():
             np.testing.assert_allclose(old - variable.numpy(), moved, rtol=1e-3)
 
 
-def test_a_file_of_a_trunk_and_a_name_will_do(toy_run, tmp_path):
+def test_a_file_of_a_trunk_and_a_name_will_do(toy_run, toy_export, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     wanted = toy_run.trunk()(images)
     start = open_start(toy_run.folder / "encoder.keras", None, None, None)
@@ -225,6 +225,9 @@ def test_a_file_of_a_trunk_and_a_name_will_do(toy_run, tmp_path):
     assert (own.size, own.stage) == (16, "stage1")
     name = open_start(None, "resnet10(width=2)", None, "stage2")
     assert (name.size, name.stage, name.trained) == (96, "stage2", None)
+    for run, said in ((toy_export, "is an export, which cannot be trained"), ("resnet10", "give it as --trunk")):
+        with pytest.raises(UserError, match=said):
+            open_start(run, None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from tfssl.base.errors import UserError
 from tfssl.downstream.data import few, joined, open_parts
 from tfssl.downstream.labels import read_labels
+from tfssl.pipelines.sources.any_source import open_splits
 
 
 def opened(data, labels=None, groups=None, seed=0):
@@ -35,6 +36,16 @@ def test_class_folders_are_divided_and_names_keep_their_spelling(labelled_folder
     train, val = parts.train.divided(0)
     assert train.count + val.count == parts.train.count
     assert np.all(val.targets.sum(0) > 0)
+
+
+def test_parts_are_those_of_evaluate():
+    """Also where classes are not in the order of their names, as in the toy world."""
+    data = "toy:images(count=60, size=16)"
+    parts, (train, test, _) = opened(data), open_splits(data)
+    assert list(parts.classes) != sorted(parts.classes)
+    assert parts.train.source.paths == train.paths
+    assert parts.test.source.paths == test.paths
+    np.testing.assert_array_equal(parts.test.labels, test.labels)
 
 
 @pytest.mark.parametrize("given", [("train", "val", "test"), ("train", "test"), ("train", "val")])

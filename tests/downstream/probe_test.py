@@ -2,25 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from tfssl.downstream import calibration, measures, probe
+from tfssl.frozen import metrics
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.mark.parametrize("shape", [(40, 6), (12, 30)])
-@pytest.mark.parametrize("penalty", [1e-3, 0.7])
-def test_ridge_is_least_squares_with_rows_for_the_penalty(shape, penalty):
-    """Each penalised number is one more equation, penalty^(1/2) k = 0; the intercept a column of ones without."""
-    rows, numbers = shape
-    x, y, weights = RNG.normal(size=shape), RNG.normal(size=(rows, 3)), RNG.uniform(0.2, 2, rows)
-    root = np.sqrt(weights / weights.sum())[:, None]
-    left = np.block([[root * x, root], [np.sqrt(penalty) * np.eye(numbers), np.zeros((numbers, 1))]])
-    right = np.vstack([root * y, np.zeros((numbers, 3))])
-    expected = np.linalg.lstsq(left, right, rcond=None)[0]
-    ((kernel, bias),) = probe.ridge(x, y, weights, [penalty])
-    np.testing.assert_allclose(kernel, expected[:-1], atol=1e-9)
-    np.testing.assert_allclose(bias, expected[-1], atol=1e-9)
 
 
 def clusters(count, classes=3, noise=1.0):
@@ -86,7 +73,20 @@ def test_balanced_accuracy_and_intervals_of_mean_average_precision():
     assert measures.balanced_accuracy(shares, targets) == pytest.approx((5 / 6 + 1 / 2) / 2)
     labels = RNG.uniform(size=(300, 4)) < 0.4
     good, bad = labels + RNG.normal(0, 0.7, labels.shape), labels + RNG.normal(0, 1.5, labels.shape)
-    low, high = measures.mean_average_precision_interval(good, bad, labels.astype(float), draws=50)
+    low, high = metrics.mean_average_precision_interval(good, bad, labels.astype(float), draws=50)
     assert 0.05 < low < high < 0.45
-    same = measures.mean_average_precision_interval(good, good, labels.astype(float), draws=5)
+    same = metrics.mean_average_precision_interval(good, good, labels.astype(float), draws=5)
     assert same == (0.0, 0.0)
+
+
+def test_the_interval_of_mean_average_precision_is_that_of_scikit_learn_draw_by_draw():
+    """With scores that are level, and a label so rare that some draws lack it."""
+    labels = np.column_stack([RNG.uniform(size=40) < 0.4, np.arange(40) == 7, RNG.uniform(size=40) < 0.7])
+    scores = np.round(labels + RNG.normal(size=labels.shape), 1)
+    rng, values = np.random.default_rng(0), []
+    for rows in rng.integers(0, 40, (60, 40)):
+        present = np.flatnonzero(labels[rows].any(0))
+        each = [average_precision_score(labels[rows, label], scores[rows, label]) for label in present]
+        values.append(np.mean(each))
+    found = metrics.mean_average_precision_interval(scores, None, labels.astype(float), draws=60)
+    assert found == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-12)

@@ -136,7 +136,9 @@ def test_killed_in_the_middle_it_ends_with_the_same_file(toy_run, tmp_path, caps
     for ending in ("npz", "parquet"):
         embed(toy_run, data, tmp_path / f"whole.{ending}", batch_size=2, verbose=0)
     file = tmp_path / "killed.npz"
-    environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])}
+    # How many threads share a convolution decides on the last bit of it on some processors.
+    threads = {"TF_NUM_INTRAOP_THREADS": str(tf.config.threading.get_intra_op_parallelism_threads())}
+    environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])} | threads
     killed = subprocess.Popen([sys.executable, "-c", PROGRAM, str(toy_run.folder), str(file)], env=environment)
     parts = tmp_path / "killed.npz.parts"
     while len(list(parts.glob("0*.npz"))) < 3:

@@ -1,6 +1,6 @@
 import dataclasses
-import functools
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +11,14 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.base.statistics import wilson
-from tfssl.evaluation import evaluate, features, metrics, probes
-from tfssl.evaluation.protocols import choose, linear
-from tfssl.evaluation.protocols.knn import nearest_neighbours
-from tfssl.evaluation.protocols.linear import linear_probe
+from tfssl.evaluation import labelled, scoring
+from tfssl.evaluation.data import Division
+from tfssl.evaluation.protocols import choose, logistic
+from tfssl.evaluation.protocols.base import Rows, Split, splits_of
+from tfssl.evaluation.protocols.goyal import linear_probe
+from tfssl.evaluation.protocols.linear import Linear
+from tfssl.frozen import features, metrics
+from tfssl.frozen.nearest import nearest_neighbours
 from tfssl.models.trunks.pooling import embedded
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.evaluation import Evaluation, Score, read_evaluation
@@ -129,6 +133,136 @@ def test_linear_probe_is_the_same_for_the_same_seed_and_survives_dead_columns():
     assert np.isfinite(first).all()
 
 
+@pytest.mark.parametrize(("rows", "columns", "kept"), [(60, 200, 1 << 31), (300, 12, 1 << 31), (300, 90, 0)])
+def test_logistic_regression_is_that_of_scikit_learn(monkeypatch, rows, columns, kept):
+    """With more columns than rows and with fewer, than axes too; kept in memory and not; in float16, as features."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    monkeypatch.setattr(logistic, "KEPT", kept)
+    monkeypatch.setattr(logistic, "CHUNK", 64)
+    monkeypatch.setattr(logistic, "SAMPLE", 100)
+    train, labels = blobs(rows, columns, 4, seed=1, spread=4)
+    labels[labels == 2] = 0  # a class without rows
+    train, test = train.astype(np.float16), blobs(200, columns, 4, seed=2, spread=4)[0].astype(np.float16)
+    scaler = StandardScaler().fit(train.astype(np.float64))
+    reference = LogisticRegression(C=1 / (0.03 * rows), max_iter=5000, tol=1e-8)
+    expected = reference.fit(scaler.transform(train), labels).predict_proba(scaler.transform(test))
+    found = logistic.fit(train, labels, 4, penalty=0.03).scores(test)
+    assert not found[:, 2].any()
+    np.testing.assert_allclose(found[:, [0, 1, 3]], expected, atol=5e-3)
+
+
+def test_the_penalty_is_that_of_least_loss_on_held_out_rows():
+    train, labels = blobs(200, 30, 4, seed=1, spread=6)
+    held_out, answers = blobs(100, 30, 4, seed=2, spread=6)
+    losses = {}
+    for penalty in logistic.PENALTIES:
+        shares = logistic.fit(train, labels, 4, penalty).scores(held_out)
+        losses[penalty] = -np.log(shares[np.arange(100), answers]).mean()
+    best = min(losses, key=losses.get)
+    splits = [Split(np.arange(200), Rows(held_out, answers))]
+    chosen = logistic.fit_with_chosen_penalty(train, labels, 4, splits)
+    assert chosen.penalty == best
+    assert logistic.PENALTIES[0] > best > logistic.PENALTIES[-1]
+    expected = logistic.fit(train, labels, 4, best).scores(held_out)
+    np.testing.assert_allclose(chosen.scores, expected, atol=2e-3)
+    np.testing.assert_allclose(chosen.fitted.scores(held_out), expected, atol=2e-3)
+
+
+def test_of_few_rows_each_is_held_out_once_and_of_many_a_fifth():
+    labels, groups = np.repeat([0, 1, 2], [60, 39, 1]), np.arange(100) // 3
+    division = Division.of(labels, groups, seed=3)
+    assert len(division.folds) == 5
+    assert len(set(division.held_out)) == len(division.held_out) == 99  # the only group of class 2 is always learned
+    for learn, held_out in division.folds:
+        assert sorted([*learn, *held_out]) == list(range(100))
+        assert not set(groups[learn]) & set(groups[held_out])
+        assert set(labels[learn]) == {0, 1, 2}
+        assert abs(np.mean(labels[held_out]) - 39 / 99) < 0.12
+    (fold,) = Division.of(np.arange(1000) % 2, np.arange(1000), seed=3).folds
+    assert len(fold.held_out) == 200
+    assert Division.of(np.arange(5), np.arange(5), seed=3).folds == ()
+
+
+def test_with_several_folds_the_penalty_is_that_of_least_loss_over_all_of_them():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    train, labels = blobs(150, 30, 4, seed=1, spread=6)
+    test, _ = blobs(50, 30, 4, seed=2, spread=6)
+    division = Division.of(labels, np.arange(150), seed=0)
+    scaler = StandardScaler().fit(train)
+    shares = {}
+    for penalty in logistic.PENALTIES:
+        shares[penalty] = np.concatenate(
+            [
+                LogisticRegression(C=1 / (penalty * len(learn)), max_iter=5000, tol=1e-8)
+                .fit(scaler.transform(train[learn]), labels[learn])
+                .predict_proba(scaler.transform(train[held_out]))
+                for learn, held_out in division.folds
+            ]
+        )
+    answers = labels[division.held_out]
+    best = min(shares, key=lambda penalty: -np.log(shares[penalty][np.arange(150), answers] + 1e-12).mean())
+    found = Linear().answers(Rows(train, labels), division, test, 4)
+    np.testing.assert_allclose(found.held_out, shares[best], atol=5e-3)
+    np.testing.assert_allclose(found.test, logistic.fit(train, labels, 4, best).scores(test), atol=2e-3)
+    score = Linear().score(Rows(train, labels), division, Rows(test, labels[:50]), 4)
+    assert score.held_out == np.mean(shares[best].argmax(1) == answers)
+
+
+def test_choices_are_made_on_held_out_rows_and_all_rows_learned_from():
+    train, labels = blobs(100, 30, 4, seed=1, spread=3)
+    test, _ = blobs(50, 30, 4, seed=2, spread=3)
+    division = Division.of(labels, np.arange(100) // 2, seed=3)
+    found = Linear().answers(Rows(train, labels), division, test, 4)
+    chosen = logistic.fit_with_chosen_penalty(train, labels, 4, splits_of(Rows(train, labels), division, None))
+    np.testing.assert_array_equal(found.held_out, chosen.scores)
+    np.testing.assert_array_equal(found.test, chosen.fitted.scores(test))
+    expected = logistic.fit(train, labels, 4, chosen.penalty).scores(test)
+    np.testing.assert_allclose(found.test, expected, atol=2e-3)
+    learn, held_out = (Rows(train, labels).take(numbers) for numbers in division.folds[0])
+    apart = Linear().answers(learn, None, test, 4, held_out)
+    chosen = logistic.fit_with_chosen_penalty(*learn, 4, [Split(np.arange(len(learn.labels)), held_out)])
+    np.testing.assert_array_equal(apart.test, chosen.fitted.scores(test))
+    single = Linear().answers(Rows(train[:4], np.arange(4)), Division.of(np.arange(4), np.arange(4), 0), test, 4)
+    assert single.held_out is None
+    np.testing.assert_array_equal(single.test, logistic.fit(train[:4], np.arange(4), 4, logistic.USUAL).scores(test))
+
+
+def test_stages_are_chosen_by_what_was_held_out():
+    scores = {"stage1": Score(0.9, 0.5, held_out=0.6), "stage2": Score(0.7, 0.5, held_out=0.8)}
+    evaluation = dataclasses.replace(evaluation_of([0.5], [0.5]), trained={"linear": scores}, random={"linear": scores})
+    assert evaluation.best_stage == "stage2"
+    assert evaluation.sentences()[0].startswith("The stage that held-out pictures choose is stage2: linear probe on")
+    assert "the stage chosen alike of the same trunk with random weights (stage2, 70.0 %)" in evaluation.sentences()[1]
+    assert "Choices are made by held out alone." in str(evaluation)
+    assert Evaluation.from_json(json.loads(json.dumps(evaluation.as_json()))) == evaluation
+
+
+def test_accuracy_over_common_and_rare_classes():
+    recalls = metrics.recalls(np.eye(4)[[0, 0, 1, 1, 2, 0]], np.array([0, 0, 1, 0, 2, 2]))
+    np.testing.assert_allclose(recalls, [2 / 3, 1, 1 / 2, np.nan])
+    assert scoring.thirds(recalls, np.array([5, 50, 20, 100])) == pytest.approx((1, 1 / 2, 2 / 3))
+    assert scoring.thirds(recalls, np.array([20, 39, 20, 1])) is None
+    scores = {"stage1": Score(0.5, 0.4, 0.55, 0.5, (0.7, 0.55, 0.4))}
+    evaluation = dataclasses.replace(evaluation_of([0.5], [0.5]), trained={"linear": scores})
+    assert "All classes counted alike, stage1 names 55.0 % right: 70.0 % in the third of the classes with most" in str(
+        evaluation
+    )
+    assert Evaluation.from_json(json.loads(json.dumps(evaluation.as_json()))) == evaluation
+
+
+def test_training_is_thinned_to_a_long_tail():
+    source = open_source("toy:images(count=500, size=16)")
+    counts = np.bincount(labelled.thinned(source, 10, seed=1).labels)
+    expected = np.round(50 * 10.0 ** (-np.arange(10) / 9))
+    assert sorted(counts, reverse=True) == list(expected)
+    assert list(counts) != sorted(counts, reverse=True)  # the seed says which class is rare
+    assert labelled.thinned(source, 10, seed=1).paths == labelled.thinned(source, 10, seed=1).paths
+
+
 def test_linear_probe_of_fewer_rows_than_a_batch():
     train, labels = blobs(30, 10, 3, seed=1, spread=0.1)
     assert metrics.top1(linear_probe(train, labels, train, 3), labels) == 1
@@ -215,8 +349,8 @@ def test_json_and_table():
     assert "knn" not in content
     assert Evaluation.from_json(content) == evaluation
     lines = str(evaluation).splitlines()
-    assert lines[0].split() == ["protocol", "stage", "top-1", "random", "mAP", "random"]
-    assert " ".join(lines[3].split()) == "linear probe stage2 72.8 +- 0.9 56.2 +- 1.0 36.4 28.1 <- best"
+    assert " ".join(lines[0].split()) == "protocol stage top-1 random balanced random mAP random held out"
+    assert " ".join(lines[3].split()) == "linear probe stage2 72.8 +- 0.9 56.2 +- 1.0 - - 36.4 28.1 - <- chosen"
     assert lines[2].index("65.0") == lines[3].index("72.8")
 
 
@@ -236,25 +370,40 @@ def source_of(labels, classes, name="data"):
 )
 def test_data_that_cannot_be_probed(train, test, message):
     with pytest.raises(UserError, match=message):
-        evaluate.check_labels(train, test)
+        labelled.check_labels(train, test)
 
 
 def test_protocols():
-    assert [each.name for each in choose("knn, linear_pooled, linear")] == ["linear", "linear_pooled", "knn"]
-    assert [each.name for each in choose(("knn",))] == ["knn"]
-    assert [each.name for each in choose()] == ["linear", "linear_pooled", "linear_pooled_2", "knn"]
-    for wrong in ("svm", "", ()):
+    assert [str(each) for each in choose("knn, linear_pooled, linear")] == ["linear", "linear_pooled", "knn"]
+    assert [str(each) for each in choose(("knn(neighbours=20)",))] == ["knn"]
+    assert [str(each) for each in choose()] == ["linear", "linear_pooled", "linear_pooled_2", "knn"]
+    two = choose("linear(recipe='goyal'), knn(neighbours=5), linear, linear")
+    assert [str(each) for each in two] == ["linear(recipe='goyal')", "linear", "knn(neighbours=5)"]
+    assert [each.facts.title for each in two] == [
+        "linear probe (recipe='goyal')",
+        "linear probe",
+        "k-NN (neighbours=5)",
+    ]
+    for wrong in ("svn", "", ()):
         with pytest.raises(UserError, match="protocols are: linear, linear_pooled, linear_pooled_2, knn"):
+            choose(wrong)
+    for wrong, line in (
+        ("knn(k=5)", "knn has no setting 'k'"),
+        ("knn(neighbours=0)", "neighbours=0 is given, expected a number above 0"),
+        ("linear(recipe='sgd')", "expected one of logistic, goyal"),
+        ("linear(penalty=-1)", "penalty=-1 is given"),
+    ):
+        with pytest.raises(UserError, match=re.escape(line)):
             choose(wrong)
 
 
 def test_too_many_broken():
     source = source_of([0, 1] * 50, "ab")
-    probes.check_broken(source, 1, 0.01)
+    features.check_broken(source, 1, 0.01)
     with pytest.raises(UserError, match="2 of 100 pictures in data"):
-        probes.check_broken(source, 2, 0.01)
+        features.check_broken(source, 2, 0.01)
     with pytest.raises(UserError, match="100 of 100"):
-        probes.check_broken(source, 100, 1.0)
+        features.check_broken(source, 100, 1.0)
 
 
 def test_nothing_is_read_where_nothing_was_evaluated(tmp_path: Path):
@@ -285,7 +434,6 @@ def test_evaluate_a_run(run, monkeypatch):
     trunk = run.trunk()
     before = [variable.numpy() for variable in trunk.body.variables]
     monkeypatch.setattr(type(run), "trunk", lambda self: trunk)
-    monkeypatch.setattr(linear, "linear_probe", functools.partial(linear_probe, least_steps=30))
     found = tfssl.evaluate(folder, "toy:images(count=100, size=32, seed=1)", batch_size=32)
     for old, variable in zip(before, trunk.body.variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())
@@ -295,7 +443,11 @@ def test_evaluate_a_run(run, monkeypatch):
     assert found.largest_class == 0.1
     assert "divided 80/20 within each class by split seed 0" in found.notes[0]
     assert found.details["split_seed"] == found.details["seen_in_pretraining"] == 0
-    assert found.notes[1] == "None of the 20 test pictures was among those of pretraining."
+    assert found.notes[1].startswith(
+        "All choices were made on the 80 training pictures: each fifth of them (within each class"
+    )
+    assert found.details["held_out_images"] == 80
+    assert found.notes[2] == "None of the 20 test pictures was among those of pretraining."
     assert read_evaluation(folder) == found
     assert (folder / "report.html").is_file()
 
@@ -312,7 +464,7 @@ def test_broken_pictures_are_left_out_and_counted(run, tmp_path):
     found = tfssl.evaluate(run, tmp_path / "data", protocols="knn", max_broken=0.2, report=False)
     assert found.broken_files == 2
     assert found.train_images + found.test_images == 38
-    assert "2 pictures could not be decoded" in found.notes[1]
+    assert "2 pictures could not be decoded" in found.notes[2]
     with pytest.raises(UserError, match="max-broken"):
         tfssl.evaluate(run, tmp_path / "data", protocols="knn", max_broken=0, report=False)
 
@@ -329,7 +481,7 @@ def test_one_split_for_runs_of_all_seeds_and_what_it_has_of_their_pictures(run):
         held_out = open_source(found.details["test"])
         known = sum(int(path.rsplit("#")[-1]) < 48 for path in held_out.paths)
         assert found.details["seen_in_pretraining"] == known > 0
-        assert f"{known} of the 20 test pictures were among those of pretraining" in found.notes[1]
+        assert f"{known} of the 20 test pictures were among those of pretraining" in found.notes[2]
         assert (found.details["seed"], found.details["split_seed"]) == (seed, split_seed)
         parts.append((held_out.paths, found.trained))
     assert parts[0] == parts[1] != parts[2]

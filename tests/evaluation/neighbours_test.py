@@ -87,14 +87,14 @@ def test_wrong_input(audio_visual_run, tmp_path, monkeypatch, arguments, says):
 
 
 def test_features_of_several_frames_are_averaged(audio_visual_run):
-    from tfssl.evaluation import features
+    from tfssl.frozen import features
     from tfssl.pipelines import batches
     from tfssl.pipelines.sources.any_source import open_source
 
     source = open_source(CLIPS)
     model = features.stage_model(audio_visual_run.trunk(), 32)
     extractor = features.make_extractor(model, {"stage2": (1,)})
-    mean = features.extract_source(extractor, source, 32, 8, frames=3).stages["stage2"][1]
+    mean = features.Reading(source, 32, 8, frames=3).features(extractor).stages["stage2"][1]
     frames = []
     for place in (2, 7, 12):  # of 15
         images = np.concatenate([b["image"] for b in batches.plain(source, 32, 24, at=(place + 0.01) / 15)])

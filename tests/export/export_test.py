@@ -43,6 +43,7 @@ class SmallRun:
     settings: RunSettings
     data: dict[str, Any]
     sound: None = None
+    words: None = None
     evaluation: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def encoder(self, stage=None, pooled=True, pool=1):
@@ -88,7 +89,7 @@ def jpegs():
 def hollow(monkeypatch):
     """Exports write no real SavedModel: for tests of folders alone."""
 
-    def write(signatures, folder):
+    def write(signatures, folder, tracked=()):
         (folder / "saved_model.pb").write_bytes(b"hollow")
 
     monkeypatch.setattr(saved_model, "write_saved_model", write)
@@ -114,6 +115,7 @@ def test_what_is_written(run, exported):
         "embedding": "stage4, mean over all places; was not measured: tfssl evaluate RUN DATA",
         "tflite": [],
         "onnx": [],
+        "word2vec": [],
         "deployment": list(FILES),
     }
     assert sorted(path.name for path in folder.parent.iterdir()) == sorted(["1", *FILES])

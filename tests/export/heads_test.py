@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 import tfssl
 from tests.export.limits_test import picture, png_bomb
@@ -15,10 +16,10 @@ from tfssl.apply.localise import Localiser
 from tfssl.export.checking.check import check
 from tfssl.export.checking.golden import as_objects, make_golden
 from tfssl.export.checking.replay import compare, replay
-from tfssl.export.saved_model import write_saved_model
 from tfssl.export.signatures import limits
 from tfssl.export.signatures.heads import INPUTS, head_signatures
-from tfssl.pipelines.decoding import picture_crops
+from tfssl.export.signatures.saving import write_saved_model
+from tfssl.pipelines.decoding import formats, picture_crops
 from tfssl.tasks.parts.served import ServedNetwork
 from tfssl.tasks.rotation import Rotation
 
@@ -75,6 +76,17 @@ def test_rotation_is_what_the_runs_network_says(toy_run, rotation, pictures):
     np.testing.assert_array_equal(found["probabilities"][-1], 0)
 
 
+def test_decoding_and_weights_are_written_once(toy_run, toy_export):
+    """Though two signatures decode pictures. Keras's own archive writes each weight under two keys."""
+    saved = saved_model_pb2.SavedModel.FromString((toy_export / "1" / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    assert sum(node.op == "DecodeAndCropJpeg" for each in functions for node in each.node_def) == len(formats.RATIOS)
+    written = tf.train.list_variables(str(toy_export / "1" / "variables" / "variables"))
+    weights = toy_run.encoder().weights + toy_run.solver("rotation").weights
+    shapes = [shape for name, shape in written if name.endswith("VARIABLE_VALUE")]
+    assert sorted(shapes) == sorted(list(weight.shape) for weight in weights)
+
+
 def run_of(task, **parts):
     """What signatures ask of a run that was trained on a task."""
     settings = types.SimpleNamespace(size=SIZE)
@@ -92,7 +104,7 @@ def test_a_task_says_what_is_served_of_it_and_the_export_decodes_and_masks():
             def answer(sound):
                 return {"beside": tf.cast(10 * sound, tf.int32) + 1, "all": tf.reduce_sum(sound, 1) + 1}
 
-            return ServedNetwork(answer, ())
+            return ServedNetwork(answer)
 
     (signature,) = head_signatures(run_of(Measured(), sound={"samples": 3}, answer=42))
     assert (signature.name, signature.inputs) == ("measure", (tf.TensorSpec([None, 3], name="waveform"),))
@@ -117,6 +129,9 @@ def test_each_task_serves_under_a_name_of_its_own():
         "localise": ("image_bytes", "waveform"),
         "classify": ("image_bytes",),
         "classify_pixels": ("pixels",),
+        "words": ("words",),
+        "sentences": ("sentences",),
+        "numbers": ("numbers",),
     }
 
 

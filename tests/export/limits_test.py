@@ -13,9 +13,9 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.support.encoded import with_stray
-from tfssl.export.saved_model import write_saved_model
 from tfssl.export.signatures import limits
 from tfssl.export.signatures.encoder import encoder_signatures
+from tfssl.export.signatures.saving import write_saved_model
 
 
 def picture(kind: str = "PNG", size: int = 40) -> bytes:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.export.saved_model import write_saved_model
 from tfssl.export.signatures.encoder import encoder_signatures
+from tfssl.export.signatures.saving import write_saved_model
 from tfssl.models import batch_norm
 from tfssl.models.trunks import TRUNKS, make_encoder, make_trunk
 from tfssl.pipelines import batches
@@ -43,4 +43,8 @@ def test_served_is_probed(name, tmp_path):
     assert found["valid"].numpy().all()
     scale = np.abs(expected).max()
     assert np.abs(expected - expected.mean(0)).max() > 1e-3 * scale  # pictures do differ
-    np.testing.assert_allclose(found["embedding"], expected, atol=1e-5 * max(1, scale))
+    # What rounding does grows with the network, and with the processor: it is held against one grey level of one pixel.
+    changed = images.numpy()
+    changed[:, size // 2, size // 2] ^= 1
+    one_level = np.abs(encoder(changed, training=False).numpy() - expected).max(1).min()
+    assert np.abs(found["embedding"] - expected).max() < one_level / 100

@@ -117,7 +117,7 @@ def test_files_of_sound_are_probed_on_sounds(exported, audio_visual_run, tmp_pat
     run = shutil.copytree(audio_visual_run.folder, tmp_path / "run")
     measured = tfssl.evaluate_sound(run, tmp_path / "sounds", verbose=0).trained
     served, *files = table.files
-    knn, linear = ([*measured[protocol].values()][-1].mean for protocol in ("knn", "linear"))
+    knn, linear = ([*measured[protocol].values()][-1].mean for protocol in ("knn(neighbours=10)", "linear"))
     assert (served.knn, served.linear) == (knn, linear)
     assert (table.train, table.folds) == (10, 5)
     assert "10 sounds over 5 folds" in str(table)

@@ -13,7 +13,8 @@ from tests.support.keras_globals import set_otherwise, state
 from tfssl.base.keras_state import plain_keras
 from tfssl.models.trunks import make_trunk
 from tfssl.multitask import puzzle_stream
-from tfssl.multitask.model import compile_model, make_model, make_optimizer
+from tfssl.multitask.model import compile_model, make_model
+from tfssl.multitask.optimizers import make_optimizer
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks.rotation import Rotation
 from tfssl.training import pretrain

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tfssl
 from tfssl.multitask import loss_balance, puzzle_stream
 from tfssl.multitask.encoders import Plans
-from tfssl.multitask.model import compile_model, make_model, make_optimizer
+from tfssl.multitask.model import compile_model, make_model
+from tfssl.multitask.optimizers import make_optimizer
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import parse_tasks
 

@@ -5,7 +5,8 @@ import pytest
 from tfssl.models.trunks import Trunk, make_pixels
 from tfssl.multitask import puzzle_stream
 from tfssl.multitask.losses import task_losses
-from tfssl.multitask.model import compile_model, make_model, make_optimizer
+from tfssl.multitask.model import compile_model, make_model
+from tfssl.multitask.optimizers import make_optimizer
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks.inpainting import Inpainting
 from tfssl.tasks.rotation import Rotation
@@ -44,7 +45,7 @@ def test_each_tasks_loss_is_logged_as_it_was_trained_on(mixing, batch):
     made = {name: np.asarray(each) for name, each in model(puzzles, training=True).items()}
     right = {name: np.asarray(each) for name, each in answers.items()}
     wanted = expected(right, made)
-    found = task_losses(tasks, answers, made, weights)
+    found = task_losses(tasks, answers, made, weights, {})
     assert {name: float(loss) for name, loss in found.items()} == pytest.approx(wanted, rel=1e-4)
     logs = model.train_on_batch(puzzles, answers, weights, return_dict=True)
     assert {name: float(logs[f"{name}_loss"]) for name in wanted} == pytest.approx(wanted, rel=1e-4)

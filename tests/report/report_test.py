@@ -1,3 +1,4 @@
+import dataclasses
 import html.parser
 import json
 import re
@@ -10,8 +11,10 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.report.figures import as_svg, learning_curves, stage_bars
 from tfssl.report.page import write_report
+from tfssl.runs.beside import Difference, Rival
 from tfssl.runs.evaluation import Evaluation, Score
 from tfssl.runs.run import load_run
+from tfssl.runs.spread import Spread
 
 EVALUATION = Evaluation(
     trained={
@@ -87,6 +90,25 @@ def test_report_before_and_after_evaluation(run):
     assert len(after.links) == 5
     assert all(link.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for link in after.links)
     assert [path.name for path in Path(run.folder).glob(".*")] == []
+
+
+def test_report_of_what_stood_beside_and_of_ranks(run):
+    """Ranks are those of the evaluation, else those that were asked for alone."""
+    folder = Path(run.folder)
+    ranks = {"trained": {"stage1": Spread(7.25, 16, 24, -1.5)}, "random": {"stage1": Spread(3.5, 16, 24, -0.5)}}
+    scores = {"linear": {"a": Score(0.5, 0.4), "b": Score(0.6, 0.5)}}
+    rival = Rival("net.keras", scores, {"linear": Difference(0.128, 0.1, 0.15)})
+    write_json(folder / "evaluation.json", dataclasses.replace(EVALUATION, beside=(rival,)).as_json())
+    alone = Evaluation(trained={}, random={}, protocols={}, train_images=24, test_images=0, classes=(), ranks=ranks)
+    write_json(folder / "ranks.json", alone.as_json())
+    page = page_of(run).text
+    assert "linear probenet.keras72.8 (stage2)60.0 (b)12.8 points ahead (10.0 to 15.0)" in page
+    assert "stage1167.23.5-1.50-0.50" in page
+    (folder / "ranks.json").unlink()
+    write_json(folder / "evaluation.json", EVALUATION.as_json())
+    page = page_of(run).text
+    assert "Beside others" not in page
+    assert "How many directions" not in page
 
 
 def test_report_of_a_run_whose_data_is_gone(run):

@@ -67,7 +67,7 @@ def test_a_run_without_some_settings_is_read_and_stays_without_them(tmp_path):
     [
         ({"size": 0}, "size=0 is given, expected at least 1"),
         ({"stages": None}, "stages=None is given"),
-        ({"ema": 0.9}, "there is no setting 'ema'"),
+        ({"polyak": 0.9}, "there is no setting 'polyak'"),
     ],
 )
 def test_a_run_with_wrong_settings_is_refused_in_one_line(tmp_path, changes, says):
@@ -89,6 +89,16 @@ def test_what_is_written_is_matched(tmp_path):
         create_or_match(folder, RunSettings(**SETTINGS | {"epochs": 3}), DATA, lambda: {})
     with pytest.raises(UserError, match=r"holds a run with sound_trunk None, now 'l3\(width=2\)' is given"):
         create_or_match(folder, RunSettings(**SETTINGS, sound_trunk="l3(width=2)"), DATA, lambda: {})
+
+
+def test_a_run_of_before_there_were_optimizers_is_matched_by_what_it_was_made_with(tmp_path):
+    folder = tmp_path / "run"
+    create_or_match(folder, RunSettings(**SETTINGS), DATA, lambda: PREPARED)
+    now = SETTINGS | {"optimizer": "sgd", "clip_norm": None, "accumulate": 1, "ema": None}
+    assert create_or_match(folder, RunSettings(**now), DATA, dict).peak == 0.2 * 16 / 64
+    for name, then, given in (("optimizer", "'sgd'", "lars"), ("accumulate", "1", 4), ("ema", "None", 0.9)):
+        with pytest.raises(UserError, match=f"holds a run with {name} {then}, now {given!r} is given"):
+            create_or_match(folder, RunSettings(**now | {name: given}), DATA, dict)
 
 
 def test_objects_are_kept_as_text():

@@ -12,14 +12,15 @@ from PIL import Image
 import tfssl as package
 from tests.support import study_rows
 from tfssl.base.errors import UserError
+from tfssl.base.statistics import wilson
 from tfssl.cli.main import main
-from tfssl.evaluation import evaluate as probing
-from tfssl.evaluation.protocols import linear
+from tfssl.frozen import precise
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.evaluation import read_evaluation
 from tfssl.runs.run import load_run
 from tfssl.studies import figures, statistics, table, trials
 from tfssl.studies.compare import compare
+from tfssl.studies.config import CompareSettings
 from tfssl.studies.sweep import sweep
 
 DATA, LABELLED = "toy:images(count=48, size=32)", "toy:images(count=120, size=32, seed=1)"
@@ -34,11 +35,10 @@ def times(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_probes():
-    """Linear probes of few updates, batch norm statistics of few batches."""
+    """Batch norm statistics of few batches."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probing, "PRECISE_STEPS", 2)
+        patch.setattr(precise, "PRECISE_STEPS", 2)
         patch.setattr("tfssl.multitask.encoders.PRECISE_STEPS", 2)
-        patch.setattr(linear, "linear_probe", functools.partial(linear.linear_probe, least_steps=30))
         yield
 
 
@@ -65,7 +65,7 @@ def test_the_table_has_the_numbers_of_the_runs(comparison):
     results = [json.loads((folder / "result.json").read_text()) for folder in folders]
     for protocol in ("linear", "linear_pooled", "knn"):
         for row, parts in ((rotation, evaluations), (random, [e["random"] for e in evaluations])):
-            best = [max(score["top1"] for score in part[protocol].values()) for part in parts]
+            best = [max(part[protocol].values(), key=lambda score: score["held_out"])["top1"] for part in parts]
             found = row.downstream[protocol]
             assert list(found.by_seed.values()) == best
             assert found.estimate.mean == pytest.approx(np.mean(best))
@@ -112,7 +112,7 @@ def test_another_call_makes_nothing_again_and_a_run_that_was_stopped_goes_on(com
 
 def test_a_study_grows_and_measures_random_weights_once(comparison, monkeypatch, capsys):
     before = times(comparison.folder / "runs")
-    monkeypatch.setattr("tfssl.evaluation.evaluate.estimate_batch_norm", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("tfssl.evaluation.random_weights.estimate_batch_norm", lambda *arguments: 1 / 0)
     grown = compare(DATA, ["rotation(rotations=2)"], comparison.folder, seeds="0", **TINY)
     assert [row.tasks for row in grown.rows] == ["rotation", "rotation(rotations=2)", "random weights"]
     assert [row.seeds for row in grown.rows] == [(0, 1), (0,), (0, 1)]
@@ -126,7 +126,8 @@ def test_a_study_grows_and_measures_random_weights_once(comparison, monkeypatch,
     for one, other in zip(first.random_trunk().body.weights, second.random_trunk().body.weights, strict=True):
         np.testing.assert_array_equal(one, other)
     assert first.evaluation["random"] == second.evaluation["random"]
-    assert grown.rows[1].downstream["linear"].estimate.low > 0  # of one seed: Wilson's
+    share = grown.rows[1].downstream["linear"].estimate  # of one seed
+    assert (share.low, share.high) == pytest.approx(wilson(share.mean, second.evaluation["test_images"]))
 
 
 def test_an_evaluation_of_other_pictures_is_made_again(comparison, monkeypatch):
@@ -242,7 +243,8 @@ def test_a_sweep_over_steps(swept):
     assert load_run(folder).settings.epochs == 2
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for point, name in ((middle, "epochs/1.json"), (end, "evaluation.json")):
-        best = max(score["top1"] for score in json.loads((folder / name).read_text())["linear"].values())
+        scores = json.loads((folder / name).read_text())["linear"].values()
+        best = max(scores, key=lambda score: score["held_out"])["top1"]
         assert point.row.downstream["linear"].estimate.mean == best
         (line,) = [line for line in lines if line.get("epoch_end") and line["step"] == point.steps]
         assert point.row.pretext["rotation_accuracy"].mean == pytest.approx(line["rotation_accuracy"])
@@ -372,6 +374,18 @@ def test_settings_that_a_study_does_not_pass_on(tmp_path):
         compare(DATA, ["rotation"], tmp_path / "study", colour=3, **TINY)
     with pytest.raises(UserError, match="a trunk by its name"):
         compare(DATA, ["rotation"], tmp_path / "study", **TINY | {"trunk": None})
+
+
+def test_a_learning_rate_that_is_the_optimizers_own_is_as_none():
+    """Earlier versions wrote it down, or left it out as a default."""
+    given = {"tasks": ["rotation"], "data": DATA, "out": "study"}
+    for optimizer, rate in (("sgd", 0.1), ("lars", 0.6)):
+        own, without = (
+            trials.given_on(CompareSettings(**given, optimizer=optimizer, **more))
+            for more in ({"learning_rate": rate}, {})
+        )
+        assert own == without == ({} if optimizer == "sgd" else {"optimizer": "lars"})
+    assert trials.given_on(CompareSettings(**given, learning_rate=0.6)) == {"learning_rate": 0.6}
 
 
 def test_options_of_the_command_reach_each_run(tmp_path, monkeypatch, capfd):

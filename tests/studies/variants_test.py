@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tfssl.base.errors import UserError
+from tfssl.pipelines.sources import subsets
 from tfssl.pipelines.sources.any_source import open_source
-from tfssl.studies import progress, subsets, trials, variants
+from tfssl.studies import progress, trials, variants
 
 
 @pytest.mark.smoke

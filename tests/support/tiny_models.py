@@ -4,8 +4,8 @@ from pathlib import Path
 
 import keras
 
-from tfssl.export.saved_model import write_saved_model
 from tfssl.export.signatures.encoder import encoder_signatures
+from tfssl.export.signatures.saving import write_saved_model
 from tfssl.export.versions import new_version
 
 

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfssl.multitask import puzzle_stream
 from tfssl.multitask.encoders import Plans
-from tfssl.multitask.model import compile_model, make_model, make_optimizer
+from tfssl.multitask.model import compile_model, make_model
+from tfssl.multitask.optimizers import make_optimizer
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import parse_task
 from tfssl.tasks.parts import regression

@@ -20,7 +20,8 @@ from tfssl.base import environment as versions
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_json
 from tfssl.models.trunks import make_trunk
-from tfssl.multitask.model import compile_model, make_model, make_optimizer
+from tfssl.multitask.model import compile_model, make_model
+from tfssl.multitask.optimizers import make_optimizer
 from tfssl.tasks.rotation import Rotation
 from tfssl.training.pretrain import segments
 
@@ -194,6 +195,8 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
         ({"checkpoint_every": 0}, "checkpoint_every=0 is given"),
         ({"learning_rate": float("nan")}, "learning_rate=nan is given"),
         ({"momentum": 1.5}, "momentum=1.5 is given"),
+        ({"optimizer": "adam"}, "expected one of: sgd, adamw, lars"),
+        ({"clip_norm": 0}, "clip_norm=0 is given, expected more than 0"),
         ({"seed": -1}, "seed=-1 is given"),
         ({"schedule": "linear"}, "expected one of: cosine, step"),
         ({"mixed_precision": "int8"}, "expected one of: float16, bfloat16"),

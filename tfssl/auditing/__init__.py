@@ -10,6 +10,7 @@
 - `aberration`: does a patch's colour fringe tell where in the picture it lay?
 - `intervention`: for dense tasks, what is hidden is changed in the source: the puzzle must not change.
 - `brightness`: parts are made paler: the answer of a head that standardises each part does not change.
+- `two_views`: are both views alike, do colours alone find the partner, does the loss want embeddings to differ?
 - `times`: clips are marked: does when a sound or a frame is tell the answer, and is the answer that of their order?
 - `hidden_frames`: for dense tasks on clips, frames are changed in the source: one must be asked for and not shown.
 

@@ -18,6 +18,7 @@ from tfssl.auditing import (
     repeats,
     samples,
     times,
+    two_views,
 )
 from tfssl.auditing.config import LEAST_PICTURES, AuditSettings
 from tfssl.auditing.results import Audit, Probe
@@ -68,6 +69,8 @@ def audit(
     parsed = parse_tasks(tasks)
     source = open_source(data, max_broken)
     puzzle_stream.check_fits(parsed, max((task.batch for task in parsed), default=0), source)
+    if "words" in source.holds:
+        raise UserError(f"{source.name} is text, and an audit looks at pictures and clips; expected one of these")
     count = min(count, source.count)
     if count < LEAST_PICTURES:
         raise UserError(f"{source.name} has {count} {source.items}; an audit needs at least {LEAST_PICTURES}")
@@ -109,6 +112,7 @@ def _of_pictures(maker: Maker, images: np.ndarray, without_up: np.ndarray) -> It
     yield "answers counted", [answers.probe(task, made)]
     yield "undone", pieces.probes(task, made)
     yield "what is hidden changed", intervention.probes(maker, images[0])
+    yield "partners looked for", two_views.probes(maker, images)
     yield "parts made paler", [brightness.probe(maker, images[0])]
     yield "position guessed", [aberration.probe(task, made)]
     yield "answers predicted", prediction.probes(task, made, neutral_made)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfssl.auditing.results import LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Maker
 from tfssl.tasks.parts.classification import ChoiceTask
+from tfssl.tasks.parts.two_views import TwoViews
 
 NAME, CHROMA = "hidden part changed", "puzzle is grey"
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear sRGB
@@ -24,6 +25,8 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     task = maker.task
     if isinstance(task, ChoiceTask):
         return [Probe(task=str(task), name=NAME, verdict=NONE, note="the answer is a choice: see the nuisances")]
+    if isinstance(task, TwoViews):
+        return [Probe(task=str(task), name=NAME, verdict=NONE, note="nothing is hidden: see what finds the partner")]
     puzzle, answer, _ = maker.graph({"image": images}, 0)
     pictures = list(pictures_of(puzzle).values())
     if not pictures:

@@ -136,6 +136,10 @@ class Maker:
         self._seed = seed
         self._graph = tf.function(task.puzzles)
 
+    def of(self, task: PretextTask) -> "Maker":
+        """Return the maker of another task, with the same seed."""
+        return Maker(task, self._seed)
+
     def seed(self, step: int) -> tf.Tensor:
         """Return the seed of the puzzles of a step, int32 [2], as in training."""
         return puzzle_stream.task_seed(tf.constant([self._seed, step], tf.int32), self.task.name)

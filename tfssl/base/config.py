@@ -51,9 +51,12 @@ _ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False
 
 
 @contextlib.contextmanager
-def on_command_line() -> Iterator[None]:
-    """Make errors name settings as options within the block: `--batch-size 0`, where Python has `batch_size=0`."""
-    token = _ON_COMMAND_LINE.set(True)
+def on_command_line(yes: bool = True) -> Iterator[None]:
+    """Make errors name settings as options within the block: `--batch-size 0`, where Python has `batch_size=0`.
+
+    With `yes` False as Python has them, on the command line too: for settings within a text, as `finetune(steps=5)`.
+    """
+    token = _ON_COMMAND_LINE.set(yes)
     try:
         yield
     finally:
@@ -129,12 +132,14 @@ class Shape(typing.NamedTuple):
       bounds: those of ge, gt, le, lt that are set.
       choices: all values, where they are listed; () where they are not.
       repeated: whether it takes several.
+      words: texts that it takes in place of a number.
     """
 
     kind: type
     bounds: Mapping[str, float]
     choices: tuple[Any, ...]
     repeated: bool
+    words: tuple[str, ...] = ()
 
 
 def shape(field: FieldInfo) -> Shape:
@@ -147,8 +152,9 @@ def _shape(annotation: Any, metadata: typing.Iterable[Any]) -> Shape:
         annotation, *inner = typing.get_args(annotation)
         return _shape(annotation, [*metadata, *inner])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        (first, *_) = (one for one in typing.get_args(annotation) if one is not type(None))
-        return _shape(first, metadata)
+        first, *others = (one for one in typing.get_args(annotation) if one is not type(None))
+        words = [word for one in others for word in typing.get_args(one) if typing.get_origin(one) is Literal]
+        return _shape(first, metadata)._replace(words=tuple(words))
     if typing.get_origin(annotation) is Literal:
         choices = tuple(typing.get_args(annotation))
         return Shape(type(choices[0]), {}, choices, False)
@@ -164,7 +170,7 @@ def _shape(annotation: Any, metadata: typing.Iterable[Any]) -> Shape:
 
 def expected(field: FieldInfo) -> str:
     """Say in words what a field takes: "at least 1", "one of: cosine, step"."""
-    kind, bounds, choices, _ = shape(field)
+    kind, bounds, choices, _, words = shape(field)
     if choices:
         return f"one of: {', '.join(map(str, choices))}"
     unit = f" {extra_of(field)['unit']}" if extra_of(field).get("unit") else ""
@@ -174,7 +180,8 @@ def expected(field: FieldInfo) -> str:
         parts = [f"from {bounds['ge']} to {below}"]
     elif "le" in bounds:
         parts.append(f"at most {bounds['le']}")
-    return " and ".join(parts) + unit if parts else WORDS.get(kind, "another value") + unit
+    said = " and ".join(parts) + unit if parts else WORDS.get(kind, "another value") + unit
+    return " or ".join([said, *words])
 
 
 def _sentence(settings: type[Settings], problem: Any, values: Mapping[str, Any]) -> str:

@@ -33,6 +33,15 @@ def require_text(path: Path) -> None:
         )
 
 
+def cache_folder() -> Path:
+    """Return where things are kept between commands: tfssl in XDG_CACHE_HOME, else in ~/.cache.
+
+    No absolute path where a user has no home: then nothing is kept.
+    """
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if os.path.isabs(root) else Path(os.path.expanduser("~/.cache"))) / "tfssl"
+
+
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
     """Turn an error in writing a file into one line for the user."""

@@ -39,3 +39,11 @@ def paired(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, 
     variance = math.fsum((each - mean) ** 2 for each in differences) / max(1, count - 1)
     half = NORMAL * math.sqrt(variance / count)
     return mean, mean - half, mean + half
+
+
+def over_draws(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of one value a draw, two or more, and Student's 95 % interval of it: (mean, low, high)."""
+    count, mean = len(values), math.fsum(values) / len(values)
+    variance = math.fsum((each - mean) ** 2 for each in values) / (count - 1)
+    half = student(count - 1) * math.sqrt(variance / count)
+    return mean, mean - half, mean + half

@@ -14,16 +14,18 @@ from tfssl.base.errors import UserError
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.benchmarks.config import BenchDevicesSettings
-from tfssl.evaluation import metrics, sound
-from tfssl.evaluation.evaluate import check_labels
+from tfssl.evaluation import sound
+from tfssl.evaluation.data import Division
+from tfssl.evaluation.labelled import check_labels
+from tfssl.evaluation.protocols.base import Rows
 from tfssl.evaluation.protocols.knn import NearestNeighbours
 from tfssl.evaluation.protocols.linear_pooled import LinearPooled
-from tfssl.evaluation.protocols.logistic import Logistic
 from tfssl.export.checking.golden import read_golden
 from tfssl.export.checking.replay import cosines
 from tfssl.export.formats.tflite import FOLDER, TFLiteEncoder, tflite_files
 from tfssl.export.signatures.classifier import PIXELS, tensors_of
 from tfssl.export.versions import newest_version
+from tfssl.frozen import metrics
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_splits
 from tfssl.pipelines.sources.sounds import is_folder_of_sounds, read_sounds, windows
@@ -196,13 +198,14 @@ def _pictures(data: Any, size: int, limit: int) -> _Labelled:
     train, test, _ = open_splits(data)
     check_labels(train, test)
     train, test = (batches.sample(half, limit, 0) if half.count > limit else half for half in (train, test))
-    (images, labels), (test_images, answers) = (_read(half, size) for half in (train, test))
+    (images, labels, numbers), (test_images, answers, _) = (_read(half, size) for half in (train, test))
 
     def judge(embeddings: np.ndarray) -> tuple[float, float]:
-        known, asked = embeddings[: len(labels)], embeddings[len(labels) :]
-        probes = NearestNeighbours(), LinearPooled()
+        known, asked = Rows(embeddings[: len(labels)], labels), embeddings[len(labels) :]
+        division = Division.of(labels, np.asarray(train.groups)[numbers], 0)
         knn, linear = (
-            metrics.top1(probe.scores(known, labels, asked, len(train.classes)), answers) for probe in probes
+            metrics.top1(probe.answers(known, division, asked, len(train.classes)).test, answers)
+            for probe in (NearestNeighbours(), LinearPooled())
         )
         return knn, linear
 
@@ -221,27 +224,27 @@ def _sounds(data: Any, plan: dict[str, Any] | None, limit: int, folds: str | Non
         waves=[sounds.waves[number] for number in chosen],
         labels=sounds.labels[chosen],
     )
-    fold_of = sound.folds_of(sounds, folds, groups, 0)
+    fold_of, of_one = sound.folds_of(sounds, folds, groups, 0), sound.groups_of(sounds, groups)
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
     starts = np.cumsum([0, *map(len, cut)])[:-1]
 
     def judge(embeddings: np.ndarray) -> tuple[float, float]:
         means = np.add.reduceat(embeddings, starts) / np.array([[len(each)] for each in cut])
-        probes = NearestNeighbours(neighbours=NEIGHBOURS), Logistic()
-        knn, linear = (sound.over_folds(probe, means, sounds, fold_of).mean for probe in probes)
+        probes = NearestNeighbours(neighbours=NEIGHBOURS), LinearPooled()
+        knn, linear = (sound.over_folds(probe, means, sounds, fold_of, of_one, 0).mean for probe in probes)
         return knn, linear
 
     count = len(sounds.names)
     return _Labelled("waveform", str(data), count, count, len(np.unique(fold_of)), np.concatenate(cut), judge)
 
 
-def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return pictures uint8 [N, S, S, 3] that can be decoded, and their labels int32 [N]."""
+def _read(source: AnySource, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pictures uint8 [N, S, S, 3] that can be decoded, their labels int32 [N], their numbers int64 [N]."""
     parts = [
         (b["image"][b["valid"]].numpy(), b["index"][b["valid"]].numpy()) for b in batches.plain(source, size, BATCH)
     ]
     images, index = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return images, source.labels[index]  # type: ignore[index]
+    return images, source.labels[index], index  # type: ignore[index]
 
 
 def _embed(encoder: Any, rows: np.ndarray) -> np.ndarray:

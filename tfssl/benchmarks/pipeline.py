@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfssl.base.errors import UserError
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
@@ -133,6 +134,10 @@ def bench_pipeline(
     """
     BenchPipelineSettings(**locals())
     source = open_source(data, max_broken)
+    if "words" in source.holds:
+        raise UserError(
+            f"{source.name} is text, whose words a second `tfssl pretrain` says; expected pictures or clips"
+        )
     batch_size = min(batch_size, source.count)
     fitting = [name for name, task in TASKS.items() if set(task.reads) <= set(source.holds)]
     parsed = parse_tasks(fitting if tasks is None else tasks)

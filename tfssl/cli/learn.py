@@ -6,6 +6,16 @@ import tfssl
 from tfssl.cli.options import command
 
 
+@command("tfssl.starting.config:QuickstartSettings")
+def quickstart(**arguments: Any) -> Any:
+    """Do all of it once, within some minutes: puzzles, training, figures, a classifier, export.
+
+    PHOTOS is a folder; its sub-folders are classes, where it has any. What fits the pictures and this machine is
+    measured. Each part prints the command that it is. Killed and started again, it resumes where it was.
+    """
+    return tfssl.quickstart(**arguments)
+
+
 @command("tfssl.report.config:ShowSettings")
 def show(**arguments: Any) -> Any:
     """Draw puzzles with their answers: the first thing to look at."""

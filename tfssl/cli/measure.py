@@ -8,8 +8,18 @@ from tfssl.cli.options import command
 
 @command("tfssl.evaluation.config:EvaluateSettings")
 def evaluate(**arguments: Any) -> Any:
-    """Measure the features of every stage, beside the same trunk with random weights."""
+    """Measure the features of every stage, beside the same trunk with random weights.
+
+    SUBJECT is a run, an export, a .keras file of a trunk, or a trunk's name: alone for random weights, or with those of
+    others, as "mobilenet_v3_small(weights='imagenet')"; all of keras.applications. --beside measures others alike.
+    """
     return tfssl.evaluate(**arguments)
+
+
+@command("tfssl.evaluation.config:CacheSettings")
+def cache(**arguments: Any) -> Any:
+    """Say what is kept between commands (features, for the next protocol of evaluate), and where."""
+    return tfssl.cache(**arguments)
 
 
 @command("tfssl.evaluation.config:EvaluateSoundSettings", "evaluate-sound")
@@ -39,6 +49,15 @@ def evaluate_tracking(**arguments: Any) -> Any:
     trained on 'tracking'.
     """
     return tfssl.evaluate_tracking(**arguments)
+
+
+@command("tfssl.evaluation.config:EvaluateWordsSettings", "evaluate-words")
+def evaluate_words(**arguments: Any) -> Any:
+    """Measure word vectors: analogies, people's scores, the loss on held-out text, neighbours; beside random vectors.
+
+    DATA is a text that the run has not seen, as text:held-out.txt. RUN was trained on 'word2vec'.
+    """
+    return tfssl.evaluate_words(**arguments)
 
 
 @command("tfssl.evaluation.config:PretextSettings")

@@ -31,7 +31,7 @@ def cli() -> None:
     """Learn an encoder from pictures without labels, measure it, and hand it on.
 
     DATA is a folder of pictures (sub-folder = label, for evaluation only), clips that ingest prepared, toy:images,
-    toy:clips, or tfds:NAME.
+    toy:clips, or tfds:NAME; of words text:FILES or toy:text.
     """
 
 

@@ -18,10 +18,19 @@ class _Int(click.IntRange):
 
 
 class _Float(click.FloatRange):
-    """A number, as `_Int`."""
+    """A number, as `_Int`, or a word in its place."""
+
+    words: tuple[str, ...] = ()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return click.FLOAT.convert(value, param, ctx)
+        if value in self.words:
+            return value
+        try:
+            return click.FLOAT.convert(value, param, ctx)
+        except click.BadParameter:
+            if not self.words:
+                raise
+            self.fail(f"{value!r} is given, expected a number or {' or '.join(self.words)}.", param, ctx)
 
 
 def off_flags(settings: type[config.Settings]) -> list[tuple[str, Any, str]]:
@@ -51,7 +60,7 @@ def _argument(name: str, field: FieldInfo) -> click.Argument:
 
 
 def _option(name: str, field: FieldInfo) -> click.Option:
-    kind, bounds, choices, repeated = config.shape(field)
+    kind, bounds, choices, repeated, words = config.shape(field)
     names = [f"--{name.replace('_', '-')}", name]
     more: dict[str, Any] = {"help": field.description}
     if field.is_required():
@@ -68,7 +77,11 @@ def _option(name: str, field: FieldInfo) -> click.Option:
         more["metavar"] = f"[{'|'.join(map(str, choices))}]"
     elif metavar := extra_of(field).get("metavar"):
         more["metavar"] = metavar
-    return click.Option(names, type=str if repeated else _type(kind, bounds), **more)
+    made = str if repeated else _type(kind, bounds)
+    if words and isinstance(made, _Float):
+        made.words = words
+        more["metavar"] = f"[FLOAT|{'|'.join(words)}]"
+    return click.Option(names, type=made, **more)
 
 
 def _type(kind: type, bounds: Mapping[str, Any]) -> click.ParamType | type:

@@ -19,7 +19,8 @@ from tfssl.downstream.measures import Measure, measure
 from tfssl.downstream.network import INPUT, OUTPUT, scales, weights_of
 from tfssl.downstream.optimizers import make_optimizer
 from tfssl.downstream.stream import learning_batches, plain_pictures
-from tfssl.evaluation.probes import check_broken
+from tfssl.frozen.features import check_broken
+from tfssl.multitask import averaging
 from tfssl.multitask.model import PretextModel, build_metrics
 from tfssl.pipelines import batches
 from tfssl.runs import metrics_log
@@ -108,23 +109,18 @@ class Sight:
 class Validate(keras.callbacks.Callback):
     """Measures on the validation part at the end of each epoch; best.npz has the weights that were best."""
 
-    def __init__(self, folder: Path, steps: callbacks.Steps, sight: Sight, several: bool, averaged: bool):
+    def __init__(self, folder: Path, steps: callbacks.Steps, sight: Sight, several: bool):
         super().__init__()
         self._folder, self._steps, self._sight, self._several = folder, steps, sight, several
-        self._swap = keras.callbacks.SwapEMAWeights() if averaged else None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._swap is not None:
-            self._swap.set_model(self.model)
-            self._swap.on_test_begin()
-        found = measure(self._sight.logits(self.model), self._sight.targets, self._several)
-        line = {"step": self._steps.done, "score": found.score, "loss": found.loss}
-        append(self._folder, line)
-        best = best_line(self._folder)
-        if best == line:
-            save_weights(self._folder, self.model)
-        if self._swap is not None:
-            self._swap.on_test_end()
+        with averaging.averaged(self.model):
+            found = measure(self._sight.logits(self.model), self._sight.targets, self._several)
+            line = {"step": self._steps.done, "score": found.score, "loss": found.loss}
+            append(self._folder, line)
+            best = best_line(self._folder)
+            if best == line:
+                save_weights(self._folder, self.model)
         if logs is not None:
             logs |= {"val_score": found.score}
 
@@ -180,6 +176,7 @@ class Lesson:
       stop: the last step; the learning rate falls as if all `settings.steps` were to come.
       stages: of the trunk, first to last.
       decay: see `FinetuneSettings.stage_decay`.
+      listeners: what else hears of each step.
     """
 
     folder: Path
@@ -191,6 +188,7 @@ class Lesson:
     size: int
     stages: tuple[str, ...]
     decay: float
+    listeners: tuple[keras.callbacks.Callback, ...] = ()
 
 
 def learn(lesson: Lesson, candidate: Candidate, build: Callable[[], PretextModel]) -> tuple[PretextModel, Trained]:
@@ -245,11 +243,11 @@ def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
     _cut_validation(folder, start)
     log = callbacks.MetricsLog(folder, steps, settings.log_every, saved)
     save = callbacks.SaveAndStop(steps, log, checkpoints, settings.checkpoint_every, between, lesson.stop)
-    listeners: list[keras.callbacks.Callback] = [steps]
+    listeners: list[keras.callbacks.Callback] = [steps, *lesson.listeners]
     listeners += [] if saved is None else [callbacks.RestoreMetrics(saved)]
     listeners += [callbacks.StopWhenNotFinite(steps, checkpoints), log]
     if lesson.sight is not None:
-        listeners.append(Validate(folder, steps, lesson.sight, lesson.several, settings.ema is not None))
+        listeners.append(Validate(folder, steps, lesson.sight, lesson.several))
     verbose = showing.fit_verbose(settings.verbose)
     listeners += [showing.NowAndThen()] if settings.verbose and verbose == 2 else []
     listeners.append(keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False, update_freq="epoch"))
@@ -273,10 +271,8 @@ def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
         raise
     finally:
         save.forget()
-    if settings.ema is not None and lesson.sight is None:
-        swap = keras.callbacks.SwapEMAWeights()
-        swap.set_model(model)
-        swap.on_test_begin()
+    if lesson.sight is None:
+        averaging.take(model)
     return round(steps.images_per_second, 1)
 
 

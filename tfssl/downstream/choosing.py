@@ -18,9 +18,10 @@ from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.data import Labelled
 from tfssl.downstream.measures import balanced_accuracy, measure, right
 from tfssl.downstream.network import build, set_head, with_probabilities
-from tfssl.downstream.starts import Start, with_precise_batch_norm
+from tfssl.downstream.starts import Start
 from tfssl.downstream.stream import class_weights, row_weights
-from tfssl.evaluation import features, metrics
+from tfssl.frozen import features, metrics
+from tfssl.frozen.precise import with_precise_batch_norm
 from tfssl.models.trunks import Trunk
 from tfssl.multitask.model import PretextModel
 from tfssl.runs import metrics_log
@@ -28,6 +29,8 @@ from tfssl.runs.classifiers import NETWORK
 from tfssl.training.callbacks import DivergedError
 from tfssl.training.opening import say
 
+ARRAYS = ("shares", "targets", "rows")
+"""What of `Chosen` is no JSON."""
 FEW = 5000
 """Pictures to learn from, under which batch norm keeps its statistics: those of small batches mislead."""
 
@@ -48,6 +51,7 @@ class Chosen:
       broken: how many of all cannot be decoded, and were left out.
       shares: probabilities of the test pictures, float32 [M, classes].
       targets: float32 [M, classes].
+      rows: int64 [M], which pictures of the test part these are: all but the broken ones.
     """
 
     name: str
@@ -66,10 +70,11 @@ class Chosen:
     broken: int
     shares: np.ndarray = dataclasses.field(repr=False)
     targets: np.ndarray = dataclasses.field(repr=False)
+    rows: np.ndarray = dataclasses.field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """All but the arrays."""
-        kept = (field.name for field in dataclasses.fields(self) if field.name not in ("shares", "targets"))
+        kept = (field.name for field in dataclasses.fields(self) if field.name not in ARRAYS)
         return {name: getattr(self, name) for name in kept}
 
     def right(self) -> np.ndarray:
@@ -91,6 +96,7 @@ class Job:
       whole: what is learned from once validation has chosen: `train` and `val` where these were divided; else None.
       several: whether a picture may have several labels.
       kept: whether its network is written.
+      listeners: what else hears of each step.
     """
 
     folder: Path
@@ -103,6 +109,7 @@ class Job:
     whole: Labelled | None
     several: bool
     kept: bool = True
+    listeners: tuple[keras.callbacks.Callback, ...] = ()
 
 
 def choose(job: Job, settings: FinetuneSettings) -> Chosen:
@@ -111,7 +118,7 @@ def choose(job: Job, settings: FinetuneSettings) -> Chosen:
     What is done already is read: the same call resumes.
     """
     if (job.folder / "chosen.json").exists():
-        return _read(job.folder)
+        return _read(job)
     size, stage = job.start.size, job.start.stage
     val = Sight(job.val, size)
     keras.utils.set_random_seed(settings.seed)
@@ -204,6 +211,7 @@ def _finish(
         broken=broken,
         shares=shares,
         targets=targets,
+        rows=test.rows,
     )
     if job.kept:
         with atomic_write(job.folder / NETWORK) as temporary:
@@ -217,10 +225,11 @@ def _finish(
     return chosen
 
 
-def _read(folder: Path) -> Chosen:
-    with np.load(folder / "test.npz") as arrays:
-        content = json.loads((folder / "chosen.json").read_text())
-        return Chosen(**content, shares=arrays["probabilities"], targets=arrays["targets"])
+def _read(job: Job) -> Chosen:
+    content = json.loads((job.folder / "chosen.json").read_text())
+    with np.load(job.folder / "test.npz") as arrays:
+        rows = np.flatnonzero(np.isin(job.test.source.paths, arrays["path"]))
+        return Chosen(**content, shares=arrays["probabilities"], targets=arrays["targets"], rows=rows)
 
 
 def _trunk(job: Job, settings: FinetuneSettings) -> Trunk:
@@ -245,7 +254,7 @@ def _features(trunk: Trunk, job: Job) -> dict[str, tuple[np.ndarray, np.ndarray]
     extractor = features.make_extractor(model, {job.start.stage: (1,)})
     rows = {}
     for name, part in (("train", job.train), ("val", job.val)):
-        made = features.extract_source(extractor, part.source, job.start.size, BATCH)
+        made = features.Reading(part.source, job.start.size, BATCH).features(extractor)
         rows[name] = made.stages[job.start.stage][1], part.targets[made.rows]
     return rows
 
@@ -268,6 +277,7 @@ def _lesson(
         size=job.start.size,
         stages=job.start.random.stages,
         decay=settings.stage_decay,
+        listeners=job.listeners,
     )
 
 

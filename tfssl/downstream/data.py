@@ -63,6 +63,7 @@ class Parts:
       classes: their names, as they are spelled in DATA.
       several: whether a picture may have several labels.
       unlabelled: how many pictures were left out, as they have no label.
+      missing: parts that DATA lacks, "test" and "val": what of these is needed is divided off training.
       note: where the parts come from, in words.
       origin: what `train` was taken from, as it can be opened again by its name.
     """
@@ -73,6 +74,7 @@ class Parts:
     classes: tuple[str, ...]
     several: bool
     unlabelled: int
+    missing: tuple[str, ...]
     note: str
     origin: AnySource
 
@@ -126,7 +128,9 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
             )
         note += f"; {missing_rows:,} rows of {labels} name no picture" if missing_rows else ""
     several = table is not None and table.several
-    classes = tuple(sorted({label for each in names["train"] for label in each}))
+    present = {label for each in names["train"] for label in each}
+    # In the order of the source where it has one: then parts are divided as `open_splits` divides them.
+    classes = tuple(sorted(present) if table is not None else (n for n in sources["train"].classes if n in present))
     if len(classes) < (1 if several else 2):
         raise UserError(
             f"{sources['train'].name} has {len(classes)} classes to learn; expected one sub-folder a class, two at"
@@ -142,7 +146,9 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
     for part in parts.values():
         if not part.count:
             raise UserError(f"{part.source.name} has no labelled picture; give more labels, or parts of their own")
-    return Parts(whole, parts.get("val"), parts["test"], classes, several, unlabelled, note, sources["train"])
+    return Parts(
+        whole, parts.get("val"), parts["test"], classes, several, unlabelled, tuple(missing), note, sources["train"]
+    )
 
 
 def _inside(data: Any, labelled: bool) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def finetune(
       labels: a table with the columns file, within DATA, and label; in place of class folders. Where any picture has
         several, with `;` between them, each class has a probability of its own.
       groups: regular expression on file names within DATA: files with the same match stay in one part.
-      trunk: 'resnet18' for random weights, a .keras file or a Keras model, without a run.
+      trunk: 'resnet18' for random weights, "mobilenet_v3_small(weights='imagenet')" for those of others, a .keras file
+        or a Keras model, without a run.
       size: pixels of a side; the run's where None.
       stage: where the trunk is cut; the last one where None, "best" for what `evaluate` found of the run.
       freeze: a stage; it and those before it stay as they are.
@@ -122,7 +123,7 @@ def finetune(
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     run, data = _subjects(run, data, trunk)
-    start = open_start(run, trunk, settings.size, settings.stage)
+    start = open_start(run, trunk, settings.size, settings.stage, settings.seed)
     if settings.freeze is not None:
         check_stage(start.random, settings.freeze, "--freeze")
     parts = open_parts(data, settings.labels, settings.groups, settings.seed, settings.max_broken)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfssl.downstream import calibration
-from tfssl.evaluation import metrics
+from tfssl.frozen import metrics
 
 
 class Measure(NamedTuple):
@@ -40,26 +40,3 @@ def balanced_accuracy(shares: np.ndarray, targets: np.ndarray) -> float:
     hit = right(shares, targets).astype(np.float64)
     counts = targets.sum(0)
     return float(np.mean((hit @ targets)[counts > 0] / counts[counts > 0]))
-
-
-def mean_average_precision_interval(
-    shares: np.ndarray, other: np.ndarray | None, targets: np.ndarray, draws: int = 200
-) -> tuple[float, float]:
-    """Return the 95 % interval of a mean average precision, or of how far it is ahead of another one.
-
-    By bootstrap over pictures, the same pictures for both.
-
-    Args:
-      shares, other: probabilities, float [N, classes]; `other` None for the interval of the first alone.
-      draws: samples with replacement.
-    """
-    rng = np.random.default_rng(0)
-    values = []
-    for _ in range(draws):
-        rows = rng.integers(0, len(targets), len(targets))
-        value = metrics.mean_average_precision(shares[rows], targets[rows])
-        if other is not None:
-            value -= metrics.mean_average_precision(other[rows], targets[rows])
-        values.append(value)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfssl.multitask.optimizers import SGD
+from tfssl.multitask.optimizers import SGD, AdamW
 
 MOMENTUM = 0.9
 
@@ -24,19 +24,13 @@ class _ByStage(keras.optimizers.Optimizer):
         scale = self.scales[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * scale)
 
-    def finalize_variable_values(self, var_list: Any) -> None:
-        """Leave the weights as they are, where Keras puts the moving average in their place at the end of `fit`.
-
-        `fit` may be called in pieces; validation reads the average.
-        """
-
 
 class StagedSGD(_ByStage, SGD):
     """SGD as of `pretrain`, by stage."""
 
 
-class StagedAdamW(_ByStage, keras.optimizers.AdamW):
-    """Keras's AdamW, by stage."""
+class StagedAdamW(_ByStage, AdamW):
+    """AdamW as of `pretrain`, by stage."""
 
 
 def make_optimizer(
@@ -56,7 +50,6 @@ def make_optimizer(
         optimizer = StagedSGD(0.0, l2=weight_decay, momentum=MOMENTUM, nesterov=True, **average)
     else:
         optimizer = StagedAdamW(0.0, weight_decay=weight_decay, **average)
-        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
     optimizer.scales = scales
     optimizer.build(model.trainable_variables)
     return optimizer

@@ -1,7 +1,6 @@
 """What `finetune` found: the classifier's figures, the curve over few labels, and whether pretraining helped."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,10 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from tfssl.base.result import Result
-from tfssl.base.statistics import paired, student, wilson
+from tfssl.base.statistics import over_draws, paired, wilson
 from tfssl.downstream.choosing import Chosen
 from tfssl.downstream.data import Parts
-from tfssl.downstream.measures import mean_average_precision_interval
+from tfssl.frozen.metrics import mean_average_precision_interval
 from tfssl.runs import seen
 from tfssl.runs.evaluation import percent
 
@@ -157,7 +156,7 @@ def _rows(chosen: Mapping[Any, Chosen], several: bool) -> list[Row]:
     for (amount, kind), draws in together.items():
         own = list(draws.values())
         main = list(together[amount, MAIN].values())
-        ahead = None if kind == MAIN else _ahead(main, own, several)
+        ahead = None if kind == MAIN else ahead_of(main, own, several)
         values = tuple(_score(each, several) for each in own)
         count, share = amount
         rows.append(Row(kind, count, share, _of(own, several), ahead, values))
@@ -172,7 +171,7 @@ def _of(draws: Sequence[Chosen], several: bool) -> Interval:
     """Return the score of one start, over draws of labels."""
     values = [_score(each, several) for each in draws]
     if _spread(values, draws[0].test):
-        return over_draws(values)
+        return Interval(*over_draws(values))
     if several:
         low, high = mean_average_precision_interval(draws[0].shares, None, draws[0].targets)
     else:
@@ -180,12 +179,17 @@ def _of(draws: Sequence[Chosen], several: bool) -> Interval:
     return Interval(values[0], low, high)
 
 
-def _ahead(main: Sequence[Chosen], other: Sequence[Chosen], several: bool) -> Interval:
-    """Return how far one start is ahead of another, draw by draw, or picture by picture."""
+def ahead_of(main: Sequence[Chosen], other: Sequence[Chosen], several: bool) -> Interval:
+    """Return how far one start is ahead of another, with its interval: draw by draw, or picture by picture.
+
+    Args:
+      main, other: of each draw of labels, the same for both.
+      several: whether a picture may have several labels.
+    """
     differences = [_score(a, several) - _score(b, several) for a, b in zip(main, other, strict=True)]
     one, two = main[0], other[0]
     if _spread(differences, one.test):
-        return over_draws(differences)
+        return Interval(*over_draws(differences))
     if several:
         return Interval(differences[0], *mean_average_precision_interval(one.shares, two.shares, one.targets))
     right = [np.mean([each.right() for each in of], 0).tolist() for of in (main, other)]
@@ -195,10 +199,3 @@ def _ahead(main: Sequence[Chosen], other: Sequence[Chosen], several: bool) -> In
 def _spread(values: Sequence[float], count: int) -> bool:
     """Say whether values differ, by a picture of `count` at least; else draws tell no interval."""
     return max(values) - min(values) > 0.5 / count
-
-
-def over_draws(values: Sequence[float]) -> Interval:
-    """Return the mean of one value a draw, with Student's interval."""
-    mean = math.fsum(values) / len(values)
-    half = student(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)

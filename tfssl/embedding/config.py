@@ -43,7 +43,7 @@ class SearchSettings(Settings):
 
     index: Path = subject("INDEX")
     query: Annotated[tuple[Path, ...], BeforeValidator(_several)] = option(
-        "A picture (or sound) to find the like of; once for each."
+        "A picture, sound or word to find the like of; once for each."
     )
     count: Count = option("Answers for each.", 10)
     encoder: Any = option("Run or export that made the embeddings, where it was moved.", None)

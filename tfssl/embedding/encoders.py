@@ -30,9 +30,9 @@ class Encoder:
 
     Attributes:
       model: path of the run or of the exported version.
-      kind: "image" or "sound"; "classes" for a classifier, whose probabilities are what it makes.
+      kind: "image" or "sound"; "words" for a table; "classes" for a classifier, whose probabilities are what it makes.
       stage: the stage of a run; None for the last one, or of an export.
-      size: side of pictures, pixels; samples of a window of sound.
+      size: side of pictures, pixels; samples of a window of sound; words of a table.
       sample_rate: of sound, hertz; 0 for pictures.
       dimensions: D.
       fingerprint: hash of the weights; that of a run and of its export are the same, if the export has all dimensions
@@ -70,7 +70,7 @@ def load_encoder(model: str | Path | Run, stage: str | None = None, kind: str = 
 
     Args:
       stage: a stage of a run; an export has its own.
-      kind: "image" or "sound"; "classes" for a classifier, or its export.
+      kind: "image" or "sound"; "words" for a table of words; "classes" for a classifier, or its export.
 
     Raises:
       UserError: no such run, export or stage; no sound encoder, or no classifier in it.
@@ -105,7 +105,7 @@ def _of_run(run: Run, stage: str | None, kind: str) -> Encoder:
         size=int(encoder.input_shape[1]),
         sample_rate=run.sound["rate"] if kind == "sound" and run.sound else 0,
         dimensions=int(encoder.output_shape[-1]),
-        fingerprint=_fingerprint(encoder.weights),
+        fingerprint=fingerprint(encoder.weights),
         function=tf.function(lambda rows: encoder(rows, training=False), reduce_retracing=True),
     )
 
@@ -119,7 +119,7 @@ def _of_classifier(classifier: Classifier) -> Encoder:
         size=classifier.size,
         sample_rate=0,
         dimensions=len(classifier.classes),
-        fingerprint=_fingerprint(network.weights),
+        fingerprint=fingerprint(network.weights),
         function=tf.function(lambda rows: network(rows, training=False), reduce_retracing=True),
     )
 
@@ -146,7 +146,7 @@ def _of_export(folder: Path, kind: str) -> Encoder:
         size=int(spec.shape[1]),
         sample_rate=sound["rate"] if kind == "sound" and sound else 0,
         dimensions=int(signature.structured_outputs[output].shape[-1]),
-        fingerprint=_fingerprint(signature.variables, "length 1" if about.get("l2_normalise") else ""),
+        fingerprint=fingerprint(signature.variables, "length 1" if about.get("l2_normalise") else ""),
         function=function,
     )
 
@@ -194,7 +194,7 @@ def on_server(encoder: Encoder, server: str, model_name: str | None) -> Iterator
         yield dataclasses.replace(encoder, function=function), about
 
 
-def _fingerprint(variables: Sequence[Any], also: str = "") -> str:
+def fingerprint(variables: Sequence[Any], also: str = "") -> str:
     """Hash the values, in no order, as a SavedModel has another order than Keras; and `also`, which they do not say."""
     each = sorted(hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest() for value in variables)
     return hashlib.sha256("".join([*each, also]).encode()).hexdigest()

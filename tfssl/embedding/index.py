@@ -1,10 +1,12 @@
 """`index`: embeddings in an index of FAISS, by cosine."""
 
 import dataclasses
+import functools
 import json
 import math
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from tfssl.embedding.config import IndexSettings
 """Rows up to which all are compared: 100,000 of 512 numbers take 200 MB and some ten milliseconds a query."""
 TRAINING_ROWS = 64  # of each cell, as many as FAISS asks for and more
 VECTORS, PATHS, RECORD = "vectors.faiss", "names.npz", "index.json"
+Parts = Callable[[], Iterable[files.Embeddings]]
+"""Gives all rows anew, part by part."""
 FORMAT = 1
 """Format of index.json: 1 where it is not written."""
 
@@ -57,14 +61,14 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def index(embeddings: str | Path, out: str | Path, *, exact_up_to: int = 100_000) -> Indexed:
-    """Make a FAISS index of a file of embeddings.
+    """Make a FAISS index of a file of embeddings, or of the words of a run on text.
 
     Rows are scaled to length 1, so that inner products are cosines. Up to `exact_up_to` rows all are compared
     (IndexFlatIP); of more rows, 4 sqrt(N) cells are made by k-means and a search looks into a sixteenth of them
     (IndexIVFFlat): nearly always the same answers.
 
     Args:
-      embeddings: a file that `embed` wrote.
+      embeddings: a file that `embed` wrote; or a run of word2vec, its folder, or its export, whose words are indexed.
       out: folder of the index, new: vectors.faiss, names.npz, index.json. It appears whole or not at all.
       exact_up_to: rows.
 
@@ -74,16 +78,19 @@ def index(embeddings: str | Path, out: str | Path, *, exact_up_to: int = 100_000
     settings = IndexSettings(**locals())
     faiss = require_faiss()
     source, out = settings.embeddings, settings.out
-    record = files.read_record(source)
+    if source.is_dir():
+        record, parts = _words(source)
+    else:
+        record, parts = files.read_record(source), functools.partial(files.iterate, source)
     if out.exists():
         raise UserError(f"{out} exists; choose a new folder for --out, or remove it")
     names: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     size = record["encoder"]["dimensions"]
-    count = sum(len(part.path) for part in files.iterate(source))
+    count = sum(len(part.path) for part in parts())
     exact = count <= exact_up_to
-    vectors = faiss.IndexFlatIP(size) if exact else _cells(faiss, source, count, size)
-    for part in files.iterate(source):
+    vectors = faiss.IndexFlatIP(size) if exact else _cells(faiss, parts, count, size)
+    for part in parts():
         vectors.add(unit(part.embedding))
         names.append(part.path.astype(str))
         if part.label is not None:
@@ -106,12 +113,26 @@ def index(embeddings: str | Path, out: str | Path, *, exact_up_to: int = 100_000
     return Indexed(out, count, kind)
 
 
-def _cells(faiss: Any, source: Path, count: int, size: int) -> Any:
+def _words(folder: Path) -> tuple[dict[str, Any], Parts]:
+    """Return the record and the rows of all words of a run on text, or of its export."""
+    from tfssl.embedding import words  # TensorFlow, which files of embeddings do without
+
+    if not words.is_words(folder):
+        raise UserError(
+            f"{folder} is neither a file that `tfssl embed` wrote, nor a run on text, nor its export; embed a"
+            " collection by it, and give that file"
+        )
+    encoder, texts, table, _ = words.load_words(folder)
+    record = {"encoder": encoder.about(), "data": {"name": "its vocabulary", "fingerprint": encoder.fingerprint}}
+    return record, lambda: [files.Embeddings(table, np.array(texts), None)]
+
+
+def _cells(faiss: Any, parts: Parts, count: int, size: int) -> Any:
     cells = max(1, round(4 * math.sqrt(count)))
     vectors = faiss.IndexIVFFlat(faiss.IndexFlatIP(size), size, cells, faiss.METRIC_INNER_PRODUCT)
     vectors.nprobe = max(1, math.ceil(cells / 16))
     every = max(1, count // (TRAINING_ROWS * cells))
-    rows = [unit(part.embedding[::every]) for part in files.iterate(source)]
+    rows = [unit(part.embedding[::every]) for part in parts()]
     vectors.cp.seed = 0
     vectors.train(np.concatenate(rows))
     return vectors

@@ -1,4 +1,4 @@
-"""`search`: what of a collection is most like a picture or a sound?"""
+"""`search`: what of a collection is most like a picture, a sound or a word?"""
 
 import dataclasses
 import json
@@ -16,6 +16,7 @@ from tfssl.base.files import atomic_write, check_format, text_of
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result, plain
 from tfssl.embedding import index as indexing
+from tfssl.embedding import words
 from tfssl.embedding.config import SearchSettings
 from tfssl.embedding.encoders import Encoder, load_encoder
 from tfssl.embedding.inputs import UNDECODABLE, embed_sound
@@ -75,7 +76,8 @@ def search(
 
     Args:
       index: a folder that `tfssl.index` wrote.
-      query: a picture, or several; sounds, where a sound encoder made the embeddings.
+      query: a picture, or several; sounds, where a sound encoder made the embeddings; where it is an index of words,
+        words, or texts, which are asked for by the mean of their words.
       count: answers for each.
       encoder: where the run or export is that made the embeddings, if it was moved.
       to: a picture file (png, svg, pdf, jpg) that shows each query with its answers.
@@ -100,10 +102,13 @@ def search(
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as problem:
         raise UserError(f"{folder} is no index; expected a folder that `tfssl index` wrote") from problem
     made_by = record["encoder"]
-    if to is not None and made_by["kind"] == "sound":
-        raise UserError(f"{folder} is of sounds, which cannot be drawn; leave --to out")
-    model = _the_encoder(made_by, encoder, folder)
-    rows = indexing.unit(_embed(queries, model))
+    if to is not None and made_by["kind"] in ("sound", words.KIND):
+        items = "words" if made_by["kind"] == words.KIND else "sounds"
+        raise UserError(f"{folder} is of {items}, which cannot be drawn; leave --to out")
+    if made_by["kind"] == words.KIND:
+        rows = indexing.unit(_embed_texts(queries, made_by, encoder, folder))
+    else:
+        rows = indexing.unit(_embed(queries, _the_encoder(made_by, encoder, folder)))
     similarity, numbers = vectors.search(rows, min(count, len(paths)))
     answers = {
         query: [
@@ -118,12 +123,32 @@ def search(
     return Found(answers, None if to is None else Path(to))
 
 
-def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder: Path) -> Encoder:
+def _place_of(made_by: dict[str, Any], given: str | Path | Run | None, folder: Path) -> Any:
     if given is None and not Path(made_by["model"]).exists():
         raise UserError(
             f"the encoder that made {folder}, {made_by['model']}, is not there; say where it is now by --encoder"
         )
-    place: Any = made_by["model"] if given is None else given
+    return made_by["model"] if given is None else given
+
+
+def _embed_texts(
+    queries: list[str], made_by: dict[str, Any], given: str | Path | Run | None, folder: Path
+) -> np.ndarray:
+    """Embed words, or texts by the mean of their words, float32 [Q, D]. Raise UserError where none is known."""
+    place = _place_of(made_by, given, folder)
+    if not words.is_words(place):
+        raise UserError(f"{place} is no run on text and no export of one; give a copy of {made_by['model']}")
+    encoder, _, _, answer = words.load_words(place)
+    encoder.check_made(made_by, str(folder))
+    rows, known = answer(queries)
+    for query, is_known in zip(queries, known, strict=True):
+        if not is_known:
+            raise UserError(f"--query {query!r} has no word that the vocabulary has; ask for others")
+    return rows
+
+
+def _the_encoder(made_by: dict[str, Any], given: str | Path | Run | None, folder: Path) -> Encoder:
+    place = _place_of(made_by, given, folder)
     # The stage is a run's; an export of that stage has the same weights and knows it.
     is_run = isinstance(place, Run) or (Path(place) / "run.json").exists()
     loaded = load_encoder(place, made_by["layer"] if is_run else None, made_by["kind"])

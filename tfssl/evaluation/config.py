@@ -1,48 +1,89 @@
 """Settings of the commands that say how good a run is."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import InstanceOf
+import pydantic
+from pydantic import Field, InstanceOf
 
 from tfssl.apply.config import Following
-from tfssl.base.config import Commas, Count, PictureFile, Positive, Seed, Settings, Share, option, subject
+from tfssl.base.config import Commas, Count, PictureFile, Seed, Settings, Share, option, split
+from tfssl.base.config import subject as argument  # a field has its name
+from tfssl.base.specs import split_list
 from tfssl.runs.evaluation import Evaluation
+
+
+def _split(given: Any) -> Any:
+    if isinstance(given, str):
+        return split_list(given) if given.strip(" ,") else ()
+    return given
+
+
+Protocols = pydantic.BeforeValidator(_split)
+"""For protocols with settings, which may also be one text with commas."""
+
+
+def _subjects(given: Any) -> Any:
+    if isinstance(given, str):  # a comma within parentheses parts nothing
+        return [part.strip() for part in re.split(r",(?![^()]*\))", given) if part.strip()]
+    return given if isinstance(given, (list, tuple)) else (given,)
+
+
+Subjects = pydantic.BeforeValidator(_subjects)
+"""For several of what `evaluate` measures, one alone, or one text with commas."""
 
 
 class EvaluateSettings(Settings):
     """All arguments of `evaluate`."""
 
-    run: Any = subject("RUN")
-    data: Any = subject("DATA")
+    subject: Any = argument("SUBJECT")
+    data: Any = argument("DATA")
     test: Any = option("Test data, where DATA has no train/ and test/ (or val/).", None)
-    protocols: Annotated[tuple[str, ...] | None, Commas] = option("Some, as linear,knn; all where not given.", None)
+    protocols: Annotated[tuple[Any, ...] | None, Protocols] = option(
+        "Some, as 'linear, svm, lowshot, rank, finetune'; linear, linear_pooled, linear_pooled_2, knn by default.", None
+    )
     numbers: Count = option("Largest count of pooled features of a stage.", 9216)
     grid: Count | None = option("Pool every stage to GRID x GRID instead.", None)
-    seed: Seed | None = option("Of the probe's batches; the run's own where not given.", None)
+    seed: Seed | None = option("Of random weights and pictures for their batch norm; a run's own if not given.", None)
     batch_size: Count = option("Pictures that go through the trunk at once.", 256)
     max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
-    neighbours: Count = option("k of k-NN.", 20)
-    epochs: Count = option("Of the linear probe.", 28)
-    learning_rate: Positive = option("The linear probe's learning rate at the start.", 0.01)
-    random: bool | InstanceOf[Evaluation] = option("Measure random weights too.", True)
+    random: bool | InstanceOf[Evaluation] = option("Measure random weights too, and any that a run began with.", True)
     epoch: Count | None = option("Measure the trunk as it was after this epoch.", None)
+    projection: bool = option("Measure what comes behind the projection heads of a run, too.", False)
     report: bool = option("Write the run's report.html anew.", True)
     frames: Count = option("Of a clip, whose features are averaged.", 1)
-    split_seed: Seed = option("Divides DATA that has no test part.", 0)
+    cache: bool = option("Keep features and what was trained on disk, for the next protocol: see tfssl cache.", True)
+    split_seed: Seed = option("Divides DATA that has no test part, and holds out what choices are made on.", 0)
+    long_tail: Annotated[float, Field(ge=1)] | None = option(
+        "Thin training: the rarest class keeps so many times fewer pictures.", None
+    )
+    size: Count | None = option("Side of the pictures in pixels where SUBJECT does not say it; else 96.", None)
+    beside: Annotated[tuple[Any, ...], Subjects] = option("Others to measure alike, with commas between them.", ())
+    to: Path | None = option("JSON file to write the evaluation to; that of a run is in its folder anyway.", None)
+    labels: Path | None = option("labels.csv: file, label; several labels with ; between them.", None)
+
+
+class CacheSettings(Settings):
+    """All arguments of `cache`."""
+
+    clear: bool = option("Remove what is kept.", False)
 
 
 class EvaluateSoundSettings(Settings):
     """All arguments of `evaluate_sound`."""
 
-    run: Any = subject("RUN")
-    data: Any = subject("DATA")
+    run: Any = argument("RUN")
+    data: Any = argument("DATA")
     folds: str | None = option(
         "Regular expression that finds a file's fold in its name, '^(.)' for ESC-10; else five.", None
     )
     groups: str | None = option(
         "Regular expression: files in whose names it finds the same text are in one fold.", None
     )
-    neighbours: Count = option("k of k-NN.", 10)
+    protocols: Annotated[tuple[Any, ...] | None, Protocols] = option(
+        "Some, as 'linear, knn(neighbours=5)'.", ("linear", "knn(neighbours=10)")
+    )
     seed: Seed = option("Of folds that names do not tell.", 0)
     verbose: Literal[0, 1] = option("1 a progress bar, 0 nothing.", 1)
 
@@ -50,22 +91,41 @@ class EvaluateSoundSettings(Settings):
 class EvaluateLocalisationSettings(Settings):
     """All arguments of `evaluate_localisation`."""
 
-    run: Any = subject("RUN")
-    data: str = subject("DATA", "toy:clips(count=200, seed=20180)")
+    run: Any = argument("RUN")
+    data: str = argument("DATA", "toy:clips(count=200, seed=20180)")
 
 
 class EvaluateTrackingSettings(Following):
     """All arguments of `evaluate_tracking`."""
 
-    run: Any = subject("RUN")
-    data: str = subject("DATA", "toy:clips(count=50, seed=20180)")
+    run: Any = argument("RUN")
+    data: str = argument("DATA", "toy:clips(count=50, seed=20180)")
+
+
+def _files(given: Any) -> Any:
+    return [given] if isinstance(given, Path) else split(given)
+
+
+class EvaluateWordsSettings(Settings):
+    """All arguments of `evaluate_words`."""
+
+    run: Any = argument("RUN")
+    data: Any = argument("DATA", None)
+    analogies: Path | None = option("File of the questions-words format.", None)
+    similarity: Annotated[tuple[Path, ...], pydantic.BeforeValidator(_files)] = option(
+        "Files of pairs of words with people's scores, commas between.", ()
+    )
+    neighbours: Annotated[tuple[str, ...], Commas] = option("Words whose nearest words to list, commas between.", ())
+    nearest: Count = option("How many of these.", 5)
+    seed: Seed = option("Of windows and noise on DATA.", 20161)
+    verbose: Literal[0, 1] = option("1 a progress bar, 0 nothing.", 1)
 
 
 class PretextSettings(Settings):
     """All arguments of `pretext`."""
 
-    run: Any = subject("RUN")
-    data: Any = subject("DATA")
+    run: Any = argument("RUN")
+    data: Any = argument("DATA")
     draws: Count = option("Puzzles of each picture or clip, about.", 4)
     batch_size: Count = option("Pictures or clips at once.", 64)
     seed: Seed = option("Of the puzzles.", 20161)
@@ -75,15 +135,15 @@ class PretextSettings(Settings):
 class RetrieveSettings(Settings):
     """All arguments of `retrieve`."""
 
-    run: Any = subject("RUN")
-    data: Any = subject("DATA")
+    run: Any = argument("RUN")
+    data: Any = argument("DATA")
 
 
 class NeighboursSettings(Settings):
     """All arguments of `neighbours`."""
 
-    run: Any = subject("RUN")
-    data: Any = subject("DATA")
+    run: Any = argument("RUN")
+    data: Any = argument("DATA")
     to: PictureFile = option("Picture file: png, svg, pdf or jpg.")
     count: Count = option("Frames or pictures to find the like of.", 6)
     nearest: Count = option("Answers for each.", 5)

@@ -1,214 +1,230 @@
-"""`evaluate`: labelled data through a frozen trunk and through the same trunk with random weights, then the probes."""
+"""`evaluate`: labelled data through a frozen network and the same one with random weights, probed, and trained on."""
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.base.keras_state import on_its_own
-from tfssl.evaluation import features
+from tfssl.evaluation import measuring, notes
 from tfssl.evaluation.config import EvaluateSettings
+from tfssl.evaluation.labelled import choose_for_several, open_data
 from tfssl.evaluation.probes import Probes
 from tfssl.evaluation.protocols import choose
-from tfssl.models import batch_norm
-from tfssl.models.trunks import Trunk
-from tfssl.pipelines import batches
-from tfssl.pipelines.sources import any_source
-from tfssl.pipelines.sources.any_source import AnySource
+from tfssl.evaluation.protocols.base import Measurement, Protocol
+from tfssl.evaluation.protocols.tuned import Tuned
+from tfssl.evaluation.ranking import rank_only
+from tfssl.evaluation.tuning import Tuning
+from tfssl.frozen.subjects import Subject
 from tfssl.runs import seen
-from tfssl.runs.evaluation import Evaluation, Scores, better_of, evaluation_file
-from tfssl.runs.run import load_run
-
-PRECISE_STEPS = 64  # batches for the batch norm statistics of the random trunk, as many as the trained one got
+from tfssl.runs.evaluation import TRAINED, Evaluation, Scores, evaluation_file
+from tfssl.runs.spread import Spread
 
 
 @on_its_own()
 def evaluate(
-    run: Any,
+    subject: Any,
     data: Any,
     test: Any = None,
-    protocols: str | Sequence[str] | None = None,
+    protocols: "str | Sequence[str | Measurement] | None" = None,
     numbers: int = 9216,
     grid: int | None = None,
     seed: int | None = None,
     batch_size: int = 256,
     max_broken: float = 0.01,
-    neighbours: int = 20,
-    epochs: int = 28,
-    learning_rate: float = 0.01,
     random: bool | Evaluation = True,
     epoch: int | None = None,
+    projection: bool = False,
     report: bool = True,
     frames: int = 1,
+    cache: bool = True,
     split_seed: int = 0,
+    long_tail: float | None = None,
+    size: int | None = None,
+    beside: Any = (),
+    to: str | Path | None = None,
+    labels: str | Path | None = None,
 ) -> Evaluation:
-    """Measure the features of every stage of a run, beside the same trunk with random weights.
+    """Measure the features of every stage of a frozen network, beside the same network with random weights.
 
-    The trunk is frozen, its batch norm in test mode; not one variable of it changes. By each protocol of
-    `tfssl.evaluation.protocols`; "linear": each stage averaged to a grid of at most `numbers` numbers (see
-    `features.choose_grid`), see `linear.linear_probe`. "linear_pooled" and "linear_pooled_2": the same probe of what
-    `export` gives of the stage, its mean over all places, and with `--pool 2` its 2 x 2 places; of stages that have
-    them. "knn": the mean over all places, see `knn.nearest_neighbours`.
+    That is a run, or what one would take in its place: an export, a trunk in a .keras file, or a trunk with weights
+    that others have trained.
+
+    The trunk is frozen, its batch norm in test mode; not one variable of it changes. It is measured by each protocol of
+    `tfssl.evaluation.protocols`. "linear": logistic regression on each stage averaged to a grid of at most `numbers`
+    numbers (see `features.choose_grid`). "linear_pooled" and "linear_pooled_2": the same probe of what `export` gives
+    of the stage, its mean over all places, and with `--pool 2` its 2 x 2 places; of stages that have them. "knn": the
+    mean over all places, see `nearest.nearest_neighbours`. These four are measured where none is named. "svm": linear
+    SVMs of each stage on the grid, see `svm.SupportVectors`. "lowshot": the mean over all places with 96 to 1 labels a
+    class, means and intervals over draws of them, see `lowshot.LowShot`; counts that no class has are left out. "rank":
+    how many directions features fill, see `effective_rank.EffectiveRank`; alone it needs neither labels nor test
+    pictures, and writes `ranks.json` (`epochs/N.ranks.json`), because it chooses no stage.
+
+    Where pictures have several labels each, "svm" is measured where none is named, and others that tell one class of
+    all are refused. Choices are then made by mean average precision; the share named right is of pictures where the
+    class with the largest score is one of theirs.
+
+    Others train a copy of the whole network, as `tfssl.finetune` does: see `tuned.Tuned`. "finetune" from the subject's
+    weights, on all labels or on few; "scratch" the same from random weights, which stand beside "finetune" anyway;
+    "supervised" from random weights, on all labels, ten times as long; "semisupervised" as "finetune", at a tenth and
+    at a hundredth of the labels. What it costs is said before it begins; what two of them ask for is trained once. An
+    export is left out. Of these alone an evaluation is `trained.json` (`epochs/N.trained.json`): they choose no stage.
+
+    What is chosen is chosen without the test pictures: the penalty of a probe, the stage that is called best, the batch
+    norm of random weights. Choices are made on the validation part of `data` where there is one beside a test part;
+    else on a fifth of the training pictures, held out within each class, or where that is fewer than 200 on each fifth
+    in turn; from these the probe learns too once the choice is made.
 
     The random trunk is measured twice, with the batch norm that it began with and with that of training pictures of
-    `data` (precise batch norm); the better figure of each protocol and stage counts, chosen on the test pictures, which
-    is generous to random weights. `details` has which it was.
+    `data` (precise batch norm); the better one of each protocol and stage counts. `details` has which it was.
+
+    `beside` are measured alike, by the same protocols on the same pictures with the same division, each with its own
+    chosen stages. Differences of the chosen stages have paired 95 % intervals, over the same test pictures. Random
+    weights are those of the first subject: those that a run began with, or where it began with weights that existed
+    some of its seed, and those stand beside it too; the same network with others of a file or a name; none of an
+    export. A trunk's name without weights is random weights itself, at the better of its two.
+
+    An export gives one embedding, averaged already: protocols that read the mean over all places read it as it is, and
+    those that read a grid are left out, as a note says. Its encoder.keras is a file with all stages up to its own.
 
     A note says how many of the test pictures were among those of pretraining, by content: see `seen.count`. Writes
-    `evaluation.json` into the run's folder, or `epochs/N.json` where an epoch is given.
+    `evaluation.json` into a run's folder, or `epochs/N.json` where an epoch is given.
 
     Args:
-        run: a run (`tfssl.load_run`) or its folder.
+        subject: a run (`tfssl.load_run`) or its folder; an export, a folder of versions or one of them; a .keras file
+            or a Keras model: an encoder of this package, or a trunk float [N, S, S, 3] -> float [N, h, w, C]; a trunk's
+            name as 'resnet18' for random weights, or with weights as in "mobilenet_v3_small(weights='imagenet')": see
+            `pretrained.make_pretrained`.
         data: a source with labels: splits under their usual names (`train/`, `Training/`, ...), or class folders,
-            divided 80/20 by `split_seed`. Train is measured on test, or on val where there is no test; where there are
-            both, val is left for choices. See `any_source.open_splits`.
-        test: another source to test on, where `data` has no test part.
-        protocols: names, such as ("linear", "knn"), also as one string with commas; all there are where None.
+            divided 80/20 by `split_seed`. Train is measured on test, or on val where there is no test. See
+            `any_source.open_splits`.
+        test: another source to test on, with the same classes or some of them.
+        protocols: names with their settings, such as ("linear", "knn(neighbours=5)"), also as one string with commas;
+            the four of above where None. "linear(recipe='goyal')" is the published recipe of SGD.
         numbers: how many numbers a stage may give the linear probe.
         grid: fixes the grid instead, for example 4 for 4 x 4 places.
-        seed: of the order of the linear probe's batches, and of the pictures for batch norm; the run's own where it is
-            None.
-        batch_size: images that go through the trunk at a time (the linear probe's own batch is 256).
+        seed: of random weights that are drawn here, and of the pictures for their batch norm; a run's own where it is
+            None, else 0.
+        batch_size: images that go through the trunk at a time.
         max_broken: the largest share of pictures that may fail to decode, 0 .. 1.
-        neighbours: k of k-NN.
-        epochs: of the linear probe.
-        learning_rate: the linear probe's learning rate at the start.
-        random: whether the random weights are measured too. Or an evaluation of another run that began with the same
-            weights, made with the same arguments: its figures of the random weights are taken over.
-        epoch: measure the trunk as it was after this epoch, of those that the run kept; at the end where None.
-        report: write the run's report.html anew.
+        random: whether the random weights are measured too, and others that a run began with. Or an evaluation of
+            another run that began with the same weights, made with the same arguments: its figures of the random
+            weights are taken over.
+        epoch: of a run, one of the epochs that it kept: the trunk as it was after it; at the end where None.
+        projection: measure what comes behind the projection heads of a run's contrastive tasks, too, as stage
+            "projection", or "contrastive_projection" and so on where several tasks have one. It shows what a head
+            throws away. As it is left behind at export, it stands apart and is never chosen; random weights have none.
+        report: write a run's report.html anew.
         frames: of each clip, spread evenly over it, whose features are averaged; 1 for the one in its middle.
-        split_seed: of the division of what has no test part. Not the run's own: all runs are tested on the same.
+        cache: keep features on disk, under a key of weights, data, size and versions, and read them where they are
+            kept; `tfssl.cache` says where they lie and empties it. So with what came of networks that were trained; one
+            that was interrupted is resumed.
+        split_seed: of the division of what has no test part, and of what is held out. Not the run's own: all runs are
+            tested on the same.
+        long_tail: how many times fewer training pictures the rarest class keeps than the commonest: see `thinned`.
+        size: pixels of a side where the subject does not say it, 96 where it is None. Those beside that do not say
+            theirs get that of the subject.
+        beside: other subjects, one or several; as text with commas between them.
+        to: a JSON file for the evaluation; without it, that of anything but a run is only returned.
+        labels: a table that says which picture of the folder `data` has which labels, as of `tfssl.finetune`; folders
+            are then no classes.
 
     Raises:
-        UserError: an epoch that was not kept; unknown protocol; data without labels, of one class, or without a class
-            that training and test share; too many broken pictures; features that are not finite.
+        Stopped: SIGTERM or Ctrl-C came while a network was trained; it is saved, and resumed when called again.
+        UserError: no such subject, or one of another size; weights that cannot be downloaded; an epoch that was not
+            kept; unknown protocol; data without labels, of one class, or without a class that training and test share;
+            too many broken pictures; features that are not finite.
     """
     settings = EvaluateSettings(**locals())
     began = time.monotonic()
-    run = load_run(run)
     wanted = choose(settings.protocols)
-    seed = run.settings.seed if seed is None else seed
-    size = run.settings.size
-    trunk = run.trunk() if epoch is None else run.trunk(epoch)
-    train, held_out, note = any_source.open_splits(data, test=test, seed=split_seed, max_broken=max_broken)
-    check_labels(train, held_out)
-    if frames > 1 and not train.moving:
-        raise UserError(f"--frames {frames} is given, but {train.name} has pictures, no clips; leave it out")
-
+    first, *others = measuring.open_subjects(settings)
+    if not any(isinstance(each, Protocol | Tuned) for each in wanted):
+        return rank_only(first, settings, wanted)
+    parts, note = open_data(settings)
+    if parts.targets:
+        wanted = choose_for_several(settings)
+    tuning = Tuning([each for each in wanted if isinstance(each, Tuned)], parts, settings)
     probes = Probes(
-        protocols=[
-            each.of(seed=seed, neighbours=neighbours, epochs=epochs, learning_rate=learning_rate) for each in wanted
-        ],
-        size=size,
+        protocols=[each for each in wanted if not isinstance(each, Tuned)],
+        size=first.size,
         numbers=numbers,
         grid=grid,
         batch_size=batch_size,
         max_broken=max_broken,
         frames=frames,
+        cache=cache,
     )
-    model = features.stage_model(trunk, size)
-    grids = features.grids_of(model, numbers, grid) if any(each.pool is None for each in wanted) else {}
-    measured = probes.measure(model, train, held_out)
+    measuring.check(first, others, probes, tuning)
+    tuning.plan(first, others, settings.random is True)
+    measured, which = measuring.measure(first, probes, parts, tuning)
+    measured, behind, behind_ranks = measuring.parted(measured, first.projections)
     untrained: Scores = {}
-    which: Mapping[str, Any] = {}
+    ranks: dict[str, Mapping[str, Spread]] = {"trained": measured.ranks}
+    ranks |= {"projection": behind_ranks} if behind_ranks else {}
     if isinstance(random, Evaluation):
         untrained, which = random.random, random.details.get("random_batch_norm", {})
-    elif random:
-        count = run.settings.batch_size
-        untrained, which = measure_random(probes, run.random_trunk(), train, held_out, count, seed)
+        ranks["random"] = random.ranks.get("random", {})
+    elif random and first.has_random:
+        untrained, ranks["random"], which = measuring.measure_random(first, probes, parts, tuning)
+    rivals = tuple(measuring.measure_rival(each, measured, probes, parts, tuning) for each in others)
 
-    broken = measured.broken + len(train.broken)
-    broken += len(held_out.broken) if held_out.broken is not train.broken else 0
-    notes = [f"Data: {note}."] if note else []
-    if broken:
-        notes.append(f"{broken} pictures could not be decoded and were left out.")
-    if train.fingerprint == held_out.fingerprint:
-        notes.append("The test data is the training data: these figures say nothing about new pictures.")
-    known = seen.count(run, held_out, measured.test_rows)
-    notes.append(seen.sentence(known, len(measured.answers), held_out.items))
+    broken = measured.broken + sum(len(part.broken) for part in parts.sources())
+    known = None if first.run is None else seen.count(first.run, parts.test, measured.test_rows)
     evaluation = Evaluation(
-        trained=measured.scores,
+        trained=tuning.with_gains(first, measured.scores),
         random=untrained,
-        protocols={each.name: each.facts() for each in wanted},
+        protocols={str(each): each.facts for each in wanted},
         train_images=measured.train_images,
         test_images=len(measured.answers),
-        classes=train.classes,
+        classes=parts.train.classes,
         broken_files=broken,
-        largest_class=float(np.bincount(measured.answers).max() / len(measured.answers)),
-        notes=tuple(notes),
+        largest_class=_share_of_commonest(measured.answers),
+        notes=tuple(notes.all_of(first, others, probes, parts, measured, note, broken, known, tuning)),
         details={
-            "data": train.name,
-            "test": held_out.name,
-            "size": size,
-            "seed": seed,
+            "subject": first.name,
+            "kind": first.kind,
+            "data": parts.train.name,
+            "test": parts.test.name,
+            "size": first.size,
+            "seed": first.seed,
             "split_seed": split_seed,
+            "held_out_images": measured.held_out,
             "seen_in_pretraining": known,
-            "grid": grids,
-            "neighbours": neighbours,
-            "epochs": epochs,
-            "rate": learning_rate,
+            "grid": measuring.grids_of(first, probes),
             "frames": frames,
+            **({"long_tail": long_tail} if long_tail is not None else {}),
             **({"random_batch_norm": which} if which else {}),
+            **({"trained": tuning.as_json(first)} if tuning.facts else {}),
             "seconds": round(time.monotonic() - began, 1),
         },
+        ranks=ranks if measured.ranks else {},
+        beside=rivals,
+        several=bool(parts.targets),
+        projection=behind,
     )
-    write_json(run.folder / evaluation_file(epoch), evaluation.as_json())
-    if report and epoch is None:
-        from tfssl.report.page import write_report
-
-        write_report(run)
+    _write(evaluation, first, settings)
     return evaluation
 
 
-def measure_random(
-    probes: Probes, trunk: Trunk, train: AnySource, test: AnySource, batch_size: int, seed: int
-) -> tuple[Scores, dict[str, dict[str, str]]]:
-    """Measure random weights at their better of two: with the batch norm that they began with, and with a precise one.
-
-    A rival must not lose by statistics that suit it less: by precise batch norm alone, deep stages of random weights
-    were up to 3.5 points worse than by mean 0 and variance 1, which batch norm begins with (Caltech-101, 64 px).
-
-    Args:
-        trunk: with random weights; it ends with the statistics of training pictures.
-        batch_size: pictures of a batch that statistics are estimated on.
-        seed: of which pictures these are.
-
-    Returns:
-        See `results.better_of`.
-    """
-    model = features.stage_model(trunk, probes.size)
-    own = probes.measure(model, train, test).scores
-    if not estimate_batch_norm(model, train, probes.size, batch_size, seed):
-        return own, {}
-    return better_of(own, probes.measure(model, train, test).scores, lambda score: score.top1)
+def _share_of_commonest(labels: np.ndarray) -> float:
+    """Return the share of test pictures that the commonest class is right for, by labels as `Measured` has them."""
+    counts = np.bincount(labels) if labels.ndim == 1 else labels.sum(0)
+    return float(counts.max() / len(labels))
 
 
-def estimate_batch_norm(model: keras.Model, source: AnySource, size: int, batch_size: int, seed: int) -> bool:
-    """Give a `stage_model` the batch norm statistics of pictures of the source, drawn by the seed.
+def _write(evaluation: Evaluation, subject: Subject, settings: EvaluateSettings) -> None:
+    """Write the evaluation into a run's folder, with its report, and to the file that was asked for."""
+    if settings.to is not None:
+        write_json(settings.to, evaluation.as_json())
+    if subject.run is None:
+        return
+    kind = "" if evaluation.of_features else TRAINED
+    write_json(subject.run.folder / evaluation_file(settings.epoch, kind), evaluation.as_json())
+    if settings.report and settings.epoch is None:
+        from tfssl.report.page import write_report
 
-    Returns:
-        Whether it has a batch norm.
-    """
-    batch_size = min(batch_size, source.count)
-    stream = batches.plain(batches.sample(source, PRECISE_STEPS * batch_size, seed), size, batch_size)
-    images = stream.map(lambda batch: tf.boolean_mask(batch["image"], batch["valid"]))
-    return batch_norm.estimate(model, images, PRECISE_STEPS)
-
-
-def check_labels(train: AnySource, test: AnySource) -> None:
-    """Raise UserError where a source has no labels or no pictures, or one class is all to train on."""
-    for source in (train, test):
-        if source.count == 0:
-            raise UserError(f"{source.name} has no pictures; evaluation needs some to train on and some to test on")
-        if source.labels is None or source.labels.min() < 0:
-            raise UserError(
-                f"{source.name} has no labels; evaluation needs one sub-folder a class, or a labelled source"
-            )
-    if len(np.unique(np.asarray(train.labels))) < 2:
-        raise UserError(f"{train.name} has one class only; a probe needs two or more to tell apart")
+        write_report(subject.run)

@@ -11,9 +11,9 @@ from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
-from tfssl.evaluation import features
 from tfssl.evaluation.config import NeighboursSettings
-from tfssl.evaluation.evaluate import estimate_batch_norm
+from tfssl.frozen import features
+from tfssl.frozen.precise import estimate_batch_norm
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.runs.run import Run, load_run

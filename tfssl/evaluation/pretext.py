@@ -15,7 +15,6 @@ from tfssl.evaluation.config import PretextSettings
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.run import Run, load_run
-from tfssl.tasks.parts.classification import ChoiceTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +23,7 @@ class TaskScore:
 
     Attributes:
       metrics: as the task names them.
-      chance: accuracy of guessing, None where the answer is no choice.
+      chance: accuracy of guessing, None where nothing is chosen.
       counted: pictures or recordings whose puzzles counted (weight above 0), about.
       interval: Wilson's 95 % interval of the accuracy over the draw of these; several puzzles of one count as one
         look at it, so it is cautious. None without an accuracy.
@@ -93,6 +92,8 @@ def pretext(
     """
     PretextSettings(**locals())
     run = load_run(run)
+    if run.words:
+        raise UserError(f"the run in {run.folder} is on text; give it to evaluate-words, which measures its loss")
     source, tasks = open_source(data, max_broken), run.tasks()
     if source.count < 2:
         raise UserError(f"{source.name} has one of {source.items} only; give two or more")
@@ -114,7 +115,7 @@ def pretext(
     for task in tasks:
         values = {metric.name: float(metric.result()) for metric in metrics[task.name]}
         counted = round(shares[task.name] * sources)
-        chance = task.chance if isinstance(task, ChoiceTask) else None
+        chance = task.chance_accuracy(batch_size)
         interval = wilson(values["accuracy"], counted) if chance and "accuracy" in values and counted else None
         scores[task.name] = TaskScore(values, chance, counted, interval)
     return PretextScores(run.folder, source.name, source.count, scores)

@@ -1,4 +1,4 @@
-"""The probes of one frozen trunk: features of training and test pictures once, then every protocol on every stage."""
+"""The probes of one frozen trunk: features of all pictures once, then every protocol on every stage."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,20 +8,27 @@ import keras
 import numpy as np
 
 from tfssl.base.errors import UserError
-from tfssl.evaluation import features, metrics
-from tfssl.evaluation.protocols.base import Protocol
+from tfssl.evaluation import feature_cache
+from tfssl.evaluation.data import Data
+from tfssl.evaluation.protocols import possible
+from tfssl.evaluation.protocols.base import Measurement, Protocol, Rows
+from tfssl.evaluation.protocols.effective_rank import EffectiveRank
+from tfssl.frozen import features
 from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.runs.evaluation import Score
+from tfssl.runs.spread import Spread
 
 
 class Measured(NamedTuple):
     """What one trunk was measured at."""
 
     scores: dict[str, dict[str, Score]]  # protocol -> stage -> score
-    answers: np.ndarray  # int32 [M], the labels of the test pictures
+    answers: np.ndarray  # int32 [M], or float32 [M, classes] where there may be several: labels of the test pictures
     test_rows: np.ndarray  # int64 [M], which rows of the test source these are
     train_images: int
-    broken: int  # pictures of both parts that could not be decoded
+    held_out: int  # pictures that choices were made on
+    broken: int  # pictures of all parts that could not be decoded
+    ranks: dict[str, Spread]  # stage -> effective rank of training pictures, where it was asked for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,15 +39,16 @@ class Probes:
       protocols: with their settings.
     """
 
-    protocols: Sequence[Protocol]
+    protocols: Sequence[Measurement]
     size: int
     numbers: int
     grid: int | None
     batch_size: int
     max_broken: float
     frames: int
+    cache: bool = False
 
-    def measure(self, model: keras.Model, train: AnySource, test: AnySource) -> Measured:
+    def measure(self, model: keras.Model, data: Data) -> Measured:
         """Measure a `stage_model` in test mode; not one variable of it changes.
 
         Raises:
@@ -48,29 +56,76 @@ class Probes:
         """
         places = self.places_of(model)
         sides = {stage: sorted({own[stage] for own in places.values() if stage in own}) for stage in model.output}
-        extractor = features.make_extractor(model, sides)
-        seen, unseen = (
-            features.extract_source(extractor, part, self.size, self.batch_size, self.frames) for part in (train, test)
-        )
-        check_broken(train, seen.broken, self.max_broken)
-        check_broken(test, unseen.broken, self.max_broken)
-        labels, answers = np.asarray(train.labels)[seen.rows], np.asarray(test.labels)[unseen.rows]
-        classes = len(train.classes)
-        scores: dict[str, dict[str, Score]] = {protocol: {} for protocol in places}
+        parts = data.parts
+        made = self._features(model, sides, data, parts)
+        for part, each in zip(parts, made, strict=True):
+            features.check_broken(part, each.broken, self.max_broken)
+        labels, answers, *kept = (data.labels_of(part)[each.rows] for part, each in zip(parts, made, strict=True))
+        train, test, *val = made
+        # Classes that training lacks are no help in choosing.
+        known = (kept[0] >= 0 if kept[0].ndim == 1 else kept[0].any(1)) if kept else np.zeros(0, bool)
+        division = None if data.division is None else data.division.among(train.rows)
+
+        wanted = possible(self.protocols, labels)
+        scores: dict[str, dict[str, Score]] = {
+            name: {} for each in wanted if isinstance(each, Protocol) and (name := str(each)) in places
+        }
+        ranks: dict[str, Spread] = {}
         for stage, side in [(stage, side) for stage, of_stage in sides.items() for side in of_stage]:
             # Popped, because a stage of 50,000 pictures may be a gigabyte.
-            rows, rows_test = seen.stages[stage].pop(side), unseen.stages[stage].pop(side)
+            rows, tested = (
+                Rows(each.stages[stage].pop(side), known) for each, known in ((train, labels), (test, answers))
+            )
+            held_out = Rows(val[0].stages[stage].pop(side)[known], kept[0][known]) if val else None
             probed: dict[Any, Score] = {}  # a grid may be what a pooled probe reads: probed once
-            for protocol in self.protocols:
-                if places.get(protocol.name, {}).get(stage) != side:
+            for protocol in wanted:
+                name = str(protocol)
+                if places.get(name, {}).get(stage) != side:
                     continue
-                if protocol.way not in probed:
-                    shares = protocol.scores(rows, labels, rows_test, classes)
-                    probed[protocol.way] = Score(
-                        metrics.top1(shares, answers), metrics.mean_average_precision(shares, answers)
-                    )
-                scores[protocol.name][stage] = probed[protocol.way]
-        return Measured(scores, answers, unseen.rows, len(seen.rows), seen.broken + unseen.broken)
+                if isinstance(protocol, EffectiveRank):
+                    ranks[stage] = protocol.spread(rows.features)
+                elif isinstance(protocol, Protocol):
+                    if protocol.way not in probed:
+                        classes = len(data.train.classes)
+                        probed[protocol.way] = protocol.score(rows, division, tested, classes, held_out)
+                    scores[name][stage] = probed[protocol.way]
+        count = int(known.sum()) if division is None else len(division.held_out)
+        return Measured(scores, answers, test.rows, len(labels), count, sum(each.broken for each in made), ranks)
+
+    def rank(self, model: keras.Model, data: Data) -> dict[str, Spread]:
+        """Return the effective rank of each stage on the training pictures, which need no labels.
+
+        Raises:
+            UserError: as of `measure`.
+        """
+        (protocol,) = self.protocols
+        assert isinstance(protocol, EffectiveRank)
+        (made,) = self._features(model, {stage: [1] for stage in model.output}, data, [data.train])
+        features.check_broken(data.train, made.broken, self.max_broken)
+        return {stage: protocol.spread(sides[1]) for stage, sides in made.stages.items()}
+
+    def _features(
+        self, model: keras.Model, sides: dict[str, list[int]], data: Data, parts: Sequence[AnySource]
+    ) -> list[features.Features]:
+        """Return the features of parts of the data: read where they are kept, else made in one pass."""
+        network = feature_cache.network_of(model) if self.cache else ""
+        extractor = None
+        made = []
+        for part in parts:
+            key = feature_cache.key_of(network, sides, part, self.size, self.frames) if self.cache else None
+            kept = feature_cache.read(key) if key is not None else None
+            if kept is None:
+                extractor = extractor or features.make_extractor(model, sides)
+                kept = data.reading(part, self.size, self.batch_size, self.frames).features(extractor)
+                if key is not None:
+                    feature_cache.write(key, kept)
+            made.append(kept)
+        return made
+
+    def grids_of(self, model: keras.Model) -> dict[str, int]:
+        """Return the grid of each stage, {} where no protocol reads it."""
+        gridded = any(each.pool is None for each in self.protocols)
+        return features.grids_of(model, self.numbers, self.grid) if gridded else {}
 
     def places_of(self, model: keras.Model) -> dict[str, dict[str, int]]:
         """Return protocol -> stage -> to how many places a side its map is averaged, without stages that have fewer.
@@ -82,21 +137,12 @@ class Probes:
         for protocol in self.protocols:
             pool = protocol.pool
             if pool is None:
-                places[protocol.name] = features.grids_of(model, self.numbers, self.grid)
+                places[str(protocol)] = self.grids_of(model)
             else:
                 sides = {stage: min(out.shape[1:3]) for stage, out in model.output.items()}
-                places[protocol.name] = {stage: pool for stage, side in sides.items() if side >= pool}
+                places[str(protocol)] = {stage: pool for stage, side in sides.items() if side >= pool}
         places = {name: stages for name, stages in places.items() if stages}
         if not places:
-            names = ", ".join(protocol.name for protocol in self.protocols)
+            names = ", ".join(map(str, self.protocols))
             raise UserError(f"no stage has the places that {names} reads; ask for a protocol that reads fewer")
         return places
-
-
-def check_broken(source: AnySource, undecodable: int, max_broken: float) -> None:
-    """Raise UserError where more than the share `max_broken` of a source's pictures, or all, cannot be decoded."""
-    if undecodable > max_broken * source.count or undecodable == source.count:
-        raise UserError(
-            f"{undecodable} of {source.count} pictures in {source.name} cannot be decoded to their end, more than "
-            f"--max-broken {max_broken:g} allows; mend or remove them, or allow more"
-        )

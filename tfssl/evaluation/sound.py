@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -14,22 +15,19 @@ from tfssl.base.files import write_json
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.base.statistics import student
-from tfssl.evaluation import metrics
 from tfssl.evaluation.config import EvaluateSoundSettings
-from tfssl.evaluation.protocols.base import Protocol
-from tfssl.evaluation.protocols.knn import NearestNeighbours
-from tfssl.evaluation.protocols.logistic import Logistic
+from tfssl.evaluation.data import Division
+from tfssl.evaluation.protocols import choose_probes, possible
+from tfssl.evaluation.protocols.base import Protocol, Rows
+from tfssl.evaluation.random_weights import better_of
 from tfssl.models import batch_norm
 from tfssl.models.trunks import Trunk
 from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources import dividing
 from tfssl.pipelines.sources.sounds import Sounds, read_sounds, windows
-from tfssl.runs.evaluation import better_of
 from tfssl.runs.run import Run, load_run
 
 FILE_NAME = "sound_evaluation.json"
-PROTOCOLS = (Logistic, NearestNeighbours)
-"""Each reads a stage's mean over all places and windows."""
 BASELINE = "log-mel statistics"
 BATCH = 64
 PRECISE_STEPS = 32
@@ -61,7 +59,8 @@ class SoundEvaluation(Result):
     """Trained features beside random weights and beside statistics of the log-mel spectrogram.
 
     Attributes:
-      trained, random: protocol ("linear", "knn") -> stage -> score; of random weights the better of two.
+      trained, random: protocol -> stage -> score; of random weights the better of two.
+      titles: protocol -> as people read it.
       baseline: protocol -> score of `BASELINE`.
       sounds, classes, folds: how many.
       largest_class: share of the commonest class.
@@ -72,6 +71,7 @@ class SoundEvaluation(Result):
 
     trained: dict[str, dict[str, FoldScore]]
     random: dict[str, dict[str, FoldScore]]
+    titles: dict[str, str]
     baseline: dict[str, FoldScore]
     sounds: int
     classes: int
@@ -85,14 +85,14 @@ class SoundEvaluation(Result):
         lines = [
             f"{self.sounds} sounds of {self.classes} classes, {self.folds} folds; accuracy in %, mean and 95 % interval"
             f" over folds; always naming the commonest class gets {100 * self.largest_class:.1f}",
-            f"{'':14}{'stage':20}{'trained':>16}{'random':>16}",
         ]
-        titles = {protocol.name: protocol.title for protocol in PROTOCOLS}
+        width = max(map(len, self.titles.values()), default=0) + 2
+        lines.append(f"{'':{width}}{'stage':20}{'trained':>16}{'random':>16}")
         for protocol, stages in self.trained.items():
             for stage, score in stages.items():
                 rival = self.random[protocol][stage]
-                lines.append(f"{titles[protocol]:14}{stage:20}{score!s:>16}{rival!s:>16}")
-            lines.append(f"{titles[protocol]:14}{BASELINE:20}{self.baseline[protocol]!s:>16}")
+                lines.append(f"{self.titles[protocol]:{width}}{stage:20}{score!s:>16}{rival!s:>16}")
+            lines.append(f"{self.titles[protocol]:{width}}{BASELINE:20}{self.baseline[protocol]!s:>16}")
         lines += [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())]
         lines += [f"damaged: {name} {problem}" for name, problem in sorted(self.damaged.items())]
         return "\n".join(lines)
@@ -105,17 +105,17 @@ def evaluate_sound(
     *,
     folds: str | None = None,
     groups: str | None = None,
-    neighbours: int = 10,
+    protocols: "str | Sequence[str | Protocol] | None" = ("linear", "knn(neighbours=10)"),
     seed: int = 0,
     verbose: int = 1,
 ) -> SoundEvaluation:
     """Measure every stage of a run's sound encoder on labelled sounds.
 
     A sound is cut into windows of the encoder's length, overlapping by half; each stage is averaged over all places and
-    windows. Linear probe: `protocols.logistic`. k-NN: `protocols.knn`. Beside it: the same encoder with random weights,
-    each of whose figures is the better of two, with the batch norm that it began with and with that of these sounds;
-    and the mean and deviation over time of each band of its log-mel front end. Writes `sound_evaluation.json` into the
-    run's folder.
+    windows, whatever places a protocol asks for. What a protocol chooses, as the penalty of the linear probe, is
+    chosen within the other folds, as in `evaluate`. Beside it: the same encoder with random weights, each of whose
+    figures is the better of two, with the batch norm that it began with and with that of these sounds; and the mean and
+    deviation over time of each band of its log-mel front end. Writes `sound_evaluation.json` into the run's folder.
 
     Args:
       run: a run with a task that listens, or its folder.
@@ -124,19 +124,22 @@ def evaluate_sound(
         ESC-10 and ESC-50; five folds within classes by the seed where None.
       groups: a regular expression; files in whose names it finds the same text (its first group, or all) are of one
         recording, and in one fold: '^.-([0-9]+)' for the recordings that ESC-10's files are cut from.
-      neighbours: k of k-NN.
-      seed: of folds.
+      protocols: names with settings, such as "linear, knn(neighbours=5)"; see `tfssl.evaluation.protocols`.
+      seed: of folds, and of what is held out of them.
       verbose: 1 a progress bar, 0 nothing.
 
     Raises:
       UserError: a run without a sound encoder, data without labels, an expression that does not fit.
     """
-    EvaluateSoundSettings(**locals())
+    settings = EvaluateSoundSettings(**locals())
+    wanted = choose_probes(settings.protocols)
     run = load_run(run)
     trunk = run.trunk(kind="sound")
     plan = run.sound or {}
     sounds = read_sounds(data, plan["rate"])
-    fold_of = folds_of(sounds, folds, groups, seed)
+    fold_of, of_one = folds_of(sounds, folds, groups, seed), groups_of(sounds, groups)
+    for fold in np.unique(fold_of):
+        wanted = possible(wanted, sounds.labels[fold_of != fold])
     cut = [windows(wave, plan["samples"]) for wave in sounds.waves]
     trained = _features(trunk, cut, str(data), verbose)
     untrained = run.random_trunk("sound")
@@ -148,8 +151,10 @@ def evaluate_sound(
 
     def scored(features: dict[str, np.ndarray]) -> dict[str, dict[str, FoldScore]]:
         return {
-            protocol.name: {stage: over_folds(protocol, rows, sounds, fold_of) for stage, rows in features.items()}
-            for protocol in (each.of(neighbours=neighbours) for each in PROTOCOLS)
+            str(protocol): {
+                stage: over_folds(protocol, rows, sounds, fold_of, of_one, seed) for stage, rows in features.items()
+            }
+            for protocol in wanted
         }
 
     baseline = scored({BASELINE: trained.pop(BASELINE)})
@@ -159,6 +164,7 @@ def evaluate_sound(
     evaluation = SoundEvaluation(
         trained=scored(trained),
         random=random,
+        titles={str(protocol): protocol.facts.title for protocol in wanted},
         baseline={protocol: stages[BASELINE] for protocol, stages in baseline.items()},
         sounds=len(sounds.names),
         classes=len(sounds.classes),
@@ -186,9 +192,14 @@ def folds_of(sounds: Sounds, expression: str | None, groups: str | None, seed: i
 
 def _divide(sounds: Sounds, groups: str | None, seed: int) -> np.ndarray:
     """Divide into five folds, or as many of them as there is something for."""
+    return dividing.folds(sounds.labels, groups_of(sounds, groups), FOLDS, seed)
+
+
+def groups_of(sounds: Sounds, groups: str | None) -> np.ndarray:
+    """Return, as int [N], which recording each sound is of; see `evaluate_sound`."""
     names = [Path(name).name for name in sounds.names]
     of_one = sounds.names if groups is None else dividing.groups_of_names(names, groups)
-    return dividing.folds(sounds.labels, np.unique(of_one, return_inverse=True)[1], FOLDS, seed)
+    return np.unique(of_one, return_inverse=True)[1]
 
 
 def _read_folds(sounds: Sounds, expression: str) -> np.ndarray:
@@ -229,11 +240,20 @@ def _features(trunk: Trunk, cut: list[np.ndarray], data: str, verbose: int) -> d
     return {name: np.stack(values) for name, values in rows.items()}
 
 
-def over_folds(protocol: Protocol, rows: np.ndarray, sounds: Sounds, fold_of: np.ndarray) -> FoldScore:
-    """Name each fold by what was learned from the others, on features float32 [N, D] of the sounds."""
+def over_folds(
+    protocol: Protocol, rows: np.ndarray, sounds: Sounds, fold_of: np.ndarray, of_one: np.ndarray, seed: int
+) -> FoldScore:
+    """Name each fold by what was learned from the others, on features float32 [N, D] of the sounds.
+
+    Args:
+      fold_of, of_one: int [N], of `folds_of` and `groups_of`.
+      seed: of what is held out of the other folds.
+    """
     shares = []
     for fold in np.unique(fold_of):
         test = fold_of == fold
-        scores = protocol.scores(rows[~test], sounds.labels[~test], rows[test], len(sounds.classes))
-        shares.append(metrics.top1(scores, sounds.labels[test]))
+        others = Rows(rows[~test], sounds.labels[~test])
+        division = Division.of(others.labels, of_one[~test], seed)
+        tested = Rows(rows[test], sounds.labels[test])
+        shares.append(protocol.score(others, division, tested, len(sounds.classes)).top1)
     return FoldScore(tuple(shares))

@@ -54,6 +54,56 @@ BatchNormalization.__module__ = "keras.layers"
 """So a saved model names Keras's own layer, whose function, weights and settings are the same, and loads anywhere."""
 
 
+class Estimating:
+    """Estimates the statistics of one model, again and again as its weights change: see `estimate`."""
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+        self._forward: Callable[[Any], Any] | None = None
+
+    def estimate(self, batches: Iterable[Any], steps: int) -> bool:
+        """Do what the function `estimate` does, with batches of the same kind each time: traced once."""
+        norms = _batch_norms(self._model)
+        if not norms:
+            return False
+        statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
+        others = self._model.non_trainable_variables
+        states = [variable for variable in others if not any(variable is s for s in statistics)]
+        before = [(variable, variable.numpy()) for variable in states + statistics]
+        settings = [(norm, norm.momentum, norm.trainable) for norm in norms]
+
+        rows, sums = 0, [np.zeros(variable.shape, np.float64) for variable in statistics]
+        done = False
+        try:
+            for norm in norms:
+                norm.momentum = 0.0  # then the moving statistics are those of the last batch
+                norm.trainable = True  # Keras keeps a frozen one in test mode
+            for images in itertools.islice(batches, steps):
+                images = tf.nest.map_structure(tf.convert_to_tensor, images)
+                # Called as a concrete function: TensorFlow warns of retracing where a process estimates several models.
+                self._forward = self._forward or _compile_forward(self._model, images)
+                self._forward(images)
+                count = len(tf.nest.flatten(images)[0])
+                rows += count
+                for k in range(0, len(statistics), 2):
+                    mean, variance = (np.asarray(variable.numpy(), np.float64) for variable in statistics[k : k + 2])
+                    sums[k] += count * mean
+                    sums[k + 1] += count * (variance + mean**2)
+            done = rows > 0
+        finally:
+            for norm, momentum, trainable in settings:
+                norm.momentum, norm.trainable = momentum, trainable
+            for variable, value in before[: len(states)] if done else before:
+                variable.assign(value)
+        if not done:
+            raise ValueError("batch norm cannot be estimated: there is no batch; give a data set with at least one")
+        for k in range(0, len(statistics), 2):
+            mean = sums[k] / rows
+            statistics[k].assign(mean)
+            statistics[k + 1].assign(np.maximum(sums[k + 1] / rows - mean**2, 0.0))
+        return True
+
+
 def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> bool:
     """Set the moving mean and variance of every batch norm of a model to those of its inputs on the given batches.
 
@@ -78,45 +128,7 @@ def estimate(model: keras.Model, batches: Iterable[Any], steps: int) -> bool:
     Raises:
       ValueError: there is no batch.
     """
-    norms = _batch_norms(model)
-    if not norms:
-        return False
-    statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
-    states = [variable for variable in model.non_trainable_variables if not any(variable is s for s in statistics)]
-    before = [(variable, variable.numpy()) for variable in states + statistics]
-    settings = [(norm, norm.momentum, norm.trainable) for norm in norms]
-
-    forward: Callable[[Any], Any] | None = None
-    rows, sums = 0, [np.zeros(variable.shape, np.float64) for variable in statistics]
-    done = False
-    try:
-        for norm in norms:
-            norm.momentum = 0.0  # then the moving statistics are those of the last batch
-            norm.trainable = True  # Keras keeps a frozen one in test mode
-        for images in itertools.islice(batches, steps):
-            images = tf.nest.map_structure(tf.convert_to_tensor, images)
-            # Called as a concrete function: TensorFlow warns of retracing where a process estimates several models.
-            forward = forward or _compile_forward(model, images)
-            forward(images)
-            count = len(tf.nest.flatten(images)[0])
-            rows += count
-            for k in range(0, len(statistics), 2):
-                mean, variance = (np.asarray(variable.numpy(), np.float64) for variable in statistics[k : k + 2])
-                sums[k] += count * mean
-                sums[k + 1] += count * (variance + mean**2)
-        done = rows > 0
-    finally:
-        for norm, momentum, trainable in settings:
-            norm.momentum, norm.trainable = momentum, trainable
-        for variable, value in before[: len(states)] if done else before:
-            variable.assign(value)
-    if not done:
-        raise ValueError("batch norm cannot be estimated: there is no batch; give a data set with at least one")
-    for k in range(0, len(statistics), 2):
-        mean = sums[k] / rows
-        statistics[k].assign(mean)
-        statistics[k + 1].assign(np.maximum(sums[k + 1] / rows - mean**2, 0.0))
-    return True
+    return Estimating(model).estimate(batches, steps)
 
 
 def _compile_forward(model: keras.Model, images: Any) -> Callable[[Any], Any]:

@@ -12,8 +12,10 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write
 from tfssl.models import batch_norm
-from tfssl.models.trunks import Trunk, make_encoder, make_trunk
+from tfssl.models.trunks import Trunk, make_encoder
+from tfssl.models.trunks.opening import open_trunk
 from tfssl.models.trunks.sound import make_sound_encoder, make_sound_trunk
+from tfssl.models.words import make_table
 from tfssl.multitask.puzzle_stream import puzzle_spec
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource
@@ -27,12 +29,12 @@ class Plans:
     """What the encoders of a run are made from.
 
     Attributes:
-      trunk: name of the image trunk, or a Keras model.
+      trunk: the image trunk, as `open_trunk` takes it.
       size: side of pictures, pixels.
       sound: None, or the sound encoder's "trunk" (its name), "samples" and "rate" (of its window).
     """
 
-    trunk: str | keras.Model
+    trunk: str | Path | keras.Model
     size: int
     sound: Mapping[str, Any] | None = None
 
@@ -42,7 +44,7 @@ class Plans:
         Raises:
           UserError: an unknown name or setting, a size too small for the trunk.
         """
-        made = {"image": make_trunk(self.trunk, self.size)}
+        made = {"image": open_trunk(self.trunk, self.size)}
         if self.sound is not None:
             made["sound"] = make_sound_trunk(self.sound["trunk"], self.sound["samples"], self.sound["rate"])
         return made
@@ -68,6 +70,40 @@ class Plans:
         return plain.map(lambda batch: batch["sound"])
 
 
+@dataclasses.dataclass(frozen=True)
+class WordPlans:
+    """What the table of words of a run on text is made from; the same methods as of `Plans`.
+
+    Attributes:
+      count: words of the vocabulary.
+      dimensions: numbers of a vector.
+    """
+
+    count: int
+    dimensions: int
+    sound = None
+
+    def make(self) -> dict[str, Any]:
+        """Make a new table, as {"words": WordTable}."""
+        return {"words": make_table(self.count, self.dimensions)}
+
+    @functools.cached_property
+    def kept(self) -> dict[str, Any]:
+        """A table made once: weights are copied into it to be saved."""
+        return self.make()
+
+    def model(self, kind: str, trunk: Any, pooled: bool = True) -> keras.Model:
+        """Return the table as a plain model: numbers of words -> vectors."""
+        return trunk.flat()
+
+    def inputs(self, kind: str, source: AnySource, batch_size: int) -> Sequence[Any]:
+        """Return (): a table has no batch norm."""
+        return ()
+
+
+AnyPlans = Plans | WordPlans
+
+
 def sound_plan(tasks: Sequence[PretextTask], source: AnySource, size: int, text: str) -> dict[str, Any] | None:
     """Return what the sound encoder of these prepared tasks is made from; None where no task listens.
 
@@ -84,7 +120,7 @@ def sound_plan(tasks: Sequence[PretextTask], source: AnySource, size: int, text:
     return {"trunk": text, "samples": next(iter(lengths.values())), "rate": int(source.sound_rate)}
 
 
-def save_weights(path: Path, plans: Plans, kind: str, trunk: Trunk) -> None:
+def save_weights(path: Path, plans: AnyPlans, kind: str, trunk: Any) -> None:
     """Write an encoder as a Keras file of stock layers, whole or not at all."""
     with atomic_write(path) as temporary:
         plans.model(kind, trunk, pooled=False).save(temporary)
@@ -92,7 +128,7 @@ def save_weights(path: Path, plans: Plans, kind: str, trunk: Trunk) -> None:
 
 def save_trained(
     path: Callable[[str], Path],
-    plans: Plans,
+    plans: AnyPlans,
     trained: Mapping[str, Trunk],
     source: AnySource,
     batch_size: int,

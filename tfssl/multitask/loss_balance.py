@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfssl.multitask.losses import task_losses
 from tfssl.tasks.base import Encoders, PretextTask
+from tfssl.tasks.parts.memory_bank import MemoryBank, make_banks
 
 STEPS = 4
 SETTLING = 100
@@ -32,9 +33,9 @@ def initial_losses(
       model: the model of all tasks, not trained.
       dataset: a dataset of (puzzles, answers, weights), each a dict by task name.
     """
-    sums = dict.fromkeys([task.name for task in tasks], 0.0)
+    sums, banks = dict.fromkeys([task.name for task in tasks], 0.0), make_banks(tasks)
     for batch in dataset.take(steps):
-        for name, loss in _losses(model, tasks, batch).items():
+        for name, loss in _losses(model, tasks, batch, banks).items():
             sums[name] += float(loss) / steps
     return sums
 
@@ -59,19 +60,23 @@ def gradients(
     """
     shared = [variable for encoder in encoders.values() for variable in encoder.body.trainable_variables]
     sums = dict.fromkeys([task.name for task in tasks], 0.0)
+    plan = getattr(model, "plan", None)
+    banks = make_banks(tasks) if plan is None else plan.banks
     for batch in dataset.take(steps):
         with tf.GradientTape(persistent=True) as tape:
-            losses = _losses(model, tasks, batch)
+            losses = _losses(model, tasks, batch, banks)
         for name, loss in losses.items():
             gradient = tape.gradient(loss, shared, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             sums[name] += float(tf.linalg.global_norm(gradient)) / steps
     return sums
 
 
-def _losses(model: keras.Model, tasks: Sequence[PretextTask], batch: Any) -> dict[str, tf.Tensor]:
+def _losses(
+    model: keras.Model, tasks: Sequence[PretextTask], batch: Any, banks: Mapping[str, MemoryBank]
+) -> dict[str, tf.Tensor]:
     puzzles, answers, weights = batch
     predictions = model(puzzles, training=True)
-    return task_losses(tasks, answers, predictions, weights)
+    return task_losses(tasks, answers, predictions, weights, banks)
 
 
 def of_losses(losses: Mapping[str, float]) -> dict[str, float]:

@@ -7,10 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfssl.multitask import many_updates
 from tfssl.multitask.losses import task_losses
-from tfssl.multitask.optimizers import SGD
+from tfssl.multitask.optimizers import Adam
 from tfssl.tasks.base import Encoders, PretextTask
 from tfssl.tasks.parts.adversarial import AdversarialTask
+from tfssl.tasks.parts.many_updates import ManyUpdates
+from tfssl.tasks.parts.memory_bank import MemoryBank, make_banks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +36,23 @@ class Contest:
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What a step does beyond one update from the weighted sum of losses. Not tracked by Keras, on purpose: layers of
-    opponents must not become layers of the model.
+    opponents must not become layers of the model, and banks are no part of a network that is handed on.
     """
 
     updates: Sequence[Update]
     contests: Sequence[Contest]
     loss_weights: Mapping[str, float]
+    banks: Mapping[str, MemoryBank]
+
+    @property
+    def is_many(self) -> bool:
+        """Whether a step is many updates: see `many_updates`."""
+        return any(isinstance(task, ManyUpdates) for update in self.updates for task in update.tasks)
 
     @property
     def is_plain(self) -> bool:
         """Whether Keras's own training step does all of it."""
-        return len(self.updates) == 1 and not self.contests
+        return len(self.updates) == 1 and not self.contests and not self.banks
 
 
 class PretextModel(keras.Model):
@@ -52,11 +61,14 @@ class PretextModel(keras.Model):
     With mixing "joint", a step is one update from the weighted sum of the tasks' losses. With "alternate", it is one
     update a task, in turn: the last layer is swapped by the kind of puzzle (Doersch and Zisserman 2017, arXiv
     1708.07860). A task with an opponent trains it after its own update, on the same puzzles (Goodfellow et al. 2014).
+    One with a memory bank has its loss from there, and writes into it after its own update.
     """
 
     plan: Plan | None = None
 
     def train_step(self, data: Any) -> dict[str, Any]:
+        if self.plan is not None and self.plan.is_many:
+            return many_updates.train_step(self, data)
         if self.plan is None or self.plan.is_plain:
             return super().train_step(data)
         puzzles, answers, weights = data
@@ -67,7 +79,7 @@ class PretextModel(keras.Model):
             names = [task.name for task in update.tasks]
             with tf.GradientTape() as tape:
                 made = update.model({name: puzzles[name] for name in names}, training=True)
-                own = task_losses(update.tasks, answers, made, weights)
+                own = task_losses(update.tasks, answers, made, weights, self.plan.banks)
                 judged = own | {
                     contest.task.name: _contest_loss(contest, own, puzzles, answers, made)
                     for contest in self.plan.contests
@@ -84,6 +96,8 @@ class PretextModel(keras.Model):
         for contest, mean in zip(self.plan.contests, self.opponent_losses, strict=True):
             name = contest.task.name
             mean.update_state(_train_opponent(contest, puzzles[name], answers[name], predictions[name]))
+        for name, bank in self.plan.banks.items():
+            bank.update(answers[name], predictions[name])
         self._log_losses(losses, answers, predictions)
         rows = tf.shape(tf.nest.flatten(puzzles)[0])[0]
         self._loss_tracker.update_state(_of_all_replicas(total), sample_weight=rows)
@@ -98,9 +112,12 @@ class PretextModel(keras.Model):
             mean.update_state(_of_all_replicas(losses[name]), sample_weight=predictions[name].shape[0])
 
     def extra_variables(self) -> list[keras.Variable]:
-        """Return opponents and their optimizers: what a checkpoint needs beyond the weights and the optimizer."""
-        contests = self.plan.contests if self.plan else ()
-        return [v for contest in contests for v in [*contest.opponent.variables, *contest.optimizer.variables]]
+        """Return opponents, their optimizers, and banks: what a checkpoint needs beyond weights and the optimizer."""
+        if self.plan is None:
+            return []
+        contests, banks = self.plan.contests, self.plan.banks.values()
+        found = [v for contest in contests for v in [*contest.opponent.variables, *contest.optimizer.variables]]
+        return [*found, *(v for bank in banks for v in bank.variables)]
 
 
 def _of_all_replicas(loss: tf.Tensor) -> tf.Tensor:
@@ -172,18 +189,20 @@ def compile_model(
       scales: what each task's loss is divided by, see `tfssl.multitask.loss_balance`; 1 where not given.
     """
     loss_weights = {task.name: task.weight / (scales or {}).get(task.name, 1.0) for task in tasks}
+    metrics = {task.name: _make_metrics(task, prefix=len(tasks) == 1) for task in tasks}
     model.compile(
         optimizer,
         loss={task.name: task.make_loss() for task in tasks},
         loss_weights=loss_weights,
-        weighted_metrics={task.name: _make_metrics(task, prefix=len(tasks) == 1) for task in tasks},
+        weighted_metrics=metrics if any(metrics.values()) else None,
         jit_compile=jit_compile,
     )
     model.optimizer.build(model.trainable_variables)  # all of them: an update of a part could not add the rest
     contests = []
     for task in tasks:
         if isinstance(task, AdversarialTask) and (opponent := task.opponent(encoders)) is not None:
-            adam = keras.optimizers.Adam(2e-4, beta_1=0.5)  # Radford et al. 2016, arXiv 1511.06434
+            # Radford et al. 2016, arXiv 1511.06434. Both learn as often.
+            adam = Adam(2e-4, beta_1=0.5, gradient_accumulation_steps=optimizer.gradient_accumulation_steps)
             contests.append(Contest(task, opponent, _as_precise(adam)))
             contests[-1].optimizer.build(opponent.trainable_variables)
     together = [Update(tasks, model)]
@@ -191,7 +210,8 @@ def compile_model(
         Update([task], keras.Model({task.name: model.input[task.name]}, {task.name: model.output[task.name]}))
         for task in tasks
     ]
-    model.plan = Plan(in_turn if mixing == "alternate" and len(tasks) > 1 else together, contests, loss_weights)
+    updates = in_turn if mixing == "alternate" and len(tasks) > 1 else together
+    model.plan = Plan(updates, contests, loss_weights, make_banks(tasks))
     model.opponent_losses = [keras.metrics.Mean(f"{contest.task.name}_opponent_loss") for contest in contests]
 
 
@@ -222,11 +242,3 @@ def _make_metrics(task: PretextTask, prefix: bool) -> list[keras.metrics.Metric]
         type(metric).from_config(metric.get_config() | {"name": f"{task.name}_{metric.name}"})
         for metric in task.metrics()
     ]
-
-
-def make_optimizer(momentum: float, weight_decay: float) -> SGD:
-    """Make SGD with Nesterov momentum and L2 weight decay on kernels, see `tfssl.multitask.optimizers`.
-
-    It is not built yet.
-    """
-    return SGD(learning_rate=0.0, l2=weight_decay, momentum=momentum, nesterov=momentum > 0)

@@ -12,6 +12,7 @@ from tfssl.base.keras_state import on_its_own
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache
 from tfssl.pipelines.sources.any_source import AnySource, open_source
+from tfssl.pipelines.text.corpus import PASSAGE
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
 
@@ -43,7 +44,12 @@ def puzzles(
       A dataset of (puzzles, answers, weights), each a dict by task name; see each task for shapes and dtypes.
     """
     source = open_source(data, max_broken)
-    prepared = [task.prepared(source) for task in parse_tasks(tasks)]
+    parsed = parse_tasks(tasks)
+    if not 1 <= batch_size <= source.count:
+        raise batches.batch_too_large(batch_size, source)
+    check_learns(parsed, batch_size, source)
+    check_fits(parsed, batch_size, source)
+    prepared = [task.prepared(source) for task in parsed]
     return stream(source, prepared, size, batch_size, seed, start, verbose=verbose)
 
 
@@ -60,6 +66,7 @@ def stream(
 ) -> tf.data.Dataset:
     """Make `puzzles` of an open source and prepared tasks; `broken` and `cache_memory` as for `batches.training`."""
     check_fits(tasks, batch_size, source)
+    tasks = [task.on(source) for task in tasks]
 
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         made = {
@@ -78,14 +85,30 @@ def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource)
     """Raise UserError where a task reads what the source has not, or wants more rows than a step has."""
     for task in tasks:
         if not set(task.reads) <= set(source.holds):
+            if "words" in task.reads:
+                wanted = "text:FILES, or 'toy:text'"
+            elif task.reads == ("image",):
+                wanted = "a folder of pictures, or 'toy:images'"
+            else:
+                wanted = "clips that `tfssl ingest` prepared, with sound where it is read, or 'toy:clips'"
             raise UserError(
                 f"{task.name} reads {' and '.join(task.reads)}, {source.name} has only {' and '.join(source.holds)};"
-                " give clips that `tfssl ingest` prepared, with sound where it is read, or 'toy:clips'"
+                f" give {wanted}"
             )
         if task.batch > batch_size:
             raise UserError(
                 f"{task.name}: batch={task.batch} is given, but a step has {batch_size} {source.items}; "
                 "give at most that"
+            )
+
+
+def check_learns(tasks: Sequence[PretextTask], batch_size: int, source: AnySource) -> None:
+    """Raise UserError where a step has too few pictures for a task to learn anything, and would not say so."""
+    for task in tasks:
+        if (task.batch or batch_size) < task.least_batch:
+            raise UserError(
+                f"{task.name} compares the {source.items} of a step with each other; give a batch of {task.least_batch}"
+                " or more"
             )
 
 
@@ -103,8 +126,10 @@ def puzzle_spec(task: PretextTask, size: int, rows: int = 1) -> Any:
 @functools.lru_cache(maxsize=128)  # a run asks six times for each task, and tracing its puzzles takes a quarter second
 def _spec_of_one(task: PretextTask, size: int) -> Any:
     example = {"image": tf.zeros([1, size, size, 3], tf.uint8), "clip": tf.zeros([1], tf.string)}
-    batch = tf.data.Dataset.from_tensors(example)
-    return batch.map(lambda batch: task.puzzles(batch, tf.constant([0, 0]))).element_spec
+    if "words" in task.reads:
+        example = {"words": tf.zeros([1, PASSAGE], tf.int32)}
+    batch, made = tf.data.Dataset.from_tensors(example), task.for_shapes()
+    return batch.map(lambda batch: made.puzzles(batch, tf.constant([0, 0]))).element_spec
 
 
 def stream_spec(tasks: Sequence[PretextTask], size: int, batch_size: int) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tfssl.base.config import Count, PictureFile, Seed, Settings, option, subject
+from tfssl.base.config import Count, PictureFile, Seed, Settings, Share, option, subject
 
 
 class ShowSettings(Settings):
@@ -20,3 +20,4 @@ class ShowSettings(Settings):
     )
     count: Count = option("Source pictures.", 6)
     seed: Seed = option("Other seeds show other pictures.", 0)
+    max_broken: Share = option("Largest part of unreadable pictures.", 0.01)

@@ -7,8 +7,10 @@ from typing import Any
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
 from tfssl.report import figures
-from tfssl.runs import metrics_log
-from tfssl.runs.evaluation import Evaluation, percent, read_evaluation
+from tfssl.report.rate_figure import rate_figure
+from tfssl.report.watch_figures import watch_figures
+from tfssl.runs import metrics_log, spread, watch
+from tfssl.runs.evaluation import RANKS, TRAINED, Evaluation, best_stage, percent, read_evaluation
 from tfssl.runs.run import Run, load_run
 
 FILE_NAME = "report.html"
@@ -18,8 +20,9 @@ PUZZLES = 6
 def write_report(run: Run | str | Path) -> Path:
     """Write `report.html` into a run's folder: one file that needs no other and no network.
 
-    Settings, learning curves, puzzles with the network's answers, and, where `tfssl.evaluate` has run, each stage
-    beside random weights. What is missing is said on the page, with the command that makes it.
+    Settings, learning curves, what was watched, puzzles with the network's answers, and, where `tfssl.evaluate` has
+    run, each stage beside random weights, and what came of networks that were trained on. What is missing is said on
+    the page, with the command that makes it.
 
     Args:
         run: a run (`tfssl.load_run`) or its folder.
@@ -65,27 +68,37 @@ def write_page(folder: Path, template: str, contents: Mapping[str, Any]) -> Path
 def contents(run: Run) -> dict[str, Any]:
     """Return what the page shows, by the names that the template has for it."""
     lines = metrics_log.read(run.folder)
-    evaluation = read_evaluation(run.folder)
+    evaluation, trained = read_evaluation(run.folder), read_evaluation(run.folder, kind=TRAINED)
     puzzles, no_puzzles = _puzzles(run)
     curves = figures.learning_curves(lines)
+    alone = read_evaluation(run.folder, kind=RANKS)
+    said = [sentence for each in (evaluation, trained, alone) if each for sentence in each.sentences()]
+    measured = [each for each in (evaluation, trained) if each]
     return {
-        "title": f"{run.settings.tasks} on {run.settings.trunk}",
+        "title": f"{run.settings.tasks} on {run.settings.trunk}" if run.words is None else run.settings.tasks,
         "folder": str(run.folder),
         "data": run.data,
-        "sentences": [*training_sentences(run, lines), *(evaluation.sentences() if evaluation else [])],
-        "notes": list(evaluation.notes) if evaluation else [],
+        "sentences": [*training_sentences(run, lines), *said],
         "tiles": _tiles(run, lines, evaluation),
         "curves": {name: figures.as_svg(figure) for name, figure in curves.items()},
+        **_range_test(run),
+        "watched": {name: figures.as_svg(figure) for name, figure in watch_figures(lines).items()},
         "puzzles": puzzles,
         "no_puzzles": no_puzzles,
         "evaluation": evaluation,
         "bars": _bars(evaluation) if evaluation else {},
         "rows": _rows(evaluation) if evaluation else [],
+        "trained": trained,
+        "trained_rows": _rows(trained) if trained else [],
+        "rivals": [row for each in measured for row in _rivals(each)],
+        "ranks": spread.rows(next((each.ranks for each in (evaluation, alone) if each and each.ranks), {})),
+        "apart": evaluation is not None and evaluation.chosen_apart,
         "settings": {
             "Pretraining": readable(
                 run.settings.as_json() | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}
             ),
             "Evaluation": readable(evaluation.details) if evaluation else {},
+            "Evaluation by training": readable(trained.details) if trained else {},
             "Versions": run.versions,
         },
     }
@@ -98,21 +111,43 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     if not run.result:
         done = max((line["step"] for line in lines), default=0)
         return [f"The run has not ended: {done:,} of {total:,} steps are done. Go on by the command that began it."]
-    source = f"{run.data['name']} ({run.data['count']:,} pictures, labels unused)"
+    if run.words:
+        network = f"A table of {run.words['count']:,} words"
+        source, items = f"{run.data['name']} ({run.data['count']:,} passages)", "passage"
+    else:
+        network, source, items = f"The trunk {settings.trunk}", _pictures(run), "picture"
     said = [
-        f"The trunk {settings.trunk} learned {settings.tasks} from {source} in "
-        f"{_counted(run.result['steps'], 'step')} of {_counted(settings.batch_size, 'picture')}."
+        f"{network} learned {settings.tasks} from {source} in "
+        f"{_counted(run.result['steps'], 'step')} of {_counted(settings.batch_size, items)}."
     ]
+    chances = {task.name: task.chance_accuracy(settings.batch_size) for task in run.tasks()}
+    if settings.start:
+        said.append(f"It began with the weights {settings.start['weights']}.")
     for name, value in run.result["metrics"].items():
         if name.endswith("_accuracy"):
+            chance = chances.get(name.removesuffix("_accuracy"))
+            beside = "" if chance is None else f"; guessing gets {percent(chance)}"
             said.append(
                 f"Over the last epoch it answered {percent(value)} of the {name.removesuffix('_accuracy')} puzzles "
-                "right, counted on the pictures that it learned from."
+                f"right, counted on the pictures that it learned from{beside}."
             )
     broken = run.result.get("broken_files", 0)
     if broken:
         said.append(f"{_counted(broken, 'picture')} could not be read and took no part: broken.txt has the names.")
+    said += watch.sentences(watch.looks_of(lines))
+    if stopped := run.result.get("stopped"):
+        said.append(f"It was ended before its last epoch. {stopped[0].upper()}{stopped[1:]}.")
     return said
+
+
+def _range_test(run: Run) -> dict[str, Any]:
+    """Return the figure of the range test that chose the learning rate, and what it chose; texts are empty without."""
+    found = run.prepared.get("learning_rate")
+    if not found:
+        return {"range_test": "", "range_test_said": ""}
+    from tfssl.multitask.rate_range import sentence
+
+    return {"range_test": figures.as_svg(rate_figure(found)), "range_test_said": sentence(found)}
 
 
 def readable(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -129,6 +164,10 @@ def readable(settings: Mapping[str, Any]) -> dict[str, str]:
         return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
     return {key: text(value) for key, value in settings.items() if value not in (None, {})}
+
+
+def _pictures(run: Run) -> str:
+    return f"{run.data['name']} ({run.data['count']:,} pictures, labels unused)"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -158,8 +197,9 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
         what = f"{evaluation.protocols[evaluation.main].title} on {best}"
         tiles.append((percent(scores[best].top1), what, f"{100 * low:.1f} to {100 * high:.1f} %"))
         if evaluation.main in evaluation.random:
-            best_random = max(score.top1 for score in evaluation.random[evaluation.main].values())
-            tiles.append((percent(best_random), "random weights", "best stage of the same trunk"))
+            rivals = evaluation.random[evaluation.main]
+            rival = best_stage(rivals)
+            tiles.append((percent(rivals[rival].top1), "random weights", f"{rival} of the same trunk, chosen alike"))
         stage = evaluation.stage_to_export()
         for protocol in evaluation.measured_as_exported(stage)[:1]:
             if protocol != evaluation.main:
@@ -168,23 +208,37 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
                     (percent(share), f"{evaluation.protocols[protocol].title} on {stage}", "as export gives it")
                 )
     if run.result:
-        tiles.append((f"{run.result['images_per_second']:,.0f}", "images a second", "while training"))
+        unit = "words" if run.words else "images"
+        tiles.append((f"{run.result[f'{unit}_per_second']:,.0f}", f"{unit} a second", "while training"))
     return tiles
 
 
 def _bars(evaluation: Evaluation) -> dict[str, str]:
     return {
         evaluation.protocols[protocol].title: figures.as_svg(figures.stage_bars(evaluation, protocol))
-        for protocol in evaluation.trained
+        for protocol in evaluation.of_features
     }
+
+
+def _rivals(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Return the lines of the table of what was measured beside the run: chosen stages, and paired differences."""
+    rows: list[tuple[str, ...]] = []
+    for rival in evaluation.beside:
+        for protocol, stages in rival.scores.items():
+            own, other = evaluation.trained[protocol], best_stage(stages)
+            chosen = best_stage(own)
+            shares = (f"{100 * own[chosen].top1:.1f} ({chosen})", f"{100 * stages[other].top1:.1f} ({other})")
+            ahead = str(rival.ahead[protocol]) if protocol in rival.ahead else ""
+            rows.append((evaluation.protocols[protocol].title, rival.name, *shares, ahead))
+    return rows
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return the lines of the table of stages."""
     rows = []
     for protocol, stages in evaluation.trained.items():
-        for stage, score in stages.items():
-            low, high = evaluation.interval(protocol, stage)
+        for stage, score in {**stages, **evaluation.projection.get(protocol, {})}.items():
+            low, high = evaluation.interval_of(score)
             rival = evaluation.random.get(protocol, {}).get(stage)
             rows.append(
                 {
@@ -193,9 +247,11 @@ def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
                     "top1": f"{100 * score.top1:.1f}",
                     "interval": f"{100 * low:.1f} to {100 * high:.1f}",
                     "random": f"{100 * rival.top1:.1f}" if rival else "",
+                    "balanced": "" if score.balanced is None else f"{100 * score.balanced:.1f}",
+                    "held_out": "" if score.held_out is None else f"{100 * score.held_out:.1f}",
                     "map": f"{100 * score.map:.1f}",
                     "random_map": f"{100 * rival.map:.1f}" if rival else "",
-                    "best": protocol == evaluation.main and stage == evaluation.best_stage,
+                    "best": stage == evaluation.best_stage and protocol in list(evaluation.of_features)[:1],
                 }
             )
     return rows

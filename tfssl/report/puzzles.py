@@ -45,6 +45,7 @@ def show(
     size: int | None = None,
     count: int = 6,
     seed: int = 0,
+    max_broken: float = 0.01,
 ) -> Shown:
     """Draw puzzles with answers, and with a run's predictions beside them.
 
@@ -56,6 +57,7 @@ def show(
       size: side of the crops, pixels; the run's, or 96.
       count: how many source pictures.
       seed: other seeds show other pictures.
+      max_broken: largest part of the pictures that may be unreadable.
 
     Raises:
       UserError: an unknown task, one or a size that is not the run's, unreadable data, a file that cannot be written.
@@ -65,12 +67,12 @@ def show(
     if run is not None:
         run = load_run(run)
         names = _names(run, asked, size)
-        source = open_source(data)
+        source = open_source(data, max_broken)
         _advise(run.tasks(), run.settings.size, source)
         by_task = draw(run, source, count, seed)
         figures = {name: by_task[name] for name in names}
     else:
-        source = open_source(data)
+        source = open_source(data, max_broken)
         prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]
         _advise(prepared, size or 96, source)
         figures = _draw(source, prepared, size or 96, count, seed, None)

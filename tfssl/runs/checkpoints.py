@@ -1,7 +1,7 @@
 """Checkpoints that hold all that a bit-identical continuation needs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -18,14 +18,20 @@ KEPT = 2
 
 
 class Checkpoints:
-    """Weights, batch norm statistics, optimizer, dropout's seeds, the step, and the metrics' sums.
+    """Weights, batch norm statistics, optimizer, dropout's seeds, opponents, banks, the step, and the metrics' sums.
 
     `tf.train.Checkpoint(model=...)` and `.keras` files leave the state of Keras's seed generators out and say nothing
     (Keras 3.15), so variables are listed here one by one. Beside them, `broken.json` has the numbers of the pictures
     that turned out broken so far: those that come after a checkpoint are met again when the run resumes from it.
+
+    Args:
+      averages: moving averages of the trainable weights, which the optimizer has too: `read_weights` finds them by this
+        name. Nothing is written twice.
     """
 
-    def __init__(self, model: PretextModel, folder: Path, broken: BrokenPictures):
+    def __init__(
+        self, model: PretextModel, folder: Path, broken: BrokenPictures, averages: Sequence[keras.Variable] = ()
+    ):
         self._model = model
         self._broken, self._broken_path = broken, folder / "broken.json"
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -39,6 +45,7 @@ class Checkpoints:
             opponents=[v.value for v in model.extra_variables()],
             step=self._step,
             metrics=self._metrics,
+            **({"averages": [v.value for v in averages]} if averages else {}),
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), KEPT, checkpoint_name="step")
         self.saved: int | None = None
@@ -87,12 +94,19 @@ class Checkpoints:
         return self._metrics.numpy()
 
 
-def read_weights(model: keras.Model, folder: Path) -> None:
-    """Fill a model with the weights of the newest checkpoint. Raise UserError where there is none that fits."""
+def read_weights(model: keras.Model, folder: Path, averaged: bool = False) -> None:
+    """Fill a model with the weights of the newest checkpoint, or with their moving averages.
+
+    Raises:
+      UserError: there is none that fits.
+    """
     newest = tf.train.latest_checkpoint(str(folder))
     if newest is None:
         raise UserError(f"there is no checkpoint in {folder}; the run has not saved yet")
     try:
         tf.train.Checkpoint(weights=[v.value for v in model.weights]).restore(newest).expect_partial()
+        if averaged:
+            averages = [v.value for v in model.trainable_variables]
+            tf.train.Checkpoint(averages=averages).restore(newest).expect_partial()
     except (tf.errors.OpError, ValueError, OSError, IndexError, RuntimeError) as problem:
         raise UserError(f"the checkpoint {newest} cannot be read: {str(problem).splitlines()[0]}") from problem

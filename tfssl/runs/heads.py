@@ -50,7 +50,7 @@ def load(run: "Run", name: str, inputs: Any = None) -> keras.Model:
     if not path.exists():  # it has not ended
         specs = {each.name: puzzle_stream.puzzle_spec(each, run.settings.size)[0] for each in tasks}
         whole = make_model(tasks, encoders, (specs,))
-        read_weights(whole, run.folder / "checkpoints")
+        read_weights(whole, run.folder / "checkpoints", run.settings.ema is not None)
         part = keras.Model({name: whole.input[name]}, {name: whole.output[name]})
         weights = part.get_weights()
     else:

@@ -1,7 +1,9 @@
 """metrics.jsonl: what training came to, a line every few steps and one at the end of each epoch.
 
-Each line is an object: "step", "epoch", metrics by name, "learning_rate" and "images_per_second". That of the end of an
-epoch has "epoch_end": true, and metrics over the whole epoch; others have them over the steps since the line before.
+Each line is an object: "step", "epoch", metrics by name, "learning_rate" and "images_per_second" (of a text
+"words_per_second"). That of the end of an epoch has "epoch_end": true, and metrics over the whole epoch; others have
+them over the steps since the line before. Where the run was looked at after the epoch, it has what `tfssl.runs.watch`
+describes.
 """
 
 import json
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.base.files import atomic_write, write_errors
+from tfssl.runs import watch
 
 NAME = "metrics.jsonl"
-NOT_METRICS = frozenset({"step", "epoch", "epoch_end", "learning_rate", "images_per_second", "images/s"})
+SPEEDS = frozenset({"images_per_second", "images/s", "words_per_second", "words/s"})
+NOT_METRICS = frozenset({"step", "epoch", "epoch_end", "learning_rate", "watch", *watch.FIGURES}) | SPEEDS
 """What a line holds beside metrics, and the name of the speed in the logs of Keras."""
 
 
@@ -22,12 +26,17 @@ def append(
     epoch: int,
     metrics: Mapping[str, float],
     learning_rate: float,
-    images_per_second: float,
+    speed: float,
     epoch_end: bool = False,
+    seen: Mapping[str, Any] | None = None,
+    unit: str = "images",
 ) -> None:
-    """Add a line to the log of the run in `folder`. Raise UserError where it cannot be written."""
+    """Add a line to the log of the run in `folder`. Raise UserError where it cannot be written.
+
+    `seen` is what a look at the run gave, as `tfssl.runs.watch` describes it.
+    """
     line = {"step": step, "epoch": epoch, **metrics, "learning_rate": learning_rate}
-    line |= {"images_per_second": images_per_second} | ({"epoch_end": True} if epoch_end else {})
+    line |= {f"{unit}_per_second": speed} | ({"epoch_end": True} if epoch_end else {}) | dict(seen or {})
     with write_errors(folder / NAME), (folder / NAME).open("a") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfssl.base.errors import UserError
-from tfssl.runs.evaluation import Evaluation, percent
+from tfssl.runs.evaluation import Evaluation, best_stage, percent
 
 if TYPE_CHECKING:
     from tfssl.runs.run import Run
@@ -19,7 +19,8 @@ class Embedding:
       stage: its name, or that of another layer of the trunk.
       pool: places a side that its map is averaged to.
       measured: what `evaluate` measured of it, {} where nothing: "top1", protocol -> share of test pictures right;
-        "random", the same of random weights at their best stage; "test", name of the test data; "test_images".
+        "random", the same of random weights at the stage that is chosen of them; "test", name of the test data;
+        "test_images".
       line: all this in words.
     """
 
@@ -56,14 +57,14 @@ def embedding_of(run: "Run", stage: str | None = None, pool: int = 1, changes: S
         return Embedding(stage, pool, {}, f"{stage}, {places}; was not measured: {how}")
     top1 = {protocol: evaluation.trained[protocol][stage].top1 for protocol in protocols}
     random = {
-        protocol: max(score.top1 for score in evaluation.random[protocol].values())
+        protocol: evaluation.random[protocol][best_stage(evaluation.random[protocol])].top1
         for protocol in protocols
         if protocol in evaluation.random
     }
     parts: list[str] = []
     for protocol, share in top1.items():
         of = f" of {evaluation.test_images:,} test images" if not parts else ""
-        beside = f" (random weights at best {percent(random[protocol])})" if protocol in random else ""
+        beside = f" (random weights {percent(random[protocol])})" if protocol in random else ""
         parts.append(f"{evaluation.protocols[protocol].probe} {percent(share)}{of}{beside}")
     line = f"{stage}, {places}; {', '.join(parts)}"
     frames = evaluation.details.get("frames", 1)

@@ -80,7 +80,7 @@ def compare(
 
     Intervals are 95 %: with several seeds Student's over seeds (how much another run of the training would differ,
     on the same test pictures); with one seed Wilson's over the draw of test pictures. The best stage of each run is
-    chosen on the test pictures, of random weights too.
+    chosen on training pictures that were held out, of random weights too: see `evaluate`.
 
     Args:
       data: pictures to pretrain on: see `open_source`. Where `labelled` is not given, labelled too, and only its
@@ -153,7 +153,7 @@ def notes(study: Study, evaluation: Evaluation) -> list[str]:
         f"{100 * evaluation.largest_class:.1f} %.",
         seen.sentence(evaluation.details["seen_in_pretraining"], evaluation.test_images, study.held_out.items),
         "+-: 95 % interval; over seeds (Student) on the same test pictures where there are several, else over the draw "
-        "of test pictures (Wilson). The best stage is chosen on the test pictures, for random weights too, which stand "
-        "at the better of two batch norms. Pooled: of what export gives, the mean over all places. "
+        "of test pictures (Wilson). The best stage is chosen on held-out training pictures, for random weights too, "
+        "which stand at the better of two batch norms. Pooled: of what export gives, the mean over all places. "
         "Pretext metrics: mean of the last epoch, on training pictures.",
     ]

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfssl.base.result import Result, plain
+from tfssl.base.tables import aligned
 from tfssl.runs.evaluation import Score, best_stage
 from tfssl.studies.statistics import Estimate, over_seeds
 from tfssl.studies.trials import PROTOCOLS, Trial
 from tfssl.tasks import parse_tasks
-from tfssl.tasks.parts.classification import ChoiceTask
 
 RANDOM = "random weights"
 
@@ -47,7 +47,7 @@ class Row(Result):
       seeds: of the runs.
       downstream: by protocol of a study.
       pretext: metric -> its estimate: the mean over the last epoch, on pictures of the training.
-      chance: metric -> what guessing gets, where an answer is a choice.
+      chance: metric -> what guessing gets, where a task chooses.
       images_per_second: source pictures, of the training.
     """
 
@@ -74,7 +74,7 @@ def row_of(trials: Sequence[Trial]) -> Row:
         tuple(trial.seed for trial in trials),
         downstream(trials, lambda trial, protocol: trial.evaluation.trained[protocol]),
         {name: over_seeds([each[name] for each in metrics]) for name in metrics[0]},
-        chance_levels(tasks),
+        chance_levels(tasks, trials[0].run.settings.batch_size),
         over_seeds([float(trial.run.result["images_per_second"]) for trial in trials]),
     )
 
@@ -92,9 +92,10 @@ def pretext_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name != "loss" and not name.endswith("_loss")}
 
 
-def chance_levels(tasks: str) -> dict[str, float]:
-    """Return TASK_accuracy -> what guessing gets, of the tasks whose answer is a choice."""
-    return {f"{task.name}_accuracy": task.chance for task in parse_tasks(tasks) if isinstance(task, ChoiceTask)}
+def chance_levels(tasks: str, batch_size: int) -> dict[str, float]:
+    """Return TASK_accuracy -> what guessing gets, of the tasks that choose, in steps of so many source pictures."""
+    levels = {f"{task.name}_accuracy": task.chance_accuracy(batch_size) for task in parse_tasks(tasks)}
+    return {name: level for name, level in levels.items() if level is not None}
 
 
 def format_metric(name: str, value: float, half: float | None = None, chance: float | None = None) -> str:
@@ -137,16 +138,8 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def as_text(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:
     """Format a table for a terminal."""
-    table = [headings, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column in to_the_right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    texts = [column for column in range(len(headings)) if column not in to_the_right]
+    return "\n".join(aligned([tuple(headings), *map(tuple, rows)], texts))
 
 
 def as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[int]) -> str:

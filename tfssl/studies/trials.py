@@ -12,17 +12,19 @@ from typing import Any
 from tfssl.base.config import spelled
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
-from tfssl.evaluation.evaluate import check_labels, evaluate
+from tfssl.evaluation.evaluate import evaluate
+from tfssl.evaluation.labelled import check_labels
 from tfssl.evaluation.protocols import choose
-from tfssl.models.trunks import make_trunk
+from tfssl.models.trunks.opening import open_trunk
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source, open_splits
+from tfssl.pipelines.sources.subsets import limited
 from tfssl.runs import listing
+from tfssl.runs.config import RATES
 from tfssl.runs.evaluation import Evaluation, read_evaluation
 from tfssl.runs.run import Run, load_run
 from tfssl.studies.config import CompareSettings, PassedOn, SweepSettings
 from tfssl.studies.progress import Progress
-from tfssl.studies.subsets import limited
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
 from tfssl.training.pretrain import pretrain
@@ -82,7 +84,7 @@ class Study:
                 f"{spelled('every', every)} is given, expected a divisor of {spelled('steps', given.steps)}, as"
                 f" {given.steps // epochs_of(given.steps)}"
             )
-        make_trunk(given.trunk, given.size)  # refused here if it does not fit
+        open_trunk(given.trunk, given.size)  # refused here if it does not fit
         self._more = given_on(given)
         self.folder = given.out
         whole = given.data if given.labelled is None else given.labelled
@@ -122,8 +124,7 @@ class Study:
         try:
             content = json.loads(path.read_text())
             # Earlier versions also wrote down what was given and is the default.
-            settings = {key: value for key, value in content["settings"].items() if DEFAULTS.get(key) != value}
-            kept = {"kind": content["kind"]} | settings
+            kept = {"kind": content["kind"]} | _without_defaults(content["settings"])
             trials = [(str(tasks), int(seed)) for tasks, seed in content["trials"]]
         except (ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{path} cannot be read ({problem}); choose another folder for --out") from problem
@@ -277,7 +278,12 @@ class Study:
         return made
 
     def _is_ours(self, evaluation: Evaluation) -> bool:
-        """Check that it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too."""
+        """Check that it is of this study's pictures and protocols: a run's folder is open to `tfssl evaluate` too.
+
+        One of an earlier version, whose choices were made on the test pictures, is made again.
+        """
+        if "held_out_images" not in evaluation.details:
+            return False
         names = {"data": self.train.name, "test": self.held_out.name}
         return set(PROTOCOLS) <= set(evaluation.trained) and names == {key: evaluation.details[key] for key in names}
 
@@ -301,7 +307,16 @@ def slug(tasks: str) -> str:
 
 def given_on(given: PassedOn) -> dict[str, Any]:
     """Return what a study passes on to each of its runs: the settings that are not their defaults."""
-    return {name: getattr(given, name) for name, default in DEFAULTS.items() if getattr(given, name) != default}
+    return _without_defaults({name: getattr(given, name) for name in DEFAULTS})
+
+
+def _without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    rate = RATES[settings.get("optimizer", "sgd")]  # it may be given, or left to the optimizer
+    return {
+        name: value
+        for name, value in settings.items()
+        if value != DEFAULTS.get(name) and not (name == "learning_rate" and value == rate)
+    }
 
 
 def check_more(more: Mapping[str, Any]) -> dict[str, Any]:

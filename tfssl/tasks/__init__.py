@@ -7,28 +7,36 @@ from tfssl.base.specs import parse_call, split_list, unknown
 from tfssl.tasks.audio_visual import AudioVisual
 from tfssl.tasks.base import PretextTask
 from tfssl.tasks.colorization import Colorization
+from tfssl.tasks.contrastive import Contrastive
 from tfssl.tasks.frame_filling import FrameFilling
 from tfssl.tasks.frame_order import FrameOrder
 from tfssl.tasks.inpainting import Inpainting
 from tfssl.tasks.jigsaw import Jigsaw
+from tfssl.tasks.pirl import Pirl
+from tfssl.tasks.redundancy import Redundancy
 from tfssl.tasks.relative_position import RelativePosition
 from tfssl.tasks.rotation import Rotation
 from tfssl.tasks.shuffle_and_learn import ShuffleAndLearn
 from tfssl.tasks.tracking import Tracking
+from tfssl.tasks.word2vec import Word2Vec
 
 TASKS: dict[str, type[PretextTask]] = {
     task.name: task
     for task in (
         AudioVisual,
         Colorization,
+        Contrastive,
         FrameFilling,
         FrameOrder,
         Inpainting,
         Jigsaw,
+        Pirl,
+        Redundancy,
         RelativePosition,
         Rotation,
         ShuffleAndLearn,
         Tracking,
+        Word2Vec,
     )
 }
 

@@ -179,7 +179,7 @@ class AudioVisual(ChoiceTask, Served):
         def answer(pictures: tf.Tensor, sound: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"heat": model({"image": pictures, "sound": sound}, training=False)[..., 0]}
 
-        return ServedNetwork(answer, (model,))
+        return ServedNetwork(answer)
 
     def picture(self, puzzle: Any, answer: Any, prediction: Any = None, count: int = 8) -> "Figure":
         from matplotlib.figure import Figure

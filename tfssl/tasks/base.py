@@ -38,6 +38,7 @@ class PretextTask(abc.ABC):
       reads: (of the class) what an example of the source must hold.
       reflects: (of the class) whether small pictures may get a reflected border. One task of a run that says no
         decides for all, as they share the decoded batch: a mirrored edge tells where a patch lay.
+      least_batch: (of the class) how many source pictures a step must have for anything to be learned.
     """
 
     weight: float = 1.0
@@ -45,6 +46,7 @@ class PretextTask(abc.ABC):
     name: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ("image",)
     reflects: ClassVar[bool] = True
+    least_batch: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
@@ -60,8 +62,17 @@ class PretextTask(abc.ABC):
         del source
         return self
 
+    def on(self, source: "AnySource") -> Self:
+        """Return a prepared task as it reads this source, which need not be that of its run: see `word2vec`."""
+        del source
+        return self
+
+    def for_shapes(self) -> Self:
+        """Return a task whose puzzles are of the same shapes, and that needs no source."""
+        return self
+
     def learned(self) -> dict[str, Any]:
-        """Return what `prepared` filled in, as JSON can hold it."""
+        """Return what `prepared` filled in, as JSON can hold it; arrays within dicts are kept beside the JSON."""
         return {name: getattr(self, name) for name in specs.learned_fields(type(self))}
 
     def with_learned(self, values: Mapping[str, Any]) -> Self:
@@ -77,12 +88,17 @@ class PretextTask(abc.ABC):
         del size, source
         return []
 
+    def chance_accuracy(self, batch_size: int) -> float | None:
+        """Return the accuracy of guessing where a step has `batch_size` source pictures, None where there is none."""
+        del batch_size
+        return None
+
     @abc.abstractmethod
     def puzzles(self, batch: Batch, seed: tf.Tensor) -> Puzzle:
         """Make puzzles of a batch, in the graph.
 
         Args:
-          batch: {"image": uint8 [B, S, S, 3]}.
+          batch: {"image": uint8 [B, S, S, 3]}, of clips with "clip", of text in its place {"words": int32 [B, P]}.
           seed: int32 [2], the only source of randomness. Split it for each draw.
 
         Returns:

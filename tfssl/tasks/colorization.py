@@ -195,8 +195,7 @@ class Colorization(PretextTask, Undoable, Served):
 
         The picture is upright, at its own size, and keeps its lightness.
         """
-        colourer = Colourer(run, self)
-        return ServedNetwork(colourer.painted, (colourer.solver,), at_own_size=True)
+        return ServedNetwork(Colourer(run, self).painted, at_own_size=True)
 
     def undone(self, puzzle: Any, answer: Any) -> Pieces | None:
         lightness = _lightness(puzzle)

@@ -122,7 +122,7 @@ class Rotation(ChoiceTask, Undoable, Served):
             angle = tf.gather(tf.constant(angles), tf.argmax(logits, 1))
             return {"probabilities": tf.nn.softmax(logits), "angle": angle}
 
-        return ServedNetwork(answer, (solver,))
+        return ServedNetwork(answer)
 
     def _box(self, size: int) -> tuple[int, int]:
         """Return (first row and column, side) of what 2 and 4 rotations see of a picture of `size` pixels."""

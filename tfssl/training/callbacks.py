@@ -4,7 +4,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,15 +24,15 @@ Logs = dict[str, Any]
 
 
 class Steps(keras.callbacks.Callback):
-    """Counts the run's own steps, sets the learning rate of each, and measures images per second.
+    """Counts the run's own steps, sets the learning rate of each, and measures images, or words, per second.
 
     The optimizer's own counter counts updates, which are not steps where a step has several or loss scaling skips one.
     Comes first: the callbacks after it read `done`. `within` is true inside of a step, when variables are half changed.
     """
 
-    def __init__(self, start: int, learning_rate: Callable[[int], float], images: int):
+    def __init__(self, start: int, learning_rate: Callable[[int], float], images: float, unit: str = "images"):
         super().__init__()
-        self.done, self.within = start, False
+        self.done, self.within, self.unit = start, False, unit
         self._learning_rate, self._images = learning_rate, images
         self.learning_rate = learning_rate(start)
         self._timed_steps, self._timed_seconds, self._skip = 0, 0.0, 0
@@ -61,12 +61,12 @@ class Steps(keras.callbacks.Callback):
             self._timed_seconds += now - self._last
         self._last = now
         if logs is not None and self.images_per_second:
-            logs["images/s"] = round(self.images_per_second, 1)
+            logs[f"{self.unit}/s"] = round(self.images_per_second, 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._last = None  # what is done between epochs is not training
         if logs is not None:
-            logs |= {"images/s": round(self.images_per_second, 1), "learning_rate": self.learning_rate}
+            logs |= {f"{self.unit}/s": round(self.images_per_second, 1), "learning_rate": self.learning_rate}
 
 
 class RestoreMetrics(keras.callbacks.Callback):
@@ -122,14 +122,23 @@ class MetricsLog(keras.callbacks.Callback):
     Args:
       folder: the run's.
       saved: `Checkpoints.metrics` of a run that is resumed in the middle of an epoch.
+      seen: gives what a look at the run after this epoch gave, {} without one.
 
     Attributes:
       window: the metrics' sums as they were at the last line.
       ended: the step after which the last epoch's line was written.
     """
 
-    def __init__(self, folder: Path, steps: Steps, every: int, saved: np.ndarray | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        steps: Steps,
+        every: int,
+        saved: np.ndarray | None = None,
+        seen: Callable[[], Mapping[str, Any]] = dict,
+    ):
         super().__init__()
+        self._seen = seen
         self._folder, self._steps, self._every, self._epoch = folder, steps, every, 0
         self._saved, self.window, self.ended = saved, np.zeros(0), -1
         self._events = tf.summary.create_file_writer(str(folder / "tensorboard" / "steps"))
@@ -156,13 +165,14 @@ class MetricsLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         means = {name: float(value) for name, value in metrics_log.metrics_of(logs or {}).items()}
-        self._write(means, epoch_end=True)
+        self._write(means, epoch_end=True, seen=self._seen())
         self.ended = self._steps.done
 
-    def _write(self, means: dict[str, float], epoch_end: bool = False) -> None:
+    def _write(self, means: dict[str, float], epoch_end: bool = False, seen: Mapping[str, Any] | None = None) -> None:
         done, learning_rate = self._steps.done, self._steps.learning_rate
         speed = round(self._steps.images_per_second, 1)
-        metrics_log.append(self._folder, done, self._epoch + 1, means, learning_rate, speed, epoch_end)
+        unit = self._steps.unit
+        metrics_log.append(self._folder, done, self._epoch + 1, means, learning_rate, speed, epoch_end, seen, unit)
 
 
 class SaveAndStop(keras.callbacks.Callback):

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,31 @@ import tensorflow as tf
 
 from tfssl.base.files import atomic_write, write_json
 from tfssl.base.keras_state import on_its_own, plain_keras
-from tfssl.multitask.encoders import save_trained, save_weights
-from tfssl.multitask.model import PretextModel, build_metrics, compile_model, make_model, make_optimizer
+from tfssl.models.trunks.files import with_random_weights
+from tfssl.multitask import averaging
+from tfssl.multitask.encoders import AnyPlans, save_trained, save_weights
+from tfssl.multitask.model import PretextModel, build_metrics, compile_model, make_model
+from tfssl.multitask.optimizers import make_optimizer
 from tfssl.multitask.puzzle_stream import stream, stream_spec
 from tfssl.pipelines import batches
 from tfssl.runs import heads, metrics_log
 from tfssl.runs.checkpoints import Checkpoints
 from tfssl.runs.run import Run
 from tfssl.tasks.base import Encoders, PretextTask
+from tfssl.tasks.parts.many_updates import ManyUpdates
 from tfssl.training import callbacks, schedules, showing
 from tfssl.training.config import PretrainSettings
 from tfssl.training.guessing import AboveGuessing
+from tfssl.training.learning import optimizer_of
 from tfssl.training.opening import Opened, open_run, say
 from tfssl.training.warm_start import take_over
+from tfssl.training.watching import Watching, make_watching
 
 
 def pretrain(
     data: Any,
     tasks: str | PretextTask | Sequence[str | PretextTask] = "rotation",
-    trunk: str | keras.Model = "resnet18",
+    trunk: str | Path | keras.Model = "resnet18",
     size: int = 96,
     epochs: int = 20,
     out: str | Path = "runs/first",
@@ -39,11 +46,15 @@ def pretrain(
     steps_per_epoch: int | None = None,
     batch_size: int = 64,
     seed: int = 0,
-    learning_rate: float = 0.1,
+    optimizer: str = "sgd",
+    learning_rate: float | str | None = None,
     schedule: str = "cosine",
     warm_up: float = 0.02,
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    ema: float | None = None,
     mixed_precision: str | None = None,
     jit_compile: bool = False,
     deterministic: bool = False,
@@ -54,6 +65,9 @@ def pretrain(
     balance: str = "initial",
     init: str | Path | Run | None = None,
     keep_every: int | None = None,
+    watch: Any = None,
+    watch_every: int | None = None,
+    stop_when: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
     report: bool = True,
     verbose: int = 1,
@@ -62,9 +76,13 @@ def pretrain(
 
     Args:
       data: a folder of pictures, clips that `ingest` prepared, 'toy:images', 'toy:clips', 'tfds:NAME', a
-        `tf.data.Dataset`: see `open_source`.
+        `tf.data.Dataset`, or text, 'text:FILES': see `open_source`.
       tasks: pretext tasks, as 'rotation' or 'rotation(rotations=4)', or objects.
-      trunk: the network, as 'resnet18' or 'resnet10(width=32)', or a Keras model: see `tfssl.models.trunks`.
+      trunk: the network. With new weights 'resnet18', 'resnet10(width=32)', or the name of any network of
+        `keras.applications`; with weights that exist "mobilenet_v3_small(weights='imagenet')", or a file of weights in
+        place of 'imagenet'; a .keras file of an encoder or a trunk; or a Keras model, with the weights that it has. See
+        `tfssl.models.trunks.opening`. The run keeps weights that it began with beside random ones, and `evaluate`
+        measures both.
       size: side of the crops, pixels.
       epochs: passes over the source, or of `steps_per_epoch` steps where that is given.
       out: the run's folder.
@@ -72,12 +90,29 @@ def pretrain(
       steps_per_epoch: steps of an epoch; one pass over the source where None.
       batch_size: source images in a step, on all devices together.
       seed: weights, order, crops and puzzles follow from it.
-      learning_rate: the peak for 64 source images a step; grows in proportion to `batch_size` (Goyal et al. 2017).
+      optimizer: "sgd" with Nesterov momentum; "adamw"; or "lars", layer-wise adaptive rates for large batches: see
+        `tfssl.multitask.optimizers`.
+      learning_rate: the peak for 64 source images a step. Grows with `batch_size`: in proportion with "sgd" (Goyal et
+        al. 2017), by the square root with "adamw" (Malladi et al. 2022) and "lars" (Chen et al. 2020). Where None, 0.1
+        with "sgd", 0.001 with "adamw", 0.6 with "lars". "auto" chooses the peak, for the pictures of an update that
+        there are, by a range test (Smith 2017): a hundred updates on a network that is thrown away, at rates from a
+        thousandth to a hundred times the optimizer's own; a third of the rate at which the smoothed loss was lowest
+        before it rose.
       schedule: "cosine" or "step": see `tfssl.training.schedules`.
       warm_up: part of the steps in which the learning rate rises.
-      momentum: Nesterov's.
-      weight_decay: L2, part of the gradient as in the papers (Caffe, PyTorch), and not decoupled as Keras has it: see
-        `tfssl.multitask.optimizers`. On kernels; not on batch norm and biases.
+      momentum: Nesterov's of "sgd", plain of "lars", beta_1 of "adamw".
+      weight_decay: on kernels; not on batch norm and biases. Of "sgd" L2, part of the gradient as in the papers
+        (Caffe, PyTorch), and not decoupled as Keras has it; of "lars" the same, before the step gets its length
+        (SimCLR: 1e-6); of "adamw" decoupled, w -= rate * decay * w (common: 0.05).
+      clip_norm: the largest norm that the gradient of all weights together may have, before weight decay comes to it
+        and on all devices together; a larger one is made shorter. None for any.
+      accumulate: steps whose mean gradient makes one update, where more pictures are wanted than memory has room for.
+        The learning rate grows with the pictures of an update; steps, epochs and the schedule count small batches.
+        Batch norm sees each small batch by itself, and losses that compare pictures do so within it. Not with mixing
+        "alternate", whose steps make several updates.
+      ema: momentum of a moving average of the weights, as 0.999, moved at each update. The encoder and the heads that
+        are kept, watched and read are of the average, with batch norm statistics of their own; metrics are those of
+        the weights that learn. None for no average.
       mixed_precision: None, "float16" or "bfloat16".
       jit_compile: compile the step with XLA.
       deterministic: turn TensorFlow's op determinism on, for the whole process: the run repeats bit by bit, and a run
@@ -93,8 +128,17 @@ def pretrain(
         encoders are of the same size, and what losses count is 1 in the mean: measured on a network that is trained
         for 100 steps and thrown away. A task's `weight` comes on top. "none" leaves them as they are.
       init: a run whose weights to begin with: its trunk, which must be of the same shape, and the heads of the tasks
-        that both have, where they fit; what is not taken over is said.
+        that both have, where they fit; what is not taken over is said. A run that began with weights that existed is
+        continued by the same `trunk`; else these come from one of both.
       keep_every: epochs between copies of the trunk that are kept, see `Run.trunk`.
+      watch: labelled data, anything that `open_splits` takes, or 'none' for nothing. k-NN and a closed-form probe of
+        the best two stages are measured on a small part of its training pictures, see `tfssl.training.watched`; where
+        None, the effective rank of a few pictures of `data` is. Shown as knn, probe and rank, and kept in
+        metrics.jsonl: see `tfssl.runs.watch`. No weight depends on it.
+      watch_every: epochs between looks; where None, so many that they take at most 5 % of the time, 1 % without labels.
+      stop_when: "flat" ends the run where neither k-NN nor the probe has risen by more than a standard error for five
+        looks: see `watch.is_flat`. The schedule is still that of all `epochs`, so that a run that was stopped never
+        came to its low learning rates.
       strategy: one of `tf.distribute`; where None, that in whose scope it is called, or `MirroredStrategy` where there
         are several GPUs.
       report: write report.html at the end.
@@ -102,7 +146,8 @@ def pretrain(
         minutes; 0 neither.
 
     Returns:
-      The run. `run.result` holds steps, images/s, metrics and the count of broken files.
+      The run. `run.result` holds steps, images/s, metrics and the count of broken files; "watch" where it was looked
+      at, and "stopped" where it ended before its last epoch.
 
     Raises:
       UserError: whatever the user can mend. What existed stays as it was.
@@ -118,8 +163,8 @@ def pretrain(
             say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
             return opened.run
         built = _build(settings, opened, strategy)
-        steps, metrics = _fit(settings, opened, built)
-        return _finish(settings, opened, built, steps, metrics)
+        fitted = _fit(settings, opened, built)
+        return _finish(settings, opened, built, fitted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,35 +188,69 @@ def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.S
         encoders = plans.make()
         spec = stream_spec(tasks, settings.size, settings.batch_size)
         model = make_model(tasks, encoders, spec)
-        optimizer = make_optimizer(settings.momentum, settings.weight_decay)
+        # Momentum and decay would change every row of a table at each update.
+        is_many = any(isinstance(task, ManyUpdates) for task in tasks)
+        optimizer = make_optimizer(0.0, 0.0) if is_many else optimizer_of(settings)
         scales = run.prepared["scales"]
         compile_model(model, tasks, encoders, optimizer, settings.jit_compile, settings.mixing, scales)
         if not tf.distribute.has_strategy():
             build_metrics(model, spec)
-        checkpoints = Checkpoints(model, run.folder / "checkpoints", broken)
-    for kind, each in plans.kept.items():
-        if not run.random_path(kind).exists():
-            each.body.set_weights(encoders[kind].body.get_weights())
-            save_weights(run.random_path(kind), plans, kind, each)
+        checkpoints = Checkpoints(model, run.folder / "checkpoints", broken, averaging.averages(model))
+    _keep_beginning(run, plans, encoders)
     start = checkpoints.restore(say)
     if opened.parent is not None and not start:
         say(take_over(opened.parent, model, tasks, encoders))
+    if not start:
+        averaging.begin(model)
     if start:
         say(f"resuming the run in {run.folder} from step {start} of {run.settings.steps}")
     return Built(model, encoders, checkpoints, broken, start)
 
 
-def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[callbacks.Steps, dict[str, float]]:
-    """Train what is left of the run: its steps, and the metrics of the last epoch."""
+def _keep_beginning(run: Run, plans: AnyPlans, encoders: Encoders) -> None:
+    """Keep the encoders as they are before training; of a trunk with weights that existed, with random ones too."""
+    for kind, each in plans.kept.items():
+        path = run.start_path if kind == "image" and run.settings.start else run.random_path(kind)
+        if not path.exists():
+            each.body.set_weights(encoders[kind].body.get_weights())
+            save_weights(path, plans, kind, each)
+    if run.settings.start and not run.random_path().exists():
+        keras.utils.set_random_seed(run.settings.seed)
+        save_weights(run.random_path(), plans, "image", with_random_weights(plans.kept["image"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What training came to in this process.
+
+    Attributes:
+      steps: counts those of the whole run.
+      metrics: of the last epoch; {} where none was left to train.
+      watching: what was seen; None where nothing was watched.
+      seconds: that it took.
+    """
+
+    steps: callbacks.Steps
+    metrics: dict[str, float]
+    watching: Watching | None
+    seconds: float
+
+
+def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> Fitted:
+    """Train what is left of the run."""
+    began = time.perf_counter()
     steps_per_epoch = opened.run.settings.steps_per_epoch
     steps = _steps(settings, opened, built)
     saved = built.checkpoints.metrics() if built.start % steps_per_epoch else None
     metrics_log.cut(opened.run.folder, built.start)
-    log = callbacks.MetricsLog(opened.run.folder, steps, settings.log_every, saved)
+    watching = make_watching(settings, opened, built.encoders, _say_below_bar(settings))
+    seen: Callable[[], dict[str, Any]] = dict if watching is None else lambda: watching.latest
+    log = callbacks.MetricsLog(opened.run.folder, steps, settings.log_every, saved, seen)
     total = opened.run.settings.steps
     save = callbacks.SaveAndStop(steps, log, built.checkpoints, settings.checkpoint_every, steps_per_epoch, total)
     listeners = [steps, *([] if saved is None else [callbacks.RestoreMetrics(saved)])]
-    listeners += [callbacks.StopWhenNotFinite(steps, built.checkpoints), log]
+    listeners += [callbacks.StopWhenNotFinite(steps, built.checkpoints)]
+    listeners += [log] if watching is None else [watching, log]
     limit = callbacks.BrokenLimit(opened.source, built.broken, settings.max_broken)
     listeners += [*_watchers(settings, opened, built, steps), save, limit]
     verbose = showing.fit_verbose(settings.verbose)
@@ -180,7 +259,11 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[call
     _keep_missing(settings, opened, built)
     save.listen()
     try:
+        if watching is not None and not built.start:
+            watching.look_before_training(settings.verbose)
         for first, length, last_epoch in segments(built.start, steps_per_epoch, settings.epochs):
+            if watching is not None and watching.is_flat:
+                break
             with showing.colours_as_wanted():
                 history = built.model.fit(
                     _stream(settings, opened, first, built.broken),
@@ -198,7 +281,7 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> tuple[call
         raise
     finally:
         save.forget()
-    return steps, metrics
+    return Fitted(steps, metrics, watching, time.perf_counter() - began)
 
 
 def _keep_missing(settings: PretrainSettings, opened: Opened, built: Built) -> None:
@@ -211,12 +294,17 @@ def _keep_missing(settings: PretrainSettings, opened: Opened, built: Built) -> N
 
 
 def _steps(settings: PretrainSettings, opened: Opened, built: Built) -> callbacks.Steps:
-    total, peak = opened.run.settings.steps, settings.peak
+    total, peak = opened.run.settings.steps, opened.run.peak
 
     def learning_rate(step: int) -> float:
+        for task in opened.tasks:
+            if isinstance(task, ManyUpdates):
+                return task.learning_rate(step / total)
         return schedules.learning_rate(step, total, peak, settings.schedule, settings.warm_up)
 
-    return callbacks.Steps(built.start, learning_rate, settings.batch_size)
+    source = opened.source
+    each = source.measures_per_item
+    return callbacks.Steps(built.start, learning_rate, settings.batch_size * each, source.measure)
 
 
 def _watchers(
@@ -224,30 +312,25 @@ def _watchers(
 ) -> list[keras.callbacks.Callback]:
     """Make the callbacks that look on while a run trains, and say or keep something."""
 
-    def say_below_bar(line: str) -> None:
-        _end_bar(settings)
-        say(line)
-
     def keep_trunk(epoch: int) -> None:
         _save_trained(opened, built, epoch)
 
     warm_up = schedules.warm_up_steps(opened.run.settings.steps, settings.warm_up)
     return [
-        AboveGuessing(opened.tasks, steps, warm_up, say_below_bar),
+        AboveGuessing(opened.tasks, steps, warm_up, _say_below_bar(settings)),
         *([callbacks.EachEpochs(settings.keep_every, keep_trunk)] if settings.keep_every else []),
         *([showing.NowAndThen()] if settings.verbose and showing.fit_verbose(settings.verbose) == 2 else []),
         keras.callbacks.TensorBoard(str(opened.run.folder / "tensorboard"), write_graph=False, update_freq="epoch"),
     ]
 
 
-def _finish(
-    settings: PretrainSettings, opened: Opened, built: Built, steps: callbacks.Steps, metrics: dict[str, float]
-) -> Run:
+def _finish(settings: PretrainSettings, opened: Opened, built: Built, fitted: Fitted) -> Run:
     """Write the encoders, the heads, what was broken, the result and the report."""
-    run, source = opened.run, opened.source
+    run, source, steps = opened.run, opened.source, fitted.steps
     _save_trained(opened, built)
-    for task in opened.tasks:
-        heads.save(run, task, built.model, opened.plans.kept, source)
+    with averaging.averaged(built.model):
+        for task in opened.tasks:
+            heads.save(run, task, built.model, opened.plans.kept, source)
     names = built.broken.names()
     if names:
         with atomic_write(run.folder / "broken.txt") as temporary:
@@ -256,13 +339,15 @@ def _finish(
         listed = f"{len(names)} of {source.listed} {source.items}"
         say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
     last = metrics_log.read_epoch_end(run.folder)  # of a run killed after its last step, the only source of figures
+    speed = f"{source.measure}_per_second"
     result = {
         "run": str(run.folder),
-        "epochs": settings.epochs,
+        "epochs": steps.done // run.settings.steps_per_epoch,
         "steps": steps.done,
-        "images_per_second": round(steps.images_per_second, 1) or last["images_per_second"],
-        "metrics": metrics_log.metrics_of(metrics or last),
+        speed: round(steps.images_per_second, 1) or last[speed],
+        "metrics": metrics_log.metrics_of(fitted.metrics or last),
         "broken_files": len(names),
+        **({} if fitted.watching is None else fitted.watching.result(fitted.seconds, settings.verbose)),
     }
     write_json(run.folder / "result.json", result)
     if settings.report:
@@ -281,7 +366,8 @@ def _stream(settings: PretrainSettings, opened: Opened, first: int, broken: batc
 def _save_trained(opened: Opened, built: Built, epoch: int | None = None) -> None:
     settings = opened.run.settings
     path = functools.partial(opened.run.trained_path, epoch=epoch)
-    save_trained(path, opened.plans, built.encoders, opened.source, settings.batch_size, settings.seed)
+    with averaging.averaged(built.model):
+        save_trained(path, opened.plans, built.encoders, opened.source, settings.batch_size, settings.seed)
 
 
 def segments(start: int, steps_per_epoch: int, epochs: int) -> Iterator[tuple[int, int, int]]:
@@ -308,6 +394,16 @@ def default_strategy() -> tf.distribute.Strategy:
 def _strategy_of_all_gpus() -> tf.distribute.Strategy:
     """Return one strategy for all runs of a process: two give their collective operations the same keys."""
     return tf.distribute.MirroredStrategy()
+
+
+def _say_below_bar(settings: PretrainSettings) -> Callable[[str], None]:
+    """Make what says a line while Keras draws its bar."""
+
+    def say_it(line: str) -> None:
+        _end_bar(settings)
+        say(line)
+
+    return say_it
 
 
 def _end_bar(settings: PretrainSettings) -> None:

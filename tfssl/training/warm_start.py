@@ -11,6 +11,31 @@ from tfssl.runs.checkpoints import read_weights
 from tfssl.runs.run import Run
 from tfssl.tasks.base import Encoders, PretextTask
 from tfssl.tasks.parts import classification
+from tfssl.training.config import PretrainSettings
+
+
+def check_one_start(settings: PretrainSettings, start: dict[str, str] | None, parent: Run | None) -> None:
+    """Raise UserError where a trunk with weights and `--init` would both say what to begin with.
+
+    A parent that began with weights is continued by the trunk that it was given: what that does to pixels first belongs
+    to it. Its own weights then take the place of those.
+
+    Args:
+      start: of the trunk that is given: see `trunks.opening.start_of`.
+      parent: the run of `--init`.
+    """
+    if parent is None or settings.trunk == parent.settings.trunk:
+        return
+    if "sha256" in (parent.settings.start or {}):
+        raise UserError(
+            f"--init {parent.folder} began as --trunk {parent.settings.trunk}, and {settings.trunk} is given; give that"
+            " trunk, or no --init"
+        )
+    if "sha256" in (start or {}):  # a Keras model may have weights that mean nothing
+        raise UserError(
+            f"--trunk {settings.trunk} and --init {parent.folder} are given, and both say which weights to begin with;"
+            " give one of them"
+        )
 
 
 def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], encoders: Encoders) -> str:
@@ -30,7 +55,7 @@ def take_over(parent: Run, model: keras.Model, tasks: Sequence[PretextTask], enc
     known, old_encoders = parent.tasks(), parent.random_encoders()
     specs = {task.name: puzzle_stream.puzzle_spec(task, parent.settings.size)[0] for task in known}
     old = make_model(known, old_encoders, (specs,))
-    read_weights(old, parent.folder / "checkpoints")
+    read_weights(old, parent.folder / "checkpoints", parent.settings.ema is not None)
     if parent.format < 2:
         classification.unscale(old)
     both = [kind for kind in encoders if kind in old_encoders]

@@ -36,6 +36,10 @@ class ChoiceTask(PretextTask):
         """The accuracy of guessing any of the `choices` alike."""
         return 1 / self.choices
 
+    def chance_accuracy(self, batch_size: int) -> float | None:
+        del batch_size
+        return self.chance
+
     def make_loss(self) -> keras.losses.Loss:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

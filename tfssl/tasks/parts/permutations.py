@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.files import cache_folder
 
 VERSION = 1
 """Version of the search. Whatever changes its results must raise it: the cache's files are named after it."""
@@ -76,7 +77,7 @@ def permutation_set(tiles: int, classes: int) -> np.ndarray:
             f"{classes} permutations of {tiles} tiles are asked for, but there are {math.factorial(tiles):,}; "
             f"give 2 to {math.factorial(tiles)} classes"
         )
-    path = _cache_folder() / f"permutations-v{VERSION}-{tiles}-{classes}.npy"
+    path = cache_folder() / f"permutations-v{VERSION}-{tiles}-{classes}.npy"
     chosen = _read(path, tiles, classes)
     if chosen is None:
         chosen = search(tiles, classes)
@@ -142,11 +143,6 @@ def _all_permutations(tiles: int) -> np.ndarray:
     rows = np.fromiter(numbers, np.uint8, count * tiles).reshape(count, tiles)
     # RandomState and not default_rng: numpy promises the same numbers in all versions.
     return rows[np.random.RandomState(ORDER_SEED).permutation(count)]
-
-
-def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if os.path.isabs(root) else Path(os.path.expanduser("~/.cache"))) / "tfssl"
 
 
 def _read(path: Path, tiles: int, classes: int) -> np.ndarray | None:

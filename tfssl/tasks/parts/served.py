@@ -44,12 +44,10 @@ class ServedNetwork:
       answer: (what the signature takes, decoded, one argument each) -> outputs by name, [N, ...] each. Pictures are
         uint8 [N, S, S, 3] of the run's size, waveforms float32 [N, samples]. Where `at_own_size`, one picture
         uint8 [H, W, 3] -> another, uint8 [H, W, 3], which is sent as a PNG.
-      uses: what holds the variables.
       at_own_size: whether pictures are neither cropped nor scaled, and answered one by one.
     """
 
     answer: Callable[..., Any]
-    uses: tuple[Any, ...]
     at_own_size: bool = False
 
 

@@ -21,7 +21,7 @@ LARGEST = float(np.finfo(np.float16).max)
 class Features(NamedTuple):
     """What a frozen trunk makes of N pictures. Rows of broken pictures are left out."""
 
-    stages: dict[str, dict[int, np.ndarray]]  # stage -> places a side -> float16 [N, places * places * channels]
+    stages: Mapping[str, dict[int, Any]]  # stage -> places a side -> float16 [N, places * places * channels]
     rows: np.ndarray  # int64 [N]: which row of the source each is
     broken: int  # how many pictures could not be decoded
 
@@ -35,10 +35,16 @@ def choose_grid(side: int, channels: int, numbers: int = 9216) -> int:
     return max(1, min(side, math.isqrt(numbers // channels)))
 
 
-def stage_model(trunk: Any, size: int) -> keras.Model:
-    """Make a model, uint8 [N, size, size, 3] -> {stage: map}, of a trunk (its `pixels`, `body`, `stages` are read)."""
+def stage_model(trunk: Any, size: int, more: Callable[[keras.Model, Any], keras.Model] | None = None) -> keras.Model:
+    """Make a model, uint8 [N, size, size, 3] -> {stage: map}, of a trunk (its `pixels`, `body`, `stages` are read).
+
+    Args:
+      more: adds to the model of stages what it makes of the body's output.
+    """
     body = trunk.body
     stages = keras.Model(body.inputs[0], {name: body.get_layer(name).output for name in trunk.stages})
+    if more is not None:
+        stages = more(stages, body.output)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     return keras.Model(images, stages(trunk.pixels(images)))
 
@@ -86,34 +92,37 @@ def make_extractor(model: keras.Model, places: Mapping[str, Iterable[int]]) -> E
     return tf.function(features_of, input_signature=signature).get_concrete_function()
 
 
-def extract_source(extractor: Extractor, source: AnySource, size: int, batch_size: int, frames: int = 1) -> Features:
-    """Run an extractor over a source in its order.
+class Reading:
+    """A source in its order, as squares of one size. What reads it is traced once, however often it is read.
 
     Args:
-      extractor: of `make_extractor`.
       source: pictures, or clips.
-      size: side of the squares that the extractor takes, pixels.
+      size: side of the squares, pixels.
       batch_size: pictures or clips at once.
-      frames: of each clip, spread evenly over it, over which features are averaged; 1 for the one in its middle.
-
-    Raises:
-        UserError: a feature is no finite number.
+      frames: of each clip, spread evenly over it; 1 for the one in its middle.
     """
-    passes = [
-        extract(extractor, batches.plain(source, size, batch_size, at=(number + 0.5) / frames), source.count)
-        for number in range(frames)
-    ]
-    if frames == 1:
-        return passes[0]
 
-    stages = {
-        name: {
-            side: np.stack([each.stages[name][side] for each in passes]).mean(0, np.float32).astype(np.float16)
-            for side in sides
+    def __init__(self, source: AnySource, size: int, batch_size: int, frames: int = 1):
+        self.source = source
+        self.passes = [batches.plain(source, size, batch_size, at=(n + 0.5) / frames) for n in range(frames)]
+
+    def features(self, extractor: Extractor) -> Features:
+        """Run an extractor of `make_extractor` over the source; features are averaged over frames.
+
+        Raises:
+            UserError: a feature is no finite number.
+        """
+        each = [extract(extractor, rows, self.source.count) for rows in self.passes]
+        if len(each) == 1:
+            return each[0]
+        stages = {
+            name: {
+                side: np.stack([one.stages[name][side] for one in each]).mean(0, np.float32).astype(np.float16)
+                for side in sides
+            }
+            for name, sides in each[0].stages.items()
         }
-        for name, sides in passes[0].stages.items()
-    }
-    return passes[0]._replace(stages=stages)
+        return each[0]._replace(stages=stages)
 
 
 def extract(extractor: Extractor, rows_of: Iterable[Mapping[str, tf.Tensor]], count: int) -> Features:
@@ -145,3 +154,12 @@ def extract(extractor: Extractor, rows_of: Iterable[Mapping[str, tf.Tensor]], co
         done += rows
     stages = {name: {side: kept[:done] for side, kept in store.items()} for name, store in stores.items()}
     return Features(stages, index[:done], broken)
+
+
+def check_broken(source: AnySource, undecodable: int, max_broken: float) -> None:
+    """Raise UserError where more than the share `max_broken` of a source's pictures, or all, cannot be decoded."""
+    if undecodable > max_broken * source.count or undecodable == source.count:
+        raise UserError(
+            f"{undecodable} of {source.count} pictures in {source.name} cannot be decoded to their end, more than "
+            f"--max-broken {max_broken:g} allows; mend or remove them, or allow more"
+        )

@@ -1,12 +1,12 @@
-"""The labelled pictures that the probes of a study get."""
+"""A few of many pictures, drawn so that they stand for all."""
 
 import numpy as np
 
-from tfssl.pipelines.sources.any_source import AnySource
+from tfssl.pipelines.sources.source import AnySource
 
 
 def limited(source: AnySource, limit: int | None, balanced: bool, seed: int) -> AnySource:
-    """Draw at most `limit` pictures of a labelled source, the same for all runs, so that only the training differs.
+    """Draw at most `limit` pictures of a source, the same at each call, so that nothing else differs on them.
 
     Args:
       limit: how many; all where None.

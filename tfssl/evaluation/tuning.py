@@ -1,0 +1,263 @@
+"""The networks that an evaluation trains: what they cost is said beforehand, and each is trained once."""
+
+import dataclasses
+import functools
+import gc
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfssl.base import environment
+from tfssl.downstream.choosing import Chosen, Job, choose
+from tfssl.downstream.network import check_stage
+from tfssl.downstream.results import ahead_of
+from tfssl.downstream.starts import Start
+from tfssl.evaluation import feature_cache, network_cache
+from tfssl.evaluation.config import EvaluateSettings
+from tfssl.evaluation.data import Data
+from tfssl.evaluation.probes import Measured
+from tfssl.evaluation.protocols.tuned import Draw, Tuned, labelled
+from tfssl.frozen import features
+from tfssl.frozen.subjects import Subject
+from tfssl.pipelines.progress import Progress
+from tfssl.runs.evaluation import Score, Scores
+from tfssl.training.opening import say
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Training:
+    """One network: what it begins from, what it learns from, and how.
+
+    Attributes:
+      key: equal where the same would come of it, whoever asks.
+      random: whether it begins from random weights.
+    """
+
+    key: str
+    protocol: Tuned
+    start: Start
+    random: bool
+    draw: Draw
+
+    @property
+    def steps(self) -> int:
+        """Steps of all its candidates, at most."""
+        return self.protocol.trainings(self.draw) * self.protocol.steps
+
+
+class Tuning:
+    """What protocols ask for that train networks.
+
+    Attributes:
+      protocols: those that training has labels enough for.
+      lacks: what it lacks for others, in words.
+      facts: what was learned and chosen: (name of the subject, from random weights, protocol) -> see `facts_of`.
+    """
+
+    def __init__(self, protocols: Sequence[Tuned], data: Data, settings: EvaluateSettings):
+        lacks = {each: each.lack(data) for each in protocols}
+        self.lacks = [lack for lack in lacks.values() if lack]
+        self.protocols = tuple(each for each, lack in lacks.items() if not lack)
+        self.facts: dict[tuple[str, bool, str], dict[str, Any]] = {}
+        self._data, self._settings = data, settings
+        self._draws = {each: each.draws_of(data) for each in self.protocols}
+        self._plans: dict[tuple[int, bool], dict[Tuned, list[Training]]] = {}
+        self._found: dict[str, Chosen] = {}
+
+    def plan(self, first: Subject, others: Sequence[Subject], random: bool) -> None:
+        """Plan what is trained, and say what it costs.
+
+        Args:
+          random: whether random weights stand beside the first subject.
+
+        Raises:
+          UserError: a stage that a trunk lacks.
+        """
+        if not self.protocols:
+            return
+        for subject in (first, *others):
+            self._plans[id(subject), False] = self._planned(subject, False)
+        if random and first.has_random:
+            self._plans[id(first), True] = self._planned(first, True)
+        self._announce()
+
+    def _planned(self, subject: Subject, random: bool) -> dict[Tuned, list[Training]]:
+        """Return the networks of each protocol; of random weights beside a subject, those that tell them apart."""
+        if not can_learn(subject):
+            return {}
+        asked = [each for each in self.protocols if not (random and each.random)]
+        networks: dict[bool, str] = {}
+        planned = {}
+        for protocol in asked:
+            trunk = subject.random if subject.trained is None else subject.trained
+            if protocol.freeze is not None:
+                check_stage(trunk, protocol.freeze, f"{protocol.name}: freeze")
+            start = Start.of(subject, check_stage(trunk, protocol.stage, f"{protocol.name}: stage"))
+            begins = random or protocol.random or subject.is_random
+            if begins not in networks:
+                model = features.stage_model(subject.random if begins else trunk, subject.size)
+                networks[begins] = feature_cache.network_of(model)
+            planned[protocol] = [
+                Training(self._key(protocol, start, begins, networks[begins], draw), protocol, start, begins, drawn)
+                for draw, drawn in enumerate(self._draws[protocol])
+            ]
+        return planned
+
+    def _key(self, protocol: Tuned, start: Start, random: bool, network: str, draw: int) -> str:
+        facts = {
+            "format": FORMAT,
+            "versions": environment.versions(),
+            "network": network,
+            "random": random,
+            "learning": protocol.learning | {"stage": start.stage},
+            "size": start.size,
+            "max_broken": self._settings.max_broken,
+            "amount": protocol.amount,
+            "draw": draw,
+            "data": self._data_key,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @functools.cached_property
+    def _data_key(self) -> str:
+        digest = hashlib.sha256(str((self._data.seed, self._data.val is None)).encode())
+        for part in self._data.parts:
+            digest.update((part.fingerprint + feature_cache.times_of(part) + "\n".join(part.classes)).encode())
+            digest.update(np.asarray(part.labels, np.int32).tobytes())
+        return digest.hexdigest()
+
+    def _announce(self) -> None:
+        """Say what is trained and what it costs, a line a protocol, and together."""
+        new: set[str] = set()
+        trainings = pictures = 0
+        for protocol in self.protocols:
+            asked = [each for plan in self._plans.values() for each in plan.get(protocol, ())]
+            own = list({each.key: each for each in asked if each.key not in new and not self._is_known(each)}.values())
+            new |= {each.key for each in own}
+            count = sum(protocol.trainings(each.draw) for each in own)
+            rows = sum(each.steps * min(protocol.batch_size, each.draw.learned.count) for each in own)
+            drawn = self._draws[protocol]
+            labels = drawn[0].learned.count
+            times = f", drawn {len(drawn)} times" if len(drawn) > 1 else ""
+            costs = f"{count} trainings of {protocol.steps:,} steps at most" if own else "all is known or trained above"
+            say(f"{protocol}: {labels:,} labels{times}, {drawn[0].val.count:,} pictures to choose on; {costs}")
+            trainings, pictures = trainings + count, pictures + rows
+        say(f"cost: at most {trainings} trainings, {pictures:,} pictures forward and back")
+
+    def _is_known(self, training: Training) -> bool:
+        return self._settings.cache and network_cache.is_known(training.key)
+
+    def scores(self, subject: Subject, random: bool = False) -> dict[str, dict[str, Score]]:
+        """Train what was planned of a subject, or of random weights beside it: protocol -> stage -> score.
+
+        Raises:
+          UserError: too many broken pictures.
+          Stopped: SIGTERM or Ctrl-C came; it is saved, and resumed when called again.
+        """
+        scores = {}
+        for protocol, planned in self._plans.get((id(subject), random), {}).items():
+            found = [self._train(each, subject) for each in planned]
+            scores[str(protocol)] = {planned[0].start.stage: protocol.score(found, self._draws[protocol])}
+            self.facts[subject.name, random, str(protocol)] = facts_of(found)
+        return scores
+
+    def measured(self, subject: Subject, frozen: Measured | None) -> Measured:
+        """Return what a subject was measured at, frozen and trained; `frozen` None where nothing was asked of that."""
+        scores = self.scores(subject)
+        if frozen is not None:
+            return frozen._replace(scores={**frozen.scores, **scores})
+        found = next(self._found[each.key] for plan in self._plans[id(subject), False].values() for each in plan)
+        data = self._data
+        answers = np.asarray(data.test.labels)[found.rows]
+        return Measured(scores, answers, found.rows, data.train.count, found.val, found.broken, {})
+
+    def with_gains(self, first: Subject, scores: Scores) -> Scores:
+        """Add to scores of the first subject how far each is ahead of the same from random weights, where it is known.
+
+        Both have learned from the same labels, and are compared on the same test pictures.
+        """
+        gains: dict[str, dict[str, Score]] = {}
+        for protocol, rivals in self._plans.get((id(first), True), {}).items():
+            own, other = (
+                [self._found[each.key] for each in planned]
+                for planned in (self._plans[id(first), False][protocol], rivals)
+            )
+            ahead = dataclasses.astuple(ahead_of(own, other, several=False))
+            stages = scores[str(protocol)]
+            gains[str(protocol)] = {stage: dataclasses.replace(each, gain=ahead) for stage, each in stages.items()}
+        return {**scores, **gains}
+
+    def as_json(self, first: Subject) -> dict[str, Any]:
+        """Return `facts` of the first subject by protocol; those of random weights, and of others by name, apart."""
+        content: dict[str, Any] = {}
+        for (name, random, protocol), facts in self.facts.items():
+            place = content.setdefault("random", {}) if random else content
+            place = place if name == first.name else place.setdefault("beside", {}).setdefault(name, {})
+            place[protocol] = facts
+        return content
+
+    def _train(self, training: Training, subject: Subject) -> Chosen:
+        if training.key in self._found:
+            return self._found[training.key]
+        protocol, draw = training.protocol, training.draw
+        name = f"{protocol} of {subject.name}{', random weights' if training.random else ''}"
+        known = self._is_known(training)
+        with (
+            network_cache.folder_of(training.key, self._settings.cache) as folder,
+            Progress("steps", name, training.steps, verbose=not known) as progress,
+        ):
+            steps = _Steps(progress)
+            job = Job(
+                folder=folder,
+                start=training.start,
+                random=training.random,
+                only_probe=False,
+                train=draw.train,
+                val=draw.val,
+                test=labelled(self._data.test),
+                whole=draw.whole,
+                several=False,
+                kept=False,
+                listeners=(steps,),
+            )
+            self._found[training.key] = choose(job, protocol.settings(folder, self._settings.max_broken))
+            progress.add(training.steps - steps.done)  # what the best step of a candidate spares
+        gc.collect()  # the graph of a network lies in reference cycles
+        return self._found[training.key]
+
+
+class _Steps(keras.callbacks.Callback):
+    """Counts steps."""
+
+    def __init__(self, progress: Progress):
+        super().__init__()
+        self._progress, self.done = progress, 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.done += 1
+        self._progress.add(1)
+
+
+def can_learn(subject: Subject) -> bool:
+    """Say whether a subject can be trained: an export has one embedding, and no weights that could be."""
+    return subject.make_random is not None
+
+
+def facts_of(found: Sequence[Chosen]) -> dict[str, Any]:
+    """Return what was learned from and chosen, one entry a draw of labels.
+
+    Returns:
+      "labels" and "chosen_on": pictures; "chosen": in words; "top1": shares of 0 .. 1.
+    """
+    return {
+        "labels": [each.train for each in found],
+        "chosen_on": [each.val for each in found],
+        "chosen": [f"{each.name}{f', step {each.step:,}' if each.step else ''}" for each in found],
+        "top1": [each.top1 for each in found],
+    }
