@@ -44,6 +44,9 @@ EXTRAS = {
         "onnxruntime>=1.20",  # replays ONNX files for `check`
         "tf2onnx>=1.17",  # export --onnx; tried with TensorFlow 2.21, Keras 3.15 and protobuf 6.33
     ],
+    "hub": [
+        "keras-hub>=0.21",  # backbones as trunks: --trunk "keras_hub(weights='resnet_18_imagenet')"
+    ],
     "search": [
         "faiss-cpu>=1.9",  # tfssl index and search
         "pyarrow>=18",  # embeddings as Parquet
@@ -61,6 +64,7 @@ EXTRAS = {
         "faiss-cpu>=1.9",  # the tests of index and search
         "gensim>=4.4",  # word2vec's reference: its chances, its answers, its files and its speed, in the tests
         "filelock>=3.12",  # runs that the processes of make test share are made by one of them
+        "keras-hub>=0.21",  # the test of its backbones
         "mypy>=1.13",  # make types
         "onnx>=1.17",  # the tests of ONNX files, with the next two
         "onnxruntime>=1.20",

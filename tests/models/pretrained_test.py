@@ -1,7 +1,6 @@
 """Trunks with weights of others are the networks of Keras, pixel for pixel."""
 
 import re
-import sys
 
 import keras
 import numpy as np
@@ -100,10 +99,11 @@ def test_a_network_sees_what_keras_shows_it_and_stages_are_its_ends(name):
     builder = networks.find(name)
     model = weigh(networks.build(builder, size, {}, name))
     images = LARGER[:, :size, :size]
-    body = networks.as_body(model, builder, size)
+    preprocess = networks.preprocessing_of(builder)
+    body = networks.as_body(model, preprocess, size)
     trunk = Trunk(make_pixels(), body, stages_of(body))
     found = keras.Model(body.inputs, [body.get_layer(stage).output for stage in trunk.stages])(trunk.pixels(images))
-    scaled = sys.modules[builder.__module__].preprocess_input(images.astype(np.float32))
+    scaled = preprocess(images.astype(np.float32))
     check_equal(found[-1], np.asarray(model(scaled)))
     # Answers of the last layer hardly depend on the picture where weights are random: those of the first stage do.
     if name != "convnext_tiny":

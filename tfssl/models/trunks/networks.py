@@ -1,4 +1,4 @@
-"""Any network of `keras.applications` as the body of a trunk: found by its name, stages by one rule, scaling inside."""
+"""Networks of others as bodies of trunks: those of `keras.applications` by name, stages by one rule, scaling inside."""
 
 import inspect
 import math
@@ -64,15 +64,22 @@ def bare(builder: Builder, side: int | None, weights: str | None, settings: Mapp
         return builder(include_top=False, input_shape=(side, side, 3), weights=weights, **settings)
 
 
-def as_body(model: keras.Model, builder: Builder, size: int, ends: tuple[str, ...] | None = None) -> keras.Model:
+def preprocessing_of(builder: Builder) -> Callable[[Any], Any]:
+    """Return what the networks of a function of `keras.applications` want done to grey levels of 0 to 255."""
+    return sys.modules[builder.__module__].preprocess_input
+
+
+def as_body(
+    model: keras.Model, preprocess: Callable[[Any], Any], size: int, ends: tuple[str, ...] | None = None
+) -> keras.Model:
     """Make the body of a trunk of a network: standardised pictures in, as tasks make them, and its stages named.
 
-    What `make_pixels` does to pictures is undone, and what the network's `preprocess_input` does is done to grey levels
-    of 0 to 255: so patches that a task standardised itself look to the network as patches of photos do.
+    What `make_pixels` does to pictures is undone, and what the network wants done is done to grey levels of 0 to
+    255: so patches that a task standardised itself look to the network as patches of photos do.
 
     Args:
       model: float [N, H, W, 3] -> float [N, h, w, C], without its classifier.
-      builder: which function of `keras.applications` made it.
+      preprocess: what the network wants done to grey levels of 0 to 255; see `preprocessing_of`.
       size: pixels of a side that stages are told apart at.
       ends: the layers that become stage1, stage2 and on; those of `ends_of` where None.
 
@@ -83,7 +90,7 @@ def as_body(model: keras.Model, builder: Builder, size: int, ends: tuple[str, ..
     pixels = keras.Input(model.input_shape[1:], name="standardised")
     grey = keras.layers.Rescaling(255 * DEVIATION, 255 * MEAN, dtype="float32", name="grey_levels")(pixels)
     # `call` in place of calling: the layers are then those of the new model, and not of a model within it.
-    whole = keras.Model(pixels, model.call(sys.modules[builder.__module__].preprocess_input(grey)))
+    whole = keras.Model(pixels, model.call(preprocess(grey)))
     body = staged(whole, ends)
     copy_weights(whole, body)
     return body

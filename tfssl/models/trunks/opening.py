@@ -10,8 +10,8 @@ from tfssl.base.errors import UserError
 from tfssl.base.specs import parse_call, unknown
 from tfssl.models.trunks import TRUNKS, Trunk, make_pixels, make_trunk, stages_of, weights
 from tfssl.models.trunks.files import read_model, trunk_of
-from tfssl.models.trunks.networks import as_body, build, find
-from tfssl.models.trunks.pretrained import IMAGENET, make_pretrained
+from tfssl.models.trunks.networks import as_body, build, find, preprocessing_of
+from tfssl.models.trunks.pretrained import make_pretrained
 
 
 def open_trunk(trunk: Any, size: int) -> Trunk:
@@ -43,7 +43,7 @@ def open_trunk(trunk: Any, size: int) -> Trunk:
         if name not in TRUNKS:
             raise unknown("trunk", name, TRUNKS)
         return make_trunk(text, size)
-    body = as_body(build(builder, size, settings, text), builder, size)
+    body = as_body(build(builder, size, settings, text), preprocessing_of(builder), size)
     return Trunk(make_pixels(), body, stages_of(body))
 
 
@@ -56,7 +56,7 @@ def start_of(trunk: Any, made: Trunk) -> dict[str, str] | None:
     """Return what a run writes down of weights that it begins with; None where they are new.
 
     Returns:
-      "weights": the name or file, in words; "sha256": of the file, or of the weights that Keras downloaded. Of a Keras
+      "weights": the name or file, in words; "sha256": of the file, or of the weights where they are no file. Of a Keras
       model, which may have any, the first alone.
     """
     if isinstance(trunk, keras.Model):
@@ -66,8 +66,8 @@ def start_of(trunk: Any, made: Trunk) -> dict[str, str] | None:
     given = parse_call(str(trunk))[1].get("weights")
     if given is None:
         return None
-    if given == IMAGENET:
-        return {"weights": IMAGENET, "sha256": weights.of_model(made.body)}
+    if not Path(given).is_file():  # what was downloaded, or a folder
+        return {"weights": str(given), "sha256": weights.of_model(made.body)}
     return {"weights": str(given), "sha256": weights.of_file(str(given))}
 
 

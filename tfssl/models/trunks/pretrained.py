@@ -1,4 +1,4 @@
-"""Trunks with weights that others have trained: those of `keras.applications`, or of a file.
+"""Trunks with weights that others have trained: those of `keras.applications`, of KerasHub, or of a file.
 
 What such a network wants done to its pixels is done as Keras does it, by the function that belongs to its weights.
 """
@@ -11,9 +11,9 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.base.specs import parse_call
-from tfssl.models.trunks import TRUNKS, Trunk, make_pixels, stages_of, weights
+from tfssl.models.trunks import TRUNKS, Trunk, hub, make_pixels, stages_of, weights
 from tfssl.models.trunks.applications import Application
-from tfssl.models.trunks.networks import Builder, as_body, bare, build, builders, find, reason
+from tfssl.models.trunks.networks import Builder, as_body, bare, build, builders, find, preprocessing_of, reason
 from tfssl.models.trunks.scaling import is_adapted
 
 IMAGENET = "imagenet"
@@ -29,13 +29,15 @@ def make_pretrained(text: str, size: int) -> Trunk:
         `keras.applications`, in any spelling ('efficientnet_v2_b0', 'EfficientNetV2B0'), with its settings. `weights`
         is 'imagenet', which Keras downloads once, or a file of weights, with the classifier or without: '.weights.h5',
         '.h5', '.keras'. Where this package does not say which layers are stages, it is the last one at each resolution
-        that everything goes through.
+        that everything goes through. Or 'keras_hub(weights='resnet_18_imagenet')', see `hub.make_from_hub`.
       size: pixels of a side.
 
     Raises:
       UserError: an unknown name or setting; a size too small; weights that cannot be downloaded, or read.
     """
     name, settings = parse_call(text)
+    if name == hub.NAME:
+        return hub.make_from_hub(settings, size, text)
     given = str(settings.pop("weights"))
     if given != IMAGENET and not Path(given).is_file():
         raise UserError(f"{text}: there is no file {given}; give {IMAGENET!r}, or a file of weights")
@@ -55,7 +57,8 @@ def make_pretrained(text: str, size: int) -> Trunk:
     builder = find(name)
     if builder is None:
         raise UserError(
-            f"unknown trunk {name!r}; those with weights are of keras.applications: {', '.join(sorted(builders()))}"
+            f"unknown trunk {name!r}; those with weights are keras_hub(weights='PRESET') and all of"
+            f" keras.applications: {', '.join(sorted(builders()))}"
         )
     model = build(builder, size, settings, text)
     if given == IMAGENET:
@@ -70,7 +73,7 @@ def make_pretrained(text: str, size: int) -> Trunk:
     else:
         _read(model, given, text, lambda classes: builder(weights=None, classes=classes, **settings))
         _mend_deviations(model, builder)
-    body = as_body(model, builder, size, ends)
+    body = as_body(model, preprocessing_of(builder), size, ends)
     return Trunk(make_pixels(), body, stages_of(body))
 
 
