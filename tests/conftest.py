@@ -75,6 +75,16 @@ LONG = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave graphs as they are traced in `make test`.
+
+    TensorFlow rewrites each before its first run, to make many runs faster: a quarter of the time of tests that run it
+    twice. Processes that tests start, `make test-slow` and the smoke tests of the wheel have it as users do.
+    """
+    if config.option.markexpr == "not slow":
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files come first. The smoke tests and a file alone keep their order."""
     places = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}

@@ -120,8 +120,10 @@ def test_a_failure_writes_no_file_and_keeps_what_is_done(toy_run, folder, tmp_pa
 
 
 PROGRAM = """
-import sys, time, tfssl
+import json, sys, time, tfssl
+import tensorflow as tf
 from tfssl.embedding import files
+tf.config.optimizer.set_experimental_options(json.loads(sys.argv[3]))
 write = files.Parts.write
 def slow(*arguments):
     write(*arguments)
@@ -139,7 +141,10 @@ def test_killed_in_the_middle_it_ends_with_the_same_file(toy_run, tmp_path, caps
     # How many threads share a convolution decides on the last bit of it on some processors.
     threads = {"TF_NUM_INTRAOP_THREADS": str(tf.config.threading.get_intra_op_parallelism_threads())}
     environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])} | threads
-    killed = subprocess.Popen([sys.executable, "-c", PROGRAM, str(toy_run.folder), str(file)], env=environment)
+    # And how TensorFlow rewrites graphs, of which conftest.py decides.
+    rewriting = json.dumps(tf.config.optimizer.get_experimental_options())
+    command = [sys.executable, "-c", PROGRAM, str(toy_run.folder), str(file), rewriting]
+    killed = subprocess.Popen(command, env=environment)
     parts = tmp_path / "killed.npz.parts"
     while len(list(parts.glob("0*.npz"))) < 3:
         assert killed.poll() is None
