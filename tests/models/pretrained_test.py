@@ -120,6 +120,23 @@ def test_a_network_sees_what_keras_shows_it_and_stages_are_its_ends(name):
         check_equal(np.asarray(found[0]), np.asarray(wanted))
 
 
+def test_networks_of_keras_that_come_without_their_scaling_are_told_by_their_names():
+    def advice(name):
+        inputs = keras.Input((8, 8, 3))
+        return networks.scaling_advice("a.keras", keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs), name=name))
+
+    for name, function in (
+        ("mobilenetv2_1.00_224", "MobileNetV2"),
+        ("mobilenet_0.25_32", "MobileNet"),
+        ("efficientnetv2-b0", "EfficientNetV2B0"),
+        ("inception_resnet_v2", "InceptionResNetV2"),
+        ("resnet50v2", "ResNet50V2"),
+    ):
+        assert f"a.keras has the name of keras.applications.{function}, whose" in advice(name)
+        assert f"\"{function}(weights='a.keras')\", with" in advice(name)
+    assert advice("body") == advice("my_resnet50") == ""
+
+
 def test_a_body_takes_what_tasks_standardised_themselves(network, trunk):
     """A tile of the mean and the deviation of photos is to the network what grey levels of 0 to 255 are."""
     model, _ = network

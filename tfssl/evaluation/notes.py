@@ -8,6 +8,7 @@ from tfssl.evaluation.probes import Measured, Probes
 from tfssl.evaluation.protocols.base import Protocol
 from tfssl.evaluation.tuning import Tuning
 from tfssl.frozen.subjects import Subject
+from tfssl.models.trunks.networks import scaling_advice
 from tfssl.runs import seen
 
 
@@ -73,6 +74,9 @@ def of_subject(subject: Subject, probes: Probes, tuning: Tuning) -> Iterator[str
     elif subject.is_random:
         yield f"{subject.name} has random weights (seed {subject.seed})."
     elif subject.run is None:
+        trunk = subject.trained if subject.kind == "file" else None
+        if trunk is not None and (advice := scaling_advice(subject.name, trunk.body)):
+            yield f"{advice}."
         yield f"What {subject.name} has learned from is not known here, nor whether the test pictures were among it."
 
 

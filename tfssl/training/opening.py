@@ -11,6 +11,7 @@ import keras
 from tfssl.base import environment
 from tfssl.base.config import spelled
 from tfssl.base.errors import UserError
+from tfssl.models.trunks.networks import scaling_advice
 from tfssl.models.trunks.opening import open_trunk, start_of
 from tfssl.multitask import loss_balance, rate_range
 from tfssl.multitask.encoders import AnyPlans, Plans, WordPlans, sound_plan
@@ -79,6 +80,8 @@ def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | Pat
     keras.utils.set_random_seed(settings.seed)
     made = open_trunk(trunk, settings.size)
     start = start_of(trunk, made)
+    if advice := scaling_advice("the trunk" if isinstance(trunk, keras.Model) else str(trunk), made.body):
+        say(advice)
     check_one_start(settings, start, parent)
     _check_precision(made.body, settings.mixed_precision)
     plans = Plans(trunk, settings.size)

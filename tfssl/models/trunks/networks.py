@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,6 +27,31 @@ def builders() -> dict[str, Builder]:
 def find(name: str) -> Builder | None:
     """Return what builds a network named in any spelling ('convnext_tiny', 'ConvNeXtTiny'); None where nothing does."""
     return builders().get(name.lower().replace("_", ""))
+
+
+def scaling_advice(given: str, body: keras.Model) -> str:
+    """Return what to say of a network that looks like one of `keras.applications` and was given without its scaling.
+
+    Its name is all there is to see it by. Standardised pictures look all but black to it, and nothing fails.
+
+    Args:
+      given: the file, or what to call a model in Python.
+      body: the trunk's body.
+
+    Returns:
+      A sentence without its full stop; "" where its name is another one.
+    """
+    name, known = re.sub("[^a-z0-9]", "", body.name.lower()), builders()
+    found = max((each for each in known if name.startswith(each)), key=len, default="")
+    if not found:
+        return ""
+    function = known[found].__name__
+    file = given if given.endswith(".keras") else "FILE"
+    return (
+        f"{given} has the name of keras.applications.{function}, whose weights want pictures as its preprocess_input"
+        f' makes them, and gets them standardised; give "{function}(weights={file!r})", with its other settings,'
+        " unless it learned from standardised pictures"
+    )
 
 
 def build(builder: Builder, size: int, settings: Mapping[str, Any], text: str) -> keras.Model:
