@@ -135,7 +135,7 @@ def test_pictures_as_numpy_finds_them(toy_run, folder, tmp_path):
 
 
 def test_near_duplicates_where_asked(toy_run, folder, tmp_path, monkeypatch):
-    """At the stage that an evaluation has found best, too."""
+    """At the stage that an evaluation has found best, too. It takes seconds for the graph of a network."""
     best = Embedding("stage2", 1, {}, "")
     monkeypatch.setattr("tfssl.evaluation.neighbours_networks.embedding_of", lambda run: best)
     given = {"query": folder / "a" / "00.png", "count": 2, "random": False, "duplicates": True, "stage": "best"}
@@ -149,7 +149,10 @@ def test_near_duplicates_where_asked(toy_run, folder, tmp_path, monkeypatch):
 
 
 def test_patches_as_numpy_finds_them(toy_run, folder, tmp_path):
-    """The patch that is asked for lies in a corner, outside of the square that pictures are looked at in."""
+    """The patch that is asked for lies in a corner, outside of the square that pictures are looked at in.
+
+    It takes seconds, as 650 patches go through the encoder twice.
+    """
     given = {"query": folder / "b" / "01.png", "box": (3, 2, 9, 12), "count": 4, "patches": True, "random": False}
     found = tfssl.neighbours(toy_run, folder, tmp_path / "alike.html", **given)
     (query,) = found.queries
@@ -180,6 +183,7 @@ def test_patches_as_numpy_finds_them(toy_run, folder, tmp_path):
 
 
 def test_frames_of_other_recordings(audio_visual_run, tmp_path):
+    """It takes seconds for the graph of a network."""
     source = open_source(CLIPS)
     given = {"count": 3, "frames": 2, "queries": 2, "limit": 20, "random": False}
     found = tfssl.neighbours(audio_visual_run, CLIPS, tmp_path / "alike.svg", **given)
