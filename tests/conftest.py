@@ -60,6 +60,7 @@ LONG = (
     "export/serving_export_test.py",
     "starting/quickstart_test.py",
     "evaluation/tuned_test.py",
+    "evaluation/neighbours_test.py",
     "export/fuzz_test.py",
     "benchmarks/bench_serving_test.py",
     "multitask/two_views_replicas_test.py",

@@ -49,6 +49,7 @@ WAYS = {
     (CLASSIFIERS, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch,frozen"): "shell",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --protocols"): "shell",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --beside"): "shell",
+    (COMMANDS, "tfssl neighbours runs/first photos/ --beside"): "shell",
     (SERVING, 'encoder = tfssl.load_run("runs/first").encoder("stage3")'): "python",
     (SERVING, 'dataset = tfssl.puzzles("photos/", "rotation"'): "python",
     (SERVING, "tfssl export runs/first models/encoder          # writes"): "shell",
@@ -66,6 +67,7 @@ SMALLER = {
     "--trunk resnet18": "--trunk 'resnet10(width=4)'",
     "epochs=20": "epochs=1",
     "--epochs 20": "--epochs 1",
+    "--box 40,60,96,96": "--box 1,1,4,4",
     "96": "48",
     'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", protocols="knn")',
     "models/classifier --tflite float32,int8": "models/classifier",
@@ -322,7 +324,9 @@ def test_classifiers(world):
 
 
 def test_commands(world):
-    assert len(list(world.run(COMMANDS))) == 2
+    assert len(list(world.run(COMMANDS))) == 3
+    assert Path("neighbours.html").read_text().count("<section>") == 6
+    assert Path("patches.png").stat().st_size
     (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]
     assert (name["name"], export["name"]) == ("resnet10(width=2)", "models/encoder")
     assert set(name["ahead"]) == set(export["ahead"]) == {"knn"}

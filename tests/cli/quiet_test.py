@@ -69,7 +69,8 @@ COMMANDS = {
     "pretext": f"pretext run {TOY_TEST} --draws 1",
     "evaluate-sound": "evaluate-sound heard sounds --protocols linear,knn(neighbours=2)",
     "retrieve": "retrieve paired toy:clips(count=16,size=32,seconds=1.2,seed=1)",
-    "neighbours": "neighbours paired toy:clips(count=16,size=32,seconds=1.2,seed=1) --to alike.png --count 2",
+    "neighbours": "neighbours paired toy:clips(count=16,size=32,seconds=1.2,seed=1) --to alike.html --count 2"
+    " --queries 2",
     "localise": "localise heard films/film.mkv --to heat.png",
     "evaluate-localisation": "evaluate-localisation heard toy:clips(count=4,size=32,seconds=1.2,seed=1)",
     "evaluate-tracking": "evaluate-tracking heard toy:clips(count=4,size=32,seconds=1.2,seed=1)",

@@ -76,6 +76,10 @@ def test_a_gallery(indexed, queries, tmp_path):
     height, width, _ = tf.io.decode_png((tmp_path / "gallery.png").read_bytes()).shape
     assert width == pytest.approx(4 * 1.1 * 120, abs=2)
     assert height == pytest.approx(2 * 1.35 * 120, abs=2)
+    tfssl.search(indexed, queries, count=3, to=tmp_path / "gallery.html")
+    page = (tmp_path / "gallery.html").read_text()
+    assert page.count("<img") == 2 * 4
+    assert f'alt="query: {queries[0]}"' in page
 
 
 def test_the_encoder_must_be_the_one(toy_run, toy_export, embeddings, indexed, queries, tmp_path):

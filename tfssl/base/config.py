@@ -46,6 +46,7 @@ def ending(*endings: str) -> pydantic.AfterValidator:
 
 
 PictureFile = Annotated[Path, ending(".png", ".svg", ".pdf", ".jpg")]
+GalleryFile = Annotated[Path, ending(".html", ".png", ".svg", ".pdf", ".jpg")]
 
 _ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False)
 
@@ -91,7 +92,13 @@ class Settings(pydantic.BaseModel):
 
 
 def option(
-    help: str, default: Any = ..., *, metavar: str = "", unit: str = "", off: tuple[str, Any, str] | None = None
+    help: str,
+    default: Any = ...,
+    *,
+    metavar: str = "",
+    unit: str = "",
+    off: tuple[str, Any, str] | None = None,
+    each: bool = False,
 ) -> Any:
     """Make a field that the command line has as an option.
 
@@ -101,8 +108,9 @@ def option(
       metavar: what --help has for the value.
       unit: the unit of the value, for errors, as "pixels".
       off: a flag of its own that stands for a value: its name, the value, its help.
+      each: of several values, whether the option is given once for each, and not one text with commas.
     """
-    extra: dict[str, Any] = {"metavar": metavar, "unit": unit, "off": off}
+    extra: dict[str, Any] = {"metavar": metavar, "unit": unit, "off": off, "each": each}
     return pydantic.Field(default, description=help, json_schema_extra=extra)
 
 

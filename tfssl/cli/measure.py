@@ -74,8 +74,9 @@ def retrieve(**arguments: Any) -> Any:
 
 @command("tfssl.evaluation.config:NeighboursSettings")
 def neighbours(**arguments: Any) -> Any:
-    """Draw frames of clips, or pictures, with what is nearest in features, beside random weights.
+    """Draw pictures, patches or frames of clips with what is nearest in features, beside random weights and others.
 
-    Answers are of other recordings than the question.
+    SUBJECT, and each of --beside, is what evaluate takes: a run, an export, a .keras file, a trunk's name. Neighbours
+    are never of the query's recording, nor near-duplicates of it, unless --duplicates is given.
     """
     return tfssl.neighbours(**arguments)

@@ -65,6 +65,8 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     more: dict[str, Any] = {"help": field.description}
     if field.is_required():
         more |= {"required": True, "multiple": repeated}
+    elif extra_of(field).get("each"):
+        more |= {"multiple": True, "default": field.default}
     else:
         default = field.default
         more["default"] = ",".join(map(str, default)) if isinstance(default, tuple) else default

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from tfssl.base.config import Count, PictureFile, Settings, Share, ending, option, subject
+from tfssl.base.config import Count, GalleryFile, Settings, Share, ending, option, subject
 
 
 class EmbedSettings(Settings):
@@ -47,4 +47,4 @@ class SearchSettings(Settings):
     )
     count: Count = option("Answers for each.", 10)
     encoder: Any = option("Run or export that made the embeddings, where it was moved.", None)
-    to: PictureFile | None = option("Picture file for queries and answers: png, svg, pdf or jpg.", None)
+    to: GalleryFile | None = option("For queries and answers: FILE.html, or png, svg, pdf or jpg.", None)

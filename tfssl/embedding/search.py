@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import NewerFormatError, UserError
-from tfssl.base.figures import save_figure
-from tfssl.base.files import atomic_write, check_format, text_of
+from tfssl.base.files import check_format, text_of
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result, plain
 from tfssl.embedding import index as indexing
@@ -24,10 +23,8 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import picture_crops
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.pipelines.sources.walking import problem_of
+from tfssl.report import gallery
 from tfssl.runs.run import Run
-
-DRAWN = 96
-"""Pixels of a picture in the gallery."""
 
 
 class Answer(NamedTuple):
@@ -80,7 +77,7 @@ def search(
         words, or texts, which are asked for by the mean of their words.
       count: answers for each.
       encoder: where the run or export is that made the embeddings, if it was moved.
-      to: a picture file (png, svg, pdf, jpg) that shows each query with its answers.
+      to: a page (html) or a picture file (png, svg, pdf, jpg) that shows each query with its answers.
 
     Raises:
       UserError: no index, the encoder is missing or another one, a query that is no picture, nothing to draw.
@@ -181,8 +178,6 @@ def _pictures(queries: list[str], size: int) -> tf.Tensor:
 
 def _draw(answers: dict[str, list[Answer]], data: str, to: Path) -> None:
     """Draw a row for each query, which stands first."""
-    from matplotlib.figure import Figure
-
     source = open_source(data, max_broken=1.0)
     place = {text_of(path): number for number, path in enumerate(source.paths)}  # as Parquet has them
     place |= {path: number for number, path in enumerate(source.paths)}
@@ -192,20 +187,25 @@ def _draw(answers: dict[str, list[Answer]], data: str, to: Path) -> None:
         raise UserError(f"{gone[0]} is not in {data} any more and cannot be drawn; leave --to out, or index it anew")
     numbers = np.array([place[path] for path in wanted])
     images: dict[str, np.ndarray] = {}
-    for batch in batches.plain(source.subset(numbers, "answers"), DRAWN, 64):
+    for batch in batches.plain(source.subset(numbers, "answers"), gallery.DRAWN, 64):
         for number, image in zip(batch["index"].numpy(), batch["image"].numpy(), strict=True):
             images[wanted[number]] = image
-    asked = _pictures(list(answers), DRAWN).numpy()
-    width = 1 + max(len(row_answers) for row_answers in answers.values())
-    figure = Figure(figsize=(1.1 * width, 1.35 * len(answers)), layout="constrained")
-    cells = figure.subplots(len(answers), width, squeeze=False)
-    for axis in cells.flat:
-        axis.set_axis_off()
-    for row, image, row_answers in zip(cells, asked, answers.values(), strict=True):
-        row[0].imshow(image)
-        row[0].set_title("query", fontsize=7)
-        for axis, answer in zip(row[1:], row_answers, strict=False):
-            axis.imshow(images[answer.path])
-            axis.set_title(f"{answer.similarity:.3f} {answer.label}".strip(), fontsize=7, parse_math=False)
-    with atomic_write(to) as temporary:
-        save_figure(figure, temporary, dpi=120)
+    asked = _pictures(list(answers), gallery.DRAWN).numpy()
+    rows = [
+        gallery.Row(
+            gallery.Picture(image, "query", f"query: {query}"),
+            [
+                [
+                    gallery.Picture(
+                        images[answer.path],
+                        f"{answer.similarity:.3f} {answer.label}".strip(),
+                        f"{answer.label} {answer.path}, cosine {answer.similarity:.3f}".strip(),
+                    )
+                    for answer in row_answers
+                ]
+            ],
+        )
+        for image, (query, row_answers) in zip(asked, answers.items(), strict=True)
+    ]
+    count = max(len(row_answers) for row_answers in answers.values())
+    gallery.write(to, rows, count, title=f"What of {data} is most alike")

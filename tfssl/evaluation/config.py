@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field, InstanceOf
 
 from tfssl.apply.config import Following
-from tfssl.base.config import Commas, Count, PictureFile, Seed, Settings, Share, option, split
+from tfssl.base.config import Commas, Count, GalleryFile, Seed, Settings, Share, option, split
 from tfssl.base.config import subject as argument  # a field has its name
 from tfssl.base.specs import split_list
 from tfssl.runs.evaluation import Evaluation
@@ -139,15 +139,38 @@ class RetrieveSettings(Settings):
     data: Any = argument("DATA")
 
 
+def _several(given: Any) -> Any:
+    return [given] if isinstance(given, (str, Path)) else given
+
+
+def _boxes(given: Any) -> Any:
+    if isinstance(given, str) or (isinstance(given, (list, tuple)) and given and isinstance(given[0], int)):
+        given = [given]
+    return [",".join(map(str, each)) if isinstance(each, (list, tuple)) else each for each in given]
+
+
 class NeighboursSettings(Settings):
     """All arguments of `neighbours`."""
 
-    run: Any = argument("RUN")
+    subject: Any = argument("SUBJECT")
     data: Any = argument("DATA")
-    to: PictureFile = option("Picture file: png, svg, pdf or jpg.")
-    count: Count = option("Frames or pictures to find the like of.", 6)
-    nearest: Count = option("Answers for each.", 5)
+    to: GalleryFile = option("FILE.html for a page, or a picture file: png, svg, pdf or jpg.")
+    query: Annotated[tuple[Path, ...], pydantic.BeforeValidator(_several)] = option(
+        "A picture, or a folder of them, to find the like of; once for each. Else some of DATA.", (), each=True
+    )
+    count: Count = option("Neighbours of each.", 5)
+    queries: Count = option("How many of DATA are asked for where no --query is given.", 6)
+    beside: Annotated[tuple[Any, ...], Subjects] = option("Other networks to ask, with commas between them.", ())
+    random: bool = option("Ask random weights too, and any that a run began with.", True)
+    patches: bool = option("Of patches: a patch finds patches of other pictures.", False)
+    box: Annotated[tuple[str, ...], pydantic.BeforeValidator(_boxes)] = option(
+        "The patch of a --query, in pixels; once for each.", (), metavar="TOP,LEFT,HEIGHT,WIDTH", each=True
+    )
     frames: Count = option("Of a clip, spread evenly over it, to choose from.", 5)
-    limit: Count = option("Largest count of clips or pictures to look through.", 2000)
-    stage: str | None = option("Stage of the run; the last where not given.", None)
-    seed: Seed = option("Other seeds ask for others.", 0)
+    duplicates: bool = option("Take near-duplicates and what is of the same recording or picture, too.", False)
+    stage: str | None = option("Stage; the last where not given, best for what evaluate found of a run.", None)
+    size: Count | None = option("Side of the pictures in pixels where SUBJECT does not say it; else 96.", None)
+    limit: Count | None = option("Largest count of pictures or clips to look through; all where not given.", None)
+    batch_size: Count = option("Pictures that go through a network at once.", 256)
+    max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
+    seed: Seed = option("Of which pictures and patches are asked for; of random weights, but a run's.", 0)

@@ -1,241 +1,147 @@
-"""`neighbours`: frames and pictures with what is nearest to them in features, beside random weights."""
+"""`neighbours`: what is most alike under a network, beside random weights and others: the lecture's figure."""
 
-import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tfssl.base.errors import UserError
-from tfssl.base.figures import save_figure
-from tfssl.base.files import atomic_write
 from tfssl.base.keras_state import on_its_own
-from tfssl.base.result import Result
+from tfssl.evaluation import neighbours_drawn as drawing
+from tfssl.evaluation import neighbours_found as measures
 from tfssl.evaluation.config import NeighboursSettings
+from tfssl.evaluation.neighbours_asked import Looks, open_asked
+from tfssl.evaluation.neighbours_found import Neighbours, Query
+from tfssl.evaluation.neighbours_networks import open_networks
+from tfssl.evaluation.neighbours_search import look_through
 from tfssl.frozen import features
-from tfssl.frozen.precise import estimate_batch_norm
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_source
-from tfssl.runs.run import Run, load_run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-BATCH, ASKED = 64, 256
-DRAWN = 96
-"""Pixels of a picture in the gallery."""
-
-
-class Found(NamedTuple):
-    """The nearest of N questions, the most similar first.
-
-    Attributes:
-      rows: int [N, k], numbers of pictures or clips.
-      frames: int [N, k], which of their frames.
-      similarity: float32 [N, k], cosines.
-    """
-
-    rows: np.ndarray
-    frames: np.ndarray
-    similarity: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Neighbours(Result):
-    """What `neighbours` drew and counted.
-
-    Attributes:
-      file: the gallery.
-      run, data, stage: folder, name, stage.
-      items: pictures or clips that were looked through; each was a question once.
-      nearest: answers to each.
-      alike: share of all answers that have the class of the question, with the run's weights; None without labels.
-      random: the same with random weights.
-      chance: the same of answers at random.
-    """
-
-    file: Path
-    run: Path
-    data: str
-    stage: str = dataclasses.field(metadata={"key": "layer"})
-    items: int
-    nearest: int
-    alike: float | None
-    random: float | None
-    chance: float | None
-
-    def __str__(self) -> str:
-        line = f"{self.file}: {self.stage} of {self.run} on {self.data}"
-        if self.alike is None:
-            return line
-        return (
-            f"{line}; of the {self.nearest} nearest of each of {self.items}, {100 * self.alike:.1f} % have its class;"
-            f" random weights {100 * self.random:.1f} %, chance {100 * self.chance:.1f} %"  # type: ignore[operator]
-        )
 
 
 @on_its_own()
 def neighbours(
-    run: str | Path | Run,
+    subject: Any,
     data: Any,
     to: str | Path,
     *,
-    count: int = 6,
-    nearest: int = 5,
+    query: str | Path | Iterable[str | Path] = (),
+    count: int = 5,
+    queries: int = 6,
+    beside: Any = (),
+    random: bool = True,
+    patches: bool = False,
+    box: Any = (),
     frames: int = 5,
-    limit: int = 2000,
+    duplicates: bool = False,
     stage: str | None = None,
+    size: int | None = None,
+    limit: int | None = None,
+    batch_size: int = 256,
+    max_broken: float = 0.01,
     seed: int = 0,
 ) -> Neighbours:
-    """Draw frames of clips, or pictures, each with those that are nearest in features, beside random weights.
+    """Draw pictures, patches or frames of clips, each with those that are nearest in features, a row each.
 
-    Features are averages over all places, similarity is the cosine. A question is the frame in the middle of a clip;
-    answers are frames of other recordings, one a clip at most, as neighbours in time are alike whatever was learned. Of
-    pictures no copy of the question counts.
+    Under the subject, under random weights and under other networks, side by side, as in Fig. 4 of Doersch et al. 2015
+    (arXiv 1505.05192). Features are means over all places of a stage, similarity is the cosine. Random weights are
+    those of `evaluate`, their batch norm estimated on pictures of `data`; weights that a run began with stand beside
+    them.
+
+    Of each recording, and of pictures that are equal byte for byte, only what is most similar counts, and of the
+    query's own nothing does: frames of one film are alike whatever was learned. Nor do near-duplicates of the query,
+    by pixels and not by features: see `pipelines.ops.near_duplicates`. They are counted.
+
+    Patches are squares of a third of the picture's side that overlap by half, and go through the network alone, as in
+    the paper: a place of the last map has seen most of the picture, and a box around it would not be what was compared.
+    Of each picture one patch counts, of the query's own none.
+
+    Where there are labels, up to 500 of `data`, drawn by the seed, are asked for to count how many neighbours have the
+    query's class, each network beside the others and chance. Features are made in batches and not kept: memory does
+    not grow with `data`, but for its names.
 
     Args:
-      run: a run, or its folder.
+      subject: what `evaluate` takes: a run or its folder, an export, a .keras file or a Keras model, a trunk's name
+        with weights or without.
       data: anything that `open_source` takes, better none that was trained on.
-      to: a picture file (png, svg, pdf, jpg).
-      count: questions that are drawn.
-      nearest: answers to each.
-      frames: of a clip, spread evenly over it, to choose from.
-      limit: largest count of clips or pictures to look through, drawn by the seed.
-      stage: a stage of the trunk; the last where None.
-      seed: other seeds ask for others.
+      to: a page (html), or a picture file (png, svg, pdf, jpg).
+      query: a picture, several, or folders of them; some of `data` where there is none.
+      count: neighbours of each.
+      queries: how many of `data` are asked for, drawn by the seed, where no `query` is given.
+      beside: other networks, one or several; as text with commas between them. Those that do not say their size get
+        that of the subject.
+      random: whether random weights are asked too.
+      patches: whether patches are compared, and not whole pictures.
+      box: with `patches`, top, left, height and width in pixels of the patch of each `query`, as "10,20,64,64" or four
+        numbers; the square around it is taken. Patches are drawn by the seed where none is given.
+      frames: of a clip, spread evenly over it, to choose from; a query is the one in the middle.
+      duplicates: whether near-duplicates and what is of the query's own recording or picture count, too; of each
+        recording all do.
+      stage: a stage of the subject, and of those beside it that have one of this name; the last one of others, and
+        where None. "best" is what `evaluate` found of a run.
+      size: pixels of a side where the subject does not say it, 96 where None.
+      limit: largest count of pictures or clips to look through, drawn by the seed.
+      batch_size: pictures that go through a network at once.
+      max_broken: the largest share of pictures that may fail to decode, 0..1.
+      seed: of what is drawn, and of random weights where the subject is no run.
 
     Raises:
-      UserError: an unknown stage, a count out of range, data with too few recordings.
+      UserError: no such subject, data or stage; a query that is no picture; a box outside of it; data with too few
+        recordings or pictures.
     """
-    to = NeighboursSettings(**locals()).to
-    run = load_run(run)
-    trunk = run.trunk()
-    stage = stage or trunk.stages[-1]
-    if stage not in trunk.stages:
-        raise UserError(f"--stage {stage} is given, the trunk has: {', '.join(trunk.stages)}")
-    source = open_source(data)
+    settings = NeighboursSettings(**locals())
+    source, looks = _open(settings)
+    asked = open_asked(settings, source, looks)
+    networks = open_networks(settings, source)
+    closest, left_out, broken = look_through(settings, asked, networks)
+    features.check_broken(source, broken, max_broken)
+
+    shown = np.arange(len(asked.files)) if asked.files else np.arange(min(queries, len(asked.rows)))
+    sample = slice(len(asked.files), None)
+    labels = np.full(source.count, -1) if source.labels is None else np.asarray(source.labels)
+    numbers = [each.numbers[sample] for each in closest]
+    shares = [measures.alike(each, looks.places, labels, labels[asked.rows]) for each in numbers]
+    found = Neighbours(
+        file=settings.to,
+        data=source.name,
+        unit="patches" if patches else "frames" if source.moving else "pictures",
+        items=source.count,
+        broken=broken,
+        count=count,
+        sampled=len(asked.rows),
+        left_out=None if duplicates else sum(map(len, left_out)),
+        chance=measures.chance(labels, source.groups, asked.rows) if np.isfinite(shares[0]).any() else None,
+        networks=measures.summaries([(each.name, each.stage) for each in networks], numbers, shares),
+        queries=tuple(
+            Query(
+                **drawing.place_of_query(asked, number),
+                left_out=len(left_out[number]),
+                found=tuple(drawing.neighbours_of(asked, each, number) for each in closest),
+            )
+            for number in shown.tolist()
+        ),
+    )
+    drawing.draw(found, asked, closest, shown.tolist())
+    return found
+
+
+def _open(settings: NeighboursSettings) -> tuple[AnySource, Looks]:
+    """Open the data. Raise UserError where it holds no pictures, or not enough to choose among."""
+    source = open_source(settings.data, settings.max_broken)
+    if "image" not in source.holds:
+        raise UserError(f"{source.name} holds no pictures; expected pictures, or clips with frames")
     if source.moving:
+        if settings.patches:
+            raise UserError(f"--patches is given, but {source.name} holds clips; give pictures, or leave it out")
         source = source.subset(np.flatnonzero(source.frame_counts > 0), source.name)
-    else:
-        frames = 1
-    if source.count > limit:
-        source = batches.sample(source, limit, seed)
-    groups = source.groups
-    recordings = len(np.unique(groups))
-    if recordings <= nearest:
-        raise UserError(f"{source.name} has {recordings} recordings; expected more than --nearest {nearest}")
-    size = run.settings.size
-    untrained = features.stage_model(run.random_trunk(), size)
-    estimate_batch_norm(untrained, source, size, run.settings.batch_size, seed)
-    answers = [
-        search(_embed(model, source, size, stage, frames), groups, nearest)
-        for model in (features.stage_model(trunk, size), untrained)
-    ]
-    asked = np.random.default_rng(seed).permutation(source.count)[:count]
-    with atomic_write(to) as temporary:
-        save_figure(_draw_gallery(source, answers, asked, frames), temporary, dpi=120)
-    shares: list[float | None] = [None, None, None]
-    if source.labels is not None:
-        shares = [share_alike(each, source.labels) for each in answers] + [chance_alike(source.labels, groups)]
-    return Neighbours(to, run.folder, source.name, stage, source.count, nearest, *shares)
-
-
-def search(embeddings: np.ndarray, groups: np.ndarray, nearest: int) -> Found:
-    """Ask for the middle frame of each: of each other recording's clips the frame that is most similar counts.
-
-    Args:
-      embeddings: float32 [N, F, D], of F frames of each.
-      groups: int [N]: answers are never of the question's own group.
-      nearest: answers to each, fewer than there are groups.
-    """
-    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
-    count, frames, _ = unit.shape
-    parts = []
-    for start in range(0, count, ASKED):
-        some = slice(start, start + ASKED)
-        cosines = np.einsum("qd,nfd->qnf", unit[some, frames // 2], unit, optimize=True)
-        best = cosines.max(2)
-        best[groups[some, None] == groups] = -np.inf
-        rows = np.argsort(-best, 1, kind="stable")[:, :nearest]
-        chosen = np.take_along_axis(cosines.argmax(2), rows, 1)
-        parts.append(Found(rows, chosen, np.take_along_axis(best, rows, 1)))
-    return Found(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-
-
-def share_alike(answers: Found, labels: np.ndarray) -> float | None:
-    """Return the share of answers with the question's label, of questions that have one; None where none has."""
-    known = np.flatnonzero(labels >= 0)
-    return float((labels[answers.rows[known]] == labels[known, None]).mean()) if len(known) else None
-
-
-def chance_alike(labels: np.ndarray, groups: np.ndarray) -> float | None:
-    """Return the same share of answers at random."""
-    known = np.flatnonzero(labels >= 0)
-    others = groups[known, None] != groups
-    same = (labels[known, None] == labels) & others
-    return float((same.sum(1) / others.sum(1)).mean()) if len(known) else None
-
-
-def _embed(model: Any, source: AnySource, size: int, stage: str, frames: int) -> np.ndarray:
-    """Embed frames, float32 [N, F, D]. Raise UserError where a picture cannot be decoded."""
-    extractor = features.make_extractor(model, {stage: (1,)})
-    rows = []
-    for number in range(frames):
-        stream = batches.plain(source, size, BATCH, at=(number + 0.5) / frames)
-        kept = features.extract(extractor, stream, source.count)
-        if kept.broken:
-            lost = sorted(set(range(source.count)) - set(kept.rows.tolist()))
-            raise UserError(f"{source.paths[lost[0]]} cannot be decoded to its end; mend or remove it")
-        rows.append(kept.stages[stage][1].astype(np.float32))
-    return np.stack(rows, 1)
-
-
-def _draw_gallery(source: AnySource, answered: list[Found], asked: np.ndarray, frames: int) -> "Figure":
-    """Draw two rows for each question, trained and random; the question stands first."""
-    from matplotlib.figure import Figure
-
-    wanted = {(int(row), frames // 2) for row in asked}
-    for each in answered:
-        wanted |= set(zip(each.rows[asked].ravel().tolist(), each.frames[asked].ravel().tolist(), strict=True))
-    pictures = _pictures(source, wanted, frames)
-    nearest = answered[0].rows.shape[1]
-    figure = Figure(figsize=(1.1 * (nearest + 1), 2.6 * len(asked)), layout="constrained")
-    cells = figure.subplots(2 * len(asked), nearest + 1, squeeze=False)
-    for axis in cells.flat:
-        axis.set_axis_off()
-    for number, row in enumerate(asked.tolist()):
-        for line, (each, name) in enumerate(zip(answered, ("trained", "random weights"), strict=True)):
-            places = cells[2 * number + line]
-            places[0].imshow(pictures[row, frames // 2])
-            places[0].set_title(f"{name}\n{_label(source, row)}".strip(), fontsize=7, parse_math=False)
-            answers = zip(each.rows[row].tolist(), each.frames[row].tolist(), each.similarity[row], strict=True)
-            for axis, (answer, frame, cosine) in zip(places[1:], answers, strict=True):
-                axis.imshow(pictures[answer, frame])
-                right = _label(source, row) and _label(source, answer) == _label(source, row)
-                axis.set_title(
-                    f"{cosine:.3f}\n{_label(source, answer)}".strip(),
-                    fontsize=7,
-                    parse_math=False,  # a $ in the name of a class begins no formula
-                    color="tab:green" if right else "black",
-                )
-    return figure
-
-
-def _label(source: AnySource, row: int) -> str:
-    if source.labels is None or source.labels[row] < 0:
-        return ""
-    return source.classes[source.labels[row]]
-
-
-def _pictures(source: AnySource, wanted: set[tuple[int, int]], frames: int) -> dict[tuple[int, int], np.ndarray]:
-    """Decode pictures: (row, frame) -> uint8 [96, 96, 3]."""
-    pictures = {}
-    for frame in range(frames):
-        rows = np.array(sorted(row for row, number in wanted if number == frame), int)
-        if not len(rows):
-            continue
-        stream = batches.plain(source.subset(rows, source.name), DRAWN, BATCH, at=(frame + 0.5) / frames)
-        for batch in stream:
-            for place, image in zip(batch["index"].numpy(), batch["image"].numpy(), strict=True):
-                pictures[int(rows[place]), frame] = image
-    return pictures
+    if settings.limit is not None and source.count > settings.limit:
+        source = batches.sample(source, settings.limit, settings.seed)
+    looks = Looks(settings.frames if source.moving else 1, settings.patches)
+    units = len(np.unique(source.groups))
+    have = source.count * looks.places if settings.duplicates else units
+    if have <= settings.count:
+        what = f"{units} {source.unit}{'' if units == 1 else 's'}"
+        least = "" if have == 1 else f", or --count {have - 1} at most"
+        raise UserError(f"{source.name} has {what}, too few for --count {settings.count}: give more{least}")
+    return source, looks
