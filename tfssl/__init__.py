@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tfssl.evaluation.evaluate import evaluate
     from tfssl.evaluation.feature_cache import cache
     from tfssl.evaluation.localisation import evaluate_localisation
-    from tfssl.evaluation.neighbours import neighbours
+    from tfssl.evaluation.neighbours.neighbours import neighbours
     from tfssl.evaluation.pretext import pretext
     from tfssl.evaluation.retrieval import retrieve
     from tfssl.evaluation.sound import evaluate_sound
@@ -83,7 +83,7 @@ _HOMES = {
     "inpaint": "tfssl.apply.inpaint",
     "load_run": "tfssl.runs.run",
     "localise": "tfssl.apply.localise",
-    "neighbours": "tfssl.evaluation.neighbours",
+    "neighbours": "tfssl.evaluation.neighbours.neighbours",
     "predict": "tfssl.apply.predict",
     "pretext": "tfssl.evaluation.pretext",
     "pretrain": "tfssl.training.pretrain",

@@ -13,7 +13,7 @@ from PIL import Image
 
 import tfssl
 from tfssl.base.errors import UserError
-from tfssl.evaluation import neighbours_found as measures
+from tfssl.evaluation.neighbours import found as measures
 from tfssl.frozen import features
 from tfssl.frozen.precise import estimate_batch_norm
 from tfssl.pipelines import batches
@@ -137,7 +137,7 @@ def test_pictures_as_numpy_finds_them(toy_run, folder, tmp_path):
 def test_near_duplicates_where_asked(toy_run, folder, tmp_path, monkeypatch):
     """At the stage that an evaluation has found best, too. It takes seconds for the graph of a network."""
     best = Embedding("stage2", 1, {}, "")
-    monkeypatch.setattr("tfssl.evaluation.neighbours_networks.embedding_of", lambda run: best)
+    monkeypatch.setattr("tfssl.evaluation.neighbours.networks.embedding_of", lambda run: best)
     given = {"query": folder / "a" / "00.png", "count": 2, "random": False, "duplicates": True, "stage": "best"}
     found = tfssl.neighbours(toy_run, folder, tmp_path / "alike.png", **given)
     assert [each.title for each in found.networks] == [f"{toy_run.folder}, stage2"]

@@ -8,13 +8,13 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.base.keras_state import on_its_own
-from tfssl.evaluation import neighbours_drawn as drawing
-from tfssl.evaluation import neighbours_found as measures
 from tfssl.evaluation.config import NeighboursSettings
-from tfssl.evaluation.neighbours_asked import Looks, open_asked
-from tfssl.evaluation.neighbours_found import Neighbours, Query
-from tfssl.evaluation.neighbours_networks import open_networks
-from tfssl.evaluation.neighbours_search import look_through
+from tfssl.evaluation.neighbours import drawn as drawing
+from tfssl.evaluation.neighbours import found as measures
+from tfssl.evaluation.neighbours.asked import Looks, open_asked
+from tfssl.evaluation.neighbours.found import Neighbours, Query
+from tfssl.evaluation.neighbours.networks import open_networks
+from tfssl.evaluation.neighbours.search import look_through
 from tfssl.frozen import features
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_source

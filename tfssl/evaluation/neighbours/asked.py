@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfssl.apply.masks import of_box, parse_box
 from tfssl.base.errors import UserError
-from tfssl.evaluation import patches
 from tfssl.evaluation.config import NeighboursSettings
+from tfssl.evaluation.neighbours import patches
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import full_size, headers, picture_crops
 from tfssl.pipelines.decoding.orientation import upright_size

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.evaluation import patches
-from tfssl.evaluation.neighbours_asked import Asked, decode, pixels_of
-from tfssl.evaluation.neighbours_found import Neighbour, Neighbours, Place
+from tfssl.evaluation.neighbours import patches
+from tfssl.evaluation.neighbours.asked import Asked, decode, pixels_of
+from tfssl.evaluation.neighbours.found import Neighbour, Neighbours, Place
 from tfssl.frozen.closest import NONE, Closest
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding.headers import Header

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfssl.evaluation import patches
 from tfssl.evaluation.config import NeighboursSettings
-from tfssl.evaluation.neighbours_asked import Asked
-from tfssl.evaluation.neighbours_networks import Asking
+from tfssl.evaluation.neighbours import patches
+from tfssl.evaluation.neighbours.asked import Asked
+from tfssl.evaluation.neighbours.networks import Asking
 from tfssl.frozen.closest import Closest
 from tfssl.pipelines import batches
 from tfssl.pipelines.ops import near_duplicates

@@ -1,0 +1,1 @@
+"""What is most alike under a network, beside others: pictures, patches, frames of clips."""
