@@ -260,7 +260,7 @@ def legend(figure: "Figure") -> None:
     )
 
 
-def _short(name: str, most: int = 26) -> str:
+def _short(name: str, most: int = 32) -> str:
     """Return a name that fits into a legend: of a long path its end."""
     return name if len(name) <= most else f"…{name[-most + 1 :]}"
 
