@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tfssl.multitask.puzzle_stream import puzzles
     from tfssl.pipelines.clips.ingest import ingest
     from tfssl.report.puzzles import show
+    from tfssl.report.report import report
     from tfssl.runs.run import load_run
     from tfssl.starting.quickstart import quickstart
     from tfssl.studies.compare import compare

@@ -71,8 +71,8 @@ def _validation(result: Finetuned) -> Drawn:
     for place, folder in enumerate(sorted((result.folder / "candidates").glob("*"))):
         name = folder.name.replace("-", " ")
         points = [(line["step"], 100 * line["score"]) for line in lines(folder)]
-        style = {"color": SERIES[place % len(SERIES)], "linestyle": ("-", "--", ":")[place // len(SERIES) % 3]}
-        axes.plot(*zip((0, begin), *points, strict=True), linewidth=1.4, label=name, **style)
+        colour, line = SERIES[place % len(SERIES)], ("-", "--", ":")[place // len(SERIES) % 3]
+        axes.plot(*zip((0, begin), *points, strict=True), line, color=colour, linewidth=1.4, label=name)
         rows += [(name, *point) for point in points]
     axes.set_xlabel("step")
     axes.set_ylabel("percent")
@@ -145,6 +145,7 @@ def _classes(result: Finetuned) -> dict[str, Any]:
     with np.load(result.folder / "test.npz") as arrays:
         shares, targets = arrays["probabilities"], arrays["targets"]
     counts = targets.sum(0).astype(int)
+    rows: list[tuple[str, ...]]
     if result.several:
         precisions = metrics.average_precisions(shares, targets)
         rows = [

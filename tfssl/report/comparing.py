@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,7 @@ def _figures(sides: Sequence[Side]) -> Table:
     rows = []
     for side in sides:
         result, settings = side.run.result, side.run.settings
-        row = (side.name, settings.tasks, "" if side.run.words else settings.trunk)
+        row: tuple[str, ...] = (side.name, settings.tasks, "" if side.run.words else settings.trunk)
         if side.evaluation is None:
             row += ("", "", "", "")
         else:
@@ -258,7 +258,7 @@ def all_stages(sides: Sequence[Side]) -> Drawn:
         rows += [(side.name, stage, top) for stage, top in zip(stages, tops, strict=True)]
     longest = max(named, key=len)
     same = all(stages == longest[: len(stages)] for stages in named)
-    axes.set_xticks(range(len(longest)), longest if same else range(1, len(longest) + 1))
+    axes.set_xticks(range(len(longest)), longest if same else [str(place + 1) for place in range(len(longest))])
     axes.set_xlabel("" if same else "stage, from the first on")
     axes.set_ylabel("top-1, %")
     axes.grid(axis="y", color=GRID)
@@ -279,13 +279,15 @@ def curves(sides: Sequence[Side]) -> dict[str, Drawn]:
         if any(lines.values()):
             drawn[name.replace("_", " ")] = _over_each_other(sides, lines, name, figures.scale_of(name))
     for name in SHARES:
-        lines = {side.name: [line for line in looks_of(side.lines) if name in line] for side in sides}
-        if any(lines.values()):
-            drawn[f"{TITLES[name]}, watched while it trained"] = _over_each_other(sides, lines, name, 100.0)
+        looks = {side.name: [look for look in looks_of(side.lines) if name in look] for side in sides}
+        if any(looks.values()):
+            drawn[f"{TITLES[name]}, watched while it trained"] = _over_each_other(sides, looks, name, 100.0)
     return drawn
 
 
-def _over_each_other(sides: Sequence[Side], lines: dict[str, list[Any]], name: str, scale: float) -> Drawn:
+def _over_each_other(
+    sides: Sequence[Side], lines: Mapping[str, Sequence[Mapping[str, Any]]], name: str, scale: float
+) -> Drawn:
     figure, axes = new_figure()
     batches = {side.run.settings.batch_size for side in sides}
     unit = "step" if len(batches) == 1 else "pictures"

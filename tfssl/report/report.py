@@ -47,7 +47,7 @@ def report(runs: Any, to: str | Path | None = None) -> Reported:
     Raises:
         UserError: a folder that is no run, the same one twice, several without `to`, a page that cannot be written.
     """
-    settings = ReportSettings(runs=runs, to=to)
+    settings = ReportSettings(**locals())
     loaded = [_load(each) for each in settings.runs]
     folders = [run.folder.resolve() for run in loaded]
     for folder in folders:

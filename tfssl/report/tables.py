@@ -75,7 +75,7 @@ def classes(evaluation: Evaluation) -> Table | None:
     rows = []
     for place, name in enumerate(evaluation.classes):
         own = found.trained[place]
-        row = (name, f"{found.labels[place]}", f"{found.tested[place]}", cell(own))
+        row: tuple[str, ...] = (name, f"{found.labels[place]}", f"{found.tested[place]}", cell(own))
         if found.random:
             other = found.random[place]
             ahead = "" if own is None or other is None else f"{100 * (own - other):+.1f}"

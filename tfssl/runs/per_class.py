@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 
@@ -24,7 +24,7 @@ class PerClass:
     random: tuple[float | None, ...] = ()
 
     @classmethod
-    def of(cls, labels: Sequence[int], tested: Sequence[int], trained: Any, random: Any = None) -> Self:
+    def of(cls, labels: Iterable[int], tested: Iterable[int], trained: Any, random: Any = None) -> Self:
         """Make it of numbers a class, int [classes], and of figures, float [classes] with NaN where there is none."""
 
         def shares(values: Any) -> tuple[float | None, ...]:
