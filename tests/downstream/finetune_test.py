@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import precision_score, recall_score
 
 import tfssl
 from tfssl.base.errors import UserError
@@ -65,7 +66,15 @@ def test_the_page_says_what_came_out(toy_classifier):
     assert "from scratch" in page
     assert re.search(r"<th[^>]*>labels</th>\s*<td[^>]*>all</td>", page)
     curves = 2 * (toy_classifier / "metrics.jsonl").exists()  # loss and accuracy; none of the frozen probe
-    assert page.count("data:image/svg+xml") == 2 + curves
+    assert page.count("<svg viewBox=") == 2 + curves
+    with np.load(toy_classifier / "test.npz") as kept:
+        answers, named = kept["targets"].argmax(1), kept["probabilities"].argmax(1)
+    recalls = recall_score(answers, named, average=None, labels=range(3), zero_division=np.nan)
+    precisions = precision_score(answers, named, average=None, labels=range(3), zero_division=np.nan)
+    for name, count, *shares in zip(result["classes"], np.bincount(answers), recalls, precisions, strict=True):
+        right, where = ("" if np.isnan(share) else f"{100 * share:.1f}" for share in shares)
+        row = "".join(f"<td[^>]*>{cell}</td>" for cell in (count, right, "[^<]*", where))
+        assert re.search(f'<th scope="row">{name}</th>{row}', page)
 
 
 def test_the_sentence_has_paired_intervals(toy_classifier):

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.statistics import wilson
-from tfssl.downstream import calibration
+from tfssl.downstream import calibration, mistakes
 from tfssl.downstream.candidates import lines
 from tfssl.downstream.results import MAIN, NAMES, Finetuned, amount_of
 from tfssl.frozen import metrics
+from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.report import figures
-from tfssl.report.drawn import Drawn, Table, new_figure
+from tfssl.report.drawn import Drawn, Table, as_png, new_figure
 from tfssl.report.page import FILE_NAME, readable, write_page
 from tfssl.report.palette import QUIET, RANDOM, SERIES, TRAINED
 from tfssl.report.tables import cell
@@ -20,12 +21,17 @@ from tfssl.runs.classifiers import read_record
 from tfssl.runs.evaluation import percent
 
 
-def write_report(result: Finetuned) -> Path:
-    """Write the page of a classifier that has ended; one file that needs no other and no network."""
-    return write_page(result.folder / FILE_NAME, "classifier.html.jinja", contents(result))
+def write_report(result: Finetuned, test: AnySource) -> Path:
+    """Write the page of a classifier that has ended; one file that needs no other and no network.
+
+    Args:
+      result: what `finetune` found.
+      test: the pictures that it was tested on, one a row of test.npz.
+    """
+    return write_page(result.folder / FILE_NAME, "classifier.html.jinja", contents(result, test))
 
 
-def contents(result: Finetuned) -> dict[str, Any]:
+def contents(result: Finetuned, test: AnySource) -> dict[str, Any]:
     """Return what the page shows, by the names that the template has for it."""
     chosen, record = result.chosen, read_record(result.folder)
     score = chosen["map"] if result.several else chosen["top1"]
@@ -48,6 +54,7 @@ def contents(result: Finetuned) -> dict[str, Any]:
         "label_curve": _label_curve(result, figure),
         "labels": _labels(result, figure),
         **_classes(result),
+        "mistakes": _mistakes(result, test, record["size"]),
         "settings": {
             "Fine-tuning": readable(
                 record["settings"]
@@ -175,3 +182,10 @@ def _classes(result: Finetuned) -> dict[str, Any]:
     head = ("class", "pictures", "right", "95\u00a0% interval", "right where named", "most often taken for")
     said = "Right where named: of all pictures that were given this name."
     return {"classes": Table("figures of each class", head, rows), "classes_said": said}
+
+
+def _mistakes(result: Finetuned, test: AnySource, size: int) -> str:
+    """Return the picture of the surest mistakes; "" where there are none."""
+    with np.load(result.folder / "test.npz") as arrays:
+        figure = mistakes.draw(test, arrays["probabilities"], arrays["targets"], result.classes, size)
+    return "" if figure is None else as_png(figure)

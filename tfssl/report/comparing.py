@@ -236,7 +236,7 @@ def best_stages(sides: Sequence[Side]) -> Drawn:
             reach = [[max(0.0, top - low)], [max(0.0, high - top)]]
             axes.errorbar([top], [place + down], xerr=reach, fmt="o", color=colour, markersize=5, capsize=3)
             rows.append((side.name, "this run" if name == side.name else name, side.protocol, top, low, high))
-    axes.set_yticks(range(len(sides)), [f"{side.name}\n{side.stage}" for side in sides])
+    axes.set_yticks(range(len(sides)), [f"{figures.short(side.name)}\n{side.stage}" for side in sides])
     axes.set_ylim(len(sides) - 0.45, -0.45)
     axes.set_xlabel("top-1, %")
     axes.grid(axis="x", color=GRID)
@@ -252,7 +252,15 @@ def all_stages(sides: Sequence[Side]) -> Drawn:
     for side, stages in zip(sides, named, strict=True):
         assert side.evaluation is not None
         tops = [100 * side.evaluation.trained[side.protocol][stage].top1 for stage in stages]
-        axes.plot(range(len(stages)), tops, marker="o", markersize=3, linewidth=1.4, label=side.name, **side.style)
+        axes.plot(
+            range(len(stages)),
+            tops,
+            marker="o",
+            markersize=3,
+            linewidth=1.4,
+            label=figures.short(side.name),
+            **side.style,
+        )
         chosen = stages.index(side.stage)
         axes.plot([chosen], [tops[chosen]], marker="o", markersize=7, color=side.style["color"])
         rows += [(side.name, stage, top) for stage, top in zip(stages, tops, strict=True)]
@@ -295,7 +303,14 @@ def _over_each_other(
     for side in (side for side in sides if lines[side.name]):
         each = 1 if unit == "step" else side.run.settings.batch_size
         points = [(line["step"] * each, scale * line[name]) for line in lines[side.name]]
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1.4, label=side.name, **side.style)
+        axes.plot(
+            *zip(*points, strict=True),
+            marker="o",
+            markersize=3,
+            linewidth=1.4,
+            label=figures.short(side.name),
+            **side.style,
+        )
         rows += [(side.name, *point) for point in points]
     axes.set_xlabel(unit)
     axes.set_ylabel("percent" if scale > 1 else "")

@@ -91,7 +91,7 @@ def stage_bars(evaluation: Evaluation, protocol: str) -> Drawn:
         colour = TRAINED if own else RANDOM if label == "random weights" else next(colours)
         tops, below, above = _with_intervals(evaluation, scores.values())
         where = [number + (place - (len(groups) - 1) / 2) * width for number in range(len(stages))]
-        axes.bar(where, tops, width * 0.95, label=_short(label), color=colour)
+        axes.bar(where, tops, width * 0.95, label=short(label), color=colour)
         axes.errorbar(where, tops, [below, above], fmt="none", ecolor=QUIET, elinewidth=1, capsize=2)
         for stage, x, top, down, up in zip(stages, where, tops, below, above, strict=True):
             mark = own and stage == chosen
@@ -106,7 +106,7 @@ def stage_bars(evaluation: Evaluation, protocol: str) -> Drawn:
             best = best_stage(scores)
             (top,), (down,), (up,) = _with_intervals(evaluation, [scores[best]])
             colour = next(colours)
-            axes.axhline(top, color=colour, linewidth=1.4, linestyle="--", label=f"{_short(name)} ({best})")
+            axes.axhline(top, color=colour, linewidth=1.4, linestyle="--", label=f"{short(name)} ({best})")
             rows.append((name, best, top, top - down, top + up))
     axes.axhline(100 * evaluation.largest_class, color=QUIET, linestyle=":", linewidth=1, label="commonest class")
     axes.set_xticks(range(len(stages)), stages)
@@ -197,7 +197,7 @@ def over_labels(
             linewidth=1.4,
             elinewidth=0.9,
             capsize=2,
-            label=_short(name),
+            label=short(name),
         )
         each = zip(counts, tops, below, above, strict=True)
         rows += [(name, count, top, top - down, top + up) for count, top, down, up in each]
@@ -231,7 +231,7 @@ def long_tail(evaluation: Evaluation) -> Drawn | None:
     for place, (name, shares) in enumerate(known.items()):
         colour = TRAINED if name == evaluation.subject else RANDOM
         where = [number + (place - (len(known) - 1) / 2) * width for number in range(3)]
-        axes.bar(where, [100 * share for share in shares], width * 0.95, label=_short(name), color=colour)
+        axes.bar(where, [100 * share for share in shares], width * 0.95, label=short(name), color=colour)
         for x, share in zip(where, shares, strict=True):
             text = f"{100 * share:.1f}"
             axes.text(x, 100 * share + 1, text, ha="center", va="bottom", fontsize=7.5, color=QUIET)
@@ -260,9 +260,9 @@ def legend(figure: "Figure") -> None:
     )
 
 
-def _short(name: str, most: int = 32) -> str:
-    """Return a name that fits into a legend: of a long path its end."""
-    return name if len(name) <= most else f"…{name[-most + 1 :]}"
+def short(name: str, most: int = 32) -> str:
+    """Return a name that fits into a legend: of a long path its end. A $ begins no formula."""
+    return (name if len(name) <= most else f"…{name[-most + 1 :]}").replace("$", r"\$")
 
 
 def _with_intervals(evaluation: Evaluation, scores: Iterable[Score]) -> tuple[list[float], list[float], list[float]]:

@@ -7,9 +7,8 @@ from typing import Any
 from tfssl.base.errors import UserError
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
-from tfssl.report import comparing
+from tfssl.report import comparing, page
 from tfssl.report.config import ReportSettings
-from tfssl.report.page import write_page, write_report
 from tfssl.runs.classifiers import is_classifier
 from tfssl.runs.run import Run, load_run
 
@@ -54,15 +53,15 @@ def report(runs: Any, to: str | Path | None = None) -> Reported:
         if folders.count(folder) > 1:
             raise UserError(f"{folder} is given {folders.count(folder)} times; give each run once")
     if len(loaded) == 1:
-        page, said = write_report(loaded[0], settings.to), []
+        path, said = page.write_report(loaded[0], settings.to), []
     elif settings.to is None:
         raise UserError(
             f"{len(loaded)} runs are given, and no file for their page; say where it goes: --to compare.html"
         )
     else:
         shown = comparing.contents(loaded)
-        page, said = write_page(settings.to, "compare.html.jinja", shown), shown["sentences"]
-    return Reported(page, tuple(run.folder for run in loaded), tuple(said))
+        path, said = page.write_page(settings.to, "compare.html.jinja", shown), shown["sentences"]
+    return Reported(path, tuple(run.folder for run in loaded), tuple(said))
 
 
 def _load(run: Run | str | Path) -> Run:
