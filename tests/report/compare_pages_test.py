@@ -135,6 +135,10 @@ def test_wrong_input_is_one_line(runs, tmp_path):
         tfssl.report([one, tmp_path], tmp_path / "a.html")
     with pytest.raises(UserError, match="expected a run or several"):
         tfssl.report([], tmp_path / "a.html")
+    damaged = shutil.copytree(runs[0].folder, tmp_path / "damaged")
+    (damaged / "evaluation.json").write_text('{"linear": ')
+    with pytest.raises(UserError, match=r"evaluation\.json cannot be read .* remove it, and call tfssl evaluate again"):
+        tfssl.report([one, damaged], tmp_path / "a.html")
     (tmp_path / "finetune.json").write_text("{}")
     with pytest.raises(UserError, match="is a classifier, whose page finetune writes into it"):
         tfssl.report(tmp_path)

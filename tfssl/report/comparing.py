@@ -123,7 +123,8 @@ def sentences(sides: Sequence[Side]) -> list[str]:
         state = "" if side.run.result else f"; it has not ended: {done:,} of {side.run.settings.steps:,} steps are done"
         what = f"{side.name} learned {side.run.settings.tasks} from {side.run.data['name']}{state}."
         if side.evaluation is None:
-            said.append(f"{what} It has not been evaluated: tfssl evaluate {side.run.folder} LABELLED_DATA")
+            how = f" It has not been evaluated: tfssl evaluate {side.run.folder} LABELLED_DATA"
+            said.append(what + ("" if side.run.words else how))
             continue
         random = "" if side.random is None else f"; random weights {percent(side.random.top1)}"
         low, high = side.interval

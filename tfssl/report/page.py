@@ -88,6 +88,7 @@ def contents(run: Run) -> dict[str, Any]:
         "puzzles": puzzles,
         "no_puzzles": no_puzzles,
         "evaluation": evaluation,
+        "words": run.words,
         "bars": _bars(evaluation) if evaluation else {},
         "stages": tables.stages(evaluation) if evaluation else None,
         "label_curves": {name: drawn for each in measured for name, drawn in figures.label_curves(each).items()},

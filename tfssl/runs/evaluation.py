@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfssl.base.errors import UserError
 from tfssl.base.result import Result, plain
 from tfssl.base.statistics import wilson
 from tfssl.base.tables import aligned
@@ -509,8 +510,15 @@ def evaluation_file(epoch: int | None = None, kind: str = "") -> str:
 
 
 def read_evaluation(folder: Path, epoch: int | None = None, kind: str = "") -> Evaluation | None:
-    """Read what `evaluate` wrote into a run's folder; return None where it did not run. `kind` as above."""
+    """Read what `evaluate` wrote into a run's folder; return None where it did not run. `kind` as above.
+
+    Raises:
+      UserError: the file is damaged, or of a newer version.
+    """
     path = folder / evaluation_file(epoch, kind)
     if not path.exists():
         return None
-    return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise UserError(f"{path} cannot be read ({problem}); remove it, and call tfssl evaluate again") from problem
