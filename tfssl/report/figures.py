@@ -1,5 +1,6 @@
 """The report's figures of a run: learning curves, stages, few labels, common and rare classes."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def stage_bars(evaluation: Evaluation, protocol: str) -> Drawn:
     rivals = {each.name: each.scores[protocol] for each in evaluation.beside if protocol in each.scores}
     groups |= {name: scores for name, scores in rivals.items() if name not in groups and list(scores) == stages}
     groups = {name: scores for name, scores in groups.items() if scores}
-    colours = iter(SERIES[1:] * len(groups))
+    colours = itertools.cycle(SERIES[1:])
     width = 0.8 / len(groups)
     rows = []
     for place, (label, scores) in enumerate(groups.items()):
@@ -156,7 +157,7 @@ def label_curves(evaluation: Evaluation) -> dict[str, Drawn]:
 def _label_curve(evaluation: Evaluation, title: str, protocols: Mapping[int, str]) -> Drawn:
     networks = {evaluation.subject: evaluation.trained, "random weights": evaluation.random}
     networks |= {each.name: each.scores for each in evaluation.beside if each.name not in networks}
-    colours = iter(SERIES[1:] * len(networks))
+    colours = itertools.cycle(SERIES[1:])
     points = []
     for name, scores in networks.items():
         own = {count: scores[protocol] for count, protocol in protocols.items() if scores.get(protocol)}
