@@ -125,7 +125,7 @@ def _label_curve(result: Finetuned, figure: str) -> Drawn | None:
         )
         name = NAMES.get(kind, kind)
         points.append((name, SERIES[place % len(SERIES)], amount, tops, below, above))
-    unit = "labels a class" if by_count else "labels, % of all"
+    unit = "labels a class" if by_count else "% of the labels"
     return figures.over_labels(points, f"{figure}, %", f"{figure} over {unit}", unit)
 
 
