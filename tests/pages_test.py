@@ -326,6 +326,7 @@ def test_commands(world):
     shutil.copytree("runs/first", "runs/second")
     assert len(list(world.run(COMMANDS))) == 3
     assert "2 runs side by side" in Path("compare.html").read_text()
+    shutil.rmtree("runs/second")  # docs/serving.md has another one
     (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]
     assert (name["name"], export["name"]) == ("resnet10(width=2)", "models/encoder")
     assert set(name["ahead"]) == set(export["ahead"]) == {"knn"}
