@@ -15,14 +15,13 @@ from tfssl.report import puzzles
 from tfssl.runs.run import load_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; on Debian: apt-get install chromium")
 HOSTILE = '<img src="http://example.invalid/x.png" onerror="alert(1)">'
 CLASSES = ("a, b", '"c"', "ж", "\U0001f408", HOSTILE, *"fghij")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium; on Debian: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="needs pip install '.[dev]'")
     pytest.importorskip("axe_playwright_python", reason="needs pip install '.[dev]'")
     with api.sync_playwright() as playwright:
