@@ -56,6 +56,7 @@ EXTRAS = {
     ],
     "dev": [
         "aiohttp>=3.11",  # the tests of tfssl serve
+        "axe-playwright-python>=0.1.5",  # axe-core, in the tests of pages; skipped where there is no Chromium
         "apache-beam>=2.77",  # the tests of --beam, with its local runner
         "ai-edge-litert>=2.0",  # the tests of TFLite files, with the next one
         "ai-edge-quantizer>=0.10",
@@ -69,6 +70,7 @@ EXTRAS = {
         "onnx>=1.17",  # the tests of ONNX files, with the next two
         "onnxruntime>=1.20",
         "tf2onnx>=1.17",
+        "playwright>=1.50",  # drives the Chromium that is installed, in the tests of pages; it downloads none
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding
         "pyarrow>=18",  # the tests of Parquet
         "pyyaml>=6.0",  # the tests of compose.yaml and kubernetes.yaml

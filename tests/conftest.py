@@ -222,7 +222,7 @@ def toy_quickstart(made_once, toy_export) -> Path:
             patch.setitem(parts.FUNCTIONS, "export", lambda run, folder, version: shutil.copytree(toy_export, folder))
             patch.setitem(parts.FUNCTIONS, "check", lambda folder: folder)
             for page in ("tfssl.report.page", "tfssl.downstream.report"):
-                patch.setattr(f"{page}.write_report", lambda result: (result.folder / "report.html").touch())
+                patch.setattr(f"{page}.write_report", lambda result, *more: (result.folder / "report.html").touch())
             tfssl.quickstart(QUICK, 12, out=folder, verbose=0)
 
     return made_once("quickstart", make)

@@ -50,6 +50,7 @@ WAYS = {
     (COMMANDS, "tfssl evaluate runs/first labelled/ --protocols"): "shell",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --beside"): "shell",
     (COMMANDS, "tfssl neighbours runs/first photos/ --beside"): "shell",
+    (COMMANDS, "tfssl report runs/first"): "shell",
     (SERVING, 'encoder = tfssl.load_run("runs/first").encoder("stage3")'): "python",
     (SERVING, 'dataset = tfssl.puzzles("photos/", "rotation"'): "python",
     (SERVING, "tfssl export runs/first models/encoder          # writes"): "shell",
@@ -232,7 +233,7 @@ def once(patch: pytest.MonkeyPatch, kept: Path) -> None:
     """
     patch.setattr("tfssl.frozen.precise.PRECISE_STEPS", 2)
     patch.setattr("tfssl.multitask.encoders.PRECISE_STEPS", 2)
-    patch.setattr("tfssl.report.page.write_report", lambda run: None)
+    patch.setattr("tfssl.report.page.write_report", lambda run, to=None: Path(run.folder))
     patch.setattr(measuring, "ROWS", (1,))
     patch.setattr(saved_model, "head_signatures", lambda run: [])
     write, golden, evaluate = saved_model.write_saved_model, saved_model.make_golden, tfssl.evaluate
@@ -324,7 +325,10 @@ def test_classifiers(world):
 
 
 def test_commands(world):
-    assert len(list(world.run(COMMANDS))) == 3
+    shutil.copytree("runs/first", "runs/second")
+    assert len(list(world.run(COMMANDS))) == 4
+    assert "2 runs side by side" in Path("compare.html").read_text()
+    shutil.rmtree("runs/second")  # docs/serving.md has another one
     assert Path("neighbours.html").read_text().count("<section>") == 6
     assert Path("patches.png").stat().st_size
     (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]

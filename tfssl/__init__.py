@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tfssl.multitask.puzzle_stream import puzzles
     from tfssl.pipelines.clips.ingest import ingest
     from tfssl.report.puzzles import show
+    from tfssl.report.report import report
     from tfssl.runs.run import load_run
     from tfssl.starting.quickstart import quickstart
     from tfssl.studies.compare import compare
@@ -124,12 +125,12 @@ __all__ = [
     "localise",
     "neighbours",
 ]
-__all__ += ["predict", "pretext", "pretrain", "puzzles", "quickstart", "retrieve", "search", "serve", "show", "sweep"]
-__all__ += ["track"]
+__all__ += ["predict", "pretext", "pretrain", "puzzles", "quickstart", "report", "retrieve", "search", "serve", "show"]
+__all__ += ["sweep", "track"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("export", "serving"):  # modules; the first can be called: see tfssl.export
+    if name in ("export", "report", "serving"):  # modules; the first two can be called: see tfssl.export
         return importlib.import_module(f"tfssl.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

@@ -18,6 +18,7 @@ from tfssl.base.keras_state import on_its_own, plain_keras
 from tfssl.export import saved_model
 from tfssl.pipelines.batches import plain
 from tfssl.pipelines.sources.any_source import open_source
+from tfssl.report import report
 
 TOY = "toy:images(count=24, size=32)"
 
@@ -114,7 +115,7 @@ def test_every_public_function_that_computes_is_on_its_own():
         "sweep": "calls pretrain and evaluate",
     }
     functions = {name: value for name in tfssl.__all__ if inspect.isfunction(value := getattr(tfssl, name))}
-    functions["export"] = saved_model.export
+    functions |= {"export": saved_model.export, "report": report.report}
     guarded = {name for name, value in functions.items() if inspect.unwrap(value) is not value}
     assert guarded == set(functions) - set(others)
 

@@ -53,6 +53,7 @@ COMMANDS = {
     "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32"
     " --epochs 1 --batch-size 8 --out run --watch toy:images(count=48,size=32)",
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
+    "report": "report run --to again.html",
     "export": "export run model --tflite int8",
     "cache": "cache",
     "check": "check model",

@@ -4,6 +4,7 @@ of the command, with the same default, and the other way round.
 
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ COMMANDS = dict(commands())
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:
     """Of the Python function; `more` of a study stands for what it passes on."""
-    function = tfssl.export.saved_model.export if name == "export" else getattr(tfssl, name)
+    packages = {"export": "tfssl.export.saved_model:export", "report": "tfssl.report.report:report"}
+    function = pkgutil.resolve_name(packages[name]) if name in packages else getattr(tfssl, name)
     found = dict(inspect.signature(function).parameters)
     if found.pop("more", None):
         keyword = inspect.Parameter.KEYWORD_ONLY

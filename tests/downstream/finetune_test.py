@@ -10,17 +10,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import precision_score, recall_score
 
 import tfssl
 from tfssl.base.errors import UserError
 from tfssl.base.statistics import paired, student, wilson
-from tfssl.downstream import candidates, network, optimizers
+from tfssl.downstream import candidates, network, optimizers, report
 from tfssl.downstream.candidates import Candidate, Lesson, Sight, learn
 from tfssl.downstream.choosing import Chosen, Job, choose
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.data import open_parts
 from tfssl.downstream.measures import measure
-from tfssl.downstream.results import Finetuned
+from tfssl.downstream.results import Finetuned, Interval, Row
 from tfssl.downstream.starts import open_start
 from tfssl.models.trunks import make_trunk
 from tfssl.pipelines import batches
@@ -65,7 +66,34 @@ def test_the_page_says_what_came_out(toy_classifier):
     assert "from scratch" in page
     assert re.search(r"<th[^>]*>labels</th>\s*<td[^>]*>all</td>", page)
     curves = 2 * (toy_classifier / "metrics.jsonl").exists()  # loss and accuracy; none of the frozen probe
-    assert page.count("data:image/svg+xml") == 2 + curves
+    assert page.count("<svg viewBox=") == 2 + curves
+    with np.load(toy_classifier / "test.npz") as kept:
+        answers, named = kept["targets"].argmax(1), kept["probabilities"].argmax(1)
+    recalls = recall_score(answers, named, average=None, labels=range(3), zero_division=np.nan)
+    precisions = precision_score(answers, named, average=None, labels=range(3), zero_division=np.nan)
+    for name, count, *shares in zip(result["classes"], np.bincount(answers), recalls, precisions, strict=True):
+        right, where = ("" if np.isnan(share) else f"{100 * share:.1f}" for share in shares)
+        row = "".join(f"<td[^>]*>{cell}</td>" for cell in (count, right, "[^<]*", where))
+        assert re.search(f'<th scope="row">{name}</th>{row}', page)
+
+
+def test_the_page_has_a_curve_over_labels():
+    def row(kind, count, fraction, mean):
+        return Row(kind, count, fraction, Interval(mean, mean - 0.1, mean + 0.2), None, (mean,))
+
+    given = dict.fromkeys(field.name for field in dataclasses.fields(Finetuned))
+    counts = (row("fine-tuned", 5, None, 0.4), row("scratch", 5, None, 0.3), row("fine-tuned", 20, None, 0.6))
+    drawn = report._label_curve(Finetuned(**given | {"rows": counts}), "top-1")
+    assert drawn.csv.splitlines() == [
+        "network,labels a class,score %,95 % from,to",
+        "fine-tuned,5,40,30,60",
+        "fine-tuned,20,60,50,80",
+        "from scratch,5,30,20,50",
+    ]
+    shares = (row("fine-tuned", None, 0.01, 0.4), row("fine-tuned", None, 0.1, 0.6))
+    drawn = report._label_curve(Finetuned(**given | {"rows": shares}), "top-1")
+    assert [line.split(",")[1] for line in drawn.csv.splitlines()] == ["% of the labels", "1", "10"]
+    assert report._label_curve(Finetuned(**given | {"rows": shares[:1]}), "top-1") is None
 
 
 def test_the_sentence_has_paired_intervals(toy_classifier):

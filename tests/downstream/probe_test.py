@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from tfssl.downstream import calibration, measures, probe
+from tfssl.downstream import calibration, measures, mistakes, probe
 from tfssl.frozen import metrics
+from tfssl.pipelines import batches
+from tfssl.pipelines.sources.any_source import open_source
 
 RNG = np.random.default_rng(0)
 
@@ -90,3 +92,18 @@ def test_the_interval_of_mean_average_precision_is_that_of_scikit_learn_draw_by_
         values.append(np.mean(each))
     found = metrics.mean_average_precision_interval(scores, None, labels.astype(float), draws=60)
     assert found == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-12)
+
+
+def test_the_surest_mistakes_are_drawn_with_their_pictures():
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3], [0.05, 0.95]])
+    targets = np.eye(2)[[0, 0, 0, 1, 1]]
+    assert mistakes.surest(shares, targets).tolist() == [1, 3, 2]
+    assert mistakes.surest(shares, targets, 1).tolist() == [1]
+    source = open_source("toy:images(count=5, size=32)")
+    figure = mistakes.draw(source, shares, targets, ("$a", "b$"), 32)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["b$ 80 %\nis $a", "$a 70 %\nis b$", "b$ 60 %\nis $a", ""]
+    (batch,) = batches.plain(source, 32, 5)
+    for axes, row in zip(figure.axes, (1, 3, 2), strict=False):
+        np.testing.assert_array_equal(axes.images[0].get_array(), batch["image"][row])
+    assert mistakes.draw(source, shares, np.eye(2)[[0, 1, 1, 0, 1]], ("a", "b"), 32) is None

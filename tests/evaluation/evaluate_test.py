@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import recall_score
 
 from tfssl.base.errors import UserError
 from tfssl.base.statistics import wilson
@@ -21,7 +22,7 @@ from tfssl.frozen import features, metrics
 from tfssl.frozen.nearest import nearest_neighbours
 from tfssl.models.trunks.pooling import embedded
 from tfssl.pipelines.sources.any_source import open_source
-from tfssl.runs.evaluation import Evaluation, Score, read_evaluation
+from tfssl.runs.evaluation import Evaluation, Score, best_stage, read_evaluation
 
 
 def blobs(count, dimension, classes, seed, spread=1.0, centre_seed=0):
@@ -244,6 +245,9 @@ def test_stages_are_chosen_by_what_was_held_out():
 def test_accuracy_over_common_and_rare_classes():
     recalls = metrics.recalls(np.eye(4)[[0, 0, 1, 1, 2, 0]], np.array([0, 0, 1, 0, 2, 2]))
     np.testing.assert_allclose(recalls, [2 / 3, 1, 1 / 2, np.nan])
+    shares, answers = np.eye(4)[[0, 0, 1, 1, 2, 0]], np.array([0, 0, 1, 0, 2, 2])
+    expected = recall_score(answers, shares.argmax(1), average=None)
+    np.testing.assert_allclose(scoring.score_of(shares, answers, np.ones(4, int)).by_class, [*expected, np.nan])
     assert scoring.thirds(recalls, np.array([5, 50, 20, 100])) == pytest.approx((1, 1 / 2, 2 / 3))
     assert scoring.thirds(recalls, np.array([20, 39, 20, 1])) is None
     scores = {"stage1": Score(0.5, 0.4, 0.55, 0.5, (0.7, 0.55, 0.4))}
@@ -296,6 +300,10 @@ def test_metrics_by_hand():
     # Class 0: rows in order of score 0, 2, 1, 3: precision 1 at the first, 2/3 at the second hit.
     # Class 1: rows in order 3, 1, 2, 0: precision 1 and 2/3.
     assert metrics.mean_average_precision(scores, labels) == pytest.approx((1 + 2 / 3) / 2)
+    three = np.concatenate([scores, np.zeros((4, 1))], 1)
+    np.testing.assert_allclose(metrics.average_precisions(three, labels), [5 / 6, 5 / 6, np.nan])
+    assert metrics.counts_of(np.array([0, 2, -1, 2]), 4).tolist() == [1, 0, 2, 0]
+    assert metrics.counts_of(np.array([[1, 0.5], [0, 1]]), 2).tolist() == [1, 2]
     low, high = wilson(0.75, 100)
     assert (round(low, 4), round(high, 4)) == (0.6570, 0.8245)  # R: prop.test(75, 100, correct = FALSE)
     assert wilson(1.0, 10)[1] == pytest.approx(1.0)
@@ -448,8 +456,12 @@ def test_evaluate_a_run(run, monkeypatch):
     )
     assert found.details["held_out_images"] == 80
     assert found.notes[2] == "None of the 20 test pictures was among those of pretraining."
+    each = found.per_class
+    assert (sum(each.labels), each.tested) == (80, (2,) * 10)
+    for shares, scores in ((each.trained, found.trained["linear"]), (each.random, found.random["linear"])):
+        assert np.mean(shares) == pytest.approx(scores[best_stage(scores)].top1)  # all classes have as many pictures
     assert read_evaluation(folder) == found
-    assert (folder / "report.html").is_file()
+    assert "Class by class" in (folder / "report.html").read_text()
 
 
 def test_broken_pictures_are_left_out_and_counted(run, tmp_path):

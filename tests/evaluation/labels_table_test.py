@@ -92,6 +92,7 @@ def test_what_is_said_of_several_labels(found):
     assert low < best.map < high
     assert best.balanced is None
     assert 0 < best.held_out <= 1
+    assert np.mean([each for each in found.per_class.trained if each is not None]) == pytest.approx(best.map)
     said = found.sentences()[0]
     assert f"a mean average precision of {100 * best.map:.1f} % (95 % interval {100 * low:.1f} to" in said
     assert "is a right one for" in said

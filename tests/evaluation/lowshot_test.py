@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 
 from tfssl.base.errors import UserError
@@ -76,7 +77,7 @@ def test_draws_are_of_each_class_and_those_of_more_labels_hold_them():
 @pytest.mark.parametrize("by", ["ridge", "svm"])
 def test_its_figures_are_means_over_draws_with_students_interval(by):
     train, test = rows_of(90, 1, dtype=np.float16), rows_of(60, 2)
-    tops, precisions = [], []
+    tops, precisions, recalls = [], [], []
     for draw in range(3):
         rows = train.take(drawn(train.labels, 5, (7, draw)))
         if by == "ridge":
@@ -87,10 +88,12 @@ def test_its_figures_are_means_over_draws_with_students_interval(by):
         else:
             scores = SupportVectors(cost=0.3).scores(rows, test.features, 3)
         tops.append(metrics.top1(scores, test.labels))
+        recalls.append(recall_score(test.labels, scores.argmax(1), average=None))
         precisions.append(metrics.mean_average_precision(scores, test.labels))
     found = LowShot(labels=5, draws=3, seed=7, by=by, penalty=0.3).score(train, None, test, 3)
     assert found.top1 == pytest.approx(np.mean(tops))
     assert found.map == pytest.approx(np.mean(precisions), abs=1e-3)
+    np.testing.assert_allclose(found.by_class, np.mean(recalls, 0))
     assert found.over_draws == pytest.approx(4.3027 * np.std(tops, ddof=1) / np.sqrt(3), rel=1e-4)
     assert found.held_out is None
 

@@ -18,6 +18,12 @@ def sweep(**arguments: Any) -> Any:
     return tfssl.sweep(**arguments)
 
 
+@command("tfssl.report.config:ReportSettings")
+def report(**arguments: Any) -> Any:
+    """Make the page of a run anew, or with several runs one page that sets them side by side."""
+    return tfssl.report(**arguments)
+
+
 @cli.group(cls=Group)
 def bench() -> None:
     """Measure speed on this machine."""

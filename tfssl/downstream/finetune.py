@@ -141,7 +141,8 @@ def finetune(
     if settings.report:
         from tfssl.downstream.report import write_report
 
-        write_report(result)
+        first = next(iter(chosen.values()))
+        write_report(result, parts.test.source.subset(first.rows, parts.test.source.name))
     return result
 
 

@@ -12,15 +12,17 @@ from tfssl.base.keras_state import on_its_own
 from tfssl.evaluation import measuring, notes
 from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.labelled import choose_for_several, open_data
-from tfssl.evaluation.probes import Probes
+from tfssl.evaluation.probes import Measured, Probes
 from tfssl.evaluation.protocols import choose
 from tfssl.evaluation.protocols.base import Measurement, Protocol
 from tfssl.evaluation.protocols.tuned import Tuned
 from tfssl.evaluation.ranking import rank_only
 from tfssl.evaluation.tuning import Tuning
+from tfssl.frozen import metrics
 from tfssl.frozen.subjects import Subject
 from tfssl.runs import seen
-from tfssl.runs.evaluation import TRAINED, Evaluation, Scores, evaluation_file
+from tfssl.runs.evaluation import TRAINED, Evaluation, Scores, best_stage, evaluation_file
+from tfssl.runs.per_class import PerClass
 from tfssl.runs.spread import Spread
 
 
@@ -205,6 +207,7 @@ def evaluate(
         beside=rivals,
         several=bool(parts.targets),
         projection=behind,
+        per_class=_per_class(measured, untrained),
     )
     _write(evaluation, first, settings)
     return evaluation
@@ -214,6 +217,17 @@ def _share_of_commonest(labels: np.ndarray) -> float:
     """Return the share of test pictures that the commonest class is right for, by labels as `Measured` has them."""
     counts = np.bincount(labels) if labels.ndim == 1 else labels.sum(0)
     return float(counts.max() / len(labels))
+
+
+def _per_class(measured: Measured, untrained: Scores) -> PerClass | None:
+    """Return the classes one by one, at the stages that the first protocol chooses; None where it does not know."""
+    protocol, stages = next(iter(measured.scores.items()))
+    trained = stages[best_stage(stages)].by_class
+    if trained is None:
+        return None
+    rivals = untrained.get(protocol)
+    random = rivals[best_stage(rivals)].by_class if rivals else None
+    return PerClass.of(measured.train_counts, metrics.counts_of(measured.answers, len(trained)), trained, random)
 
 
 def _write(evaluation: Evaluation, subject: Subject, settings: EvaluateSettings) -> None:

@@ -13,7 +13,7 @@ from tfssl.evaluation.data import Data
 from tfssl.evaluation.protocols import possible
 from tfssl.evaluation.protocols.base import Measurement, Protocol, Rows
 from tfssl.evaluation.protocols.effective_rank import EffectiveRank
-from tfssl.frozen import features
+from tfssl.frozen import features, metrics
 from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.runs.evaluation import Score
 from tfssl.runs.spread import Spread
@@ -29,6 +29,7 @@ class Measured(NamedTuple):
     held_out: int  # pictures that choices were made on
     broken: int  # pictures of all parts that could not be decoded
     ranks: dict[str, Spread]  # stage -> effective rank of training pictures, where it was asked for
+    train_counts: np.ndarray  # int [classes], training pictures of each class
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,9 @@ class Probes:
                         probed[protocol.way] = protocol.score(rows, division, tested, classes, held_out)
                     scores[name][stage] = probed[protocol.way]
         count = int(known.sum()) if division is None else len(division.held_out)
-        return Measured(scores, answers, test.rows, len(labels), count, sum(each.broken for each in made), ranks)
+        counts = metrics.counts_of(labels, len(data.train.classes))
+        broken = sum(each.broken for each in made)
+        return Measured(scores, answers, test.rows, len(labels), count, broken, ranks, counts)
 
     def rank(self, model: keras.Model, data: Data) -> dict[str, Spread]:
         """Return the effective rank of each stage on the training pictures, which need no labels.

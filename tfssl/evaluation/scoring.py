@@ -19,16 +19,19 @@ def score_of(shares: np.ndarray, answers: np.ndarray, counts: np.ndarray, held_o
       counts: int [classes], how many labels of each were learned from: which classes are common and which rare.
       held_out: what choices were made by, of what was held out for them: see `choice_of`.
     """
+    precisions = metrics.average_precisions(shares, answers)
     score = Score(
         top1=metrics.top1(shares, answers),
-        map=metrics.mean_average_precision(shares, answers),
+        map=float(np.nanmean(precisions)),
         held_out=held_out,
         right=metrics.named_right(shares, answers).astype(np.float32),
+        by_class=precisions,
     )
     if answers.ndim > 1:  # which of its labels a row is named by is a matter of chance, so that no class has a share
         return dataclasses.replace(score, map_interval=metrics.mean_average_precision_interval(shares, None, answers))
     recalls = metrics.recalls(shares, answers)
-    return dataclasses.replace(score, balanced=float(np.nanmean(recalls)), thirds=thirds(recalls, counts))
+    balanced, groups = float(np.nanmean(recalls)), thirds(recalls, counts)
+    return dataclasses.replace(score, balanced=balanced, thirds=groups, by_class=recalls)
 
 
 def choice_of(shares: np.ndarray, answers: np.ndarray) -> float:
@@ -53,6 +56,7 @@ def over_draws(scores: Sequence[Score], held_out: float | None) -> Score:
         return dataclasses.replace(scores[0], held_out=held_out)
     tops = tuple(each.top1 for each in scores)
     mean, low, _ = statistics.over_draws(tops)
+    by_class = [each.by_class for each in scores if each.by_class is not None]
     return Score(
         top1=mean,
         map=float(np.mean([each.map for each in scores])),
@@ -60,6 +64,7 @@ def over_draws(scores: Sequence[Score], held_out: float | None) -> Score:
         held_out=held_out,
         over_draws=mean - low if mean - low > 1e-9 else None,
         draws=tops,
+        by_class=np.mean(by_class, 0) if len(by_class) == len(scores) else None,
     )
 
 

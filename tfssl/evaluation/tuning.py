@@ -21,7 +21,7 @@ from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.data import Data
 from tfssl.evaluation.probes import Measured
 from tfssl.evaluation.protocols.tuned import Draw, Tuned, labelled
-from tfssl.frozen import features
+from tfssl.frozen import features, metrics
 from tfssl.frozen.subjects import Subject
 from tfssl.pipelines.progress import Progress
 from tfssl.runs.evaluation import Score, Scores
@@ -175,7 +175,8 @@ class Tuning:
         found = next(self._found[each.key] for plan in self._plans[id(subject), False].values() for each in plan)
         data = self._data
         answers = np.asarray(data.test.labels)[found.rows]
-        return Measured(scores, answers, found.rows, data.train.count, found.val, found.broken, {})
+        counts = metrics.counts_of(np.asarray(data.train.labels), len(data.train.classes))
+        return Measured(scores, answers, found.rows, data.train.count, found.val, found.broken, {}, counts)
 
     def with_gains(self, first: Subject, scores: Scores) -> Scores:
         """Add to scores of the first subject how far each is ahead of the same from random weights, where it is known.

@@ -21,6 +21,11 @@ def named_right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return named == labels if labels.ndim == 1 else labels[np.arange(len(named)), named] > 0
 
 
+def counts_of(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many rows each class has, int [classes]; labels below 0 are of none. `labels` as of `top1`."""
+    return np.bincount(labels[labels >= 0], minlength=classes)[:classes] if labels.ndim == 1 else (labels > 0).sum(0)
+
+
 def recalls(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the share of each class's rows that are named right, float [classes]; not a number where it has none.
 
@@ -34,7 +39,12 @@ def recalls(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return average precision of each class against the rest, averaged over the classes that `labels` holds.
+    """Return the mean of `average_precisions` over the classes that `labels` holds."""
+    return float(np.nanmean(average_precisions(scores, labels)))
+
+
+def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the average precision of each class against the rest, float [classes]; not a number where it has no row.
 
     Args:
         scores: float [M, classes].
@@ -43,11 +53,13 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.metrics import average_precision_score
 
     answers = labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(scores.shape[1])
-    present = np.flatnonzero(answers.any(0))
+    found = np.full(scores.shape[1], np.nan)
     with warnings.catch_warnings():
         # One class alone in the test rows: scikit-learn warns that there is no negative; the value (1.0) is right.
         warnings.simplefilter("ignore")
-        return float(np.mean([average_precision_score(answers[:, label], scores[:, label]) for label in present]))
+        for label in np.flatnonzero(answers.any(0)):
+            found[label] = average_precision_score(answers[:, label], scores[:, label])
+    return found
 
 
 def mean_average_precision_interval(

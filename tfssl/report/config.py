@@ -1,11 +1,11 @@
-"""Settings of `show`."""
+"""Settings of `show` and `report`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from tfssl.base.config import Count, PictureFile, Seed, Settings, Share, option, subject
+from tfssl.base.config import Count, PictureFile, Seed, Settings, Share, ending, option, subject
 
 
 class ShowSettings(Settings):
@@ -21,3 +21,22 @@ class ShowSettings(Settings):
     count: Count = option("Source pictures.", 6)
     seed: Seed = option("Other seeds show other pictures.", 0)
     max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
+
+
+def _several(given: Any) -> Any:
+    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
+
+
+def _some(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not given:
+        raise ValueError("a run or several")
+    return given
+
+
+class ReportSettings(Settings):
+    """All arguments of `report`."""
+
+    runs: Annotated[tuple[Any, ...], BeforeValidator(_several), AfterValidator(_some)] = subject("RUN...")
+    to: Annotated[Path, ending(".html", ".htm")] | None = option(
+        "The page; of one run report.html in its folder where not given.", None
+    )

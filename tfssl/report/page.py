@@ -6,10 +6,12 @@ from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
-from tfssl.report import figures
+from tfssl.report import figures, tables
+from tfssl.report.drawn import Drawn, Table, as_png
+from tfssl.report.palette import COLOURS
 from tfssl.report.rate_figure import rate_figure
 from tfssl.report.watch_figures import watch_figures
-from tfssl.runs import metrics_log, spread, watch
+from tfssl.runs import metrics_log, watch
 from tfssl.runs.evaluation import RANKS, TRAINED, Evaluation, best_stage, percent, read_evaluation
 from tfssl.runs.run import Run, load_run
 
@@ -17,15 +19,16 @@ FILE_NAME = "report.html"
 PUZZLES = 6
 
 
-def write_report(run: Run | str | Path) -> Path:
+def write_report(run: Run | str | Path, to: Path | None = None) -> Path:
     """Write `report.html` into a run's folder: one file that needs no other and no network.
 
     Settings, learning curves, what was watched, puzzles with the network's answers, and, where `tfssl.evaluate` has
-    run, each stage beside random weights, and what came of networks that were trained on. What is missing is said on
-    the page, with the command that makes it.
+    run, each stage beside random weights, few labels, each class, and what came of networks that were trained on. What
+    is missing is said on the page, with the command that makes it.
 
     Args:
         run: a run (`tfssl.load_run`) or its folder.
+        to: where else it is written.
 
     Returns:
         Where the page is.
@@ -34,14 +37,14 @@ def write_report(run: Run | str | Path) -> Path:
         UserError: the folder is no run, or cannot be written.
     """
     run = load_run(run)
-    return write_page(run.folder, "page.html.jinja", contents(run))
+    return write_page(to or run.folder / FILE_NAME, "page.html.jinja", contents(run))
 
 
-def write_page(folder: Path, template: str, contents: Mapping[str, Any]) -> Path:
-    """Write `report.html` into a folder, of one of the templates here.
+def write_page(path: Path, template: str, contents: Mapping[str, Any]) -> Path:
+    """Write a page of one of the templates here.
 
     Args:
-        folder: of a run, or of a classifier.
+        path: of the file.
         template: its name; it extends `base.html.jinja`.
         contents: what it shows, by the names that it has for it.
 
@@ -58,8 +61,7 @@ def write_page(folder: Path, template: str, contents: Mapping[str, Any]) -> Path
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
-    page = environment.get_template(template).render(contents)
-    path = folder / FILE_NAME
+    page = environment.get_template(template).render(contents, colours=COLOURS)
     with atomic_write(path) as temporary:
         temporary.write_text(text_of(page), encoding="utf-8")
     return path
@@ -70,29 +72,34 @@ def contents(run: Run) -> dict[str, Any]:
     lines = metrics_log.read(run.folder)
     evaluation, trained = read_evaluation(run.folder), read_evaluation(run.folder, kind=TRAINED)
     puzzles, no_puzzles = _puzzles(run)
-    curves = figures.learning_curves(lines)
     alone = read_evaluation(run.folder, kind=RANKS)
     said = [sentence for each in (evaluation, trained, alone) if each for sentence in each.sentences()]
     measured = [each for each in (evaluation, trained) if each]
+    ranks = next((each.ranks for each in (evaluation, alone) if each and each.ranks), {})
     return {
-        "title": f"{run.settings.tasks} on {run.settings.trunk}" if run.words is None else run.settings.tasks,
+        "title": title_of(run),
         "folder": str(run.folder),
-        "data": run.data,
+        "subtitle": f"{run.folder}; learned from {run.data['name']}, {run.data['count']:,} {items_of(run)}",
         "sentences": [*training_sentences(run, lines), *said],
         "tiles": _tiles(run, lines, evaluation),
-        "curves": {name: figures.as_svg(figure) for name, figure in curves.items()},
+        "curves": figures.learning_curves(lines),
         **_range_test(run),
-        "watched": {name: figures.as_svg(figure) for name, figure in watch_figures(lines).items()},
+        "watched": watch_figures(lines),
         "puzzles": puzzles,
         "no_puzzles": no_puzzles,
         "evaluation": evaluation,
+        "words": run.words,
         "bars": _bars(evaluation) if evaluation else {},
-        "rows": _rows(evaluation) if evaluation else [],
+        "stages": tables.stages(evaluation) if evaluation else None,
+        "label_curves": {name: drawn for each in measured for name, drawn in figures.label_curves(each).items()},
+        "long_tail": figures.long_tail(evaluation) if evaluation else None,
+        "classes": tables.classes(evaluation) if evaluation else None,
         "trained": trained,
-        "trained_rows": _rows(trained) if trained else [],
-        "rivals": [row for each in measured for row in _rivals(each)],
-        "ranks": spread.rows(next((each.ranks for each in (evaluation, alone) if each and each.ranks), {})),
-        "apart": evaluation is not None and evaluation.chosen_apart,
+        "trained_stages": tables.stages(trained) if trained else None,
+        "rivals": Table(
+            "figures beside others", tables.RIVALS, [row for each in measured for row in tables.rivals(each)], texts=2
+        ),
+        "ranks": tables.ranks(ranks),
         "settings": {
             "Pretraining": readable(
                 run.settings.as_json() | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}
@@ -102,6 +109,16 @@ def contents(run: Run) -> dict[str, Any]:
             "Versions": run.versions,
         },
     }
+
+
+def title_of(run: Run) -> str:
+    """Return what a run is, in words: its tasks and its trunk."""
+    return f"{run.settings.tasks} on {run.settings.trunk}" if run.words is None else run.settings.tasks
+
+
+def items_of(run: Run) -> str:
+    """Return what a run learned from, as a noun."""
+    return "passages" if run.words else "pictures"
 
 
 def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
@@ -141,13 +158,13 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _range_test(run: Run) -> dict[str, Any]:
-    """Return the figure of the range test that chose the learning rate, and what it chose; texts are empty without."""
+    """Return the figure of the range test that chose the learning rate, and what it chose; None and "" without."""
     found = run.prepared.get("learning_rate")
     if not found:
-        return {"range_test": "", "range_test_said": ""}
+        return {"range_test": None, "range_test_said": ""}
     from tfssl.multitask.rate_range import sentence
 
-    return {"range_test": figures.as_svg(rate_figure(found)), "range_test_said": sentence(found)}
+    return {"range_test": rate_figure(found), "range_test_said": sentence(found)}
 
 
 def readable(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -179,7 +196,7 @@ def _puzzles(run: Run) -> tuple[dict[str, str], str]:
     from tfssl.report.puzzles import draw
 
     try:
-        return {name: figures.as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}, ""
+        return {name: as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}, ""
     except UserError as problem:
         return {}, str(problem)
 
@@ -213,45 +230,12 @@ def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None)
     return tiles
 
 
-def _bars(evaluation: Evaluation) -> dict[str, str]:
+def _bars(evaluation: Evaluation) -> dict[str, Drawn]:
+    """Return a figure of the stages for each protocol, by its caption; many numbers of labels are a curve instead."""
+    over_labels = {protocol for family in figures.over_several_labels(evaluation) for protocol in family.values()}
+    drawn = [protocol for protocol in evaluation.of_features if protocol not in over_labels]
     return {
-        evaluation.protocols[protocol].title: figures.as_svg(figures.stage_bars(evaluation, protocol))
-        for protocol in evaluation.of_features
+        f"Top-1 by {evaluation.protocols[protocol].title}; the thin lines are 95 % intervals."
+        f" {figures.drop_at_last(evaluation, protocol)}": figures.stage_bars(evaluation, protocol)
+        for protocol in drawn or [evaluation.main]
     }
-
-
-def _rivals(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return the lines of the table of what was measured beside the run: chosen stages, and paired differences."""
-    rows: list[tuple[str, ...]] = []
-    for rival in evaluation.beside:
-        for protocol, stages in rival.scores.items():
-            own, other = evaluation.trained[protocol], best_stage(stages)
-            chosen = best_stage(own)
-            shares = (f"{100 * own[chosen].top1:.1f} ({chosen})", f"{100 * stages[other].top1:.1f} ({other})")
-            ahead = str(rival.ahead[protocol]) if protocol in rival.ahead else ""
-            rows.append((evaluation.protocols[protocol].title, rival.name, *shares, ahead))
-    return rows
-
-
-def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return the lines of the table of stages."""
-    rows = []
-    for protocol, stages in evaluation.trained.items():
-        for stage, score in {**stages, **evaluation.projection.get(protocol, {})}.items():
-            low, high = evaluation.interval_of(score)
-            rival = evaluation.random.get(protocol, {}).get(stage)
-            rows.append(
-                {
-                    "protocol": evaluation.protocols[protocol].title,
-                    "stage": stage,
-                    "top1": f"{100 * score.top1:.1f}",
-                    "interval": f"{100 * low:.1f} to {100 * high:.1f}",
-                    "random": f"{100 * rival.top1:.1f}" if rival else "",
-                    "balanced": "" if score.balanced is None else f"{100 * score.balanced:.1f}",
-                    "held_out": "" if score.held_out is None else f"{100 * score.held_out:.1f}",
-                    "map": f"{100 * score.map:.1f}",
-                    "random_map": f"{100 * rival.map:.1f}" if rival else "",
-                    "best": stage == evaluation.best_stage and protocol in list(evaluation.of_features)[:1],
-                }
-            )
-    return rows

@@ -1,15 +1,13 @@
 """The report's figure of the range test that chose a learning rate."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfssl.report.figures import QUIET, RANDOM, TRAINED, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from tfssl.report.drawn import Drawn, new_figure
+from tfssl.report.palette import GRID, QUIET, RANDOM, TRAINED
 
 
-def rate_figure(found: Mapping[str, Any]) -> "Figure":
+def rate_figure(found: Mapping[str, Any]) -> Drawn:
     """Draw the loss of each update by its learning rate, smoothed too, and the rate that was chosen.
 
     Args:
@@ -31,5 +29,7 @@ def rate_figure(found: Mapping[str, Any]) -> "Figure":
         axes.set_ylim(low - 0.5 * room, first + room)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
-    axes.grid(axis="y", color="#e4eaec")
-    return figure
+    axes.grid(axis="y", color=GRID)
+    said = f"Loss by learning rate; {found['chosen']:.3g} was chosen"
+    rows = list(zip(rates, losses, means.tolist(), strict=True))
+    return Drawn(figure, said, ("learning rate", "loss", "mean of losses"), rows)

@@ -1,20 +1,18 @@
 """The report's figures of what was seen while a run trained: pretext against downstream."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tfssl.base.statistics import wilson
-from tfssl.report.figures import QUIET, RANDOM, TRAINED, Lines, new_figure
+from tfssl.report.drawn import Drawn, new_figure
+from tfssl.report.figures import Lines
+from tfssl.report.palette import GRID, QUIET, RANDOM, SECOND, TRAINED
 from tfssl.runs.metrics_log import metrics_of
 from tfssl.runs.watch import SHARES, TITLES, Look, looks_of
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-COLOURS = {"probe": TRAINED, "knn": "#c8702a"}
+COLOURS = {"probe": TRAINED, "knn": SECOND}
 
 
-def watch_figures(lines: Lines) -> dict[str, "Figure"]:
+def watch_figures(lines: Lines) -> dict[str, Drawn]:
     """Draw what the looks of a run came to: caption -> figure. {} where there is none.
 
     Downstream figures by step; the effective rank by step; and each pretext accuracy, or where there is none the loss,
@@ -34,7 +32,7 @@ def watch_figures(lines: Lines) -> dict[str, "Figure"]:
     return made
 
 
-def _shares(looks: Sequence[Look]) -> "Figure":
+def _shares(looks: Sequence[Look]) -> Drawn:
     figure, axes = new_figure()
     steps = [look["step"] for look in looks]
     for name in SHARES:
@@ -45,12 +43,15 @@ def _shares(looks: Sequence[Look]) -> "Figure":
         axes.plot(steps, shares, color=COLOURS[name], marker="o", markersize=3.5, linewidth=1.6, label=TITLES[name])
     axes.set_xlabel("step")
     axes.set_ylabel("percent")
-    axes.grid(axis="y", color="#e4eaec")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+    axes.grid(axis="y", color=GRID)
+    axes.legend(frameon=False, fontsize=8, labelcolor=QUIET)
+    last = ", ".join(f"{TITLES[name]} {100 * looks[-1][name]:.1f} %" for name in SHARES)
+    head = ("step", *(f"{TITLES[name]} %" for name in SHARES))
+    rows = [(look["step"], *(100 * look[name] for name in SHARES)) for look in looks]
+    return Drawn(figure, f"What features were worth, by step; at the last look {last}", head, rows)
 
 
-def _rank(looks: Sequence[Look]) -> "Figure":
+def _rank(looks: Sequence[Look]) -> Drawn:
     figure, axes = new_figure()
     axes.plot(
         [look["step"] for look in looks],
@@ -63,11 +64,12 @@ def _rank(looks: Sequence[Look]) -> "Figure":
     axes.set_ylim(0, None)
     axes.set_xlabel("step")
     axes.set_ylabel("directions")
-    axes.grid(axis="y", color="#e4eaec")
-    return figure
+    axes.grid(axis="y", color=GRID)
+    said = f"Effective rank by step: {looks[0]['rank']:.1f} at first, {looks[-1]['rank']:.1f} at the last look"
+    return Drawn(figure, said, ("step", "effective rank"), [(look["step"], look["rank"]) for look in looks])
 
 
-def _against(looks: Sequence[Look], metric: str) -> "Figure":
+def _against(looks: Sequence[Look], metric: str) -> Drawn:
     figure, axes = new_figure()
     looks = [look for look in looks if metric in look]  # before training there is none
     figure_of = "probe" if "probe" in looks[-1] else "rank"
@@ -88,5 +90,7 @@ def _against(looks: Sequence[Look], metric: str) -> "Figure":
     axes.margins(0.14)
     axes.set_xlabel(metric.replace("_", " ") + (", %" if x_scale > 1 else ""))
     axes.set_ylabel(TITLES[figure_of] + (", %" if y_scale > 1 else ""))
-    axes.grid(color="#e4eaec")
-    return figure
+    axes.grid(color=GRID)
+    head = ("epoch", axes.get_xlabel(), axes.get_ylabel())
+    rows = [(look["epoch"], *point) for look, point in zip(looks, zip(x, y, strict=True), strict=True)]
+    return Drawn(figure, f"{head[2]} against {head[1]}, a point a look", head, rows)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfssl.base.errors import UserError
 from tfssl.base.result import Result, plain
 from tfssl.base.statistics import wilson
 from tfssl.base.tables import aligned
 from tfssl.runs import spread
 from tfssl.runs.beside import Difference, Rival
+from tfssl.runs.per_class import PerClass
 from tfssl.runs.spread import Ranks, Spread
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Score:
         95 % interval: over test pictures, or over draws of the labels. None where these were not trained.
       right: whether each test picture was named right, float [M], for comparisons; a share of 0 .. 1 where it was asked
         several times. None where this is not known, as in what is read from a file, which does not keep it.
+      by_class: the share right of each class, float [classes], and where images may have several labels its average
+        precision; not a number where no test image has it. Files keep that of one stage alone: see `PerClass`.
     """
 
     top1: float
@@ -50,12 +54,16 @@ class Score:
     gain: tuple[float, float, float] | None = None
     map_interval: tuple[float, float] | None = None
     right: "np.ndarray | None" = dataclasses.field(default=None, compare=False, repr=False)
+    by_class: "np.ndarray | None" = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def choice(self) -> float:
         """What stages are chosen by: `held_out`; `top1`, which is too good for the best one, where there is none."""
         return self.top1 if self.held_out is None else self.held_out
 
+
+UNKEPT = ("right", "by_class")
+"""What files do not keep of a score: a number a picture or a class of every stage."""
 
 Scores = Mapping[str, Mapping[str, Score]]  # protocol -> stage -> Score
 
@@ -96,6 +104,7 @@ class Evaluation(Result):
     where they were asked for; where nothing else was, `trained` is empty. `beside` has other subjects, measured alike.
     `several` says that images may have several labels each.
     `projection` has what was measured behind projection heads, which no stage is chosen by, as they are left behind.
+    `per_class` has the classes of the best stage one by one; None of earlier versions.
     `details` is what else was set or counted; it goes into the JSON as it is.
     """
 
@@ -113,6 +122,7 @@ class Evaluation(Result):
     beside: tuple[Rival, ...] = ()
     several: bool = False
     projection: Scores = dataclasses.field(default_factory=dict)
+    per_class: PerClass | None = None
 
     @property
     def subject(self) -> str:
@@ -346,6 +356,7 @@ class Evaluation(Result):
                 for rival in self.beside
             ],
             **({"several": True} if self.several else {}),
+            **({"per_class": plain(self.per_class)} if self.per_class else {}),
         }
 
     @classmethod
@@ -370,6 +381,7 @@ class Evaluation(Result):
             classes=tuple(data["classes"]),
             notes=tuple(data["notes"]),
             several=data.get("several", False),
+            per_class=PerClass.from_json(data["per_class"]) if "per_class" in data else None,
             ranks={
                 part: {stage: Spread(**figures) for stage, figures in stages.items()}
                 for part, stages in data.get("ranks", {}).items()
@@ -463,10 +475,10 @@ def _score(content: Mapping[str, Any]) -> Score:
 
 
 def _as_dicts(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return figures of stages as JSON has them; what is not known, and what was right, is left out."""
+    """Return figures of stages as JSON has them; what is not known, and `UNKEPT`, is left out."""
     return {
         name: {
-            stage: {key: plain(value) for key, value in vars(each).items() if value is not None and key != "right"}
+            stage: {key: plain(value) for key, value in vars(each).items() if value is not None and key not in UNKEPT}
             for stage, each in stages.items()
         }
         for name, stages in figures.items()
@@ -498,8 +510,15 @@ def evaluation_file(epoch: int | None = None, kind: str = "") -> str:
 
 
 def read_evaluation(folder: Path, epoch: int | None = None, kind: str = "") -> Evaluation | None:
-    """Read what `evaluate` wrote into a run's folder; return None where it did not run. `kind` as above."""
+    """Read what `evaluate` wrote into a run's folder; return None where it did not run. `kind` as above.
+
+    Raises:
+      UserError: the file is damaged, or of a newer version.
+    """
     path = folder / evaluation_file(epoch, kind)
     if not path.exists():
         return None
-    return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return Evaluation.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise UserError(f"{path} cannot be read ({problem}); remove it, and call tfssl evaluate again") from problem

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write
-from tfssl.report.figures import QUIET, RANDOM, TRAINED
+from tfssl.report.palette import QUIET, RANDOM, TRAINED
 from tfssl.studies.statistics import Estimate
 from tfssl.studies.table import RANDOM as RANDOM_ROW
 from tfssl.studies.table import Row
