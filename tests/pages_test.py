@@ -329,7 +329,7 @@ def test_commands(world):
     assert len(list(world.run(COMMANDS))) == 4
     assert "2 runs side by side" in Path("compare.html").read_text()
     shutil.rmtree("runs/second")  # docs/serving.md has another one
-    assert Path("neighbours.html").read_text().count("<section>") == 6
+    assert Path("neighbours.html").read_text().count('<section class="row">') == 6
     assert Path("patches.png").stat().st_size
     (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]
     assert (name["name"], export["name"]) == ("resnet10(width=2)", "models/encoder")

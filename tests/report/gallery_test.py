@@ -52,7 +52,8 @@ def test_a_page_holds_all_of_it(rows, tmp_path):
     boxes = [attributes["style"] for tag, attributes in tags if tag == "i"]
     assert boxes == ["top:50.0%;left:25.0%;height:25.0%;width:25.0%"] * 2
     assert not {"script", "link", "iframe"} & {tag for tag, _ in tags}
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https:" not in text
     assert "url(" not in text
     assert "<p>First.</p>\n<p>Second.</p>" in text
     assert "&lt;two&gt;" in text

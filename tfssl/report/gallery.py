@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfssl.base.figures import save_figure
 from tfssl.base.files import atomic_write, text_of
+from tfssl.report.rendering import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,18 +126,8 @@ def _draw(cells: "list[Axes]", picture: Picture) -> None:
 
 def page(rows: Sequence[Row], columns: Sequence[str], title: str, said: str) -> str:
     """Return a page of its own, which needs no other file and no network."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfssl.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["uri"] = as_uri
-    template = environment.get_template("gallery.html.jinja")
-    return template.render(rows=rows, columns=columns, title=title, sentences=said.splitlines())
+    shown = {"rows": rows, "columns": columns, "title": title, "subtitle": "", "sentences": said.splitlines()}
+    return render("gallery.html.jinja", shown | {"tiles": (), "settings": {}}, {"uri": as_uri})
 
 
 def as_uri(image: np.ndarray) -> str:

@@ -8,8 +8,8 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
 from tfssl.report import figures, tables
 from tfssl.report.drawn import Drawn, Table, as_png
-from tfssl.report.palette import COLOURS
 from tfssl.report.rate_figure import rate_figure
+from tfssl.report.rendering import render
 from tfssl.report.watch_figures import watch_figures
 from tfssl.runs import metrics_log, watch
 from tfssl.runs.evaluation import RANKS, TRAINED, Evaluation, best_stage, percent, read_evaluation
@@ -51,17 +51,7 @@ def write_page(path: Path, template: str, contents: Mapping[str, Any]) -> Path:
     Returns:
         Where the page is.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfssl.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
-    page = environment.get_template(template).render(contents, colours=COLOURS)
+    page = render(template, contents)
     with atomic_write(path) as temporary:
         temporary.write_text(text_of(page), encoding="utf-8")
     return path
