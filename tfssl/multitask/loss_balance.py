@@ -5,6 +5,14 @@ they send into the shared encoders. Gradients say nothing before the first steps
 and little changes later: on Caltech-101 at 64 px (`resnet10(width=16)`) the gradient of colorization on the trunk is
 1.8, 1.7, 2.2, 1.8 and 2.0 times that of relative_position after 60, 100, 150, 300 and 600 steps, where its loss is 2.0
 to 1.8 times as large. So they are measured once, and not anew while training.
+
+Two ways to renew weights while training were tried there, were not better in 300 steps, and are not here; figures are
+in docs/tasks.md. Weights by uncertainty (Kendall et al. 2018, arXiv 1705.07115: the sum of exp(-s) L + s / 2 over
+losses of choices, s learnt as weights are, without decay) settle within 60 steps where the derivative by s is 0: a loss
+counts 1 / (2 L). So it is divided by its size, as with "initial", and all losses together count .37 in place of 2.3, as
+if the learning rate were so much smaller. Weights renewed each 10 steps in the manner of GradNorm (Chen et al. 2018,
+arXiv 1711.02257: the task's relative loss to the power of 1.5, over the norm of its gradient on the encoders, both
+averaged with momentum .9, without an optimizer for them) are 5 to 1 after 30 steps, and 1.2 to 1.4 to 1 from step 160.
 """
 
 from collections.abc import Mapping, Sequence
