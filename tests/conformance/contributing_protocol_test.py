@@ -66,4 +66,4 @@ def test_its_line_in_the_tuple_is_all_that_it_takes(nearest_mean, toy_run, tmp_p
     assert found.stage_to_export() == found.best_stage == content["layer_to_export"]
     share = 100 * found.trained["nearest_mean"][found.best_stage].top1
     assert f"mean over all places; nearest class mean {share:.1f} % of" in embedding_of(run).line
-    assert "<td>nearest class mean</td>" in (run.folder / "report.html").read_text(encoding="utf-8")
+    assert '<th scope="row">nearest class mean</th>' in (run.folder / "report.html").read_text(encoding="utf-8")

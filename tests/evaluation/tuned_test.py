@@ -385,7 +385,7 @@ def test_it_is_what_finetune_finds_on_the_validation_part(toy_run, toy_classifie
         np.testing.assert_array_equal(old, new.numpy())
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "Trained on, beside the same from random weights" in page
-    assert "<td>fine-tuning (steps=2, batch_size=8, learning_rates=(0.003,))</td><td>stage4</td>" in page
+    assert '<th scope="row">fine-tuning (steps=2, batch_size=8, learning_rates=(0.003,))</th><td>stage4</td>' in page
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "_fit", lambda *_: pytest.fail("it learns again"))
         again = tfssl.evaluate(run, labelled_folder, protocols=protocol, report=False)
