@@ -78,7 +78,8 @@ def test_what_cannot_be_had_is_one_line(preset, tmp_path):
     for text, said in (
         (f"keras_hub(weights={str(tmp_path / 'empty')!r})", "holds no config.json"),
         (f"keras_hub(weights={str(broken)!r})", "cannot be had"),
-        ("keras_hub(weights='no_such_preset')", "no_such_preset cannot be had"),
+        ("keras_hub(weights='no_such_preset')", "no_such_preset cannot be had (Unknown preset identifier); give a"),
+        ("keras_hub", "keras_hub is given without weights; give keras_hub(weights='PRESET')"),
         (f"keras_hub(weights={str(folder)!r}, depth=3)", "keras_hub takes weights= alone, and depth is given"),
         (f"keras_hub(weights={str(tmp_path / 'text')!r})", "BertBackbone is no network from pictures to maps"),
         (f"keras_hub(weights={str(tmp_path / 'foreign')!r})", "MiTBackbone has layers of KerasHub's own"),

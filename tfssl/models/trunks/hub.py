@@ -74,9 +74,10 @@ def _plain(text: str, preset: str) -> Iterator[None]:
     except ImportError:
         raise
     except Exception as problem:
+        why = reason(problem).split(". ")[0]
         raise UserError(
-            f"{text}: {preset} cannot be had ({reason(problem)}); give a preset of KerasHub, or download it elsewhere"
-            " and give its folder: weights='path/to/folder'"
+            f"{text}: {preset} cannot be had ({why}); give a preset of KerasHub, or download it elsewhere and give its"
+            " folder: weights='path/to/folder'"
         ) from problem
 
 

@@ -8,7 +8,7 @@ import keras
 
 from tfssl.base.errors import UserError
 from tfssl.base.specs import parse_call, unknown
-from tfssl.models.trunks import TRUNKS, Trunk, make_pixels, make_trunk, stages_of, weights
+from tfssl.models.trunks import TRUNKS, Trunk, hub, make_pixels, make_trunk, stages_of, weights
 from tfssl.models.trunks.files import read_model, trunk_of
 from tfssl.models.trunks.networks import as_body, build, find, preprocessing_of
 from tfssl.models.trunks.pretrained import make_pretrained
@@ -40,6 +40,8 @@ def open_trunk(trunk: Any, size: int) -> Trunk:
         return make_pretrained(text, size)
     builder = None if name in TRUNKS else find(name)
     if builder is None:
+        if name == hub.NAME:
+            raise UserError(f"{text} is given without weights; give {hub.NAME}(weights='PRESET'), or a folder of one")
         if name not in TRUNKS:
             raise unknown("trunk", name, TRUNKS)
         return make_trunk(text, size)
