@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import urllib.parse
@@ -121,6 +123,7 @@ def running(settings: ServeSettings) -> Iterator[tuple[Addresses, Callable[[], S
     folder = settings.folder
     check_folder(folder)
     name = settings.name or model_name(folder)
+    _refuse_taken(settings)
     threads = settings.threads or os.cpu_count() or 1
     limits = Limits(threads, settings.max_request * 2**20, settings.max_waiting, settings.timeout)
     versions = Versions(folder, name)
@@ -138,6 +141,24 @@ def running(settings: ServeSettings) -> Iterator[tuple[Addresses, Callable[[], S
         )
     finally:
         server.stop()
+
+
+def _refuse_taken(settings: ServeSettings) -> None:
+    """Raise UserError where another process listens on a port already: a model takes seconds to load."""
+    for service, port in (("REST", settings.rest_port), ("gRPC", settings.grpc_port)):
+        if not port:
+            continue
+        try:
+            socket.create_server(
+                (settings.host, port), family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+            ).close()
+        except OSError as problem:
+            if problem.errno == errno.EADDRINUSE:  # what else may be wrong the services themselves find
+                raise _cannot_listen(settings.host, port, service, "address already in use") from problem
+
+
+def _cannot_listen(host: str, port: int, service: str, reason: str) -> UserError:
+    return UserError(f"cannot listen on {host}:{port} for {service} ({reason}); give --{service.lower()}-port 0")
 
 
 def _rest_service() -> Callable[[Work], Any]:
@@ -188,13 +209,13 @@ class _Server:
             rest, self._rest_open = await self._rest.open(host, rest_port), True
         except OSError as problem:
             reason = (problem.strerror or str(problem)).lower()
-            raise UserError(f"cannot listen on {host}:{rest_port} for REST ({reason}); give --rest-port 0") from problem
+            raise _cannot_listen(host, rest_port, "REST", reason) from problem
         if grpc_port is None:
             return rest, None
         try:
             self._grpc, bound = await open_grpc(self.work, host, grpc_port)
         except (RuntimeError, OSError) as problem:
-            raise UserError(f"cannot listen on {host}:{grpc_port} for gRPC (in use?); give --grpc-port 0") from problem
+            raise _cannot_listen(host, grpc_port, "gRPC", "in use?") from problem
         return rest, bound
 
     async def _close(self) -> None:
