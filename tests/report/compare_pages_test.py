@@ -93,6 +93,19 @@ def test_runs_of_other_batches_are_drawn_by_pictures(runs):
     assert [row[1] for row in drawn.rows] == [72, 144, 144, 288]
 
 
+def test_the_loss_of_one_task_stands_beside_that_of_a_run_of_several(runs):
+    sides = comparing.sides_of(runs)
+    assert "rotation loss" not in comparing.curves(sides)
+    logged = {"step": 9, "epoch_end": True, "loss": 3.0, "rotation_loss": 1.0, "jigsaw_loss": 2.0}
+    settings = runs[1].settings.model_copy(update={"tasks": "rotation, jigsaw(grid=2)"})
+    several = dataclasses.replace(sides[1], run=dataclasses.replace(runs[1], settings=settings), lines=[logged])
+    drawn = comparing.curves([sides[0], several])
+    ends = [line for line in sides[0].lines if line.get("epoch_end")]
+    alone = [("first", line["step"], line["loss"]) for line in ends]
+    assert drawn["rotation loss"].rows == [*alone, ("second", 9, 1.0)]
+    assert drawn["jigsaw loss"].rows == [("second", 9, 2.0)]
+
+
 def test_names_tell_runs_apart(runs, tmp_path):
     assert comparing.names_of(runs) == ["first", "second"]
     same = [dataclasses.replace(runs[0], folder=tmp_path / name / "first") for name in ("a", "b")]

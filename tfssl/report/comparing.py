@@ -16,6 +16,7 @@ from tfssl.runs.evaluation import TRAINED, Evaluation, Score, best_stage, percen
 from tfssl.runs.metrics_log import metrics_of
 from tfssl.runs.run import Run
 from tfssl.runs.watch import SHARES, TITLES, looks_of
+from tfssl.tasks import parse_tasks
 
 ALIKE = ("data", "test", "test_images", "train_images", "split_seed", "long_tail", "frames", "classes")
 """What evaluations must have in common, if their figures are to be held against each other."""
@@ -282,9 +283,10 @@ def curves(sides: Sequence[Side]) -> dict[str, Drawn]:
     By step; by pictures where the batches differ.
     """
     names = sorted({name for side in sides for line in side.lines for name in metrics_of(line)})
+    ends = {side.name: _ends_of(side, names) for side in sides}
     drawn = {}
     for name in sorted(names, key=lambda name: "loss" not in name):
-        lines = {side.name: [line for line in side.lines if line.get("epoch_end") and name in line] for side in sides}
+        lines = {run: [line for line in found if name in line] for run, found in ends.items()}
         if any(lines.values()):
             drawn[name.replace("_", " ")] = _over_each_other(sides, lines, name, figures.scale_of(name))
     for name in SHARES:
@@ -292,6 +294,16 @@ def curves(sides: Sequence[Side]) -> dict[str, Drawn]:
         if any(looks.values()):
             drawn[f"{TITLES[name]}, watched while it trained"] = _over_each_other(sides, looks, name, 100.0)
     return drawn
+
+
+def _ends_of(side: Side, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the lines of the ends of epochs; the loss of a run of one task is that task's, where others log it so."""
+    ends = [line for line in side.lines if line.get("epoch_end")]
+    tasks = parse_tasks(side.run.settings.tasks)
+    own = f"{tasks[0].name}_loss"
+    if len(tasks) > 1 or own not in names:
+        return ends
+    return [line | {own: line["loss"]} for line in ends]
 
 
 def _over_each_other(
