@@ -36,8 +36,8 @@ from tfssl.training.watching import Watching, make_watching
 
 def pretrain(
     data: Any,
-    tasks: str | PretextTask | Sequence[str | PretextTask] = "rotation",
-    trunk: str | Path | keras.Model = "resnet18",
+    tasks: str | PretextTask | Sequence[str | PretextTask] = "rotation, contrastive",
+    trunk: str | Path | keras.Model = "resnet10(width=16)",
     size: int | None = None,
     epochs: int | None = None,
     out: str | Path = "runs/first",
