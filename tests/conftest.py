@@ -216,6 +216,42 @@ def toy_classifier(toy_run, labelled_folder, made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def divided_folder(made_once) -> Path:
+    """A folder of train/ (30) and test/ (12), toy pictures in classes 'a', 'b', 'c'. For reading only.
+
+    train/a/copy.png is train/a/00.png, and test/b/leaked.jpg shows what train/b/01.png does.
+    """
+    import io
+
+    from PIL import Image
+
+    from tfssl.pipelines.sources.any_source import open_source
+
+    def write(folder: Path) -> None:
+        for number, data in enumerate(open_source("toy:images(count=42, size=32)").encoded):
+            place = folder / ("train" if number < 30 else "test") / "abc"[number % 3]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{number:02}.png").write_bytes(data)
+            if number == 0:
+                (place / "copy.png").write_bytes(data)
+            if number == 1:
+                (folder / "test" / "b").mkdir(parents=True)
+                image = Image.open(io.BytesIO(data)).convert("RGB")
+                image.save(folder / "test" / "b" / "leaked.jpg", quality=60)
+
+    return made_once("divided", write)
+
+
+@pytest.fixture(scope="session")
+def toy_look(toy_run, divided_folder, made_once) -> Path:
+    """What `look` wrote of `divided_folder`, with 5 pictures selected, placed by PCA. For reading only."""
+    import tfssl
+
+    settings = {"select": 5, "layout": "pca"}
+    return made_once("look", lambda folder: tfssl.look(divided_folder, toy_run, folder, **settings))
+
+
+@pytest.fixture(scope="session")
 def toy_quickstart(made_once, toy_export) -> Path:
     """The folder of a quickstart on `QUICK` within 12 minutes, as of a machine with 40 s a step. For reading only.
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tfssl.evaluation.evaluate import evaluate
     from tfssl.evaluation.feature_cache import cache
     from tfssl.evaluation.localisation import evaluate_localisation
+    from tfssl.evaluation.look.look import look
     from tfssl.evaluation.neighbours.neighbours import neighbours
     from tfssl.evaluation.pretext import pretext
     from tfssl.evaluation.retrieval import retrieve
@@ -84,6 +85,7 @@ _HOMES = {
     "inpaint": "tfssl.apply.inpaint",
     "load_run": "tfssl.runs.run",
     "localise": "tfssl.apply.localise",
+    "look": "tfssl.evaluation.look.look",
     "neighbours": "tfssl.evaluation.neighbours.neighbours",
     "predict": "tfssl.apply.predict",
     "pretext": "tfssl.evaluation.pretext",
@@ -123,6 +125,7 @@ __all__ = [
     "inpaint",
     "load_run",
     "localise",
+    "look",
     "neighbours",
 ]
 __all__ += ["predict", "pretext", "pretrain", "puzzles", "quickstart", "report", "retrieve", "search", "serve", "show"]

@@ -32,7 +32,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def pages(browser, toy_run, toy_classifier, tmp_path_factory):
+def pages(browser, toy_run, toy_classifier, toy_look, tmp_path_factory):
     """A page of each kind, of a run with all that is shown."""
     folder = tmp_path_factory.mktemp("browser")
     runs = []
@@ -60,6 +60,7 @@ def pages(browser, toy_run, toy_classifier, tmp_path_factory):
         "run": runs[0] / "report.html",
         "compare": folder / "compare.html",
         "classifier": toy_classifier / "report.html",
+        "look": toy_look / "index.html",
     }
 
 
@@ -83,7 +84,7 @@ def opened(browser, path: Path, width: int = 1280, scheme: str = "light"):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["run", "compare", "classifier"])
+@pytest.mark.parametrize("kind", ["run", "compare", "classifier", "look"])
 def test_a_page_is_whole_narrow_and_can_be_used_by_all(browser, pages, kind, scheme):
     """axe-core looks for what keeps people out: contrast, names of figures and buttons, the keyboard. 2 s a page."""
     from axe_playwright_python.sync_playwright import Axe
@@ -142,6 +143,55 @@ def test_numbers_are_copied_as_csv(browser, pages):
         "the run,fewer,70",
         "the run,fewest,50",
     ]
+    assert faults == []
+    page.context.close()
+
+
+def test_a_map_is_moved_and_asked_by_keys_alone(browser, pages):
+    from playwright.sync_api import expect
+
+    page, faults = opened(browser, pages["look"])
+    places = json.loads(page.locator("#points").text_content())["points"]
+    named = page.locator("#named")
+    canvas = page.locator("#map")
+    canvas.focus()
+    canvas.press("Enter")
+    near = sorted(places, key=lambda each: abs(complex(1.4 * (each[0] - 0.5), each[1] - 0.5)))
+    assert named.inner_text().split(",")[0] in [each[4] for each in near[:3]]  # a wide map is a little stretched
+    before = page.evaluate("({...view})")
+    for key in ("+", "ArrowLeft", "ArrowUp"):
+        canvas.press(key)
+    after = page.evaluate("({...view})")
+    assert after["zoom"] == pytest.approx(1.4)
+    assert (after["x"] < before["x"], after["y"] > before["y"]) == (True, True)
+    canvas.press("0")
+    assert page.evaluate("({...view})") == before
+    page.select_option("#mark", "1")  # of what is selected
+    expect(named).to_be_empty()
+    canvas.press("Enter")
+    assert named.inner_text().endswith("selected")
+    assert faults == []
+    page.context.close()
+
+
+def test_a_picture_of_the_map_is_named_where_one_points(browser, pages):
+    page, faults = opened(browser, pages["look"])
+    page.locator("#map").scroll_into_view_if_needed()
+    where = (
+        "(() => { const box = canvas.getBoundingClientRect(), [x, y] = onScreen(data.points[3]);"
+        " return [box.left + 1 + x, box.top + 1 + y, data.points[3][4]]; })()"
+    )
+    x, y, name = page.evaluate(where)
+    page.mouse.move(x, y)
+    assert page.locator("#named").inner_text().startswith(name)
+    page.mouse.wheel(0, -400)
+    page.wait_for_function("view.zoom > 2")
+    there = page.evaluate(where)[:2]
+    assert there == pytest.approx([x, y], abs=4)  # what one points at stays; pixels are whole numbers
+    page.mouse.down()
+    page.mouse.move(x + 30, y - 20)
+    page.mouse.up()
+    assert page.evaluate(where)[:2] == pytest.approx([there[0] + 30, there[1] - 20], abs=2)
     assert faults == []
     page.context.close()
 

@@ -80,3 +80,13 @@ def neighbours(**arguments: Any) -> Any:
     are never of the query's recording, nor near-duplicates of it, unless --duplicates is given.
     """
     return tfssl.neighbours(**arguments)
+
+
+@command("tfssl.evaluation.config:LookSettings")
+def look(**arguments: Any) -> Any:
+    """Look at a collection through a network: map, near-duplicates, outliers, what is confused, what to label first.
+
+    SUBJECT is what evaluate takes: a run, an export, a .keras file, a trunk's name. DATA of train/ and test/ is looked
+    at as a whole, and what test knows of train is said. selected.csv goes to finetune --labels once it has labels.
+    """
+    return tfssl.look(**arguments)
