@@ -252,6 +252,17 @@ def toy_look(toy_run, divided_folder, made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_inside(toy_run, labelled_folder, made_once) -> Path:
+    """The page of what `toy_run` sees in three pictures of `labelled_folder`. For reading only."""
+    import tfssl
+
+    return (
+        made_once("inside", lambda to: tfssl.inside(toy_run, labelled_folder, to / "inside.html", count=3))
+        / "inside.html"
+    )
+
+
+@pytest.fixture(scope="session")
 def toy_quickstart(made_once, toy_export) -> Path:
     """The folder of a quickstart on `QUICK` within 12 minutes, as of a machine with 40 s a step. For reading only.
 

@@ -51,6 +51,7 @@ WAYS = {
     (COMMANDS, "tfssl evaluate runs/first labelled/ --beside"): "shell",
     (COMMANDS, "tfssl neighbours runs/first photos/ --beside"): "shell",
     (COMMANDS, "tfssl look labelled/ --with runs/first"): "shell",
+    (COMMANDS, "tfssl inside runs/first"): "shell",
     (COMMANDS, "tfssl report runs/first"): "shell",
     (SERVING, 'encoder = tfssl.load_run("runs/first").encoder("stage3")'): "python",
     (SERVING, 'dataset = tfssl.puzzles("photos/", "rotation"'): "python",
@@ -328,11 +329,12 @@ def test_classifiers(world):
 
 def test_commands(world):
     shutil.copytree("runs/first", "runs/second")
-    assert len(list(world.run(COMMANDS))) == 5
+    assert len(list(world.run(COMMANDS))) == 6
     assert "2 runs side by side" in Path("compare.html").read_text()
     shutil.rmtree("runs/second")  # docs/serving.md has another one
     assert Path("neighbours.html").read_text().count('<section class="row">') == 6
     assert Path("patches.png").stat().st_size
+    assert Path("inside.html").read_text().count('class="seen"') == 8
     assert len(Path("seen/selected.csv").read_text().splitlines()) == 21
     (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]
     assert (name["name"], export["name"]) == ("resnet10(width=2)", "models/encoder")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tfssl.embedding.search import search
     from tfssl.evaluation.evaluate import evaluate
     from tfssl.evaluation.feature_cache import cache
+    from tfssl.evaluation.inside.inside import inside
     from tfssl.evaluation.localisation import evaluate_localisation
     from tfssl.evaluation.look.look import look
     from tfssl.evaluation.neighbours.neighbours import neighbours
@@ -83,6 +84,7 @@ _HOMES = {
     "index": "tfssl.embedding.index",
     "ingest": "tfssl.pipelines.clips.ingest",
     "inpaint": "tfssl.apply.inpaint",
+    "inside": "tfssl.evaluation.inside.inside",
     "load_run": "tfssl.runs.run",
     "localise": "tfssl.apply.localise",
     "look": "tfssl.evaluation.look.look",
@@ -123,6 +125,7 @@ __all__ = [
     "index",
     "ingest",
     "inpaint",
+    "inside",
     "load_run",
     "localise",
     "look",

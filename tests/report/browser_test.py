@@ -1,10 +1,13 @@
 """The pages as a browser shows them. One start of Chromium for all; skipped where there is none."""
 
+import base64
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -32,7 +35,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def pages(browser, toy_run, toy_classifier, toy_look, tmp_path_factory):
+def pages(browser, toy_run, toy_classifier, toy_look, toy_inside, tmp_path_factory):
     """A page of each kind, of a run with all that is shown."""
     folder = tmp_path_factory.mktemp("browser")
     runs = []
@@ -61,6 +64,7 @@ def pages(browser, toy_run, toy_classifier, toy_look, tmp_path_factory):
         "compare": folder / "compare.html",
         "classifier": toy_classifier / "report.html",
         "look": toy_look / "index.html",
+        "inside": toy_inside,
     }
 
 
@@ -84,7 +88,7 @@ def opened(browser, path: Path, width: int = 1280, scheme: str = "light"):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["run", "compare", "classifier", "look"])
+@pytest.mark.parametrize("kind", ["run", "compare", "classifier", "look", "inside"])
 def test_a_page_is_whole_narrow_and_can_be_used_by_all(browser, pages, kind, scheme):
     """axe-core looks for what keeps people out: contrast, names of figures and buttons, the keyboard. 2 s a page."""
     from axe_playwright_python.sync_playwright import Axe
@@ -192,6 +196,37 @@ def test_a_picture_of_the_map_is_named_where_one_points(browser, pages):
     page.mouse.move(x + 30, y - 20)
     page.mouse.up()
     assert page.evaluate(where)[:2] == pytest.approx([there[0] + 30, there[1] - 20], abs=2)
+    assert faults == []
+    page.context.close()
+
+
+def test_places_are_as_alike_as_numpy_says(browser, pages):
+    page, faults = opened(browser, pages["inside"])
+    data = json.loads(page.locator("#maps").text_content())
+    assert page.locator("#said").inner_text() == "No place is chosen."
+    canvas = page.locator("canvas.seen").nth(1)
+    canvas.focus()
+    for number, stage in enumerate(data["stages"][:2]):
+        page.select_option("#stage", str(number))
+        canvas.press("Enter")
+        height, width = stage["height"], stage["width"]
+        rows = np.frombuffer(base64.b64decode(stage["kept"]), np.int8).reshape(3, height * width, -1).astype(float)
+        rows /= np.maximum(np.linalg.norm(rows, axis=2, keepdims=True), 1e-9)
+        said = page.locator("#said").inner_text()
+        own, there, cosine = re.search(
+            r"row (\d+, column \d+) .*: picture (\d+, row \d+, column \d+), cosine ([-.\d]+)\.", said
+        ).groups()
+        row, column = (int(each) - 1 for each in re.findall(r"\d+", own))
+        cosines = rows @ rows[1, row * width + column]
+        cosines[1] = -2
+        assert float(cosine) == pytest.approx(cosines.max(), abs=0.006)
+        picture, row, column = (int(each) - 1 for each in re.findall(r"\d+", there))
+        assert cosines[picture, row * width + column] == pytest.approx(cosines.max(), abs=1e-6)
+    page.select_option("#stage", "0")
+    canvas.press("ArrowLeft")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 1, "y": box["height"] - 2})
+    assert f"row {data['stages'][0]['height']}, column 1 of" in page.locator("#said").inner_text()
     assert faults == []
     page.context.close()
 

@@ -90,3 +90,12 @@ def look(**arguments: Any) -> Any:
     at as a whole, and what test knows of train is said. selected.csv goes to finetune --labels once it has labels.
     """
     return tfssl.look(**arguments)
+
+
+@command("tfssl.evaluation.config:InsideSettings")
+def inside(**arguments: Any) -> Any:
+    """Draw what a network sees in pictures: first filters, its maps as colours, what is like a place that one clicks.
+
+    SUBJECT is what evaluate takes. PICTURES are files, or one folder, toy:images or tfds:NAME to draw some from.
+    """
+    return tfssl.inside(**arguments)

@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field, InstanceOf
 
 from tfssl.apply.config import Following
-from tfssl.base.config import Commas, Count, GalleryFile, Seed, Settings, Share, option, split
+from tfssl.base.config import Commas, Count, GalleryFile, Seed, Settings, Share, ending, option, split
 from tfssl.base.config import subject as argument  # a field has its name
 from tfssl.base.specs import split_list
 from tfssl.runs.evaluation import Evaluation
@@ -195,3 +195,21 @@ class LookSettings(Settings):
     batch_size: Count = option("Pictures that go through the network at once.", 256)
     max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
     seed: Seed = option("Of what is drawn, the map and k-means; of random weights, but a run's.", 0)
+
+
+def _some(given: Any) -> Any:
+    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
+
+
+class InsideSettings(Settings):
+    """All arguments of `inside`."""
+
+    subject: Any = argument("SUBJECT")
+    pictures: Annotated[tuple[Any, ...], pydantic.BeforeValidator(_some)] = argument("PICTURES...")
+    to: Annotated[Path, ending(".html", ".htm")] = option("The page.")
+    stage: Annotated[tuple[str, ...], Commas] = option(
+        "Stage, or some with commas between them; best for what evaluate found of a run; all where not given.", ()
+    )
+    count: Count = option("Largest number of pictures; drawn by the seed where there are more.", 8)
+    size: Count | None = option("Side of the pictures in pixels where SUBJECT does not say it; else 96.", None)
+    seed: Seed = option("Of the pictures; of random weights, but a run's.", 0)
