@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import tfssl
 from tests.support.evaluations import EVALUATION, FULL
 from tfssl.base.files import write_json
-from tfssl.report import puzzles
+from tfssl.report import gallery, puzzles
 from tfssl.runs.run import load_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -55,6 +55,8 @@ def pages(browser, toy_run, toy_classifier, toy_look, toy_inside, tmp_path_facto
     tested = {"rates": rates, "losses": [1.4 - rate for rate in rates], "chosen": 0.05, "found": True}
     content["prepared"]["learning_rate"] = tested
     write_json(runs[0] / "run.json", content)
+    square = gallery.Picture(np.full((32, 32, 3), 90, np.uint8), HOSTILE, "a square", True)
+    gallery.keep(runs[0], gallery.shown([gallery.Row(square, [[square] * 5] * 2)] * 2, ["the run", HOSTILE], HOSTILE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(puzzles, "draw", lambda run, count: {"rotation": Figure((2, 2))})  # others test them
         tfssl.report(runs[0])
@@ -105,6 +107,15 @@ def test_a_page_is_whole_narrow_and_can_be_used_by_all(browser, pages, kind, sch
     assert (sum(map(int, ground[4:-1].split(","))) < 384) == (scheme == "dark")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(29, 42, 48)"  # ink on white paper
+    page.context.close()
+
+
+def test_a_gallery_that_was_kept_is_on_the_page(browser, pages):
+    page, faults = opened(browser, pages["run"])
+    assert page.locator(".row").count() == 2
+    assert page.locator(".row figure.right img[alt='a square']").count() == 2 * 11
+    assert page.locator(".row h3").all_inner_texts() == ["query", "the run", HOSTILE] * 2
+    assert faults == []
     page.context.close()
 
 

@@ -174,6 +174,7 @@ class NeighboursSettings(Settings):
     batch_size: Count = option("Pictures that go through a network at once.", 256)
     max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
     seed: Seed = option("Of which pictures and patches are asked for; of random weights, but a run's.", 0)
+    report: bool = option("Put it into the run's report.html, too.", False)
 
 
 class LookSettings(Settings):

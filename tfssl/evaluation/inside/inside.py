@@ -19,6 +19,7 @@ from tfssl.evaluation.neighbours.networks import open_first, stage_of
 from tfssl.frozen.precise import estimate_batch_norm
 from tfssl.frozen.subjects import Subject
 from tfssl.pipelines import batches
+from tfssl.pipelines.decoding import headers
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.report.gallery import as_uri
 from tfssl.report.page import write_page
@@ -145,7 +146,9 @@ def _open(settings: InsideSettings) -> AnySource:
         raise UserError("no pictures are given; name some, or a folder of them")
     one = given[0] if len(given) == 1 else None
     if one is None or (isinstance(one, (str, Path)) and Path(one).is_file()):
-        source = open_source(given, 0.0)
+        for each in given:
+            _require_picture(each)
+        source = open_source(given)
     else:
         source = open_source(one)
     if "image" not in source.holds:
@@ -154,6 +157,14 @@ def _open(settings: InsideSettings) -> AnySource:
         drawn = np.random.default_rng(settings.seed).permutation(source.count)[: settings.count]
         source = source.subset(np.sort(drawn), source.name)
     return source
+
+
+def _require_picture(path: Any) -> None:
+    """Raise UserError where a file is no picture, which `open_source` would count as one of the broken."""
+    if isinstance(path, (str, Path)) and Path(path).is_file():
+        problem = int(headers.read_headers(tf.constant([Path(path).read_bytes()])).problem[0])
+        if problem:
+            raise UserError(f"{path} {headers.PROBLEMS[problem]}; give a picture")
 
 
 def _squares(source: AnySource, size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from tfssl.frozen import features
 from tfssl.frozen.precise import estimate_batch_norm
 from tfssl.frozen.subjects import Subject, open_start_of, open_subject
 from tfssl.pipelines.sources.any_source import AnySource
+from tfssl.runs.run import Run
 from tfssl.runs.served import embedding_of
 
 RANDOM = "random weights"
@@ -27,12 +28,14 @@ class Asking(NamedTuple):
       stage: whose mean over all places is compared.
       size: pixels of a side.
       embed: uint8 [n, size, size, 3] -> float32 [n, D], rows of length 1.
+      run: the run that it is of, where it is of one.
     """
 
     name: str
     stage: str
     size: int
     embed: Callable[[Any], np.ndarray]
+    run: Run | None = None
 
 
 def open_networks(settings: NeighboursSettings, source: AnySource) -> list[Asking]:
@@ -101,4 +104,4 @@ def asking(
             raise UserError(f"the features of {stage} hold numbers that are not finite; did training diverge?")
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
-    return Asking(name, stage, subject.size, embed)
+    return Asking(name, stage, subject.size, embed, subject.run)
