@@ -85,6 +85,7 @@ LONG = (
     "multitask/loss_balance_test.py",
     "downstream/finetune_test.py",
     "evaluation/labels_table_test.py",
+    "evaluation/look_test.py",
 )
 
 

@@ -19,7 +19,7 @@ FEW = 64
 def nearest(features: np.ndarray, count: int = NEAREST) -> tuple[np.ndarray, np.ndarray]:
     """Return the nearest others of each row, itself left out, the nearest first.
 
-    It takes time by the square of N: some 20 s for 50,000 rows of 512 numbers on two cores.
+    It takes time by the square of N: a minute or two for 50,000 rows of 512 numbers on two cores.
 
     Args:
       features: float32 [N, D], rows of length 1.

@@ -50,7 +50,7 @@ def look(
     where DATA has parts: see `selection.select`.
 
     Memory is taken for the features, 4 bytes a number: 0.1 GB for 50,000 pictures of 512 numbers. Comparing all pairs
-    takes time by the square of the pictures, about a minute for 50,000 on two cores.
+    takes time by the square of the pictures, about two minutes for 50,000 on two cores.
 
     Args:
       data: anything that `open_source` takes; a folder of train/ and test/ (or val/) is looked at as a whole.
