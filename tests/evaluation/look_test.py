@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 import tfssl
 from tfssl.base.errors import UserError
 from tfssl.downstream.data import open_parts
-from tfssl.evaluation.look import closeness, placing, selection
+from tfssl.evaluation.look import closeness, placing, selection, tables
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source
 
@@ -99,6 +100,16 @@ def _both(toy_look: Path, divided_folder: Path) -> Path:
     lines += [f"0,{path.relative_to(divided_folder)},{path.parent.name}" for path in divided_folder.glob("test/*/*")]
     to.write_text("\n".join(lines))
     return to
+
+
+def test_labels_that_were_filled_in_are_kept(toy_look, tmp_path):
+    shutil.copy(toy_look / "selected.csv", tmp_path)
+    rows = [tuple(row.values()) for row in table(tmp_path, "selected")]
+    head = ("order", "file", "label")
+    tables.keep_filled(tmp_path / "selected.csv", [head, *rows])  # the same again may be written
+    (tmp_path / "selected.csv").write_text("order,file,label\n1,a.png,mine\n")
+    with pytest.raises(UserError, match="is there and says something else, labels perhaps; move it"):
+        tables.keep_filled(tmp_path / "selected.csv", [head, *rows])
 
 
 def test_what_is_labelled_is_not_selected_again(toy_run, divided_folder, tmp_path):
@@ -194,6 +205,7 @@ def test_groups_are_what_a_chain_joins():
     assert rows[8] @ rows[0] < 0.95
     groups = closeness.groups_of(rows)
     assert [each.tolist() for each in closeness.several(groups)] == [[0, 4, 8], [2, 7]]
+    assert closeness.have_like(rows[[8, 7, 1]], rows[[0, 2, 3]]).tolist() == [False, True, False]  # no chain is a leak
     copies = np.tile(rows[:1], (3000, 1))
     assert len(np.unique(closeness.groups_of(copies))) == 1
 
@@ -212,7 +224,7 @@ def test_votes_as_counted_one_by_one():
             if labels[each] >= 0 and groups[each] != groups[row]:
                 votes[labels[each]] += np.exp((cosines[each] - 1) / 0.07)
         np.testing.assert_allclose(shares[row], votes / votes.sum(), atol=1e-3)
-    assert closeness.confused([0, 0, 1, 1, 2], [0, 1, 2, 2, 2]) == [(1, 2, 2), (0, 1, 1)]
+    assert closeness.confused(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2, 2, 2])) == [(1, 2, 2), (0, 1, 1)]
 
 
 def test_umap_keeps_neighbours_and_repeats():

@@ -1,6 +1,6 @@
 """How close pictures are: the nearest of each, which are near-duplicates, how far outliers are, what is confused."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def nearest(features: np.ndarray, count: int = NEAREST) -> tuple[np.ndarray, np.
     """
     k = min(count, len(features) - 1)
     numbers, distances = [], []
-    for start, cosines in _products(features):
+    for start, cosines in _products(features, features):
         own = np.arange(len(cosines))
         cosines[own, start + own] = -np.inf
         some = np.argpartition(-cosines, k - 1, 1)[:, :k]
@@ -52,7 +52,7 @@ def groups_of(patterns: np.ndarray) -> np.ndarray:
 
     count = len(patterns)
     groups = np.arange(count, dtype=np.int64)
-    for start, cosines in _products(patterns):
+    for start, cosines in _products(patterns, patterns):
         for at in range(0, len(cosines), FEW):  # of thousands of copies all pairs would be too many to keep
             rows, columns = np.nonzero(cosines[at : at + FEW] >= near_duplicates.ALIKE)
             rows += start + at
@@ -62,6 +62,11 @@ def groups_of(patterns: np.ndarray) -> np.ndarray:
                 links = coo_array((np.ones(len(pairs)), (pairs // count, pairs % count)), shape=(count, count))
                 groups = connected_components(links, directed=False)[1].astype(np.int64)[groups]
     return groups
+
+
+def have_like(patterns: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which pictures have a near-duplicate among others, bool [N], by rows of `near_duplicates.patterns`."""
+    return np.concatenate([(part >= near_duplicates.ALIKE).any(1) for _, part in _products(patterns, others)])
 
 
 def several(groups: np.ndarray) -> list[np.ndarray]:
@@ -91,14 +96,14 @@ def votes(
     return shares / np.maximum(shares.sum(1, keepdims=True), 1e-300)
 
 
-def confused(labels: Sequence[int], guesses: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Return (class, what it is taken for, how often), the most often first."""
+def confused(labels: np.ndarray, guesses: np.ndarray) -> list[tuple[int, int, int]]:
+    """Return (class, what it is taken for, how often), the most often first, of int [N]."""
     pairs, counts = np.unique(np.stack([labels, guesses]), axis=1, return_counts=True)
     wrong = [(int(a), int(b), int(n)) for (a, b), n in zip(pairs.T, counts, strict=True) if a != b]
     return sorted(wrong, key=lambda each: -each[2])
 
 
-def _products(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the products of some rows with all, and which is the first of them."""
+def _products(rows: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the products of some rows with all others, and which is the first of them."""
     for start in range(0, len(rows), ROWS):
-        yield start, rows[start : start + ROWS] @ rows.T
+        yield start, rows[start : start + ROWS] @ others.T

@@ -3,7 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from tfssl.base.result import Result
+from tfssl.base.statistics import wilson
+from tfssl.evaluation.look.findings import Findings
 from tfssl.runs.evaluation import percent
 
 
@@ -129,3 +133,32 @@ class Looked(Result):
             f"{len(self.selected):,} pictures to label first{beside} are in {self.folder / 'selected.csv'}: fill its"
             " column label, and give it to `tfssl finetune --labels`."
         )
+
+
+def said_of(findings: Findings, folder: Path) -> Looked:
+    """Return what people and programs are told."""
+    collection, votes = findings.collection, findings.votes
+    own = votes.answers[votes.known]
+    right = own == votes.guesses[votes.known]
+    share = float(right.mean()) if len(own) else None
+    return Looked(
+        folder=folder,
+        data=collection.data,
+        subject=collection.subject,
+        stage=collection.stage,
+        pictures=collection.count,
+        whole=collection.whole,
+        broken=collection.broken,
+        mapped=len(findings.shown),
+        layout=findings.layout,
+        neighbours=findings.neighbours,
+        groups=len(findings.duplicates),
+        duplicates=sum(map(len, findings.duplicates)),
+        leaked=findings.leaked,
+        outliers=tuple(Outlier(collection.names[each], float(findings.away[each])) for each in findings.outliers),
+        selected=tuple(collection.names[each] for each in findings.chosen),
+        labelled=int(collection.labelled.sum()),
+        right=None if share is None else (share, *wilson(share, len(own))),
+        commonest=None if share is None else float(np.bincount(own).max() / len(own)),
+        confusions=tuple(Confusion(votes.classes[a], votes.classes[b], count) for a, b, count in votes.confused()),
+    )

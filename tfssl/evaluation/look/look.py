@@ -3,19 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfssl.base.errors import UserError
 from tfssl.base.keras_state import on_its_own
-from tfssl.base.statistics import wilson
 from tfssl.evaluation.config import LookSettings
-from tfssl.evaluation.look import closeness, drawn, placing, selection, tables
-from tfssl.evaluation.look.collection import Collection, open_collection
-from tfssl.evaluation.look.found import Confusion, Looked, Outlier
-from tfssl.pipelines.sources import splits
-
-OUTLIERS = 24
-"""The farthest, which are shown."""
+from tfssl.evaluation.look import drawn, placing, tables
+from tfssl.evaluation.look.collection import open_collection
+from tfssl.evaluation.look.findings import find
+from tfssl.evaluation.look.found import Looked, said_of
 
 
 @on_its_own()
@@ -78,83 +72,8 @@ def look(
         raise UserError(f"--to {settings.to} is a file, expected a folder to write; choose another")
     if settings.layout == "umap":
         placing.require_umap()
-    collection = open_collection(settings)
-    numbers, distances = closeness.nearest(collection.features)
-    groups = closeness.groups_of(collection.patterns)
-    away = distances.mean(1)
-    farthest = np.argsort(-away, kind="stable")
-    chosen = _selected(collection, settings)
-    shown = _shown(collection, [*chosen, *farthest[:OUTLIERS]], settings)
-    places, method = placing.places(collection.features[shown], settings.layout, settings.seed)
-    classes, answers = _classes(collection)
-    shares = closeness.votes(numbers, distances, groups, answers, max(1, len(classes)))
-    known = np.flatnonzero((answers >= 0) & (shares.sum(1) > 0))
-    guesses = shares.argmax(1)
-    duplicates = closeness.several(groups)
-    if len(classes) < 2:
-        known = known[:0]
-    found = Looked(
-        folder=settings.to,
-        data=collection.data,
-        subject=collection.subject,
-        stage=collection.stage,
-        pictures=collection.count,
-        whole=collection.whole,
-        broken=collection.broken,
-        mapped=len(shown),
-        layout=method,
-        neighbours=numbers.shape[1],
-        groups=len(duplicates),
-        duplicates=sum(map(len, duplicates)),
-        leaked=_leaked(collection, groups),
-        outliers=tuple(Outlier(collection.names[each], float(away[each])) for each in farthest[:OUTLIERS]),
-        selected=tuple(collection.names[each] for each in chosen),
-        labelled=int(collection.labelled.sum()),
-        right=_right(answers[known] == guesses[known]),
-        commonest=float(np.bincount(answers[known]).max() / len(known)) if len(known) else None,
-        confusions=tuple(
-            Confusion(classes[own], classes[other], count)
-            for own, other, count in closeness.confused(answers[known].tolist(), guesses[known].tolist())
-        )
-        if len(known)
-        else (),
-    )
-    tables.write(found, collection, shown, places, duplicates, farthest, away, chosen)
-    examples = drawn.Examples(known, answers, guesses, shares, classes)
-    drawn.draw(found, collection, shown, places, duplicates, farthest[:OUTLIERS], chosen, examples)
-    return found
-
-
-def _selected(collection: Collection, settings: LookSettings) -> list[int]:
-    """Return the numbers of what to label, in the order in which it was chosen."""
-    if settings.select is None:
-        return []
-    rows = np.flatnonzero(collection.to_label)
-    chosen = selection.select(collection.features[rows], collection.labelled[rows], settings.select, settings.seed)
-    return rows[chosen].tolist()
-
-
-def _shown(collection: Collection, first: list[int], settings: LookSettings) -> np.ndarray:
-    """Return the numbers of what is on the map, int [n]: these, and others by the seed."""
-    others = np.random.default_rng([settings.seed, 2]).permutation(collection.count)
-    order = list(dict.fromkeys([*(int(each) for each in first), *others.tolist()]))
-    return np.sort(order[: settings.mapped])
-
-
-def _classes(collection: Collection) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the names of the classes, and that of each as a number, -1 where it has none."""
-    classes = tuple(sorted({label for label in collection.labels if label is not None}))
-    place = {name: number for number, name in enumerate(classes)}
-    return classes, np.array([-1 if label is None else place[label] for label in collection.labels])
-
-
-def _leaked(collection: Collection, groups: np.ndarray) -> int | None:
-    """Return how many of the other parts are in a group with a training picture; None where there is no such part."""
-    train = np.array([collection.part_of(number) == splits.TRAIN for number in range(collection.count)])
-    if train.all() or not train.any():
-        return None
-    return int(np.isin(groups[~train], groups[train]).sum())
-
-
-def _right(right: np.ndarray) -> tuple[float, float, float] | None:
-    return None if not len(right) else (share := float(right.mean()), *wilson(share, len(right)))
+    findings = find(open_collection(settings), settings)
+    looked = said_of(findings, settings.to)
+    tables.write(looked, findings)
+    drawn.draw(looked, findings)
+    return looked
