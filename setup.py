@@ -47,6 +47,9 @@ EXTRAS = {
     "hub": [
         "keras-hub>=0.21",  # backbones as trunks: --trunk "keras_hub(weights='resnet_18_imagenet')"
     ],
+    "look": [
+        "umap-learn>=0.5.7",  # the map of look; --layout pca does without
+    ],
     "search": [
         "faiss-cpu>=1.9",  # tfssl index and search
         "pyarrow>=18",  # embeddings as Parquet
@@ -79,6 +82,7 @@ EXTRAS = {
         "pytest-xdist>=3.6",  # make test in two processes: tracing graphs keeps one core busy
         "ruff>=0.8",  # make lint
         "tenacity>=9.0",  # the tests of the client
+        "umap-learn>=0.5.7",  # the test of the map of look
         "trustme>=1.2",  # the tests of encrypted servers: an authority and certificates of the moment
         "urllib3>=2.0",  # the tests of the client
         "setuptools>=77",  # the test builds with what is installed, without network

@@ -85,6 +85,7 @@ LONG = (
     "multitask/loss_balance_test.py",
     "downstream/finetune_test.py",
     "evaluation/labels_table_test.py",
+    "evaluation/look_test.py",
 )
 
 
@@ -213,6 +214,53 @@ def toy_classifier(toy_run, labelled_folder, made_once) -> Path:
     settings = {"steps": 2, "batch_size": 8, "learning_rates": (0.003,), "beside": "scratch"}
     settings |= {"refit": False, "verbose": 0}
     return made_once("classifier", lambda folder: tfssl.finetune(toy_run, labelled_folder, out=folder, **settings))
+
+
+@pytest.fixture(scope="session")
+def divided_folder(made_once) -> Path:
+    """A folder of train/ (30) and test/ (12), toy pictures in classes 'a', 'b', 'c'. For reading only.
+
+    train/a/copy.png is train/a/00.png, and test/b/leaked.jpg shows what train/b/01.png does.
+    """
+    import io
+
+    from PIL import Image
+
+    from tfssl.pipelines.sources.any_source import open_source
+
+    def write(folder: Path) -> None:
+        for number, data in enumerate(open_source("toy:images(count=42, size=32)").encoded):
+            place = folder / ("train" if number < 30 else "test") / "abc"[number % 3]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{number:02}.png").write_bytes(data)
+            if number == 0:
+                (place / "copy.png").write_bytes(data)
+            if number == 1:
+                (folder / "test" / "b").mkdir(parents=True)
+                image = Image.open(io.BytesIO(data)).convert("RGB")
+                image.save(folder / "test" / "b" / "leaked.jpg", quality=60)
+
+    return made_once("divided", write)
+
+
+@pytest.fixture(scope="session")
+def toy_look(toy_run, divided_folder, made_once) -> Path:
+    """What `look` wrote of `divided_folder`, with 5 pictures selected, placed by PCA. For reading only."""
+    import tfssl
+
+    settings = {"select": 5, "layout": "pca"}
+    return made_once("look", lambda folder: tfssl.look(divided_folder, toy_run, folder, **settings))
+
+
+@pytest.fixture(scope="session")
+def toy_inside(toy_run, labelled_folder, made_once) -> Path:
+    """The page of what `toy_run` sees in three pictures of `labelled_folder`. For reading only."""
+    import tfssl
+
+    return (
+        made_once("inside", lambda to: tfssl.inside(toy_run, labelled_folder, to / "inside.html", count=3))
+        / "inside.html"
+    )
 
 
 @pytest.fixture(scope="session")

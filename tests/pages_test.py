@@ -50,6 +50,8 @@ WAYS = {
     (COMMANDS, "tfssl evaluate runs/first labelled/ --protocols"): "shell",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --beside"): "shell",
     (COMMANDS, "tfssl neighbours runs/first photos/ --beside"): "shell",
+    (COMMANDS, "tfssl look labelled/ --with runs/first"): "shell",
+    (COMMANDS, "tfssl inside runs/first"): "shell",
     (COMMANDS, "tfssl report runs/first"): "shell",
     (SERVING, 'encoder = tfssl.load_run("runs/first").encoder("stage3")'): "python",
     (SERVING, 'dataset = tfssl.puzzles("photos/", "rotation"'): "python",
@@ -73,6 +75,7 @@ SMALLER = {
     "evaluate runs/first labelled/": "evaluate runs/first labelled/ --protocols knn",
     "linear, finetune(labels=20, draws=5), supervised": "supervised(steps=1, learning_rates=(0.01,))",
     "mobilenet_v3_small(weights='imagenet')": "resnet10(width=2)",
+    "look labelled/": "look labelled/ --layout pca",
     "--out classifiers/first": "--out classifiers/first --steps 2 --learning-rates 0.001 --no-report",
 }
 
@@ -324,11 +327,13 @@ def test_classifiers(world):
 
 def test_commands(world):
     shutil.copytree("runs/first", "runs/second")
-    assert len(list(world.run(COMMANDS))) == 4
+    assert len(list(world.run(COMMANDS))) == 6
     assert "2 runs side by side" in Path("compare.html").read_text()
     shutil.rmtree("runs/second")  # docs/serving.md has another one
     assert Path("neighbours.html").read_text().count('<section class="row">') == 6
     assert Path("patches.png").stat().st_size
+    assert Path("inside.html").read_text().count('class="seen"') == 8
+    assert len(Path("seen/selected.csv").read_text().splitlines()) == 21
     (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]
     assert (name["name"], export["name"]) == ("resnet10(width=2)", "models/encoder")
     assert set(name["ahead"]) == set(export["ahead"]) == {"knn"}

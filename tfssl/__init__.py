@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from tfssl.embedding.search import search
     from tfssl.evaluation.evaluate import evaluate
     from tfssl.evaluation.feature_cache import cache
+    from tfssl.evaluation.inside.inside import inside
     from tfssl.evaluation.localisation import evaluate_localisation
+    from tfssl.evaluation.look.look import look
     from tfssl.evaluation.neighbours.neighbours import neighbours
     from tfssl.evaluation.pretext import pretext
     from tfssl.evaluation.retrieval import retrieve
@@ -82,8 +84,10 @@ _HOMES = {
     "index": "tfssl.embedding.index",
     "ingest": "tfssl.pipelines.clips.ingest",
     "inpaint": "tfssl.apply.inpaint",
+    "inside": "tfssl.evaluation.inside.inside",
     "load_run": "tfssl.runs.run",
     "localise": "tfssl.apply.localise",
+    "look": "tfssl.evaluation.look.look",
     "neighbours": "tfssl.evaluation.neighbours.neighbours",
     "predict": "tfssl.apply.predict",
     "pretext": "tfssl.evaluation.pretext",
@@ -121,8 +125,10 @@ __all__ = [
     "index",
     "ingest",
     "inpaint",
+    "inside",
     "load_run",
     "localise",
+    "look",
     "neighbours",
 ]
 __all__ += ["predict", "pretext", "pretrain", "puzzles", "quickstart", "report", "retrieve", "search", "serve", "show"]

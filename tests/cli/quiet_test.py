@@ -72,6 +72,8 @@ COMMANDS = {
     "retrieve": "retrieve paired toy:clips(count=16,size=32,seconds=1.2,seed=1)",
     "neighbours": "neighbours paired toy:clips(count=16,size=32,seconds=1.2,seed=1) --to alike.html --count 2"
     " --queries 2",
+    "look": f"look {TOY} --with run --to looked --layout pca --select 3",
+    "inside": "inside run picture.png --to inside.html",
     "localise": "localise heard films/film.mkv --to heat.png",
     "evaluate-localisation": "evaluate-localisation heard toy:clips(count=4,size=32,seconds=1.2,seed=1)",
     "evaluate-tracking": "evaluate-tracking heard toy:clips(count=4,size=32,seconds=1.2,seed=1)",

@@ -88,7 +88,7 @@ def test_defaults_of_the_command_are_valid(name):
     required = {
         "pictures": ("a.png",),
         "query": ("a.png",),
-        "to": {"embed": "a.npz", "predict": "a.csv"}.get(name, "a.png"),
+        "to": {"embed": "a.npz", "predict": "a.csv", "inside": "a.html"}.get(name, "a.png"),
     }
     values = {}
     for parameter in command.params:

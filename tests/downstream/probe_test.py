@@ -107,3 +107,22 @@ def test_the_surest_mistakes_are_drawn_with_their_pictures():
     for axes, row in zip(figure.axes, (1, 3, 2), strict=False):
         np.testing.assert_array_equal(axes.images[0].get_array(), batch["image"][row])
     assert mistakes.draw(source, shares, np.eye(2)[[0, 1, 1, 0, 1]], ("a", "b"), 32) is None
+
+
+def test_pairs_that_are_confused_are_drawn_with_their_pictures():
+    named, own = np.array([1, 1, 2, 1, 0, 2]), np.array([0, 0, 0, 1, 1, 1])
+    shares = np.full((6, 3), 0.1)
+    shares[np.arange(6), named] = [0.6, 0.8, 0.7, 0.8, 0.8, 0.8]
+    targets = np.eye(3)[own]
+    pairs = [(one, other, rows.tolist()) for one, other, rows in mistakes.confused(shares, targets)]
+    assert pairs == [(0, 1, [1, 0]), (1, 0, [4]), (1, 2, [5]), (0, 2, [2])]
+    assert [each[:2] for each in mistakes.confused(shares, targets, 1)] == [(0, 1)]
+    source = open_source("toy:images(count=6, size=32)")
+    figure = mistakes.draw_confused(source, shares, targets, ("$a", "b$", "c"), 32)
+    assert [axes.get_title("left") for axes in figure.axes][::4][:2] == ["$a\ntaken for b$: 2", "b$\ntaken for $a: 1"]
+    (batch,) = batches.plain(source, 32, 6)
+    shown = [axes.images[0].get_array() if axes.images else None for axes in figure.axes]
+    for place, row in ((0, 1), (1, 0), (4, 4), (8, 5), (12, 2)):
+        np.testing.assert_array_equal(shown[place], batch["image"][row])
+    assert shown[2] is None
+    assert mistakes.draw_confused(source, np.eye(3)[own], targets, ("a", "b", "c"), 32) is None

@@ -18,6 +18,7 @@ from tfssl.frozen import features
 from tfssl.frozen.precise import estimate_batch_norm
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source
+from tfssl.report import gallery
 from tfssl.runs.served import Embedding
 
 CLIPS = "toy:clips(count=24, size=32, seconds=1.2, seed=1)"
@@ -139,8 +140,14 @@ def test_near_duplicates_where_asked(toy_run, folder, tmp_path, monkeypatch):
     best = Embedding("stage2", 1, {}, "")
     monkeypatch.setattr("tfssl.evaluation.neighbours.networks.embedding_of", lambda run: best)
     given = {"query": folder / "a" / "00.png", "count": 2, "random": False, "duplicates": True, "stage": "best"}
-    found = tfssl.neighbours(toy_run, folder, tmp_path / "alike.png", **given)
-    assert [each.title for each in found.networks] == [f"{toy_run.folder}, stage2"]
+    run = shutil.copytree(toy_run.folder, tmp_path / "run")
+    written: list[Path] = []
+    monkeypatch.setattr("tfssl.evaluation.neighbours.neighbours.write_report", lambda run: written.append(run.folder))
+    found = tfssl.neighbours(run, folder, tmp_path / "alike.png", **given, report=True)
+    assert written == [run]
+    kept = gallery.kept(run)
+    assert kept["columns"] == [each.title for each in found.networks] == [f"{run}, stage2"]
+    assert [each["caption"].splitlines()[0] for each in kept["rows"][0]["found"][0]] == ["1.000", "0.999"]
     (query,) = found.queries
     assert names(query.found[0]) == ["copy.png", "near.jpg"]
     assert query.found[0][0].similarity == pytest.approx(1, abs=1e-3)
@@ -233,6 +240,10 @@ def test_shares_and_chance():
         ({"box": "1,2,3,4"}, "--box 1,2,3,4 is given without --query"),
         ({"size": 64}, "--size 64 is given, but .* takes 32 pixels"),
         ({"subject": "nothing"}, "nothing is no run"),
+        (
+            {"subject": "resnet10(width=2)", "size": 32, "report": True},
+            r"--report is given, but resnet10\(width=2\) is no run",
+        ),
         ({"beside": "nothing"}, "nothing is no run"),
     ],
 )

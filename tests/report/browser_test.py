@@ -1,17 +1,20 @@
 """The pages as a browser shows them. One start of Chromium for all; skipped where there is none."""
 
+import base64
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 import tfssl
 from tests.support.evaluations import EVALUATION, FULL
 from tfssl.base.files import write_json
-from tfssl.report import puzzles
+from tfssl.report import gallery, puzzles
 from tfssl.runs.run import load_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -32,7 +35,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def pages(browser, toy_run, toy_classifier, tmp_path_factory):
+def pages(browser, toy_run, toy_classifier, toy_look, toy_inside, tmp_path_factory):
     """A page of each kind, of a run with all that is shown."""
     folder = tmp_path_factory.mktemp("browser")
     runs = []
@@ -52,6 +55,8 @@ def pages(browser, toy_run, toy_classifier, tmp_path_factory):
     tested = {"rates": rates, "losses": [1.4 - rate for rate in rates], "chosen": 0.05, "found": True}
     content["prepared"]["learning_rate"] = tested
     write_json(runs[0] / "run.json", content)
+    square = gallery.Picture(np.full((32, 32, 3), 90, np.uint8), HOSTILE, "a square", True)
+    gallery.keep(runs[0], gallery.shown([gallery.Row(square, [[square] * 5] * 2)] * 2, ["the run", HOSTILE], HOSTILE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(puzzles, "draw", lambda run, count: {"rotation": Figure((2, 2))})  # others test them
         tfssl.report(runs[0])
@@ -60,6 +65,8 @@ def pages(browser, toy_run, toy_classifier, tmp_path_factory):
         "run": runs[0] / "report.html",
         "compare": folder / "compare.html",
         "classifier": toy_classifier / "report.html",
+        "look": toy_look / "index.html",
+        "inside": toy_inside,
     }
 
 
@@ -83,7 +90,7 @@ def opened(browser, path: Path, width: int = 1280, scheme: str = "light"):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["run", "compare", "classifier"])
+@pytest.mark.parametrize("kind", ["run", "compare", "classifier", "look", "inside"])
 def test_a_page_is_whole_narrow_and_can_be_used_by_all(browser, pages, kind, scheme):
     """axe-core looks for what keeps people out: contrast, names of figures and buttons, the keyboard. 2 s a page."""
     from axe_playwright_python.sync_playwright import Axe
@@ -100,6 +107,15 @@ def test_a_page_is_whole_narrow_and_can_be_used_by_all(browser, pages, kind, sch
     assert (sum(map(int, ground[4:-1].split(","))) < 384) == (scheme == "dark")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(29, 42, 48)"  # ink on white paper
+    page.context.close()
+
+
+def test_a_gallery_that_was_kept_is_on_the_page(browser, pages):
+    page, faults = opened(browser, pages["run"])
+    assert page.locator(".row").count() == 2
+    assert page.locator(".row figure.right img[alt='a square']").count() == 2 * 11
+    assert page.locator(".row h3").all_inner_texts() == ["query", "the run", HOSTILE] * 2
+    assert faults == []
     page.context.close()
 
 
@@ -142,6 +158,86 @@ def test_numbers_are_copied_as_csv(browser, pages):
         "the run,fewer,70",
         "the run,fewest,50",
     ]
+    assert faults == []
+    page.context.close()
+
+
+def test_a_map_is_moved_and_asked_by_keys_alone(browser, pages):
+    from playwright.sync_api import expect
+
+    page, faults = opened(browser, pages["look"])
+    places = json.loads(page.locator("#points").text_content())["points"]
+    named = page.locator("#named")
+    canvas = page.locator("#map")
+    canvas.focus()
+    canvas.press("Enter")
+    near = sorted(places, key=lambda each: abs(complex(1.4 * (each[0] - 0.5), each[1] - 0.5)))
+    assert named.inner_text().split(",")[0] in [each[4] for each in near[:3]]  # a wide map is a little stretched
+    before = page.evaluate("({...view})")
+    for key in ("+", "ArrowLeft", "ArrowUp"):
+        canvas.press(key)
+    after = page.evaluate("({...view})")
+    assert after["zoom"] == pytest.approx(1.4)
+    assert (after["x"] < before["x"], after["y"] > before["y"]) == (True, True)
+    canvas.press("0")
+    assert page.evaluate("({...view})") == before
+    page.select_option("#mark", "1")  # of what is selected
+    expect(named).to_be_empty()
+    canvas.press("Enter")
+    assert named.inner_text().endswith("selected")
+    assert faults == []
+    page.context.close()
+
+
+def test_a_picture_of_the_map_is_named_where_one_points(browser, pages):
+    page, faults = opened(browser, pages["look"])
+    page.locator("#map").scroll_into_view_if_needed()
+    where = (
+        "(() => { const box = canvas.getBoundingClientRect(), [x, y] = onScreen(data.points[3]);"
+        " return [box.left + 1 + x, box.top + 1 + y, data.points[3][4]]; })()"
+    )
+    x, y, name = page.evaluate(where)
+    page.mouse.move(x, y)
+    assert page.locator("#named").inner_text().startswith(name)
+    page.mouse.wheel(0, -400)
+    page.wait_for_function("view.zoom > 2")
+    there = page.evaluate(where)[:2]
+    assert there == pytest.approx([x, y], abs=4)  # what one points at stays; pixels are whole numbers
+    page.mouse.down()
+    page.mouse.move(x + 30, y - 20)
+    page.mouse.up()
+    assert page.evaluate(where)[:2] == pytest.approx([there[0] + 30, there[1] - 20], abs=2)
+    assert faults == []
+    page.context.close()
+
+
+def test_places_are_as_alike_as_numpy_says(browser, pages):
+    page, faults = opened(browser, pages["inside"])
+    data = json.loads(page.locator("#maps").text_content())
+    assert page.locator("#said").inner_text() == "No place is chosen."
+    canvas = page.locator("canvas.seen").nth(1)
+    canvas.focus()
+    for number, stage in enumerate(data["stages"][:2]):
+        page.select_option("#stage", str(number))
+        canvas.press("Enter")
+        height, width = stage["height"], stage["width"]
+        rows = np.frombuffer(base64.b64decode(stage["kept"]), np.int8).reshape(3, height * width, -1).astype(float)
+        rows /= np.maximum(np.linalg.norm(rows, axis=2, keepdims=True), 1e-9)
+        said = page.locator("#said").inner_text()
+        own, there, cosine = re.search(
+            r"row (\d+, column \d+) .*: picture (\d+, row \d+, column \d+), cosine ([-.\d]+)\.", said
+        ).groups()
+        row, column = (int(each) - 1 for each in re.findall(r"\d+", own))
+        cosines = rows @ rows[1, row * width + column]
+        cosines[1] = -2
+        assert float(cosine) == pytest.approx(cosines.max(), abs=0.006)
+        picture, row, column = (int(each) - 1 for each in re.findall(r"\d+", there))
+        assert cosines[picture, row * width + column] == pytest.approx(cosines.max(), abs=1e-6)
+    page.select_option("#stage", "0")
+    canvas.press("ArrowLeft")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 1, "y": box["height"] - 2})
+    assert f"row {data['stages'][0]['height']}, column 1 of" in page.locator("#said").inner_text()
     assert faults == []
     page.context.close()
 

@@ -99,6 +99,7 @@ def option(
     unit: str = "",
     off: tuple[str, Any, str] | None = None,
     each: bool = False,
+    flag: str = "",
 ) -> Any:
     """Make a field that the command line has as an option.
 
@@ -109,8 +110,9 @@ def option(
       unit: the unit of the value, for errors, as "pixels".
       off: a flag of its own that stands for a value: its name, the value, its help.
       each: of several values, whether the option is given once for each, and not one text with commas.
+      flag: how it is spelled on the command line where its name cannot be, as "--with", which is a word of Python.
     """
-    extra: dict[str, Any] = {"metavar": metavar, "unit": unit, "off": off, "each": each}
+    extra: dict[str, Any] = {"metavar": metavar, "unit": unit, "off": off, "each": each, "flag": flag}
     return pydantic.Field(default, description=help, json_schema_extra=extra)
 
 

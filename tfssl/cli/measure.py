@@ -80,3 +80,22 @@ def neighbours(**arguments: Any) -> Any:
     are never of the query's recording, nor near-duplicates of it, unless --duplicates is given.
     """
     return tfssl.neighbours(**arguments)
+
+
+@command("tfssl.evaluation.config:LookSettings")
+def look(**arguments: Any) -> Any:
+    """Look at a collection through a network: map, near-duplicates, outliers, what is confused, what to label first.
+
+    SUBJECT is what evaluate takes: a run, an export, a .keras file, a trunk's name. DATA of train/ and test/ is looked
+    at as a whole, and what test knows of train is said. selected.csv goes to finetune --labels once it has labels.
+    """
+    return tfssl.look(**arguments)
+
+
+@command("tfssl.evaluation.config:InsideSettings")
+def inside(**arguments: Any) -> Any:
+    """Draw what a network sees in pictures: first filters, its maps as colours, what is like a place that one clicks.
+
+    SUBJECT is what evaluate takes. PICTURES are files, or one folder, toy:images or tfds:NAME to draw some from.
+    """
+    return tfssl.inside(**arguments)

@@ -61,7 +61,7 @@ def _argument(name: str, field: FieldInfo) -> click.Argument:
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     kind, bounds, choices, repeated, words = config.shape(field)
-    names = [f"--{name.replace('_', '-')}", name]
+    names = [extra_of(field).get("flag") or f"--{name.replace('_', '-')}", name]
     more: dict[str, Any] = {"help": field.description}
     if field.is_required():
         more |= {"required": True, "multiple": repeated}

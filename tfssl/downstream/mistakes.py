@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 COUNT = 12
 COLUMNS = 4
+PAIRS = 6
+"""Pairs of classes that are shown, and `COLUMNS` pictures of each."""
 
 
 def surest(shares: np.ndarray, targets: np.ndarray, count: int = COUNT) -> np.ndarray:
@@ -25,6 +27,49 @@ def surest(shares: np.ndarray, targets: np.ndarray, count: int = COUNT) -> np.nd
     """
     wrong = np.flatnonzero(~right(shares, targets))
     return wrong[np.argsort(-shares[wrong].max(1), kind="stable")][:count]
+
+
+def confused(shares: np.ndarray, targets: np.ndarray, count: int = PAIRS) -> list[tuple[int, int, np.ndarray]]:
+    """Return the pairs of classes that are confused most: (class, what it is named, which pictures, the surest first).
+
+    Args:
+      shares, targets: as of `surest`; a picture has one label.
+    """
+    order = surest(shares, targets, len(shares))
+    own, named = targets[order].argmax(1), shares[order].argmax(1)
+    pairs: dict[tuple[int, int], list[int]] = {}
+    for row, *pair in zip(order.tolist(), own.tolist(), named.tolist(), strict=True):
+        pairs.setdefault((pair[0], pair[1]), []).append(row)
+    most = sorted(pairs.items(), key=lambda each: -len(each[1]))[:count]
+    return [(one, other, np.array(rows)) for (one, other), rows in most]
+
+
+def draw_confused(
+    source: AnySource, shares: np.ndarray, targets: np.ndarray, classes: Sequence[str], size: int
+) -> "Figure | None":
+    """Draw a row for each of the pairs that are confused most, with the surest pictures of it; None without mistakes.
+
+    The arguments are those of `draw`.
+    """
+    from matplotlib.figure import Figure
+
+    pairs = confused(shares, targets)
+    if not pairs:
+        return None
+    shown = [rows[:COLUMNS] for _, _, rows in pairs]
+    numbers = np.concatenate(shown)
+    (batch,) = plain(source.subset(numbers, source.name), size, len(numbers))
+    pictures = iter(batch["image"].numpy())
+    figure = Figure(figsize=(1.9 * COLUMNS, 2.2 * len(pairs)), layout="constrained")
+    cells = figure.subplots(len(pairs), COLUMNS, squeeze=False)
+    for line, (one, other, rows), few in zip(cells, pairs, shown, strict=True):
+        for place, axes in enumerate(line):
+            axes.set_axis_off()
+            if place < len(few):
+                axes.imshow(next(pictures))
+        title = f"{_short(classes[one])}\ntaken for {_short(classes[other])}: {len(rows)}"
+        line[0].set_title(title, fontsize=8, loc="left", parse_math=False)
+    return figure
 
 
 def draw(

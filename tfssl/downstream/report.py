@@ -1,7 +1,8 @@
 """The classifier's page: report.html in its folder."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from tfssl.report.tables import cell
 from tfssl.runs import metrics_log
 from tfssl.runs.classifiers import read_record
 from tfssl.runs.evaluation import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_report(result: Finetuned, test: AnySource) -> Path:
@@ -54,7 +58,8 @@ def contents(result: Finetuned, test: AnySource) -> dict[str, Any]:
         "label_curve": _label_curve(result, figure),
         "labels": _labels(result, figure),
         **_classes(result),
-        "mistakes": _mistakes(result, test, record["size"]),
+        "confused": "" if result.several else _picture(mistakes.draw_confused, result, test, record["size"]),
+        "mistakes": _picture(mistakes.draw, result, test, record["size"]),
         "settings": {
             "Fine-tuning": readable(
                 record["settings"]
@@ -184,8 +189,8 @@ def _classes(result: Finetuned) -> dict[str, Any]:
     return {"classes": Table("figures of each class", head, rows), "classes_said": said}
 
 
-def _mistakes(result: Finetuned, test: AnySource, size: int) -> str:
-    """Return the picture of the surest mistakes; "" where there are none."""
+def _picture(draw: Callable[..., "Figure | None"], result: Finetuned, test: AnySource, size: int) -> str:
+    """Return a picture of mistakes; "" where there are none."""
     with np.load(result.folder / "test.npz") as arrays:
-        figure = mistakes.draw(test, arrays["probabilities"], arrays["targets"], result.classes, size)
+        figure = draw(test, arrays["probabilities"], arrays["targets"], result.classes, size)
     return "" if figure is None else as_png(figure)

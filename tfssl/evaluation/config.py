@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field, InstanceOf
 
 from tfssl.apply.config import Following
-from tfssl.base.config import Commas, Count, GalleryFile, Seed, Settings, Share, option, split
+from tfssl.base.config import Commas, Count, GalleryFile, Seed, Settings, Share, ending, option, split
 from tfssl.base.config import subject as argument  # a field has its name
 from tfssl.base.specs import split_list
 from tfssl.runs.evaluation import Evaluation
@@ -174,3 +174,43 @@ class NeighboursSettings(Settings):
     batch_size: Count = option("Pictures that go through a network at once.", 256)
     max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
     seed: Seed = option("Of which pictures and patches are asked for; of random weights, but a run's.", 0)
+    report: bool = option("Put it into the run's report.html, too.", False)
+
+
+class LookSettings(Settings):
+    """All arguments of `look`."""
+
+    data: Any = argument("DATA")
+    subject: Any = option(
+        "What to see them through: a run, an export, a .keras file, a trunk's name.", flag="--with", metavar="SUBJECT"
+    )
+    to: Path = option("Folder to write: index.html and tables.")
+    select: Count | None = option("Choose so many pictures to be labelled first.", None)
+    labels: Path | None = option("labels.csv of what is labelled so far: file, label.", None)
+    test: Any = option("Other pictures, which should not be among DATA.", None)
+    layout: Literal["umap", "pca"] = option("How the map is made; umap needs the extra 'look'.", "umap")
+    mapped: Count = option("Largest count of pictures on the map.", 2500)
+    stage: str | None = option("Stage; the last where not given, best for what evaluate found of a run.", None)
+    size: Count | None = option("Side of the pictures in pixels where SUBJECT does not say it; else 96.", None)
+    limit: Count = option("Largest count of pictures to look at; others are left out by the seed.", 50_000)
+    batch_size: Count = option("Pictures that go through the network at once.", 256)
+    max_broken: Share = option("Largest part of unreadable pictures.", 0.01)
+    seed: Seed = option("Of what is drawn, the map and k-means; of random weights, but a run's.", 0)
+
+
+def _some(given: Any) -> Any:
+    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
+
+
+class InsideSettings(Settings):
+    """All arguments of `inside`."""
+
+    subject: Any = argument("SUBJECT")
+    pictures: Annotated[tuple[Any, ...], pydantic.BeforeValidator(_some)] = argument("PICTURES...")
+    to: Annotated[Path, ending(".html", ".htm")] = option("The page.")
+    stage: Annotated[tuple[str, ...], Commas] = option(
+        "Stage, or some with commas between them; best for what evaluate found of a run; all where not given.", ()
+    )
+    count: Count = option("Largest number of pictures; drawn by the seed where there are more.", 8)
+    size: Count | None = option("Side of the pictures in pixels where SUBJECT does not say it; else 96.", None)
+    seed: Seed = option("Of the pictures; of random weights, but a run's.", 0)

@@ -1,6 +1,7 @@
 """Galleries: pictures that were asked for, a row each, and what was found like them; as a figure or as a page."""
 
 import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,13 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.figures import save_figure
-from tfssl.base.files import atomic_write, text_of
+from tfssl.base.files import atomic_write, check_format, text_of, write_json
 from tfssl.report.rendering import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FILE_NAME = "neighbours.json"
+"""In a run's folder, a gallery for its page."""
 DRAWN = 160
 """Pixels of a picture of the gallery."""
 RIGHT, BOX = "#1a7f37", "#ffd400"
@@ -126,8 +129,44 @@ def _draw(cells: "list[Axes]", picture: Picture) -> None:
 
 def page(rows: Sequence[Row], columns: Sequence[str], title: str, said: str) -> str:
     """Return a page of its own, which needs no other file and no network."""
-    shown = {"rows": rows, "columns": columns, "title": title, "subtitle": "", "sentences": said.splitlines()}
-    return render("gallery.html.jinja", shown | {"tiles": (), "settings": {}}, {"uri": as_uri})
+    contents = {"title": title, "subtitle": "", "tiles": (), "settings": {}, "gallery": shown(rows, columns, said)}
+    return render("gallery.html.jinja", contents)
+
+
+def shown(rows: Sequence[Row], columns: Sequence[str], said: str) -> dict[str, Any]:
+    """Return what a page shows of a gallery, of what JSON has: pictures are data URIs."""
+
+    def picture(one: Picture) -> dict[str, Any]:
+        patch = None if one.patch is None else as_uri(one.patch)
+        return one._asdict() | {"image": as_uri(one.image), "patch": patch}
+
+    return {
+        "sentences": said.splitlines(),
+        "columns": list(columns),
+        "rows": [
+            {"asked": picture(row.asked), "found": [[picture(each) for each in column] for column in row.found]}
+            for row in rows
+        ],
+    }
+
+
+def keep(folder: Path, gallery: dict[str, Any]) -> None:
+    """Write what `shown` gave into a run's folder, whose page then has it."""
+    write_json(folder / FILE_NAME, gallery | {"format": 1})
+
+
+def kept(folder: Path) -> dict[str, Any] | None:
+    """Return what `keep` wrote into a run's folder; None where it wrote nothing.
+
+    Raises:
+      NewerFormatError: a newer version of tfssl wrote it.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text())
+    check_format(path, content, 1)
+    return content
 
 
 def as_uri(image: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
-from tfssl.report import figures, tables
+from tfssl.report import figures, gallery, tables
 from tfssl.report.drawn import Drawn, Table, as_png
 from tfssl.report.rate_figure import rate_figure
 from tfssl.report.rendering import render
@@ -75,6 +75,7 @@ def contents(run: Run) -> dict[str, Any]:
         "curves": figures.learning_curves(lines),
         **_range_test(run),
         "watched": watch_figures(lines),
+        "gallery": gallery.kept(run.folder),
         "puzzles": puzzles,
         "no_puzzles": no_puzzles,
         "evaluation": evaluation,

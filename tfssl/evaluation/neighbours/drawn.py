@@ -50,8 +50,10 @@ def neighbours_of(asked: Asked, closest: Closest, number: int) -> tuple[Neighbou
     )
 
 
-def draw(found: Neighbours, asked: Asked, closest: Sequence[Closest], shown: list[int]) -> None:
-    """Draw the gallery into its file."""
+def draw(
+    found: Neighbours, asked: Asked, closest: Sequence[Closest], shown: list[int], run: Path | None = None
+) -> None:
+    """Draw the gallery into its file, and where `run` is the folder of one, keep it there for its page."""
     numbers = {int(each) for one in closest for each in one.numbers[shown].ravel() if each != NONE}
     numbers |= {int(asked.numbers[number]) for number in shown if number >= len(asked.files)}
     pictures = _pictures(asked, sorted(numbers))
@@ -76,7 +78,10 @@ def draw(found: Neighbours, asked: Asked, closest: Sequence[Closest], shown: lis
         rows.append(gallery.Row(given, columns))
     title = f"What is alike under {found.networks[0].name}"
     said = "\n".join([f"{found.opening}.", *found.sentences])
-    gallery.write(found.file, rows, found.count, [each.title for each in found.networks], title, said)
+    titles = [each.title for each in found.networks]
+    gallery.write(found.file, rows, found.count, titles, title, said)
+    if run is not None:
+        gallery.keep(run, gallery.shown(rows, titles, said))
 
 
 def _words(place: Place) -> str:

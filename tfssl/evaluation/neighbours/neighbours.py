@@ -18,6 +18,7 @@ from tfssl.evaluation.neighbours.search import look_through
 from tfssl.frozen import features
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_source
+from tfssl.report.page import write_report
 
 
 @on_its_own()
@@ -41,6 +42,7 @@ def neighbours(
     batch_size: int = 256,
     max_broken: float = 0.01,
     seed: int = 0,
+    report: bool = False,
 ) -> Neighbours:
     """Draw pictures, patches or frames of clips, each with those that are nearest in features, a row each.
 
@@ -85,15 +87,19 @@ def neighbours(
       batch_size: pictures that go through a network at once.
       max_broken: the largest share of pictures that may fail to decode, 0..1.
       seed: of what is drawn, and of random weights where the subject is no run.
+      report: put the gallery into the page of a run, and write that anew; the page keeps it until the next one comes.
 
     Raises:
-      UserError: no such subject, data or stage; a query that is no picture; a box outside of it; data with too few
-        recordings or pictures.
+      UserError: no such subject, data or stage; `report` of what is no run; a query that is no picture; a box outside
+        of it; data with too few recordings or pictures.
     """
     settings = NeighboursSettings(**locals())
     source, looks = _open(settings)
     asked = open_asked(settings, source, looks)
     networks = open_networks(settings, source)
+    run = networks[0].run if report else None
+    if report and run is None:
+        raise UserError(f"--report is given, but {networks[0].name} is no run, which has a page; leave it out")
     closest, left_out, broken = look_through(settings, asked, networks)
     features.check_broken(source, broken, max_broken)
 
@@ -122,7 +128,9 @@ def neighbours(
             for number in shown.tolist()
         ),
     )
-    drawing.draw(found, asked, closest, shown.tolist())
+    drawing.draw(found, asked, closest, shown.tolist(), None if run is None else run.folder)
+    if run is not None:
+        write_report(run)
     return found
 
 
