@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfssl.base import environment
@@ -153,6 +154,7 @@ def finetune(
             say(f"{len(chosen) + 1} of {len(jobs)}: {job.folder.name}")
         chosen[key] = choose(job, settings)
     overlap = None if start.run is None else seen.count(start.run, parts.test.source, range(parts.test.count))
+    rows = next(iter(chosen.values())).rows
     result: Finetuned | DenseFinetuned
     if isinstance(parts, DenseParts):
         result = DenseFinetuned.of(settings.out, parts, chosen, overlap)
@@ -160,17 +162,20 @@ def finetune(
         result = Finetuned.of(settings.out, parts, chosen, overlap)
     write_json(settings.out / "result.json", result.as_json())
     if settings.report:
-        first = next(iter(chosen.values()))
-        test = parts.test.subset(first.rows, parts.test.source.name)
-        if isinstance(result, DenseFinetuned):
-            from tfssl.downstream.dense.report import write_dense_report
-
-            write_dense_report(result, parts.target, test)
-        else:
-            from tfssl.downstream.report import write_report
-
-            write_report(result, test.source)
+        _write_report(result, parts, rows)
     return result
+
+
+def _write_report(result: Finetuned | DenseFinetuned, parts: Parts | DenseParts, rows: np.ndarray) -> None:
+    """Write the page of what was found; `rows` are the test pictures that could be decoded."""
+    if isinstance(parts, DenseParts) and isinstance(result, DenseFinetuned):
+        from tfssl.downstream.dense.report import write_dense_report
+
+        write_dense_report(result, parts.target, parts.test.subset(rows, parts.test.source.name))
+    elif isinstance(result, Finetuned):
+        from tfssl.downstream.report import write_report
+
+        write_report(result, parts.test.source.subset(rows, parts.test.source.name))
 
 
 def _open(data: Any, settings: FinetuneSettings) -> tuple[Parts | DenseParts, Target]:
@@ -258,14 +263,15 @@ def _claim(settings: FinetuneSettings, start: Start, parts: Parts | DenseParts, 
         "stage": start.stage,
     }
     if (out / RECORD).exists():
-        kept = {"target": "classes"} | read_record(out)
-        given, earlier = ({**each["settings"], **each["data"], **each} for each in (content, kept))
+        kept = read_record(out)
+        given, earlier = ({"target": "classes", **each["settings"], **each["data"], **each} for each in (content, kept))
+        what = "a classifier" if earlier["target"] == "classes" else "a network"
         for key in given:
             if key not in ("settings", "data", "name") and given[key] != earlier.get(key):
                 other_data = key in ("fingerprint", "parts")
                 word = "other pictures or labels" if other_data else f"{key} {earlier.get(key)!r}"
                 now = "" if other_data else f", now {given[key]!r} is given"
-                raise UserError(f"{out} holds a classifier with {word}{now}; choose another --out, or give the same")
+                raise UserError(f"{out} holds {what} with {word}{now}; choose another --out, or give the same")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is no classifier; choose a new or empty folder for --out")

@@ -29,14 +29,15 @@ def read_folder(place: Any, table: Path | None, max_broken: float) -> Read:
     name are left out.
 
     Args:
-      place: the folder; pictures at any depth.
+      place: the folder; pictures in its images/, where there is one, or at any depth.
       table: the file; joints.json or annotations.json in the folder where None.
 
     Raises:
       UserError: no such file, a file of another kind, a picture or joints that are missing.
     """
     folder = Path(place)
-    source = data.open_pictures(folder, max_broken)
+    pictures = folder / "images" if (folder / "images").is_dir() else folder
+    source = data.open_pictures(pictures, max_broken)
     path = table or next((folder / name for name in FILES if (folder / name).is_file()), None)
     if path is None:
         raise UserError(f"{folder} has no joints.json; give the file with the joints as --labels FILE.json")
@@ -46,7 +47,7 @@ def read_folder(place: Any, table: Path | None, max_broken: float) -> Read:
         raise UserError(f"{path} cannot be read ({problem}); expected {EXPECTED}") from problem
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no joints; expected {EXPECTED}")
-    places = _places(source, folder)
+    places = _places(source, pictures)
     if "joints" in content and "order" in content:
         return _read_joints(path, content, source, places)
     if {"images", "annotations", "categories"} <= content.keys():

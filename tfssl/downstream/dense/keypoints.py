@@ -168,7 +168,7 @@ def reference_lengths(points: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     Args:
       points: float [N, J, 3]: x, y, 1 where known.
     """
-    known = points[..., 2] > 0
+    known = np.asarray(points[..., 2] > 0)
     low = np.where(known[..., None], points[..., :2], np.inf).min(1)
     high = np.where(known[..., None], points[..., :2], -np.inf).max(1)
     lengths = np.where(known.any(1), np.max(np.where(known.any(1)[:, None], high - low, 0), 1), 1.0)

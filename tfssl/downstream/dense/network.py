@@ -8,6 +8,7 @@ pictures give, so that the same head fits the scales of every encoder and stage.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -84,7 +85,7 @@ def build(
 
 
 def _pyramid(maps: Sequence[keras.KerasTensor], size: int, outputs: int, full_size: bool) -> keras.KerasTensor:
-    x = None
+    x: Any = None
     for number in reversed(range(len(maps))):
         standard = keras.layers.BatchNormalization(
             center=False,

@@ -51,9 +51,10 @@ class Segmentation(DenseTarget):
                 scenes.class_ids, np.maximum(scenes.instances.reshape(len(scenes), -1), 2) - 2, 1
             )
             things = classes.reshape(scenes.instances.shape) + 2
-            masks = np.where(scenes.instances < 2, scenes.instances, things).astype(np.uint8)
-            answers = as_objects([_encoded(mask) for mask in masks])
-            return Read(toy.source, answers, ("sky", "ground", *CLASSES), toy.origin)
+            drawn = np.where(scenes.instances < 2, scenes.instances, things).astype(np.uint8)
+            return Read(
+                toy.source, as_objects([_encoded(mask) for mask in drawn]), ("sky", "ground", *CLASSES), toy.origin
+            )
         folder = Path(place)
         if not (folder / "images").is_dir() or not (folder / "masks").is_dir():
             raise UserError(
@@ -61,13 +62,13 @@ class Segmentation(DenseTarget):
             )
         source = data.open_pictures(folder / "images", settings.max_broken)
         masks = data.files_by_stem(folder / "masks")
-        names, sides, answers = _names(folder), upright_sides(source), []
+        given, sides, answers = _names(folder), upright_sides(source), []
         for path, side in zip(source.paths, sides, strict=True):
             stem = str(Path(path).relative_to(folder / "images").with_suffix(""))
             if stem not in masks:
                 raise UserError(f"{path} has no mask; expected {folder / 'masks' / stem}.png")
-            answers.append(_encoded(_read_mask(masks[stem], path, side, names)))
-        return Read(RegionSource.of(source), as_objects(answers), names, source)
+            answers.append(_encoded(_read_mask(masks[stem], path, side, given)))
+        return Read(RegionSource.of(source), as_objects(answers), given, source)
 
     @classmethod
     def made_of(cls, reads: Mapping[str, Read]) -> Self:
