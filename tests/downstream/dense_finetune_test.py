@@ -185,7 +185,10 @@ def test_the_commands_of_the_page_are_those_that_ran_here():
 
 def test_what_does_not_fit_is_one_line(found, toy_run, tmp_path):
     folder = found.parent / "dense_pictures"
-    for to, message in (("a.parquet", "keypoints are written into a folder, or FILE.csv"), (folder, "exists; choose")):
+    for to, message in (
+        ("a.parquet", "is written into a folder, or FILE.csv"),
+        (folder, "exists; choose"),
+    ):
         with pytest.raises(UserError, match=message):
             tfssl.predict(found, folder, tmp_path / to, verbose=0)
     with pytest.raises(UserError, match="--unsure is given, and is for classifiers"):

@@ -220,6 +220,16 @@ def test_settings_that_do_not_fit(tmp_path, changes, message):
         tfssl.finetune("nowhere", "toy:images", out=tmp_path / "out", **changes)
 
 
+def test_data_of_other_kinds(tmp_path):
+    expected = "expected a folder of pictures with their answers"
+    for data, message in (("tfds:mnist", "tfds:mnist does not exist"), (np.zeros(3), "ndarray is given")):
+        with pytest.raises(UserError, match=f"{message}; {expected}"):
+            opened("normals", data)
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(UserError, match=f"is a file; {expected}"):
+        opened("normals", tmp_path / "a.txt")
+
+
 def test_toy_worlds_without_answers():
     with pytest.raises(UserError, match="expected 'toy:images"):
         opened("normals", "toy:clips")

@@ -87,7 +87,7 @@ def predict_dense(
     alone = to.suffix.lower() == ".csv"
     if to.suffix.lower() in (".csv", ".parquet") and not (alone and dense.target == "keypoints"):
         wanted = "a folder, or FILE.csv" if dense.target == "keypoints" else "a folder"
-        raise UserError(f"--to {to} is given, and {dense.target} are written into {wanted}")
+        raise UserError(f"--to {to} is given; what is found for {dense.target} is written into {wanted}")
     if to.exists() and (alone or not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to} exists; choose another --to, or remove it")
     source = open_source(data, max_broken)

@@ -13,7 +13,9 @@ from tfssl.base.errors import UserError
 from tfssl.downstream.data import joined
 from tfssl.downstream.target import Part
 from tfssl.pipelines.sources import dividing, splits
-from tfssl.pipelines.sources.any_source import AnySource, open_source, parts_of
+from tfssl.pipelines.sources.any_source import AnySource, parts_of, too_many_broken
+from tfssl.pipelines.sources.folders import open_folder
+from tfssl.pipelines.sources.ingested import is_ingested
 from tfssl.pipelines.sources.pictures import PictureSource
 from tfssl.pipelines.sources.regions import RegionSource
 
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
 ENDINGS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 """Of maps: files that lose nothing."""
-LEAST = 3
-"""Pictures: one to learn from, to choose on and to test on."""
+READ_BESIDE = (".json", ".txt")
+"""Files beside pictures that are read, too: joints, names of classes, the camera."""
 
 
 class Read(NamedTuple):
@@ -157,6 +159,12 @@ def open_dense(target: type["DenseTarget"], data: Any, settings: "FinetuneSettin
 
 
 def _places(data: Any) -> dict[str, Any]:
+    """Return what holds each part; "train" alone where DATA has no parts."""
+    expected = "expected a folder of pictures with their answers, or 'toy:images(...)'"
+    if not isinstance(data, (str, os.PathLike)):
+        raise UserError(f"{type(data).__name__} is given; {expected}")
+    if not str(data).startswith("toy:") and not os.path.isdir(data):
+        raise UserError(f"{data} {'is a file' if os.path.exists(data) else 'does not exist'}; {expected}")
     parts = parts_of(data)
     if parts and splits.TRAIN not in parts:
         raise UserError(f"{data} has no train/ beside {', '.join(map(str, parts.values()))}; add it")
@@ -174,9 +182,11 @@ def _annotated(read: Read, settings: "FinetuneSettings", folder: Path) -> Annota
 
 def open_pictures(place: Any, max_broken: float) -> PictureSource:
     """Open the pictures of a folder. Raise UserError where it holds something else."""
-    source = open_source(place, max_broken)
-    if not isinstance(source, PictureSource):
-        raise UserError(f"{place} has {source.items}; expected pictures")
+    if is_ingested(Path(place)):
+        raise UserError(f"{place} has clips; expected a folder of pictures with their answers, or 'toy:images(...)'")
+    source = open_folder(place, READ_BESIDE)
+    if source.count == 0 or len(source.broken) > max_broken * source.listed:
+        raise UserError(too_many_broken(source.name, source.broken, source.listed, max_broken))
     return source
 
 

@@ -168,10 +168,11 @@ def reference_lengths(points: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     Args:
       points: float [N, J, 3]: x, y, 1 where known.
     """
-    known = np.asarray(points[..., 2] > 0)
+    known = points[..., 2] > 0
+    held = known.sum(1) > 0
     low = np.where(known[..., None], points[..., :2], np.inf).min(1)
     high = np.where(known[..., None], points[..., :2], -np.inf).max(1)
-    lengths = np.where(known.any(1), np.max(np.where(known.any(1)[:, None], high - low, 0), 1), 1.0)
+    lengths = np.where(held, np.max(np.where(held[:, None], high - low, 0), 1), 1.0)
     simple = [_simple(name) for name in names]
     if all(name in simple for name in TORSO):
         one, other = (simple.index(name) for name in TORSO)
