@@ -1,4 +1,4 @@
-"""What is known of places in a picture follows when a box is cut out of it and mirrored: maps, points, normals, boxes.
+"""What is known of places in a picture follows when a box is cut out of it and mirrored: maps, points, normals.
 
 A picture is cut by a box int32 [4] (top, left, height, width in its pixels), resized to `size` and then mirrored, left
 and right, where `mirrored`. Points are (x, y) in pixels, the upper left corner of the picture being (0, 0).
@@ -84,22 +84,3 @@ def mirror_normals(normals: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
     """Turn normals float32 [B, S, S, 3] (x to the right) of maps that were mirrored: what looked left looks right."""
     sign = tf.where(mirrored[:, None], tf.constant([-1.0, 1.0, 1.0]), tf.constant([1.0, 1.0, 1.0]))
     return normals * sign[:, None, None, :]
-
-
-def cut_boxes(boxes: tf.Tensor, box: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
-    """Move boxes with the picture; what lies outside is cut off.
-
-    Args:
-      boxes: float32 [B, K, 4]: left, top, right, bottom in pixels of the picture.
-      box: int32 [B, 4].
-      mirrored: bool [B].
-
-    Returns:
-      float32 [B, K, 4]: the same as shares of the box's sides, 0 .. 1; of no area where nothing of it is inside.
-    """
-    corner, sides = tf.cast(box[:, None, 1::-1], tf.float32), tf.cast(box[:, None, 3:1:-1], tf.float32)
-    corners = (tf.reshape(boxes, [tf.shape(boxes)[0], -1, 2]) - corner) / sides
-    share = tf.reshape(tf.clip_by_value(corners, 0.0, 1.0), tf.shape(boxes))
-    left, top, right, bottom = tf.unstack(share, axis=-1)
-    flipped = tf.stack([1 - right, top, 1 - left, bottom], -1)
-    return tf.where(mirrored[:, None, None], flipped, share)

@@ -45,14 +45,6 @@ def test_joints_change_sides_in_a_mirror():
     assert found[1, 0, 2] == 0
 
 
-def test_boxes_are_cut_off_and_mirrored():
-    boxes = np.array([[[2.0, 4.0, 10.0, 20.0], [40.0, 40.0, 50.0, 50.0]]] * 2, np.float32)
-    found = annotations.cut_boxes(boxes, np.array([[8, 0, 16, 16]] * 2), np.array([False, True])).numpy()
-    np.testing.assert_allclose(found[0, 0], [2 / 16, 0, 10 / 16, 12 / 16])
-    np.testing.assert_allclose(found[1, 0], [6 / 16, 0, 14 / 16, 12 / 16])
-    assert (found[:, 1, 2] - found[:, 1, 0] <= 0).all()
-
-
 def test_squares_lie_in_their_regions_and_come_from_the_seed():
     regions = np.array([[4, 6, 40, 40]] * 500)
     boxes = annotations.random_squares(tf.constant(regions), tf.constant([1, 2])).numpy()
