@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tfssl.apply.outputs import write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of, write_errors
 from tfssl.base.result import Result
+from tfssl.embedding.inputs import UNDECODABLE
 from tfssl.export.signatures.dense import DECODERS, in_picture
 from tfssl.export.versions import description, newest_version
 from tfssl.pipelines import batches
@@ -25,7 +27,6 @@ from tfssl.runs.dense import Dense, is_dense, load_dense
 
 DRAWN = 256
 """Least pixels of a side of what is drawn."""
-UNDECODABLE = "cannot be decoded to its end"
 JOINT_FIELDS = ("path", "joint", "x", "y", "score")
 
 
@@ -70,7 +71,7 @@ def predict_dense(
 ) -> DensePredicted:
     """Find what a network finds in each picture of a collection, write it and draw it.
 
-    Writes into the folder `to`:
+    Writes into the folder `to`, whole or not at all; until then it is TO.parts, which a call after a kill makes anew:
 
         drawn/NAME.png     what was found, on the centred square of each picture, which is what the network sees
         keypoints.csv      path, joint, x, y in pixels of the picture, score 0 .. 1
@@ -93,10 +94,12 @@ def predict_dense(
     source = open_source(data, max_broken)
     if not isinstance(source, PictureSource):
         raise UserError(f"{source.name} has {source.items}; expected pictures")
-    writer = WRITERS[dense.target](to, dense, source, alone)
+    building = to if alone else to.with_name(f"{to.name}.parts")
+    writer = WRITERS[dense.target](building, dense, source, alone)
     broken, count = dict(source.broken), 0
     with write_errors(to), Progress("pictures", source.name, source.count, verbose, speed=True) as progress:
         to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(building, ignore_errors=True)  # of a call that was killed
         for numbers, images, found, valid in _found(dense, source, batch_size):
             for row, number in enumerate(numbers.tolist()):
                 if not valid[row]:
@@ -108,6 +111,8 @@ def predict_dense(
         if len(broken) > max_broken * source.listed or not count:
             raise UserError(too_many_broken(source.name, broken, source.listed, max_broken))
         writer.finish()
+        if not alone:
+            building.replace(to)
     return DensePredicted(to, dense.target, count, broken)
 
 

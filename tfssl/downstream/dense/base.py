@@ -81,7 +81,6 @@ class DenseTarget(Target):
       lower: whether less of it is better.
       unit: of the headline: "%" of a share 0 .. 1, or a word.
       full_size: whether the network's map has the size of the picture.
-      takes_table: whether `--labels` is for it.
     """
 
     names: tuple[str, ...] = ()
@@ -91,7 +90,6 @@ class DenseTarget(Target):
     lower: ClassVar[bool] = False
     unit: ClassVar[str] = "%"
     full_size: ClassVar[bool] = True
-    takes_table: ClassVar[bool] = False
     head_trainings: ClassVar[int] = 1
     frozen: ClassVar[Candidate] = Candidate(HEAD_RATE, 0.01, title="frozen head")
 

@@ -45,7 +45,6 @@ class KeyPoints(DenseTarget):
     name: ClassVar[str] = "keypoints"
     headline: ClassVar[str] = "PCK@0.2"
     full_size: ClassVar[bool] = False
-    takes_table: ClassVar[bool] = True
 
     @classmethod
     def read(cls, place: Any, settings: FinetuneSettings) -> Read:

@@ -94,10 +94,11 @@ class DenseFinetuned(Result):
             )
             for other in self.rows:
                 if other.kind != MAIN and amount_of(other) == amount_of(row) and other.ahead is not None:
-                    words = "points" if self.unit == "%" else f"{self.unit} less"
+                    words = "points" if self.unit == "%" else self.unit
+                    gives = GAIN[other.kind].replace("gives", "takes off") if self.lower else GAIN[other.kind]
                     factor = 100 if self.unit == "%" else 1
                     points = f"{factor * other.ahead.mean:.1f} {words} ({self.interval(other.ahead)})"
-                    line += f", {NAMES[other.kind]} {self.says(other.score.mean)}: {GAIN[other.kind]} {points}"
+                    line += f", {NAMES[other.kind]} {self.says(other.score.mean)}: {gives} {points}"
             said.append(line[0].upper() + line[1:] + ".")
         return said
 

@@ -175,5 +175,5 @@ def _encoded(mask: np.ndarray) -> bytes:
     from PIL import Image
 
     target = io.BytesIO()
-    Image.fromarray(mask, "L").save(target, "PNG")
+    Image.fromarray(mask).save(target, "PNG")
     return target.getvalue()
