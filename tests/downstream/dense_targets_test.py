@@ -1,16 +1,23 @@
 """Dense targets: what is found, lost and measured, against numpy and scikit-learn."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.metrics import jaccard_score
 
+from tfssl.downstream.dense import network
+from tfssl.downstream.dense.base import DenseChosen
 from tfssl.downstream.dense.depth import normals_of
 from tfssl.downstream.dense.keypoints import THRESHOLDS, KeyPoints, partners_of, reference_lengths
 from tfssl.downstream.dense.normals import Normals
-from tfssl.downstream.dense.results import bootstrap
+from tfssl.downstream.dense.results import DenseFinetuned, bootstrap
 from tfssl.downstream.dense.segmentation import Segmentation
 from tfssl.export.signatures import dense
+from tfssl.models.trunks import make_trunk
 
 rng = np.random.default_rng(0)
 
@@ -149,3 +156,64 @@ def test_the_bootstrap_is_paired_and_comes_from_its_seed():
     half = 1.96 * one.std() / np.sqrt(200)
     assert (low, high) == pytest.approx((one.mean() - half, one.mean() + half), abs=0.25 * half)
     assert bootstrap(lambda sums: sums[..., 0] / 200, one, other) == pytest.approx((0.5, 0.5))
+
+
+def chosen_of(target, table):
+    choice = {"name": "frozen head", "step": 3, "candidates": {"frozen head": -20.0}, "validation": -20.0}
+    choice |= {"train": 9, "val": 3, "broken": 0, "test": len(table), "score": float(target.scores(table.sum(0)))}
+    return DenseChosen(
+        **choice, figures=target.figures(table.sum(0)), curve=[], table=table, rows=np.arange(len(table))
+    )
+
+
+def test_of_angles_less_is_better_and_differences_are_paired():
+    target = Normals()
+    angles = rng.uniform(10, 40, 60)
+
+    def table(values):
+        histogram = np.zeros((60, 720))
+        histogram[np.arange(60), (values / 0.25).astype(int)] = 5
+        return np.concatenate([np.full((60, 1), 5.0), 5 * values[:, None], histogram], 1)
+
+    chosen = {
+        ("fine-tuned", (None, None), 0): chosen_of(target, table(angles)),
+        ("scratch", (None, None), 0): chosen_of(target, table(angles + 2)),
+    }
+    parts = SimpleNamespace(target=target, broken={}, note="")
+    found = DenseFinetuned.of(Path("x"), parts, chosen)
+    main, other = found.rows
+    assert main.score.mean == pytest.approx(angles.mean())
+    half = 1.96 * angles.std() / np.sqrt(60)
+    assert (main.score.low, main.score.high) == pytest.approx(
+        (angles.mean() - half, angles.mean() + half), abs=half / 3
+    )
+    assert (other.ahead.mean, other.ahead.low, other.ahead.high) == pytest.approx((2, 2, 2))
+    (sentence,) = found.sentences()
+    assert sentence.startswith(f"Fine-tuning has a mean angle of {angles.mean():.1f} degrees (")
+    rival = f"from scratch {angles.mean() + 2:.1f} degrees"
+    assert sentence.endswith(f"{rival}: pretraining takes off 2.0 degrees (2.0 to 2.0).")
+    assert "of frozen head 20.0 degrees" in str(found)
+
+
+def test_the_head_is_the_same_for_every_trunk_and_standardises_its_maps():
+    """Builds two networks, of which one is pretrained by nobody: a few seconds."""
+    images = rng.integers(0, 256, (6, 65, 65, 3), np.uint8)
+    layers = []
+    for name in ("alexnet", "resnet10(width=4)"):
+        trunk = make_trunk(name, 65)
+        last = trunk.stages[-1]
+        measured = network.moments(trunk, 65, last, [tf.constant(images[:3]), tf.constant(images[3:])])
+        maps = keras.Model(trunk.body.inputs[0], trunk.body.get_layer(last).output)(trunk.pixels(images)).numpy()
+        np.testing.assert_allclose(measured[-1][0], maps.mean((0, 1, 2)), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(measured[-1][1], maps.var((0, 1, 2)), rtol=2e-3, atol=1e-5)
+        how = {"full_size": False, "test_mode": True}
+        model = network.build(trunk.copy(), 65, last, 5, measured, frozen=True, **how)
+        assert model({"pixels": images})["label"].shape == (6, 17, 17, 5)  # a quarter of the side, rounded up
+        head = model.get_layer("head")
+        assert {id(each) for each in model.trainable_variables} == {id(each) for each in head.trainable_variables}
+        whole = network.build(trunk.copy(), 65, last, 5, measured, freeze=trunk.stages[0], **how)
+        assert len(head.trainable_variables) < len(whole.trainable_variables)
+        large = network.build(trunk.copy(), 65, trunk.stages[1], 5, measured[:2], **how | {"full_size": True})
+        assert large({"pixels": images})["label"].shape == (6, 65, 65, 5)
+        layers.append({type(layer).__name__ for layer in head.layers})
+    assert layers[0] == layers[1]
