@@ -16,6 +16,7 @@ DEPENDENCIES = [
     "numpy>=2.0",  # the toy world, embeddings on disk
     "scikit-learn>=1.5",  # average precision and the classifiers of the evaluation
     "matplotlib>=3.9",  # puzzles, learning curves and bars of the report
+    "pillow>=10.1",  # masks with a palette, depth of 16 bits, joints drawn on pictures; matplotlib brings it anyway
     "jinja2>=3.1",  # the report's page, files for servers
     # Stubs of TensorFlow Serving's protocols, for warm-up records and gRPC: 250 KB that need nothing but TensorFlow.
     "tensorflow-serving-api>=2.21,<2.22",

@@ -5,6 +5,7 @@ DIR/<version>/assets.extra/classes.txt     names of the classes, one a line, in 
 DIR/<version>/tflite/classify_pixels_*     with labels.txt attached, as TFLite's metadata has it (a zip at the end)
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,6 @@ def describe(classifier: "Classifier", dimensions: int) -> dict[str, Any]:
     }
 
 
-def write_classes(version: Path, classes: tuple[str, ...]) -> None:
+def write_classes(version: Path, classes: Sequence[str]) -> None:
     """Write the names of the classes, one a line."""
     (version / CLASSES).write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")

@@ -24,7 +24,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_errors
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
-from tfssl.export import classifiers, words
+from tfssl.export import classifiers, dense, words
 from tfssl.export.checking.golden import COUNT, Golden, make_golden, own_source
 from tfssl.export.config import ExportSettings
 from tfssl.export.deployment.files import deployed_name, differing_names, write_deployment
@@ -43,6 +43,7 @@ from tfssl.export.versions import DESCRIPTION, FORMAT, check_version, new_versio
 if TYPE_CHECKING:
     from tfssl.pipelines.sources.any_source import AnySource
     from tfssl.runs.classifiers import Classifier
+    from tfssl.runs.dense import Dense
     from tfssl.runs.run import Run
     from tfssl.runs.served import Embedding
 
@@ -110,7 +111,8 @@ def export(
     `waveform` float32 [N, samples] in -1..1 at the run's sample rate, and returns `embedding` of the sound and `valid`,
     false where a number is not finite or far too large. Tasks of the run that are served have a signature each
     (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. A classifier has `classify`, see
-    `export.signatures.classifier`, beside those of its encoder. A run on text has `words`, `sentences` and `numbers`,
+    `export.signatures.classifier`, beside those of its encoder; a network of another target has `keypoints`, `segment`
+    or `normals`, see `export.signatures.dense`. A run on text has `words`, `sentences` and `numbers`,
     see `export.signatures.words`, and other files, see `export.words`. Only ops of TensorFlow itself. What may be sent
     is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen
     windows of sound, of the run's own data: they travel with the model.
@@ -136,6 +138,7 @@ def export(
     """
     ExportSettings(**locals())
     from tfssl.runs.classifiers import is_classifier, load_classifier
+    from tfssl.runs.dense import is_dense, load_dense
     from tfssl.runs.served import embedding_of
 
     folder, precisions, formats = Path(folder), check_precisions(tflite), words.check_formats(word2vec)
@@ -146,6 +149,12 @@ def export(
         options = {"--stage": stage is not None, "--dimensions": dimensions is not None}
         classifiers.check_options(Path(run), options | {"--l2-normalise": l2_normalise, "--pool": pool != 1})
         return _export_classifier(load_classifier(run), folder, version, precisions, onnx)
+    if is_dense(run):
+        loaded = load_dense(run)
+        options = {"--stage": stage is not None, "--dimensions": dimensions is not None, "--pool": pool != 1}
+        options |= {"--l2-normalise": l2_normalise, "--tflite": bool(precisions), "--onnx": onnx}
+        dense.check_options(Path(run), loaded.target, options | {"--word2vec": bool(formats)})
+        return _export_dense(loaded, folder, version)
     if isinstance(run, (str, Path)):
         from tfssl.runs.run import load_run
 
@@ -221,6 +230,23 @@ def _export_classifier(
     return _write(contents, folder, version, precisions, onnx, {})
 
 
+def _export_dense(network: "Dense", folder: Path, version: int | None) -> Exported:
+    source = own_source(network.data)
+    encoder, signatures = dense.networks_of(network)
+    description = dense.describe(network, int(encoder.output_shape[-1]))
+    contents = _Contents(
+        signatures,
+        make_golden(signatures, source),
+        description,
+        {"encoder.keras": encoder, "network.keras": network.network},
+        {"pixels": encoder},
+        source,
+        {},
+        names=network.names,
+    )
+    return _write(contents, folder, version, (), False, {})
+
+
 @dataclasses.dataclass(frozen=True)
 class _Contents:
     """What a version holds.
@@ -234,6 +260,7 @@ class _Contents:
       facts: what is said of each TFLite file.
       tracked: what signatures look up beside variables.
       attached: a file that is attached to TFLite files: its name, and what is in it.
+      names: of classes or joints.
       write_more: writes more files into the version, and returns their names.
     """
 
@@ -246,6 +273,7 @@ class _Contents:
     facts: Mapping[str, Any]
     tracked: Sequence[Any] = ()
     attached: tuple[str, bytes] | None = None
+    names: Sequence[str] = ()
     write_more: Callable[[Path], tuple[str, ...]] = lambda folder: ()
 
 
@@ -269,8 +297,8 @@ def _write(
         extra.mkdir()
         contents.golden.write(extra / "golden.npz")
         (building / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-        if classes:
-            classifiers.write_classes(building, classes)
+        if names := (classes or contents.names):
+            classifiers.write_classes(building, names)
         if precisions:
             write_tflite(building, contents.encoders, precisions, contents.source, contents.facts, contents.attached)
         if onnx:

@@ -125,6 +125,8 @@ def training(
         if "image" in parts:
             images = parts["image"]
             parts["image"] = tf.cond(tf.reduce_all(valid), lambda: images, lambda: tf.gather(images, shown))
+        if "box" in parts:  # where each crop was cut: see `sources.regions`
+            parts["box"] = tf.gather(parts["box"], shown)
         parts["index"] = tf.gather(index, shown)
         return make({k: tf.ensure_shape(v, [batch_size, *v.shape[1:]]) for k, v in parts.items()}, task_seed)
 

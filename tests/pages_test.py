@@ -34,6 +34,7 @@ from tfssl.pipelines.toy_world.sentences import sentences
 ROOT = Path(__file__).parents[1]
 README, CONTRIBUTING, SERVING = "README.md", "CONTRIBUTING.md", "docs/serving.md"
 CLASSIFIERS, COMMANDS, WORDS = "docs/classifiers.md", "docs/commands.md", "docs/words.md"
+DENSE = "docs/dense.md"
 
 # How each block is run, by its page and first line: here as "python" or "shell", in the order of the page, or by
 # another test, which takes it from the page.
@@ -47,6 +48,7 @@ WAYS = {
     (CONTRIBUTING, '"""Mirror: is this picture a mirror image?"""'): "conformance/contributing_test.py",
     (CONTRIBUTING, '"""Nearest class mean: the simplest probe'): "conformance/contributing_protocol_test.py",
     (CLASSIFIERS, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch,frozen"): "shell",
+    (DENSE, "tfssl finetune runs/first 'toy:images(count=2000, size=96)'"): "downstream/dense_finetune_test.py",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --protocols"): "shell",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --beside"): "shell",
     (COMMANDS, "tfssl neighbours runs/first photos/ --beside"): "shell",

@@ -92,7 +92,9 @@ def compare(
                 else:
                     wrong[row] |= bool(pixels)
         else:
-            wrong |= wanted != given
+            # Rounding decides where two classes of a pixel are level: a thousandth of a map may differ.
+            differ = (wanted != given).reshape(rows, -1).mean(1)
+            wrong |= differ > (0 if wanted.ndim == 1 else 1e-3)
             continue
         for one, other in pairs:
             difference = max(difference, float(np.abs(one - other).max(initial=0.0)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfssl.export.signatures import classifier, encoder, limits, words
+from tfssl.export.signatures import classifier, dense, encoder, limits, words
 from tfssl.export.signatures.encoder import Signature, image_bytes, waveform
 from tfssl.tasks import TASKS
 from tfssl.tasks.parts.served import Served, ServedNetwork
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INPUTS: dict[str, tuple[str, ...]] = (
     encoder.INPUTS
     | classifier.INPUTS
+    | dense.INPUTS
     | {name: takes for name, takes in words.INPUTS.items() if name not in encoder.INPUTS}
     | {task.signature: task.takes for task in TASKS.values() if issubclass(task, Served)}
 )

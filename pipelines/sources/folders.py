@@ -17,8 +17,12 @@ from tfssl.pipelines.sources.splits import labels_of
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 
 
-def open_folder(data: str | Path) -> PictureSource:
+def open_folder(data: str | Path, read_beside: Sequence[str] = ()) -> PictureSource:
     """Open the pictures of a folder, without those that are broken.
+
+    Args:
+      data: the folder.
+      read_beside: endings of files that others read: they are not said to be unread.
 
     Raises:
       UserError: no folder, or no picture in it.
@@ -30,7 +34,7 @@ def open_folder(data: str | Path) -> PictureSource:
     if not os.path.isdir(folder):
         raise UserError(f"{folder} is a file; expected a folder of pictures")
     found = walking.walk(folder, ENDINGS)
-    walking.say_unread(folder, found)
+    walking.say_unread(folder, found, read_beside)
     walking.say_strays(folder, found.paths)
     paths, sizes = found.paths, found.sizes
     if not paths:

@@ -103,14 +103,15 @@ def problem_of(path: str | os.PathLike[str]) -> str:
     return "" if os.access(path, os.R_OK) else "cannot be opened: permission denied"
 
 
-def say_unread(folder: Path, found: Walk) -> None:
+def say_unread(folder: Path, found: Walk, read_beside: Sequence[str] = ()) -> None:
     """Say what of a folder is not read, on standard error: once, however often the folder is opened.
 
     Where nothing is, the error says it: see `only_unread`.
     """
-    if found.unread and found.paths:
-        verb = "is" if sum(found.unread.values()) == 1 else "are"
-        _say(folder, f": {_list_endings(found.unread)} {verb} not read")
+    unread = {ending: count for ending, count in found.unread.items() if ending not in read_beside}
+    if unread and found.paths:
+        verb = "is" if sum(unread.values()) == 1 else "are"
+        _say(folder, f": {_list_endings(unread)} {verb} not read")
     for path, problem in sorted(found.closed.items()):
         _say(folder / path, f" cannot be listed ({problem}): what is in it is not read")
 

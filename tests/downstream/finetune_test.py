@@ -16,13 +16,15 @@ import tfssl
 from tfssl.base.errors import UserError
 from tfssl.base.statistics import paired, student, wilson
 from tfssl.downstream import candidates, network, optimizers, report
-from tfssl.downstream.candidates import Candidate, Lesson, Sight, learn
-from tfssl.downstream.choosing import Chosen, Job, choose
+from tfssl.downstream.candidates import Candidate, Lesson, learn
+from tfssl.downstream.choosing import choose
+from tfssl.downstream.classes import Chosen, Classes, LogitSight
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.data import open_parts
 from tfssl.downstream.measures import measure
 from tfssl.downstream.results import Finetuned, Interval, Row
 from tfssl.downstream.starts import open_start
+from tfssl.downstream.target import Job
 from tfssl.models.trunks import make_trunk
 from tfssl.pipelines import batches
 from tfssl.runs.classifiers import load_classifier
@@ -145,10 +147,10 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(toy_ru
     settings = settings_of(steps=6, checkpoint_every=2, log_every=1, mixup=0.3, colour=0.2, ema=0.5)
 
     def lesson(name, sight=True, stop=6):
-        sight = Sight(val, 32) if sight else None
+        sight = LogitSight(val, 32) if sight else None
         stages = ("stage1", "stage2", "stage3", "stage4")
         how = {"settings": settings, "stop": stop, "size": 32, "stages": stages, "decay": 0.5}
-        return Lesson(folder=tmp_path / name, part=train, sight=sight, several=False, **how)
+        return Lesson(folder=tmp_path / name, part=train, sight=sight, target=Classes(), **how)
 
     def build():
         return network.build(start.trained.copy(), 32, "stage4", 3)
@@ -173,7 +175,7 @@ def test_interrupted_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(toy_ru
     assert texts[0] == texts[1]
     assert len(texts[0].splitlines()) == 2
     short, _ = learn(lesson("short", sight=False, stop=3), Candidate(0.01, 0.01), build)
-    sight = Sight(val, 32)
+    sight = LogitSight(val, 32)
     found = measure(sight.logits(short), sight.targets, False)
     assert json.loads(texts[0].splitlines()[0]) == {"step": 3, "score": found.score, "loss": pytest.approx(found.loss)}
 
@@ -189,7 +191,7 @@ def test_several_labels_have_a_probability_each(toy_run, labelled_folder, tmp_pa
     train, val = parts.train.divided(0)
     start = open_start(toy_run, None, None, None)
     job = Job(folder=tmp_path / "probe", start=start, random=False, only_probe=True, train=train, val=val,
-              test=parts.test, whole=parts.train, several=True)  # fmt: skip
+              test=parts.test, whole=parts.train, target=Classes(several=True))  # fmt: skip
     chosen = choose(job, settings_of(max_broken=0.02))
     lost = str(folder / names[0]) in parts.test.source.paths
     assert chosen.shares.shape == (parts.test.count - lost, 4)

@@ -16,7 +16,7 @@ from tfssl.base.config import on_command_line
 from tfssl.base.errors import UserError
 from tfssl.base.files import cache_folder
 from tfssl.downstream import candidates
-from tfssl.downstream.choosing import Chosen
+from tfssl.downstream.classes import Chosen
 from tfssl.downstream.config import Learning
 from tfssl.evaluation import network_cache, notes, tuning
 from tfssl.evaluation.config import EvaluateSettings

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from tfssl.base.config import Count, Positive, Settings, Share, ending, option, subject
+from tfssl.base.config import Count, Positive, Settings, Share, option, subject
 
 
 def _several(given: Any) -> Any:
@@ -78,9 +78,7 @@ class PredictSettings(Settings):
 
     model: Any = subject("DIR_OR_EXPORT")
     data: Any = subject("PICTURES")
-    to: Annotated[Path, ending(".csv", ".parquet")] = option(
-        "FILE.csv or FILE.parquet: path, label, probability, second, second_probability."
-    )
+    to: Path = option("FILE.csv or .parquet: path, label, probability, second; a folder for what is found at places.")
     unsure: bool = option("The least certain first; else in the order of PICTURES.", False)
     batch_size: Count = option("Pictures at once.", 64)
     max_broken: Share = option("Largest part of unreadable pictures.", 1.0)

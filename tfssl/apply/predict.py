@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfssl.apply.config import PredictSettings
+from tfssl.apply.predict_dense import DensePredicted, open_network, predict_dense
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of, write_errors
 from tfssl.base.keras_state import on_its_own
@@ -83,16 +84,17 @@ def predict(
     server: str | None = None,
     model_name: str | None = None,
     verbose: int = 1,
-) -> Predicted:
+) -> Predicted | DensePredicted:
     """Say what every picture of a collection shows, in its order.
 
     Probabilities go to disk as they are made, to the folder FILE.parts; called again after an interruption it resumes,
-    as `embed`. When all are there they become the file.
+    as `embed`. When all are there they become the file. A network of a dense target writes what it finds, and draws it:
+    see `predict_dense`.
 
     Args:
       model: a folder that `finetune` wrote, or its export.
       data: anything that `open_source` takes; of a clip, the frame in its middle.
-      to: FILE.csv or FILE.parquet with the fields of `Prediction`.
+      to: FILE.csv or FILE.parquet with the fields of `Prediction`; of a dense target a folder.
       unsure: whether the least certain come first, to be looked at: those with the smallest probability, of several
         labels those with a class nearest to 1/2.
       batch_size: pictures at once.
@@ -106,6 +108,13 @@ def predict(
         server that is down or serves another model.
     """
     to = PredictSettings(**locals()).to
+    if (dense := open_network(model)) is not None:
+        options = {"--unsure": unsure, "--server": server is not None, "--model-name": model_name is not None}
+        for option in (option for option, is_given in options.items() if is_given):
+            raise UserError(f"{option} is given, and is for classifiers; {model} is a network for {dense.target}")
+        return predict_dense(dense, data, to, batch_size, max_broken, verbose)
+    if to.suffix.lower() not in (".csv", ".parquet"):
+        raise UserError(f"--to {to} is given, expected a file that ends in .csv or .parquet")
     if to.suffix.lower() == ".parquet":
         files.require_parquet()
     if to.exists():

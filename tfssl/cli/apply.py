@@ -10,6 +10,9 @@ from tfssl.cli.options import command
 def predict(**arguments: Any) -> Any:
     """Say what every picture of a collection shows. Killed and started again, it resumes.
 
+    Of a network for key points, segmentation or normals, write what it finds into a folder, and draw it; killed, begin
+    anew.
+
     DIR_OR_EXPORT is a folder that finetune wrote, or its export; with --server, a server computes that serves it.
     """
     return tfssl.predict(**arguments)

@@ -14,12 +14,10 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_json
 from tfssl.downstream.config import FinetuneSettings
-from tfssl.downstream.data import Labelled
-from tfssl.downstream.measures import Measure, measure
+from tfssl.downstream.measures import Measure
 from tfssl.downstream.network import INPUT, OUTPUT, scales, weights_of
 from tfssl.downstream.optimizers import make_optimizer
-from tfssl.downstream.stream import learning_batches, plain_pictures
-from tfssl.frozen.features import check_broken
+from tfssl.downstream.target import Part, Sight, Target
 from tfssl.multitask import averaging
 from tfssl.multitask.model import PretextModel, build_metrics
 from tfssl.pipelines import batches
@@ -40,24 +38,23 @@ class Candidate:
     """What validation chooses among.
 
     Attributes:
-      learning_rate, weight_decay: of fine-tuning; None of the frozen probe.
+      learning_rate, weight_decay: None of what has a closed form.
+      title: what it is called where that is not said by these.
     """
 
     learning_rate: float | None = None
     weight_decay: float | None = None
+    title: str = ""
 
     @property
     def name(self) -> str:
         """As it is printed, and as its folder is called."""
-        if self.learning_rate is None:
-            return "frozen probe"
-        return f"learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}"
+        return self.title or f"learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}"
 
     @classmethod
     def all_of(cls, settings: FinetuneSettings) -> list[Self]:
-        """Return the candidates of some settings, the frozen probe first."""
-        pairs = [(rate, decay) for rate in settings.learning_rates for decay in settings.weight_decays]
-        return [cls(), *(cls(rate, decay) for rate, decay in pairs)]
+        """Return the candidates of some settings that train the whole network."""
+        return [cls(rate, decay) for rate in settings.learning_rates for decay in settings.weight_decays]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,47 +72,16 @@ class Trained:
     images_per_second: float = 0.0
 
 
-class Sight:
-    """A part as the network sees it: its logits, and the targets of what can be decoded; the rest is left out."""
-
-    def __init__(self, part: Labelled, size: int):
-        self._part = part
-        self._pictures = plain_pictures(part.source, size, BATCH)
-        self._traced: tuple[keras.Model, Callable[[tf.Tensor], tf.Tensor]] | None = None
-        self.rows = np.arange(part.count)
-
-    @property
-    def targets(self) -> np.ndarray:
-        """float32 [M, classes], of what was decoded in the last pass."""
-        return self._part.targets[self.rows]
-
-    def logits(self, model: keras.Model) -> np.ndarray:
-        """Return float32 [M, classes] of a network in test mode."""
-        if self._traced is None or self._traced[0] is not model:
-            spec = tf.TensorSpec(model.input[INPUT].shape, tf.uint8)
-            call = tf.function(lambda images: model({INPUT: images}, training=False)[OUTPUT], input_signature=[spec])
-            self._traced = model, call.get_concrete_function()
-        forward = self._traced[1]
-        logits, rows = [], []
-        for batch in self._pictures:
-            valid = batch["valid"].numpy()
-            logits.append(forward(batch["image"]).numpy()[valid])
-            rows.append(batch["index"].numpy()[valid])
-        self.rows = np.concatenate(rows)
-        check_broken(self._part.source, self._part.count - len(self.rows), 1.0)
-        return np.concatenate(logits)
-
-
 class Validate(keras.callbacks.Callback):
     """Measures on the validation part at the end of each epoch; best.npz has the weights that were best."""
 
-    def __init__(self, folder: Path, steps: callbacks.Steps, sight: Sight, several: bool):
+    def __init__(self, folder: Path, steps: callbacks.Steps, sight: Sight):
         super().__init__()
-        self._folder, self._steps, self._sight, self._several = folder, steps, sight, several
+        self._folder, self._steps, self._sight = folder, steps, sight
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with averaging.averaged(self.model):
-            found = measure(self._sight.logits(self.model), self._sight.targets, self._several)
+            found = self._sight.measure(self.model)
             line = {"step": self._steps.done, "score": found.score, "loss": found.loss}
             append(self._folder, line)
             best = best_line(self._folder)
@@ -171,6 +137,7 @@ class Lesson:
 
     Attributes:
       folder: of its own.
+      target: what kind of answers these are.
       part: what is learned from.
       sight: the validation part; None to learn until `stop` and keep what comes of it.
       stop: the last step; the learning rate falls as if all `settings.steps` were to come.
@@ -180,9 +147,9 @@ class Lesson:
     """
 
     folder: Path
-    part: Labelled
+    target: Target
+    part: Part
     sight: Sight | None
-    several: bool
     settings: FinetuneSettings
     stop: int
     size: int
@@ -230,10 +197,10 @@ def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
     batch_size = min(settings.batch_size, lesson.part.count)
 
     def stream(first: int) -> tf.data.Dataset:
-        return learning_batches(lesson.part, lesson.size, batch_size, settings, first, broken, settings.verbose)
+        return lesson.target.batches(lesson.part, lesson.size, batch_size, settings, first, broken)
 
     _compile(model, lesson, candidate)
-    build_metrics(model, _spec(model, batch_size))
+    build_metrics(model, _spec(model, lesson.target, batch_size))
     checkpoints = Checkpoints(model, folder / "checkpoints", broken)
     start = checkpoints.restore(say)
     between = min(steps_between(settings.steps), lesson.stop)
@@ -247,7 +214,7 @@ def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
     listeners += [] if saved is None else [callbacks.RestoreMetrics(saved)]
     listeners += [callbacks.StopWhenNotFinite(steps, checkpoints), log]
     if lesson.sight is not None:
-        listeners.append(Validate(folder, steps, lesson.sight, lesson.several))
+        listeners.append(Validate(folder, steps, lesson.sight))
     verbose = showing.fit_verbose(settings.verbose)
     listeners += [showing.NowAndThen()] if settings.verbose and verbose == 2 else []
     listeners.append(keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False, update_freq="epoch"))
@@ -276,30 +243,24 @@ def _fit(lesson: Lesson, candidate: Candidate, model: PretextModel) -> float:
     return round(steps.images_per_second, 1)
 
 
-def _spec(model: PretextModel, rows: int) -> Any:
-    """Return the `tf.TensorSpec`s of a batch of `learning_batches`."""
-    images, logits = model.input[INPUT], model.output[OUTPUT]
+def _spec(model: PretextModel, target: Target, rows: int) -> Any:
+    """Return the `tf.TensorSpec`s of a batch to learn from."""
+    images = model.input[INPUT]
     return (
         {INPUT: tf.TensorSpec([rows, *images.shape[1:]], tf.uint8)},
-        {OUTPUT: tf.TensorSpec([rows, logits.shape[1]], tf.float32)},
+        {OUTPUT: target.answer_spec(model, rows)},
         {OUTPUT: tf.TensorSpec([rows], tf.float32)},
     )
 
 
 def _compile(model: PretextModel, lesson: Lesson, candidate: Candidate) -> None:
     settings = lesson.settings
-    smoothing = settings.label_smoothing
-    if lesson.several:
-        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
-        metric = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
-    else:
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-        metric = keras.metrics.CategoricalAccuracy(name="accuracy")
+    loss, metrics = lesson.target.loss(settings)
     if candidate.weight_decay is None:
         raise UserError(f"{candidate.name} does not learn")
     by_stage = scales(model, lesson.stages, lesson.decay)
     optimizer = make_optimizer(settings.optimizer, model, by_stage, candidate.weight_decay, settings.ema)
-    model.compile(optimizer, loss={OUTPUT: loss}, weighted_metrics={OUTPUT: [metric]}, jit_compile=False)
+    model.compile(optimizer, loss={OUTPUT: loss}, weighted_metrics={OUTPUT: metrics}, jit_compile=False)
 
 
 def _schedule(settings: FinetuneSettings, candidate: Candidate) -> Callable[[int], float]:

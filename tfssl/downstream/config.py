@@ -11,6 +11,10 @@ from tfssl.runs.config import Pace
 
 Start = Literal["scratch", "frozen", "random"]
 """What a fine-tuned network is compared with: see `tfssl.downstream.beside`."""
+TargetName = Literal["classes", "keypoints", "segmentation", "normals"]
+"""What is learned: see `tfssl.downstream.classes` and `tfssl.downstream.dense`."""
+ONLY_CLASSES: dict[str, Any] = {"mixup": 0.0, "label_smoothing": 0.0, "class_weights": False, "labels_per_class": ()}
+"""Settings that are for classes alone, with what they are where not given."""
 
 
 def _several(given: Any) -> Any:
@@ -59,9 +63,14 @@ class FinetuneSettings(Pace, Learning):
 
     run: Any = subject("RUN")
     data: Any = subject("DATA", None)
-    out: Path = option("Folder of the classifier. That of an interrupted call is resumed.")
-    labels: Path | None = option("labels.csv: file, label; several labels with ; between them.", None)
+    out: Path = option("Folder of the network. That of an interrupted call is resumed.")
+    target: TargetName = option("What is learned: what a picture shows, or something at its places.", "classes")
+    labels: Path | None = option("labels.csv: file, label (several with ; between), or joints.json.", None)
     groups: str | None = option("Regular expression: files with the same match stay in one part.", None)
+    by_time: bool = option("DATA are frames of a film in order: the last ones are divided off.", False)
+    intrinsics: Annotated[tuple[float, ...], Several] = option(
+        "FX,FY,CX,CY of the camera, in pixels of the depth: for normals from depth.", ()
+    )
     trunk: Any = option("In place of RUN: a name, which begins from random weights, or a .keras file.", None)
     size: Count | None = option("Side of the pictures in pixels; the run's where not given, else 96.", None)
     beside: Annotated[tuple[Start, ...], Commas] = option("Compare with: scratch,frozen,random or some.", ())
@@ -82,4 +91,19 @@ class FinetuneSettings(Pace, Learning):
             )
         if not self.learning_rates or not self.weight_decays:
             raise ValueError("no --learning-rates or no --weight-decays are given, expected one of each at least")
+        if self.intrinsics and (len(self.intrinsics) != 4 or min(self.intrinsics[:2]) <= 0):
+            shown = ",".join(f"{each:g}" for each in self.intrinsics)
+            raise ValueError(f"--intrinsics {shown} is given, expected FX,FY,CX,CY, of which the first two are above 0")
+        if self.target == "classes":
+            dense = {"--by-time": self.by_time, "--intrinsics": self.intrinsics}
+            for name, is_given in dense.items():
+                if is_given:
+                    raise ValueError(f"{name} is given, and --target classes; leave it out, or give another --target")
+            return self
+        wrong = [name for name, usual in ONLY_CLASSES.items() if getattr(self, name) != usual]
+        wrong += ["labels"] if self.labels is not None and self.target != "keypoints" else []
+        wrong += ["intrinsics"] if self.intrinsics and self.target != "normals" else []
+        if wrong:
+            name = wrong[0].replace("_", "-")
+            raise ValueError(f"--{name} is given, and is not for --target {self.target}; leave it out")
         return self

@@ -10,12 +10,13 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.downstream.labels import read_labels
+from tfssl.downstream.target import Part
 from tfssl.pipelines.sources import dividing, splits
 from tfssl.pipelines.sources.any_source import AnySource, open_source, parts_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Labelled:
+class Labelled(Part):
     """Pictures whose labels are known.
 
     Attributes:
@@ -27,11 +28,6 @@ class Labelled:
     source: AnySource
     targets: np.ndarray
     groups: np.ndarray
-
-    @property
-    def count(self) -> int:
-        """How many pictures there are."""
-        return self.source.count
 
     @property
     def labels(self) -> np.ndarray:
@@ -50,6 +46,16 @@ class Labelled:
         names = (dividing.name_of_part(self.source.name, training, seed) for training in (True, False))
         one, other = (self.subset(numbers, name) for numbers, name in zip(parts, names, strict=True))
         return one, other
+
+    def few(self, count: int | None, share: float | None, seed: int, draw: int) -> Self:
+        """Draw so many of each class, or a share of each: see `few`."""
+        numbers = few_rows(self.targets, count, share, seed, draw)
+        if numbers is None:
+            return self
+        return self.subset(numbers, f"{len(numbers)} labels of {self.source.name}, draw {draw}")
+
+    def digest(self) -> bytes:
+        return self.source.fingerprint.encode() + self.targets.tobytes()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +92,7 @@ class Parts:
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for part in (self.train, self.val, self.test):
             if part is not None:
-                digest.update(part.source.fingerprint.encode() + part.targets.tobytes())
+                digest.update(part.digest())
         return digest.hexdigest()
 
     @property
@@ -205,21 +211,26 @@ def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def few(part: Labelled, count: int | None, share: float | None, seed: int, draw: int) -> Labelled:
-    """Draw the labelled pictures that are used: so many of each class, or a share of each; all where neither is given.
+    """Draw the labelled pictures that are used: see `few_rows`."""
+    return part.few(count, share, seed, draw)
 
-    A class that has fewer gives all. Of several labels a picture counts for each of them.
+
+def few_rows(targets: np.ndarray, count: int | None, share: float | None, seed: int, draw: int) -> np.ndarray | None:
+    """Draw the rows that are used, rising: so many of each class, or a share of each; None, for all, without either.
+
+    A class that has fewer gives all. Of several labels a row counts for each of them.
 
     Args:
-      seed, draw: other draws of one seed are other pictures.
+      targets: [N, classes], 1 where a row has a label.
+      seed, draw: other draws of one seed are other rows.
     """
     if count is None and share is None:
-        return part
+        return None
     rng = np.random.default_rng((seed, draw))
     chosen: set[int] = set()
-    for column in part.targets.T:
+    for column in targets.T:
         rows = rng.permutation(np.flatnonzero(column))
         wanted = count if share is None else max(1, round(share * len(rows)))
         taken = [row for row in rows if row in chosen]
         chosen |= set([row for row in rows if row not in chosen][: max(0, int(wanted or 0) - len(taken))])
-    numbers = np.array(sorted(chosen), int)
-    return part.subset(numbers, f"{len(numbers)} labels of {part.source.name}, draw {draw}")
+    return np.array(sorted(chosen), int)

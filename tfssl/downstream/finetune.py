@@ -1,22 +1,28 @@
-"""`finetune`: from a trunk and some labels to a classifier, beside what the same labels give without pretraining."""
+"""`finetune`: from a trunk and some labels to a network that names or finds, beside the same without pretraining."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfssl.base import environment
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.base.keras_state import on_its_own
-from tfssl.downstream.choosing import Chosen, Job, choose
+from tfssl.downstream.choosing import choose
+from tfssl.downstream.classes import Classes
 from tfssl.downstream.config import FinetuneSettings, Learning
-from tfssl.downstream.data import Parts, few, open_parts
+from tfssl.downstream.data import Parts, open_parts
+from tfssl.downstream.dense import TARGETS
+from tfssl.downstream.dense.data import DenseParts, open_dense
+from tfssl.downstream.dense.results import DenseFinetuned
 from tfssl.downstream.network import check_stage
 from tfssl.downstream.results import MAIN, Finetuned
 from tfssl.downstream.starts import Start, open_start
+from tfssl.downstream.target import Job, Target
 from tfssl.pipelines.sources.any_source import absolute_name
 from tfssl.runs import seen
 from tfssl.runs.classifiers import FORMAT, RECORD, read_record
@@ -33,8 +39,11 @@ def finetune(
     data: Any = None,
     *,
     out: str | Path,
+    target: str = "classes",
     labels: str | Path | None = None,
     groups: str | None = None,
+    by_time: bool = False,
+    intrinsics: str | Sequence[float] = (),
     trunk: str | Path | keras.Model | None = None,
     size: int | None = None,
     stage: str | None = None,
@@ -66,7 +75,7 @@ def finetune(
     checkpoint_every: int = 500,
     report: bool = True,
     verbose: int = 1,
-) -> Finetuned:
+) -> Finetuned | DenseFinetuned:
     """Make a classifier from a run and labelled pictures, or resume where an interrupted call was.
 
     First a linear probe of the frozen features, ridge regression in closed form; then the whole network from there
@@ -76,14 +85,23 @@ def finetune(
     on the validation part. Then the chosen one is learned once more with the validation part, where that was divided
     off, and its probabilities are calibrated by a temperature (Guo et al. 2017, arXiv 1706.04599).
 
+    With another `target` the network says something of places in the picture, by a head that is the same for every
+    trunk (`downstream.dense.network`): "keypoints", "segmentation" or "normals". Then the head is first learned by
+    gradients on frozen features, and all else is the same; the validation part chooses by the target's own figure.
+
     Args:
       run: a run or its folder, or a .keras file of a trunk. With `trunk` it is DATA.
       data: class folders, with train/ and val/ or test/ or both beside each other, or anything that `open_source`
         takes and that has labels. What part is missing is divided off training, 20 % within each class.
-      out: folder of the classifier, see `tfssl.runs.classifiers`.
+        For other targets see `read` of each in `tfssl.downstream.dense`; 'toy:images(...)' has answers for all.
+      out: folder of the network, see `tfssl.runs.classifiers` and `tfssl.runs.dense`.
+      target: what is learned: "classes", "keypoints", "segmentation", "normals".
       labels: a table with the columns file, within DATA, and label; in place of class folders. Where any picture has
-        several, with `;` between them, each class has a probability of its own.
+        several, with `;` between them, each class has a probability of its own. For key points joints.json or COCO's.
       groups: regular expression on file names within DATA: files with the same match stay in one part.
+      by_time: whether the pictures are frames in order, of which the last 20 % are tested on, and the last 20 % of the
+        others chosen on: neighbours in time are nearly the same. Not for classes.
+      intrinsics: fx, fy, cx, cy of the camera in pixels of the depth, for normals from depth.
       trunk: 'resnet18' for random weights, "mobilenet_v3_small(weights='imagenet')" for those of others, a .keras file
         or a Keras model, without a run.
       size: pixels of a side; the run's where None.
@@ -126,24 +144,47 @@ def finetune(
     start = open_start(run, trunk, settings.size, settings.stage, settings.seed)
     if settings.freeze is not None:
         check_stage(start.random, settings.freeze, "--freeze")
-    parts = open_parts(data, settings.labels, settings.groups, settings.seed, settings.max_broken)
-    jobs = dict(_jobs(settings, start, parts))
-    _claim(settings, start, parts)
+    parts, target_learned = _open(data, settings)
+    jobs = dict(_jobs(settings, start, parts, target_learned))
+    _claim(settings, start, parts, target_learned)
     _announce(settings, parts, jobs)
-    chosen: dict[tuple[str, Amount, int], Chosen] = {}
+    chosen: dict[tuple[str, Amount, int], Any] = {}
     for key, job in jobs.items():
         if settings.verbose and len(jobs) > 1:
             say(f"{len(chosen) + 1} of {len(jobs)}: {job.folder.name}")
         chosen[key] = choose(job, settings)
     overlap = None if start.run is None else seen.count(start.run, parts.test.source, range(parts.test.count))
-    result = Finetuned.of(settings.out, parts, chosen, overlap)
+    rows = next(iter(chosen.values())).rows
+    result: Finetuned | DenseFinetuned
+    if isinstance(parts, DenseParts):
+        result = DenseFinetuned.of(settings.out, parts, chosen, overlap)
+    else:
+        result = Finetuned.of(settings.out, parts, chosen, overlap)
     write_json(settings.out / "result.json", result.as_json())
     if settings.report:
+        _write_report(result, parts, rows)
+    return result
+
+
+def _write_report(result: Finetuned | DenseFinetuned, parts: Parts | DenseParts, rows: np.ndarray) -> None:
+    """Write the page of what was found; `rows` are the test pictures that could be decoded."""
+    if isinstance(parts, DenseParts) and isinstance(result, DenseFinetuned):
+        from tfssl.downstream.dense.report import write_dense_report
+
+        write_dense_report(result, parts.target, parts.test.subset(rows, parts.test.source.name))
+    elif isinstance(result, Finetuned):
         from tfssl.downstream.report import write_report
 
-        first = next(iter(chosen.values()))
-        write_report(result, parts.test.source.subset(first.rows, parts.test.source.name))
-    return result
+        write_report(result, parts.test.source.subset(rows, parts.test.source.name))
+
+
+def _open(data: Any, settings: FinetuneSettings) -> tuple[Parts | DenseParts, Target]:
+    """Return the parts of DATA, and what is learned of them."""
+    if settings.target in TARGETS:
+        found = open_dense(TARGETS[settings.target], data, settings)
+        return found, found.target
+    parts = open_parts(data, settings.labels, settings.groups, settings.seed, settings.max_broken)
+    return parts, Classes(parts.classes, parts.several)
 
 
 def _subjects(run: Any, data: Any, trunk: Any) -> tuple[Any, Any]:
@@ -161,7 +202,9 @@ def _amounts(settings: FinetuneSettings) -> list[Amount]:
     return [(None, share) for share in sorted(set(settings.fraction))] or [(None, None)]
 
 
-def _jobs(settings: FinetuneSettings, start: Start, parts: Parts) -> Iterator[tuple[tuple[str, Amount, int], Job]]:
+def _jobs(
+    settings: FinetuneSettings, start: Start, parts: Parts | DenseParts, target: Target
+) -> Iterator[tuple[tuple[str, Amount, int], Job]]:
     """Yield what is learned, by (what it begins from, labels, draw); the classifier that is kept comes first."""
     amounts = _amounts(settings)
     # What a trunk's name alone begins from is random weights.
@@ -172,12 +215,13 @@ def _jobs(settings: FinetuneSettings, start: Start, parts: Parts) -> Iterator[tu
         )
     for amount in reversed(amounts):
         for draw in range(settings.draws):
-            used = few(parts.train, *amount, settings.seed, draw)
+            used = parts.train.few(*amount, settings.seed, draw)
             train, val = (used, parts.val) if parts.val is not None else used.divided(settings.seed)
             if not val.count or not train.count:
+                why = "no class has two pictures" if isinstance(parts, Parts) else f"{used.count} pictures are too few"
                 raise UserError(
-                    f"{used.source.name}: no class has two pictures, one of which could be validation; give more"
-                    " labels, or DATA a folder val/"
+                    f"{used.source.name}: {why}, one of which could be validation; give more labels, or DATA a folder"
+                    " val/"
                 )
             for kind in kinds:
                 main = (kind, amount, draw) == (MAIN, amounts[-1], 0)
@@ -191,13 +235,13 @@ def _jobs(settings: FinetuneSettings, start: Start, parts: Parts) -> Iterator[tu
                     val=val,
                     test=parts.test,
                     whole=used if parts.val is None else None,
-                    several=parts.several,
+                    target=target,
                     kept=main,
                 )
                 yield (kind, amount, draw), job
 
 
-def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
+def _claim(settings: FinetuneSettings, start: Start, parts: Parts | DenseParts, target: Target) -> None:
     """Write finetune.json, or compare with that of an interrupted call. Raise UserError where they differ."""
     out = settings.out
     content: dict[str, Any] = {
@@ -206,6 +250,7 @@ def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
         | {
             "start": start.name,
             "groups": settings.groups,
+            **({"by_time": settings.by_time} if isinstance(parts, DenseParts) else {}),
             "labels": list(_amounts(settings)[-1]),  # others, more draws and what is beside may be asked later
         },
         "data": {
@@ -213,41 +258,43 @@ def _claim(settings: FinetuneSettings, start: Start, parts: Parts) -> None:
             "fingerprint": parts.origin.fingerprint,
             "parts": parts.fingerprint,
         },
-        "classes": list(parts.classes),
-        "several": parts.several,
+        **target.record(),
         "size": start.size,
         "stage": start.stage,
     }
     if (out / RECORD).exists():
         kept = read_record(out)
-        given, earlier = ({**each["settings"], **each["data"], **each} for each in (content, kept))
+        given, earlier = ({"target": "classes", **each["settings"], **each["data"], **each} for each in (content, kept))
+        what = "a classifier" if earlier["target"] == "classes" else "a network"
         for key in given:
             if key not in ("settings", "data", "name") and given[key] != earlier.get(key):
                 other_data = key in ("fingerprint", "parts")
                 word = "other pictures or labels" if other_data else f"{key} {earlier.get(key)!r}"
                 now = "" if other_data else f", now {given[key]!r} is given"
-                raise UserError(f"{out} holds a classifier with {word}{now}; choose another --out, or give the same")
+                raise UserError(f"{out} holds {what} with {word}{now}; choose another --out, or give the same")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is no classifier; choose a new or empty folder for --out")
     write_json(out / RECORD, content | {"versions": environment.versions()})
 
 
-def _announce(settings: FinetuneSettings, parts: Parts, jobs: dict[Any, Job]) -> None:
+def _announce(settings: FinetuneSettings, parts: Parts | DenseParts, jobs: dict[Any, Job]) -> None:
     """Say what there is, what is tried and what it costs."""
     if not settings.verbose:
         return
     first = next(iter(jobs.values()))
     left_out = f"; {parts.unlabelled} without a label are left out" if parts.unlabelled else ""
     counts = f"{first.train.count:,} to learn from, {first.val.count:,} to choose on, {first.test.count:,} to test on"
-    say(f"{counts}, {len(parts.classes)} classes{left_out} ({parts.note})")
+    say(f"{counts}, {first.target.what}{left_out} ({parts.note})")
     pairs = len(settings.learning_rates) * len(settings.weight_decays)
     tried = ", ".join(f"{rate:g}" for rate in settings.learning_rates)
     decays = ", ".join(f"{decay:g}" for decay in settings.weight_decays)
     each = f"{settings.steps:,} steps each"
-    say(f"candidates: the frozen probe; learning rates {tried} with weight decays {decays}, {each}")
+    say(f"candidates: the {first.target.frozen.name}; learning rates {tried} with weight decays {decays}, {each}")
     trainings = 0
     for job in jobs.values():
-        trainings += 0 if job.only_probe else pairs + (job.whole is not None and settings.refit)
+        again = job.whole is not None and settings.refit
+        trainings += 0 if job.only_probe else pairs + again
+        trainings += job.target.head_trainings * (1 + again)
     images = trainings * settings.steps * min(settings.batch_size, first.train.count)
     say(f"cost: at most {trainings} trainings, {images:,} pictures forward and back")

@@ -1,9 +1,10 @@
 """The network of a classifier: a trunk cut at a stage, its mean over all places, standardised, and one dense layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.downstream.probe import Probe
@@ -24,6 +25,31 @@ def check_stage(trunk: Trunk, stage: str | None, option: str) -> str:
     return stage or trunk.stages[-1]
 
 
+def body_of(trunk: Trunk, stages: Sequence[str], test_mode: bool, freeze: str | None) -> keras.Model:
+    """Cut a trunk's body, whose weights it shares: pixels as floats -> the map of a stage, or a list of several.
+
+    Args:
+      trunk, test_mode, freeze: as of `build`.
+      stages: whose maps it gives.
+    """
+    maps = [trunk.body.get_layer(stage).output for stage in stages]
+    body = keras.Model(trunk.body.inputs[0], maps if len(maps) > 1 else maps[0], name="body")
+    if freeze is not None:
+        for layer in keras.Model(body.inputs[0], body.get_layer(freeze).output).layers:
+            layer.trainable = False
+    for layer in body._flatten_layers():
+        if isinstance(layer, BatchNormalization):
+            layer.test_mode = test_mode
+    return body
+
+
+def forward_of(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Trace a network in test mode: uint8 [N, S, S, 3] -> what it answers."""
+    spec = tf.TensorSpec(model.input[INPUT].shape, tf.uint8)
+    call = tf.function(lambda images: model({INPUT: images}, training=False)[OUTPUT], input_signature=[spec])
+    return call.get_concrete_function()
+
+
 def build(
     trunk: Trunk, size: int, stage: str, classes: int, test_mode: bool = True, freeze: str | None = None
 ) -> PretextModel:
@@ -40,13 +66,7 @@ def build(
     Returns:
       {"pixels": uint8 [N, size, size, 3]} -> {"label": logits float32 [N, classes]}.
     """
-    body = keras.Model(trunk.body.inputs[0], trunk.body.get_layer(stage).output, name="body")
-    if freeze is not None:
-        for layer in keras.Model(body.inputs[0], body.get_layer(freeze).output).layers:
-            layer.trainable = False
-    for layer in body._flatten_layers():
-        if isinstance(layer, BatchNormalization):
-            layer.test_mode = test_mode
+    body = body_of(trunk, [stage], test_mode, freeze)
     images = keras.Input((size, size, 3), dtype="uint8", name=INPUT)
     maps = body(trunk.pixels(images))
     standardise = keras.layers.BatchNormalization(

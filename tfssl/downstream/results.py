@@ -1,7 +1,7 @@
 """What `finetune` found: the classifier's figures, the curve over few labels, and whether pretraining helped."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tfssl.base.result import Result
 from tfssl.base.statistics import over_draws, paired, wilson
-from tfssl.downstream.choosing import Chosen
+from tfssl.downstream.classes import Chosen
 from tfssl.downstream.data import Parts
 from tfssl.frozen.metrics import mean_average_precision_interval
 from tfssl.runs import seen
@@ -149,17 +149,38 @@ def amount_of(row: Row) -> str:
 
 
 def _rows(chosen: Mapping[Any, Chosen], several: bool) -> list[Row]:
-    together: dict[Any, dict[int, Chosen]] = {}
+    return by_start(
+        chosen,
+        lambda own: _of(own, several),
+        lambda main, own: ahead_of(main, own, several),
+        lambda each: _score(each, several),
+    )
+
+
+def by_start(
+    chosen: Mapping[Any, Any],
+    interval: Callable[[Sequence[Any]], Interval],
+    ahead: Callable[[Sequence[Any], Sequence[Any]], Interval],
+    score: Callable[[Any], float],
+) -> list[Row]:
+    """Compare what each kind of start gives with each amount of labels.
+
+    Args:
+      chosen: by (kind, amount, draw).
+      interval: of the draws of one kind and amount.
+      ahead: how far the first is ahead of the second, of each the draws.
+      score: of one draw.
+    """
+    together: dict[Any, dict[int, Any]] = {}
     for (kind, amount, draw), each in chosen.items():
         together.setdefault((amount, kind), {})[draw] = each
     rows = []
     for (amount, kind), draws in together.items():
         own = list(draws.values())
         main = list(together[amount, MAIN].values())
-        ahead = None if kind == MAIN else ahead_of(main, own, several)
-        values = tuple(_score(each, several) for each in own)
         count, share = amount
-        rows.append(Row(kind, count, share, _of(own, several), ahead, values))
+        gain = None if kind == MAIN else ahead(main, own)
+        rows.append(Row(kind, count, share, interval(own), gain, tuple(score(each) for each in own)))
     return sorted(rows, key=lambda row: (row.labels_per_class or 0, row.fraction or 0))
 
 

@@ -12,10 +12,12 @@ import keras
 import numpy as np
 
 from tfssl.base import environment
-from tfssl.downstream.choosing import Chosen, Job, choose
+from tfssl.downstream.choosing import choose
+from tfssl.downstream.classes import Chosen, Classes
 from tfssl.downstream.network import check_stage
 from tfssl.downstream.results import ahead_of
 from tfssl.downstream.starts import Start
+from tfssl.downstream.target import Job
 from tfssl.evaluation import feature_cache, network_cache
 from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.data import Data
@@ -223,7 +225,7 @@ class Tuning:
                 val=draw.val,
                 test=labelled(self._data.test),
                 whole=draw.whole,
-                several=False,
+                target=Classes(),
                 kept=False,
                 listeners=(steps,),
             )

@@ -9,7 +9,7 @@ from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.report import comparing, page
 from tfssl.report.config import ReportSettings
-from tfssl.runs.classifiers import is_classifier
+from tfssl.runs.classifiers import target_of
 from tfssl.runs.run import Run, load_run
 
 
@@ -65,6 +65,8 @@ def report(runs: Any, to: str | Path | None = None) -> Reported:
 
 
 def _load(run: Run | str | Path) -> Run:
-    if not isinstance(run, Run) and is_classifier(run):
-        raise UserError(f"{run} is a classifier, whose page finetune writes into it; give runs of pretrain")
+    target = None if isinstance(run, Run) else target_of(run)
+    if target is not None:
+        what = "a classifier" if target == "classes" else f"a network for {target}"
+        raise UserError(f"{run} is {what}, whose page finetune writes into it; give runs of pretrain")
     return load_run(run)

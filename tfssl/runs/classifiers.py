@@ -79,9 +79,16 @@ class Classifier:
         return keras.models.load_model(self.folder / NETWORK, compile=False)
 
 
+def target_of(folder: Any) -> str | None:
+    """Return what the network in a folder learned, as of `--target`; None where `finetune` wrote none."""
+    if not isinstance(folder, (str, Path)) or not (Path(folder) / RECORD).is_file():
+        return None
+    return str(read_record(folder).get("target", "classes"))
+
+
 def is_classifier(folder: Any) -> TypeGuard[str | Path]:
-    """Return whether a folder is one that `finetune` wrote, ended or not."""
-    return isinstance(folder, (str, Path)) and (Path(folder) / RECORD).is_file()
+    """Return whether a folder is one that `finetune` wrote for classes, ended or not."""
+    return target_of(folder) == "classes"
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
@@ -100,6 +107,8 @@ def read_record(folder: str | Path) -> dict[str, Any]:
 def load_classifier(folder: str | Path) -> Classifier:
     """Load the classifier in a folder. Raise UserError where there is none, or one that has not ended."""
     content = read_record(folder)
+    if (target := content.get("target", "classes")) != "classes":
+        raise UserError(f"{folder} holds a network for {target}, no classifier; give one that has classes")
     if not (Path(folder) / NETWORK).is_file():
         raise UserError(f"the classifier in {folder} has not ended; resume it with the command that began it")
     return Classifier(Path(folder), content)

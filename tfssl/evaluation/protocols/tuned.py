@@ -9,7 +9,7 @@ import numpy as np
 
 from tfssl.base.config import on_command_line
 from tfssl.base.errors import UserError
-from tfssl.downstream.choosing import Chosen
+from tfssl.downstream.classes import Chosen
 from tfssl.downstream.config import FinetuneSettings, Learning
 from tfssl.downstream.data import Labelled, few
 from tfssl.evaluation.data import Data

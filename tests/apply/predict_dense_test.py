@@ -1,0 +1,108 @@
+"""What `predict` writes of maps, by networks that need no training: each pixel tells its answer."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfssl.apply.dense_drawing import bones_of, colours
+from tfssl.apply.predict_dense import names_of, predict_dense
+from tfssl.base.errors import UserError
+from tfssl.pipelines.sources.any_source import open_source
+from tfssl.runs.dense import Dense
+
+KERNEL = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])
+"""Red over green, green over blue, blue over red: of the largest of these the number is the answer."""
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two photos, one wide and one high, of squares in one colour each, so that resizing is exact; and a broken one."""
+    folder = tmp_path / "pictures"
+    (folder / "a").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, sides in (("a/wide.png", (4, 6)), ("high.png", (8, 4))):
+        blocks = rng.choice([40, 120, 200], (*sides, 3)).astype(np.uint8)
+        Image.fromarray(blocks.repeat(16, 0).repeat(16, 1)).save(folder / name)
+    data = (folder / "high.png").read_bytes()
+    (folder / "broken.png").write_bytes(data[: len(data) // 2])
+    return folder
+
+
+def network_of(target, names=()):
+    """Map of a 1 x 1 convolution with `KERNEL`."""
+    pixels = keras.Input((64, 64, 3), dtype="uint8")
+    convolution = keras.layers.Conv2D(3, 1, use_bias=False)
+    made = convolution(keras.layers.Rescaling(1 / 255)(pixels))
+    last = keras.layers.Softmax() if target == "segmentation" else keras.layers.UnitNormalization(axis=-1)
+    model = keras.Model(pixels, last(made))
+    convolution.set_weights([KERNEL[None, None]])
+    dense = Dense(None, {"target": target, "names": list(names), "size": 64})
+    dense.__dict__["network"] = model
+    return dense
+
+
+def test_masks_have_the_size_of_their_pictures(pictures, tmp_path):
+    to = tmp_path / "deep" / "to"
+    found = predict_dense(network_of("segmentation", "abc"), pictures, to, 4, 1.0, 0)
+    assert (found.count, list(found.broken)) == (2, [str(pictures / "broken.png")])
+    assert {path.name for path in to.iterdir()} == {"drawn", "masks", "classes.csv"}
+    for name, square in (("a/wide", np.s_[:, 16:80]), ("high", np.s_[32:96])):
+        image = np.asarray(Image.open(pictures / f"{name}.png")).astype(float)
+        mask = np.asarray(Image.open(to / "masks" / f"{name}.png"))
+        assert mask.shape == image.shape[:2]
+        expected = np.full(mask.shape, 255)
+        expected[square] = (image[square] @ KERNEL).argmax(-1)
+        top = np.sort(image @ KERNEL, -1)
+        assert (mask == expected)[(top[..., 2] > top[..., 1]) | (expected == 255)].all()
+        drawn = np.asarray(Image.open(to / "drawn" / f"{name}.png")).astype(float)
+        assert drawn.shape == (256, 256, 3)
+        number = mask[square][8, 8]
+        np.testing.assert_allclose(drawn[30, 30], 0.45 * image[square][8, 8] + 0.55 * colours(3)[number], atol=1.5)
+    with open(to / "classes.csv", newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["a", "b", "c"]
+    with pytest.raises(UserError, match="exists; choose another --to"):
+        predict_dense(network_of("segmentation", "abc"), pictures, to, 4, 1.0, 0)
+    with pytest.raises(UserError, match="written into a folder"):
+        predict_dense(network_of("segmentation", "abc"), pictures, tmp_path / "a.csv", 4, 1.0, 0)
+
+
+def test_normals_are_colours_and_black_outside(pictures, tmp_path):
+    to = tmp_path / "to"
+    (tmp_path / "to.parts" / "masks").mkdir(parents=True)  # of a call that was killed
+    predict_dense(network_of("normals"), pictures, to, 1, 1.0, 0)
+    assert {path.name for path in to.iterdir()} == {"drawn", "normals"}
+    image = np.asarray(Image.open(pictures / "high.png")).astype(float)
+    vectors = image @ KERNEL
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    expected = (vectors / np.maximum(length, 1e-9) + 1) * 127.5
+    given = np.asarray(Image.open(to / "normals" / "high.png"))
+    assert not given[:32].any()
+    assert not given[96:].any()
+    clear = length[32:96, :, 0] > 0
+    np.testing.assert_allclose(given[32:96][clear], expected[32:96][clear], atol=1.5)
+
+
+def test_all_broken_is_one_line(pictures, tmp_path):
+    for name in ("a/wide.png", "high.png"):
+        (pictures / name).unlink()
+    with pytest.raises(UserError, match=r"1 of 1 pictures .* are broken"):
+        predict_dense(network_of("normals"), pictures, tmp_path / "to", 4, 1.0, 0)
+    assert not (tmp_path / "to").exists()
+
+
+def test_what_is_written_has_names_of_its_own(pictures):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(pictures / "high.bmp")
+    source = open_source(pictures)
+    names = names_of(source)
+    assert len(set(names)) == source.count == 4
+    assert {"a/wide", "broken"} < set(names)
+    assert names_of(open_source("toy:images(count=3, size=16)")) == ["0", "1", "2"]
+
+
+def test_bones_join_joints_by_their_names():
+    names = ("r_ankle", "r_knee", "l_knee", "r_hip", "l_hip", "neck", "head")
+    assert set(bones_of(names)) == {(0, 1), (1, 3), (2, 4), (4, 3), (5, 6)}
+    assert bones_of(("nose", "tail")) == []
