@@ -67,7 +67,8 @@ class Seen(Result):
     stages: tuple[Stage, ...]
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.page}: inside {self.subject}, {len(self.pictures)} pictures", *self.sentences])
+        pictures = "1 picture" if len(self.pictures) == 1 else f"{len(self.pictures)} pictures"
+        return "\n".join([f"{self.page}: inside {self.subject}, {pictures}", *self.sentences])
 
     @property
     def sentences(self) -> list[str]:
