@@ -42,7 +42,7 @@ WAYS = {
     (README, "import tfssl"): "python",
     (README, "pip install ."): "shell",
     (README, "tfssl quickstart photos/ --minutes 30"): "starting/quickstart_test.py",
-    (README, "tfssl show photos/ --tasks 'relative_position, colorization' --to puzzles.png"): "shell",
+    (README, "tfssl show photos/ --tasks 'rotation, contrastive' --to puzzles.png"): "shell",
     (README, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch"): "shell",
     (CONTRIBUTING, "make test"): "shell",
     (CONTRIBUTING, '"""Mirror: is this picture a mirror image?"""'): "conformance/contributing_test.py",
@@ -66,10 +66,8 @@ WAYS = {
 
 # What is smaller here than on the pages; ports come to it when a server runs.
 SMALLER = {
-    'trunk="resnet18"': 'trunk="resnet10(width=4)"',
-    "--trunk resnet18": "--trunk 'resnet10(width=4)'",
-    "epochs=20": "epochs=1",
-    "--epochs 20": "--epochs 1",
+    'pretrain("photos/", ': 'pretrain("photos/", trunk="resnet10(width=4)", size=48, epochs=1, ',
+    "pretrain photos/ ": "pretrain photos/ --trunk 'resnet10(width=4)' --size 48 --epochs 1 ",
     "--box 40,60,96,96": "--box 1,1,4,4",
     "96": "48",
     'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", protocols="knn")',

@@ -1,6 +1,6 @@
 """tfssl: encoders learned from data without labels, with TensorFlow and Keras.
 
-    run = tfssl.pretrain("photos/", tasks="rotation", trunk="resnet18", size=96, epochs=20, out="runs/first")
+    run = tfssl.pretrain("photos/", out="runs/first")
     tfssl.evaluate(run, "labelled/")
     tfssl.export(run, "models/encoder")
 

@@ -21,7 +21,7 @@ CHOICE: dict[str, Any] = {
     "pretrain_on": "my 'best' photos (80 %, split seed 0)",
     "evaluate_on": "my 'best' photos",
     "test_on": "",
-    "tasks": "rotation, relative_position",
+    "tasks": "rotation, contrastive",
     "trunk": "resnet10(width=8)",
     "size": 96,
     "batch_size": 64,
@@ -81,9 +81,7 @@ def test_lines_of_parts_are_their_calls(case):
 
 def test_lines_are_short():
     parts = parts_of(QuickstartSettings(photos="photos/", out="quick"), Choice(**CHOICE | {"pretrain_on": "photos/"}))
-    assert parts[0].line == (
-        "tfssl show photos/ --tasks 'rotation, relative_position' --to quick/puzzles.png --size 96"
-    )
+    assert parts[0].line == ("tfssl show photos/ --tasks 'rotation, contrastive' --to quick/puzzles.png --size 96")
     assert parts[-1].line == "tfssl check quick/models/classifier"
 
 

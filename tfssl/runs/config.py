@@ -9,6 +9,11 @@ from tfssl.base.config import Count, Positive, Seed, Settings, Share, option, sp
 
 BATCH = 64
 """The batch, in source images, that a learning rate is given for."""
+TASKS = "rotation, contrastive"
+"""What pictures are asked where nothing is known of them. Rotation needs an up and a down, which photos have and
+pictures from above have not; contrastive learning does not. docs/tasks.md has what it was chosen by."""
+STEPS = 2000
+"""Steps of a run where no epochs are given: ten minutes of two processor cores with the default trunk and tasks."""
 RATES = {"sgd": 0.1, "adamw": 0.001, "lars": 0.6}
 """The learning rate of each optimizer where none is given. That of LARS is the 0.075 sqrt(batch) of SimCLR (Chen et al.
 2020, arXiv 2002.05709, appendix B.1), that of AdamW is Keras's own."""
@@ -37,14 +42,16 @@ def _run(given: Any) -> Any:
 class Subject(Settings):
     """What is learned, by what, for how long."""
 
-    tasks: Annotated[str, BeforeValidator(_tasks)] = option("Pretext tasks, commas between them.", "rotation")
+    tasks: Annotated[str, BeforeValidator(_tasks)] = option("Pretext tasks, commas between them.", TASKS)
     trunk: Annotated[str, BeforeValidator(_trunk)] = option(
         "The network, as 'resnet10(width=32)'; with weights as \"mobilenet_v3_small(weights='imagenet')\", or a .keras"
         " file.",
-        "resnet18",
+        "resnet10(width=16)",
     )
-    size: Count = option("Side of the crops in pixels.", 96)
-    epochs: Count = option("Passes over DATA, or of --steps-per-epoch steps.", 20)
+    size: Count | None = option("Side of the crops in pixels; 96, or 32 for small pictures, where not given.", None)
+    epochs: Count | None = option(
+        f"Passes over DATA, or of --steps-per-epoch steps; as many as make {STEPS:,} steps where not given.", None
+    )
     steps_per_epoch: Count | None = option("Steps of an epoch; one pass over DATA where not given.", None)
     batch_size: Count = option("Source images in a step.", 64)
     seed: Seed = option("Weights, order, crops and puzzles follow from it.", 0)
@@ -121,6 +128,8 @@ class RunSettings(Recipe):
     `start` is `trunks.opening.start_of` where these were not new.
     """
 
+    size: Count = 96
+    epochs: Count
     steps_per_epoch: Count
     stages: tuple[str, ...]
     start: dict[str, str] | None = None

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Self
 from tfssl.downstream.config import Start
 
 BATCH = 64
-"""The batch that learning rates are given for. Four rotations make 256 pictures of it, enough for a processor."""
+"""The batch that learning rates are given for. Four rotations and two views make 384 pictures of it, enough for a
+processor."""
 RESERVE = 0.05
 """Part of the whole that is not planned: other programs come and go, and steps are not always equally fast."""
 FINETUNING = 0.2
@@ -19,9 +20,10 @@ EVALUATION = 0.1
 """Largest parts of the whole, where there are labels."""
 LEAST_EVALUATED = 5000
 """Pictures of which none are left out when it is evaluated."""
-PASSES = 12
-"""A step of rotation in forward passes of its pictures: four turns of each, and a backward pass takes two forward."""
-ROTATIONS = 4
+SEEN = 6
+"""How often a step of `TASKS` sees each of its pictures: in four turns, and as two views."""
+PASSES = 3 * SEEN
+"""A step in forward passes of its pictures: a backward pass takes two forward."""
 BUILDS = {"show": 2, "pretrain": 4, "evaluate": 6, "finetune": 2, "export": 10, "check": 2}
 """How long what a command does but once takes, beside building and tracing a network: tracing, reading and writing
 files, drawing are all work of one core, so that they grow alike from machine to machine. As measured on the toy world
@@ -120,7 +122,7 @@ def finetuning(seconds: float, counts: Counts, batch: int, speed: Speed, evaluat
 def finetuning_seconds(made: Finetuning, counts: Counts, batch: int, speed: Speed) -> float:
     """Return how long fine-tuning takes.
 
-    A step of 64 pictures is what a step of rotation is for one of its four turns. Each training is built, traced and
+    A step of 64 pictures is what a step of pretraining is for one of `SEEN`. Each training is built, traced and
     validated ten times on the way.
     """
     starts = 1 + ("scratch" in made.beside)
@@ -129,7 +131,7 @@ def finetuning_seconds(made: Finetuning, counts: Counts, batch: int, speed: Spee
     look = speed.step / batch / PASSES + speed.picture
     pictures = starts * (part * (counts.train + counts.val) + counts.test)
     pictures += 10 * trainings * part * counts.val
-    learning = trainings * made.steps * speed.step / batch * min(BATCH, max(1, int(part * counts.train))) / ROTATIONS
+    learning = trainings * made.steps * speed.step / batch * min(BATCH, max(1, int(part * counts.train))) / SEEN
     return (BUILDS["finetune"] + starts + trainings) * speed.build + pictures * look + learning
 
 

@@ -7,9 +7,11 @@ from typing import Any, Literal, Self
 
 from tfssl.pipelines.sources import dividing
 from tfssl.pipelines.sources.any_source import absolute_name
+from tfssl.runs.config import TASKS
 from tfssl.starting import budget, measuring, plan
 from tfssl.starting.budget import Counts, Finetuning, Speed
 from tfssl.starting.looking import SEED, Look
+from tfssl.training.completing import size_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,12 +81,9 @@ def choose(found: Look, minutes: float, began: float) -> Choice:
     def in_time() -> bool:
         return time.monotonic() - began < plan.MEASURING * 60 * minutes
 
-    for size in plan.sizes_of(found.side):
-        tasks = plan.tasks_of(size)
-        measure = functools.partial(measuring.measure, found.source, tasks, size, batch)
-        trunk, speed = plan.choose_trunk(measure, steps_of, in_time)
-        if steps_of(speed) >= plan.WANTED_STEPS:
-            break
+    tasks, size = TASKS, size_of(found.source)
+    measure = functools.partial(measuring.measure, found.source, tasks, size, batch)
+    trunk, speed = plan.choose_trunk(measure, steps_of, in_time)
     precision: Literal["bfloat16"] | None = None
     if measuring.may_gain_by_bfloat16() and in_time():
         half = measuring.measure(found.source, tasks, size, batch, trunk, "bfloat16")

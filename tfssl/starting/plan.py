@@ -27,27 +27,6 @@ EPOCH, MOST_EPOCHS = 30.0, 50
 which a call that was killed resumes from."""
 
 
-def sizes_of(side: int) -> tuple[int, ...]:
-    """Return the sides of crops to try for pictures whose shorter side is `side` in the median, pixels; the best first.
-
-    96 is what `pretrain` takes by default. Larger crops than the pictures would only blur. Up to 64 pixels the trunks
-    begin without a stride, so a step at 64 costs four times one at 32, and more than one at 96: where the minutes do
-    not suffice for it, there is 32.
-    """
-    return (96,) if side >= 96 else (64, 32) if side >= 64 else (32,)
-
-
-def tasks_of(size: int) -> str:
-    """Return the tasks for crops of this size.
-
-    Without labels nothing tells which task suits the pictures; what is known is where each fails. Rotation needs an up
-    and a down: photos have it, pictures from above and textures have not. Relative position needs parts with a place,
-    whichever way is up, so the two together rest on more than either. Its tiles are a quarter of the crop wide: 16
-    pixels at 64, under which they show no part of a thing (see `ops.tiles`); so at 32 there is rotation alone.
-    """
-    return "rotation, relative_position" if size >= 64 else "rotation"
-
-
 def batch_of(pictures: int) -> int:
     """Return the batch: `BATCH`, or the largest power of two that the pictures fill."""
     return min(BATCH, 1 << (pictures.bit_length() - 1))

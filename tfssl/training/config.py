@@ -46,3 +46,10 @@ class PretrainSettings(Watching, Pace, Recipe):
                 f"{spelled('watch_every', self.watch_every)} is given, but nothing is watched; leave it out"
             )
         return self
+
+
+class Complete(PretrainSettings):
+    """The settings of a run with what its data decides where nothing was given: see `tfssl.training.completing`."""
+
+    size: Count
+    epochs: Count

@@ -14,7 +14,7 @@ from tfssl.pipelines.progress import Progress
 from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.runs.config import Training
 from tfssl.tasks.base import PretextTask
-from tfssl.training.config import PretrainSettings
+from tfssl.training.config import Complete
 
 
 def optimizer_of(settings: Training) -> keras.optimizers.Optimizer:
@@ -30,7 +30,7 @@ def optimizer_of(settings: Training) -> keras.optimizers.Optimizer:
 
 
 def find_learning_rate(
-    settings: PretrainSettings,
+    settings: Complete,
     tasks: Sequence[PretextTask],
     plans: Plans,
     source: AnySource,

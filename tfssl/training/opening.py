@@ -25,7 +25,8 @@ from tfssl.runs.run import Run, create_or_match, load_run
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
 from tfssl.tasks.parts.many_updates import ManyUpdates
-from tfssl.training.config import PretrainSettings
+from tfssl.training.completing import completed
+from tfssl.training.config import Complete, PretrainSettings
 from tfssl.training.learning import find_learning_rate, optimizer_of
 from tfssl.training.warm_start import check_one_start
 from tfssl.training.watched import Watched, open_labelled, plan
@@ -45,6 +46,7 @@ class Opened:
     """What a run reads and where it lies.
 
     Attributes:
+      settings: with what the source decides.
       run: a new one, or the one that is in its folder already.
       source: what it is trained on.
       tasks: prepared.
@@ -53,6 +55,7 @@ class Opened:
       watched: what it is looked at with while it trains; None for nothing.
     """
 
+    settings: Complete
     run: Run
     source: AnySource
     tasks: Sequence[PretextTask]
@@ -61,14 +64,15 @@ class Opened:
     watched: Watched | None
 
 
-def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | Path | keras.Model, init: Any) -> Opened:
+def open_run(asked: PretrainSettings, data: Any, tasks: Any, trunk: str | Path | keras.Model, init: Any) -> Opened:
     """Open the source and the run's folder.
 
     Raises:
       UserError: whatever does not fit. Nothing is written then.
     """
     parsed = parse_tasks(tasks)
-    source = open_source(data, settings.max_broken)
+    source = open_source(data, asked.max_broken)
+    settings = completed(asked, source)
     labelled = open_labelled(settings)
     parent = None if init is None else load_run(init)
     if settings.batch_size > source.count:
@@ -76,7 +80,7 @@ def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | Pat
     check_fits(parsed, settings.batch_size, source)
     check_learns(parsed, settings.batch_size, source)
     if any(isinstance(task, ManyUpdates) for task in parsed):
-        return _open_words(settings, source, parsed)
+        return _open_words(asked, settings, source, parsed)
     keras.utils.set_random_seed(settings.seed)
     made = open_trunk(trunk, settings.size)
     start = start_of(trunk, made)
@@ -120,20 +124,26 @@ def open_run(settings: PretrainSettings, data: Any, tasks: Any, trunk: str | Pat
     listing.keep(run, source)
     prepared = [task.with_learned(run.learned(task.name)) for task in parsed]
     watched = plan(settings, labelled, source, prepared, recipe.steps_per_epoch)
-    opened = Opened(run, source, prepared, plans, parent, watched)
+    opened = Opened(settings, run, source, prepared, plans, parent, watched)
     _advise(settings, opened)
     return opened
 
 
-def _open_words(settings: PretrainSettings, source: AnySource, parsed: Sequence[PretextTask]) -> Opened:
-    """Open a run whose encoder is a table of words: it has no trunk, and its task its own way to learn."""
+def _open_words(
+    asked: PretrainSettings, settings: Complete, source: AnySource, parsed: Sequence[PretextTask]
+) -> Opened:
+    """Open a run whose encoder is a table of words: it has no trunk, and its task its own way to learn.
+
+    Args:
+      asked: as given: what was not given means nothing here.
+    """
     (task,) = parsed  # no other task reads words
     for name in OF_NETWORKS:
-        if getattr(settings, name) != (default := PretrainSettings.model_fields[name].default):
-            given = spelled(name, getattr(settings, name))
+        if getattr(asked, name) != PretrainSettings.model_fields[name].default:
+            given = spelled(name, getattr(asked, name))
             raise UserError(
                 f"{given} is given, and {task.name} has a table of words and settings of its own for it, as"
-                f" {task.name}(size=100, alpha=0.025); leave it at {default}"
+                f" {task.name}(size=100, alpha=0.025); leave it out"
             )
 
     for name in OF_WATCHING:
@@ -151,9 +161,8 @@ def _open_words(settings: PretrainSettings, source: AnySource, parsed: Sequence[
     data = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
     run = create_or_match(settings.out, recipe, data | {"items": source.items}, prepare)
     seen.keep(run, source, None)
-    opened = Opened(
-        run, source, [task.with_learned(run.learned(task.name))], WordPlans(**run.prepared["words"]), None, None
-    )
+    learned = [task.with_learned(run.learned(task.name))]
+    opened = Opened(settings, run, source, learned, WordPlans(**run.prepared["words"]), None, None)
     _advise(settings, opened)
     return opened
 
@@ -169,7 +178,7 @@ def _check_precision(body: keras.Model, mixed_precision: str | None) -> None:
 
 
 def _recipe(
-    settings: PretrainSettings,
+    settings: Complete,
     tasks: Sequence[PretextTask],
     source: AnySource,
     stages: Sequence[str],
@@ -191,7 +200,7 @@ def _recipe(
     return RunSettings(**{name: value for name, value in kept.items() if name not in without})
 
 
-def _advise(settings: PretrainSettings, opened: Opened) -> None:
+def _advise(settings: Complete, opened: Opened) -> None:
     """Say what is not wrong, but should be known before hours of training."""
     for task in opened.tasks:
         for sentence in task.advice(settings.size, opened.source):
@@ -217,9 +226,7 @@ def _advise(settings: PretrainSettings, opened: Opened) -> None:
         say(f"{began}; that it ends as it would have, bit for bit, is not promised")
 
 
-def _scales(
-    tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: PretrainSettings
-) -> dict[str, float]:
+def _scales(tasks: Sequence[PretextTask], plans: Plans, source: AnySource, settings: Complete) -> dict[str, float]:
     """Measure what the tasks' losses are divided by, on a network that is thrown away; {} where nothing is divided."""
     if settings.balance == "none" or len(tasks) < 2:
         return {}

@@ -26,7 +26,7 @@ from tfssl.runs.run import Run
 from tfssl.tasks.base import Encoders, PretextTask
 from tfssl.tasks.parts.many_updates import ManyUpdates
 from tfssl.training import callbacks, schedules, showing
-from tfssl.training.config import PretrainSettings
+from tfssl.training.config import Complete, PretrainSettings
 from tfssl.training.guessing import AboveGuessing
 from tfssl.training.learning import optimizer_of
 from tfssl.training.opening import Opened, open_run, say
@@ -36,10 +36,10 @@ from tfssl.training.watching import Watching, make_watching
 
 def pretrain(
     data: Any,
-    tasks: str | PretextTask | Sequence[str | PretextTask] = "rotation",
-    trunk: str | Path | keras.Model = "resnet18",
-    size: int = 96,
-    epochs: int = 20,
+    tasks: str | PretextTask | Sequence[str | PretextTask] = "rotation, contrastive",
+    trunk: str | Path | keras.Model = "resnet10(width=16)",
+    size: int | None = None,
+    epochs: int | None = None,
     out: str | Path = "runs/first",
     *,
     sound_trunk: str = "l3(width=64)",
@@ -83,8 +83,9 @@ def pretrain(
         place of 'imagenet'; a .keras file of an encoder or a trunk; or a Keras model, with the weights that it has. See
         `tfssl.models.trunks.opening`. The run keeps weights that it began with beside random ones, and `evaluate`
         measures both.
-      size: side of the crops, pixels.
-      epochs: passes over the source, or of `steps_per_epoch` steps where that is given.
+      size: side of the crops, pixels. Where None, 96; 32 for pictures whose shorter side is below 64 in the median.
+      epochs: passes over the source, or of `steps_per_epoch` steps where that is given. Where None, as many as make
+        2,000 steps (20 of text).
       out: the run's folder.
       sound_trunk: the network for sound, of tasks that listen: see `tfssl.models.trunks.sound`.
       steps_per_epoch: steps of an epoch; one pass over the source where None.
@@ -153,12 +154,13 @@ def pretrain(
       UserError: whatever the user can mend. What existed stays as it was.
       Stopped: SIGTERM or Ctrl-C came; the run is saved, and is resumed when called again.
     """
-    settings = PretrainSettings(**locals())
+    asked = PretrainSettings(**locals())
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = strategy or default_strategy()
     with on_its_own():
-        opened = open_run(settings, data, tasks, trunk, init)
+        opened = open_run(asked, data, tasks, trunk, init)
+        settings = opened.settings
         if opened.run.result:
             say(f"the run in {opened.run.folder} has ended already; nothing is left to do")
             return opened.run
@@ -178,7 +180,7 @@ class Built:
     start: int
 
 
-def _build(settings: PretrainSettings, opened: Opened, strategy: tf.distribute.Strategy) -> Built:
+def _build(settings: Complete, opened: Opened, strategy: tf.distribute.Strategy) -> Built:
     """Build what is trained, as it was when it was saved last; keep the encoders as they were before training."""
     run, plans, tasks = opened.run, opened.plans, opened.tasks
     broken = batches.BrokenPictures(opened.source)
@@ -236,7 +238,7 @@ class Fitted:
     seconds: float
 
 
-def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> Fitted:
+def _fit(settings: Complete, opened: Opened, built: Built) -> Fitted:
     """Train what is left of the run."""
     began = time.perf_counter()
     steps_per_epoch = opened.run.settings.steps_per_epoch
@@ -284,7 +286,7 @@ def _fit(settings: PretrainSettings, opened: Opened, built: Built) -> Fitted:
     return Fitted(steps, metrics, watching, time.perf_counter() - began)
 
 
-def _keep_missing(settings: PretrainSettings, opened: Opened, built: Built) -> None:
+def _keep_missing(settings: Complete, opened: Opened, built: Built) -> None:
     """Keep the trunk of the epoch that the run is resumed behind, where an error came before that was done."""
     epoch, inside = divmod(built.start, opened.run.settings.steps_per_epoch)
     if not settings.keep_every or not epoch or inside or epoch % settings.keep_every:
@@ -293,7 +295,7 @@ def _keep_missing(settings: PretrainSettings, opened: Opened, built: Built) -> N
         _save_trained(opened, built, epoch)
 
 
-def _steps(settings: PretrainSettings, opened: Opened, built: Built) -> callbacks.Steps:
+def _steps(settings: Complete, opened: Opened, built: Built) -> callbacks.Steps:
     total, peak = opened.run.settings.steps, opened.run.peak
 
     def learning_rate(step: int) -> float:
@@ -308,7 +310,7 @@ def _steps(settings: PretrainSettings, opened: Opened, built: Built) -> callback
 
 
 def _watchers(
-    settings: PretrainSettings, opened: Opened, built: Built, steps: callbacks.Steps
+    settings: Complete, opened: Opened, built: Built, steps: callbacks.Steps
 ) -> list[keras.callbacks.Callback]:
     """Make the callbacks that look on while a run trains, and say or keep something."""
 
@@ -324,7 +326,7 @@ def _watchers(
     ]
 
 
-def _finish(settings: PretrainSettings, opened: Opened, built: Built, fitted: Fitted) -> Run:
+def _finish(settings: Complete, opened: Opened, built: Built, fitted: Fitted) -> Run:
     """Write the encoders, the heads, what was broken, the result and the report."""
     run, source, steps = opened.run, opened.source, fitted.steps
     _save_trained(opened, built)
@@ -357,7 +359,7 @@ def _finish(settings: PretrainSettings, opened: Opened, built: Built, fitted: Fi
     return run
 
 
-def _stream(settings: PretrainSettings, opened: Opened, first: int, broken: batches.BrokenPictures) -> tf.data.Dataset:
+def _stream(settings: Complete, opened: Opened, first: int, broken: batches.BrokenPictures) -> tf.data.Dataset:
     """Make puzzles from step `first` on."""
     size, batch_size, seed = settings.size, settings.batch_size, settings.seed
     return stream(opened.source, opened.tasks, size, batch_size, seed, first, broken, settings.verbose)
@@ -396,7 +398,7 @@ def _strategy_of_all_gpus() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy()
 
 
-def _say_below_bar(settings: PretrainSettings) -> Callable[[str], None]:
+def _say_below_bar(settings: Complete) -> Callable[[str], None]:
     """Make what says a line while Keras draws its bar."""
 
     def say_it(line: str) -> None:
@@ -406,6 +408,6 @@ def _say_below_bar(settings: PretrainSettings) -> Callable[[str], None]:
     return say_it
 
 
-def _end_bar(settings: PretrainSettings) -> None:
+def _end_bar(settings: Complete) -> None:
     if showing.fit_verbose(settings.verbose) == 1:
         print(flush=True)  # to where Keras draws its bar, whose line is not ended while it trains

@@ -16,7 +16,7 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.sources import any_source, dividing, splits, subsets
 from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.tasks.base import PretextTask
-from tfssl.training.config import PretrainSettings
+from tfssl.training.config import Complete, PretrainSettings
 
 SAMPLE = 256
 """Pictures of the run's own source: for batch norm statistics at each look, and for the effective rank."""
@@ -120,7 +120,7 @@ def open_labelled(settings: PretrainSettings) -> AnySource | None:
 
 
 def plan(
-    settings: PretrainSettings,
+    settings: Complete,
     labelled: AnySource | None,
     source: AnySource,
     tasks: Sequence[PretextTask],
@@ -151,7 +151,7 @@ def plan(
     return Watched(labelled.name, sample, part, every)
 
 
-def _passes(settings: PretrainSettings, tasks: Sequence[PretextTask]) -> float:
+def _passes(settings: Complete, tasks: Sequence[PretextTask]) -> float:
     """Return what a step costs, in passes of a whole picture through the network."""
     puzzles, _, _ = stream_spec(tasks, settings.size, settings.batch_size)
     maps = [spec.shape for spec in tf.nest.flatten(puzzles) if spec.shape.rank >= 4]

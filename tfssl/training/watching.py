@@ -12,7 +12,7 @@ from tfssl.multitask.averaging import averaged
 from tfssl.runs import metrics_log, watch
 from tfssl.tasks.base import Encoders
 from tfssl.training.callbacks import Logs
-from tfssl.training.config import PretrainSettings
+from tfssl.training.config import Complete
 from tfssl.training.monitor import Monitor
 from tfssl.training.opening import Opened, say
 from tfssl.training.watched import Watched
@@ -136,7 +136,7 @@ class Watching(keras.callbacks.Callback):
 
 
 def make_watching(
-    settings: PretrainSettings, opened: Opened, encoders: Encoders, say_below_bar: Callable[[str], None]
+    settings: Complete, opened: Opened, encoders: Encoders, say_below_bar: Callable[[str], None]
 ) -> Watching | None:
     """Make what looks at a run, and say what it looks at where that was asked for; None where nothing is watched.
 
