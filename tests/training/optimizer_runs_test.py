@@ -71,7 +71,7 @@ def test_a_trunk_of_ones_own_begins_as_it_was_given_after_a_range_test(tmp_path,
     trunk = watched_runs.trunk(0.2)
     before = [variable.numpy() for variable in trunk.variables]
     given = {"learning_rate": "auto", "accumulate": 7, "ema": 0.99, "watch": "none"}
-    settings = PretrainSettings(data=watched_runs.DATA, size=32, batch_size=8, out=tmp_path / "run", **given)
+    settings = PretrainSettings(data=watched_runs.DATA, size=32, batch_size=8, epochs=20, out=tmp_path / "run", **given)
     opened = open_run(settings, settings.data, "rotation", trunk, None)
     assert len(opened.run.prepared["learning_rate"]["losses"]) > 1
     for variable, value in zip(trunk.variables, before, strict=True):

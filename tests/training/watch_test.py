@@ -23,7 +23,7 @@ from tfssl.report import page
 from tfssl.runs import metrics_log, watch
 from tfssl.tasks import parse_tasks
 from tfssl.training import opening, watched
-from tfssl.training.config import PretrainSettings
+from tfssl.training.config import Complete
 from tfssl.training.monitor import Monitor
 from tfssl.training.watching import Watching
 
@@ -38,7 +38,8 @@ def run(tmp_path_factory):
 
 
 def settings_of(**changes):
-    return PretrainSettings(**{"data": DATA, "size": 32, "batch_size": 8, "epochs": 3} | WATCH | changes)
+    given = {"data": DATA, "tasks": "rotation", "size": 32, "batch_size": 8, "epochs": 3} | WATCH | changes
+    return Complete(**given)
 
 
 def planned(**changes):
