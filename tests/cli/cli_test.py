@@ -80,7 +80,7 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
 SHOW = ["show", TOY, "--to", "puzzles.png", "--size", "32"]
 QUICKSTART = ["quickstart", "--out", "quick", "--verbose", "0"]
 PRETRAIN = ["pretrain", TOY, *TINY, "--epochs", "1", "--out", "run"]
-AGAIN = ["pretrain", TOY, *TINY, "--epochs", "2", "--log-every", "1", "--out", "{shelf}/run"]
+AGAIN = ["pretrain", TOY, *TINY, "--tasks", "rotation", "--epochs", "2", "--log-every", "1", "--out", "{shelf}/run"]
 EVALUATE = ["evaluate", "{shelf}/run"]
 EMBED = ["embed", "{shelf}/run"]
 
