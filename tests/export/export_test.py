@@ -59,7 +59,9 @@ def run():
     trunk = make_trunk("resnet10(width=8)", SIZE)
     rng = np.random.default_rng(0)
     trunk.body.set_weights([w + 0.02 * rng.normal(size=w.shape) for w in trunk.body.get_weights()])
-    settings = RunSettings(trunk="resnet10(width=8)", size=SIZE, steps_per_epoch=1, stages=trunk.stages)
+    settings = RunSettings(
+        tasks="rotation", trunk="resnet10(width=8)", size=SIZE, epochs=1, steps_per_epoch=1, stages=trunk.stages
+    )
     return SmallRun(trunk, settings, {"name": DATA, "fingerprint": open_source(DATA).fingerprint})
 
 

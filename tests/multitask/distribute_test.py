@@ -72,7 +72,7 @@ def test_all_runs_of_a_process_have_one_strategy_over_all_gpus(monkeypatch):
 
 def test_a_run_under_a_strategy_ends_and_goes_on(replicas, tmp_path, capsys):
     settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 2, "batch_size": BATCH, "checkpoint_every": 4}
-    settings |= {"report": False, "verbose": 0}
+    settings |= {"tasks": "rotation", "report": False, "verbose": 0}
     with set_otherwise("mixed_float16"):  # which the run did not choose
         before = state()
         with replicas.scope():  # as good as `strategy`, below

@@ -76,7 +76,7 @@ def test_all_of_it(toy_quickstart, capsys):
     assert found.minutes < 60
     files = [*found.puzzles, *found.reports, *(folder / "1" / "saved_model.pb" for folder in found.models)]
     assert all(file.is_file() for file in files)
-    assert (len(found.puzzles), len(found.reports), len(found.models)) == (1, 2, 2)
+    assert (len(found.puzzles), len(found.reports), len(found.models)) == (2, 2, 2)
     run = load_run(found.run)
     assert (run.settings.trunk, run.settings.size) == ("resnet10(width=4)", 32)
     assert 2 <= run.settings.steps < 10
