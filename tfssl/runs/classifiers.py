@@ -19,7 +19,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import check_format
@@ -34,26 +34,18 @@ NETWORK = "classifier.keras"
 
 
 @dataclasses.dataclass(frozen=True)
-class Classifier:
-    """A folder of a classifier that has ended.
+class Learned:
+    """A folder that `finetune` wrote, of any target, and that has ended.
 
     Attributes:
+      file: (of the class) the name of the network's file.
       folder: where it is.
       content: what finetune.json holds.
     """
 
+    file: ClassVar[str]
     folder: Path
     content: dict[str, Any]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the probabilities."""
-        return tuple(self.content["classes"])
-
-    @property
-    def several(self) -> bool:
-        """Whether a picture may have several labels: then each class has a probability of its own."""
-        return bool(self.content["several"])
 
     @property
     def size(self) -> int:
@@ -62,7 +54,7 @@ class Classifier:
 
     @property
     def data(self) -> dict[str, Any]:
-        """Name and fingerprint of the pictures that it learned from, and "parts", a hash of their parts and labels."""
+        """Name and fingerprint of the pictures that it learned from, and "parts", a hash of their parts and answers."""
         return dict(self.content["data"])
 
     @property
@@ -73,10 +65,26 @@ class Classifier:
 
     @functools.cached_property
     def network(self) -> "keras.Model":
-        """The network: uint8 [N, S, S, 3] -> probabilities float32 [N, classes]."""
+        """The network: uint8 [N, S, S, 3] -> its answers, as the head of the module says."""
         import keras
 
-        return keras.models.load_model(self.folder / NETWORK, compile=False)
+        return keras.models.load_model(self.folder / self.file, compile=False)
+
+
+class Classifier(Learned):
+    """A classifier: its network answers with probabilities, float32 [N, classes]."""
+
+    file = NETWORK
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return tuple(self.content["classes"])
+
+    @property
+    def several(self) -> bool:
+        """Whether a picture may have several labels: then each class has a probability of its own."""
+        return bool(self.content["several"])
 
 
 def target_of(folder: Any) -> str | None:
