@@ -1,6 +1,7 @@
 """Labelled pictures and their parts: to learn from, to choose on, to measure on."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,8 +59,35 @@ class Labelled(Part):
         return self.source.fingerprint.encode() + self.targets.tobytes()
 
 
+class AllParts:
+    """What the parts of any data are asked: `train`, `val` (or None) and `test`, each a `target.Part`."""
+
+    train: Part
+    val: Part | None
+    test: Part
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What there is to find: names of classes or joints."""
+        raise NotImplementedError
+
+    @property
+    def fingerprint(self) -> str:
+        """Tell whether pictures, answers and parts are the same."""
+        digest = hashlib.sha256("\n".join(self.names).encode())
+        for part in (self.train, self.val, self.test):
+            if part is not None:
+                digest.update(part.digest())
+        return digest.hexdigest()
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Pictures that were left out when the parts were opened: name -> what is wrong."""
+        return {n: p for part in (self.train, self.val, self.test) if part for n, p in part.source.broken.items()}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Parts:
+class Parts(AllParts):
     """Data for a classifier.
 
     Attributes:
@@ -85,20 +113,8 @@ class Parts:
     origin: AnySource
 
     @property
-    def fingerprint(self) -> str:
-        """Tell whether pictures, labels and parts are the same."""
-        import hashlib
-
-        digest = hashlib.sha256("\n".join(self.classes).encode())
-        for part in (self.train, self.val, self.test):
-            if part is not None:
-                digest.update(part.digest())
-        return digest.hexdigest()
-
-    @property
-    def broken(self) -> dict[str, str]:
-        """Pictures that were left out when the parts were opened: name -> what is wrong."""
-        return {n: p for part in (self.train, self.val, self.test) if part for n, p in part.source.broken.items()}
+    def names(self) -> tuple[str, ...]:
+        return self.classes
 
 
 def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, max_broken: float) -> Parts:

@@ -105,20 +105,16 @@ class Finetuned(Result):
 
     def sentences(self) -> list[str]:
         """Say the result in words: what is right, and beside what."""
-        said = []
-        for row in self.rows:
-            if row.kind != MAIN:
-                continue
-            given = f"With {amount_of(row)}, " if amount_of(row) else ""
+
+        def begin(row: Row) -> str:
             does = "fine-tuning has a mean average precision of" if self.several else "fine-tuning names"
-            right = "" if self.several else " right"
-            line = f"{given}{does} {percent(row.score.mean)}{right} ({row.score})"
-            for other in self.rows:
-                if other.kind != MAIN and amount_of(other) == amount_of(row) and other.ahead is not None:
-                    points = f"{100 * other.ahead.mean:.1f} points ({other.ahead})"
-                    line += f", {NAMES[other.kind]} {percent(other.score.mean)}: {GAIN[other.kind]} {points}"
-            said.append(line[0].upper() + line[1:] + ".")
-        return said
+            return f"{does} {percent(row.score.mean)}{'' if self.several else ' right'} ({row.score})"
+
+        def beside(other: Row, ahead: Interval) -> str:
+            points = f"{100 * ahead.mean:.1f} points ({ahead})"
+            return f"{NAMES[other.kind]} {percent(other.score.mean)}: {GAIN[other.kind]} {points}"
+
+        return compared(self.rows, begin, beside)
 
     def __str__(self) -> str:
         chosen = self.chosen
@@ -139,6 +135,25 @@ class Finetuned(Result):
         if self.seen_in_pretraining is not None:
             lines.append(seen.sentence(self.seen_in_pretraining, chosen["test"]))
         return "\n".join([*lines, *self.sentences()])
+
+
+def compared(rows: Sequence[Row], begin: Callable[[Row], str], beside: Callable[[Row, Interval], str]) -> list[str]:
+    """Say each amount of labels in a sentence.
+
+    Args:
+      rows: of all starts.
+      begin: says what the fine-tuned network does.
+      beside: says what another start does, and how far the fine-tuned network is ahead of it.
+    """
+    said = []
+    for row in rows:
+        if row.kind != MAIN:
+            continue
+        others = [other for other in rows if other.kind != MAIN and amount_of(other) == amount_of(row)]
+        parts = [begin(row), *(beside(other, other.ahead) for other in others if other.ahead is not None)]
+        line = (f"With {amount_of(row)}, " if amount_of(row) else "") + ", ".join(parts)
+        said.append(line[0].upper() + line[1:] + ".")
+    return said
 
 
 def amount_of(row: Row) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from tfssl.base.errors import UserError
-from tfssl.downstream.data import joined
+from tfssl.downstream.data import AllParts, joined
 from tfssl.downstream.target import Part
 from tfssl.pipelines.sources import dividing, splits
 from tfssl.pipelines.sources.any_source import AnySource, parts_of, too_many_broken
@@ -90,7 +90,7 @@ class Annotated(Part):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DenseParts:
+class DenseParts(AllParts):
     """Data of a dense target.
 
     Attributes:
@@ -108,18 +108,8 @@ class DenseParts:
     unlabelled: int = 0
 
     @property
-    def fingerprint(self) -> str:
-        """Tell whether pictures, answers and parts are the same."""
-        digest = hashlib.sha256("\n".join(self.target.names).encode())
-        for part in (self.train, self.val, self.test):
-            if part is not None:
-                digest.update(part.digest())
-        return digest.hexdigest()
-
-    @property
-    def broken(self) -> dict[str, str]:
-        """Pictures that were left out when the parts were opened: name -> what is wrong."""
-        return {n: p for part in (self.train, self.val, self.test) if part for n, p in part.source.broken.items()}
+    def names(self) -> tuple[str, ...]:
+        return self.target.names
 
 
 def open_dense(target: type["DenseTarget"], data: Any, settings: "FinetuneSettings") -> DenseParts:

@@ -11,7 +11,7 @@ from tfssl.base.result import Result
 from tfssl.base.statistics import over_draws
 from tfssl.downstream.dense.base import DenseChosen, DenseTarget
 from tfssl.downstream.dense.data import DenseParts
-from tfssl.downstream.results import GAIN, MAIN, Interval, Row, amount_of, by_start
+from tfssl.downstream.results import GAIN, Interval, Row, by_start, compared
 from tfssl.runs import seen
 
 NAMES = {
@@ -84,23 +84,17 @@ class DenseFinetuned(Result):
 
     def sentences(self) -> list[str]:
         """Say the result in words: the figure, and beside what."""
-        said = []
-        for row in self.rows:
-            if row.kind != MAIN:
-                continue
-            given = f"With {amount_of(row)}, " if amount_of(row) else ""
-            line = (
-                f"{given}fine-tuning has a {self.headline} of {self.says(row.score.mean)} ({self.interval(row.score)})"
-            )
-            for other in self.rows:
-                if other.kind != MAIN and amount_of(other) == amount_of(row) and other.ahead is not None:
-                    words = "points" if self.unit == "%" else self.unit
-                    gives = GAIN[other.kind].replace("gives", "takes off") if self.lower else GAIN[other.kind]
-                    factor = 100 if self.unit == "%" else 1
-                    points = f"{factor * other.ahead.mean:.1f} {words} ({self.interval(other.ahead)})"
-                    line += f", {NAMES[other.kind]} {self.says(other.score.mean)}: {gives} {points}"
-            said.append(line[0].upper() + line[1:] + ".")
-        return said
+
+        def begin(row: Row) -> str:
+            return f"fine-tuning has a {self.headline} of {self.says(row.score.mean)} ({self.interval(row.score)})"
+
+        def beside(other: Row, ahead: Interval) -> str:
+            words = "points" if self.unit == "%" else self.unit
+            gives = GAIN[other.kind].replace("gives", "takes off") if self.lower else GAIN[other.kind]
+            points = f"{(100 if self.unit == '%' else 1) * ahead.mean:.1f} {words} ({self.interval(ahead)})"
+            return f"{NAMES[other.kind]} {self.says(other.score.mean)}: {gives} {points}"
+
+        return compared(self.rows, begin, beside)
 
     def __str__(self) -> str:
         chosen = self.chosen
