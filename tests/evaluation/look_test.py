@@ -296,3 +296,16 @@ def test_no_labels_and_no_groups(toy_run, tmp_path):
         "map.csv",
         "outliers.csv",
     ]
+
+
+def test_what_is_broken_is_counted(toy_run, tmp_path):
+    """One that its header shows, and one that ends in the middle."""
+    noise = np.random.default_rng(0).integers(0, 256, (18, 32, 32, 3), np.uint8)
+    for number, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.jpg")
+    whole = (tmp_path / "0.jpg").read_bytes()
+    (tmp_path / "0.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "1.jpg").write_bytes(b"no picture")
+    found = tfssl.look(tmp_path, toy_run, tmp_path / "seen", layout="pca", max_broken=0.2)
+    assert (found.pictures, found.broken, found.whole) == (16, 2, 18)
+    assert found.opening.endswith("cannot be decoded: 2")

@@ -116,9 +116,11 @@ def open_collection(settings: LookSettings) -> Collection:
         the same, or not finite; labels that are of no picture.
     """
     parts = _open_parts(settings)
-    whole = sum(part.source.count for part in parts)
+    # What a header shows to be broken was left out when the data was opened; the rest shows when it is decoded.
+    broken = sum(len(part.source.broken) for part in parts)
+    whole = sum(part.source.count for part in parts) + broken
     name = str(settings.data) if len(parts) > 1 else parts[0].source.name
-    _require(whole, name)
+    _require(whole - broken, name)
     parts = _sampled(parts, settings)
     first = parts[0].source
     subject = open_first(settings.subject, settings.size, settings.seed)
@@ -133,7 +135,6 @@ def open_collection(settings: LookSettings) -> Collection:
         source=first,
     )
     rows, patterns, place, number = [], [], [], []
-    broken = 0
     with Progress("pictures embedded", name, sum(part.source.count for part in parts), speed=True) as progress:
         for which, part in enumerate(parts):
             undecodable = 0
