@@ -12,7 +12,7 @@ from tfssl.base.keras_state import plain_keras
 from tfssl.models.trunks.layers import activate, convolution
 from tfssl.multitask import puzzle_stream
 from tfssl.multitask.encoders import Plans, sound_plan
-from tfssl.multitask.model import compile_model, make_model
+from tfssl.multitask.model import build_metrics, compile_model, make_model
 from tfssl.multitask.optimizers import make_optimizer
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source
@@ -152,6 +152,8 @@ def train(
         model = make_model(tasks, encoders, dataset.element_spec)
         compile_model(model, tasks, encoders, make_optimizer(0.0, 0.0), **settings)
         model.optimizer.learning_rate = learning_rate
+    if strategy.num_replicas_in_sync == 1:  # else Keras does it
+        build_metrics(model, dataset.element_spec)  # a step that makes variables is traced twice
     for variable in model.trainable_variables:
         if variable.path.endswith("_logits/kernel"):  # which begins at zero, and would send nothing into the trunk
             variable.assign(np.random.default_rng(0).normal(size=variable.shape, scale=0.1))
