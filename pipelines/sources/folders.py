@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.pipelines.clips import recordings
 from tfssl.pipelines.sources import walking
 from tfssl.pipelines.sources.labels import number
 from tfssl.pipelines.sources.pictures import PREFIX_BYTES, PictureSource, hash_of_picture, read_index, without_broken
@@ -39,7 +40,10 @@ def open_folder(data: str | Path, read_beside: Sequence[str] = ()) -> PictureSou
     paths, sizes = found.paths, found.sizes
     if not paths:
         holds = walking.only_unread(found)
-        raise UserError(f"no picture in {folder}{holds}; expected files that end in {', '.join(ENDINGS)}, at any depth")
+        problem = f"no picture in {folder}{holds}; expected files that end in {', '.join(ENDINGS)}, at any depth"
+        if any(ending in (*recordings.FILMS, *recordings.SOUNDS) for ending in found.unread):
+            problem += ", or the clips that `tfssl ingest` makes of films and sounds"
+        raise UserError(problem)
 
     digest = hashlib.sha256(os.fsencode("\n".join(f"{p} {s}" for p, s in zip(paths, sizes, strict=True))))
     classes = labels_of([path.split(os.sep) for path in paths])

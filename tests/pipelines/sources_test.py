@@ -94,6 +94,9 @@ def test_wrong_names(data, says):
 def test_empty_folder_and_file(tmp_path):
     with pytest.raises(UserError, match="no picture in"):
         open_source(tmp_path)
+    (tmp_path / "film.mp4").write_text("")
+    with pytest.raises(UserError, match=r"only \.mp4: 1; .* or the clips that `tfssl ingest` makes of films"):
+        open_source(tmp_path)
     file = tmp_path / "x.txt"
     file.write_text("")
     with pytest.raises(UserError, match="is a file"):
