@@ -154,6 +154,18 @@ def test_logistic_regression_is_that_of_scikit_learn(monkeypatch, rows, columns,
     np.testing.assert_allclose(found[:, [0, 1, 3]], expected, atol=5e-3)
 
 
+def test_logistic_regression_is_the_same_on_one_core_and_on_many(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 500)
+    features = rng.normal(size=(500, 20)).astype(np.float32) + labels[:, None] * 0.3
+    found = []
+    for cores in (1, 3):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        found.append(logistic.fit(features, labels, 3, penalty=0.01))
+    np.testing.assert_array_equal(found[0].kernel, found[1].kernel)
+    np.testing.assert_array_equal(found[0].bias, found[1].bias)
+
+
 def test_the_penalty_is_that_of_least_loss_on_held_out_rows():
     train, labels = blobs(200, 30, 4, seed=1, spread=6)
     held_out, answers = blobs(100, 30, 4, seed=2, spread=6)

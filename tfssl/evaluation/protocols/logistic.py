@@ -5,7 +5,9 @@ this is scikit-learn's LogisticRegression(C=1 / (N * penalty)) on standardised f
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +29,8 @@ SAMPLE = 4096
 """Rows at most that the axes are those of."""
 CHUNK = 256
 """Rows that are multiplied at once: they stay in the processor's cache while logits and gradients read them."""
+STRIPES = 8
+"""Parts of the rows that threads go through side by side."""
 TURNED = 1024
 """Where there are fewer columns than rows, and not more rows than this, columns are replaced by as many as rows."""
 KEPT = 1 << 31
@@ -163,9 +167,9 @@ class _Problem:
     def _standardised(self, rows: np.ndarray) -> np.ndarray:
         return (rows - self._mean) / self._deviation
 
-    def _pieces(self) -> Iterator[tuple[np.ndarray, slice]]:
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, slice]]:
         """Yield standardised rows, float32 [n, R] in what basis they are kept, and where they stand."""
-        for rows, place in _chunks(self._rows):
+        for rows, place in _chunks(self._rows, start, stop):
             yield rows if self._is_kept else self._standardised(rows), place
 
     def _principal(self) -> tuple[np.ndarray, np.ndarray]:
@@ -191,6 +195,7 @@ class _Problem:
     def solve(self, penalty: float, begin: np.ndarray, learned: np.ndarray) -> np.ndarray:
         """Return the weights with the least loss of the rows where `learned`, bool [N], of the shape of `zeros`."""
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits  # which scikit-learn brings
 
         # The curvature along an axis is at most a quarter of its variance (Boehning 1992), and the penalty.
         scales = np.sqrt(0.25 * self._variances + penalty).astype(np.float32)
@@ -204,21 +209,33 @@ class _Problem:
         def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
             searched = flat.astype(np.float32).reshape(begin.shape)
             weights = scaled(searched, 1 / scales, 1 / others, 2.0)
-            value, gradient = self._loss(weights, learned)
+            value, gradient = self._loss(weights, learned, threads)
             gradient[:-1] += np.float32(penalty) * weights[:-1]
             value += 0.5 * penalty * float(np.sum(weights[:-1] ** 2, dtype=np.float64))
             return value, scaled(gradient, 1 / scales, 1 / others, 2.0).astype(np.float64).ravel()
 
         start = scaled(begin, scales, others, 0.5).astype(np.float64).ravel()
         options = {"maxiter": ITERATIONS, "gtol": TOLERANCE, "ftol": GAIN}
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+        with ThreadPoolExecutor(os.cpu_count()) as threads, threadpool_limits(1, user_api="blas"):
+            found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
         return scaled(found.x.astype(np.float32).reshape(begin.shape), 1 / scales, 1 / others, 2.0)
 
-    def _loss(self, weights: np.ndarray, learned: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the mean cross-entropy and its gradient, float32 [R + 1, P]."""
+    def _loss(self, weights: np.ndarray, learned: np.ndarray, threads: Executor) -> tuple[float, np.ndarray]:
+        """Return the mean cross-entropy and its gradient, float32 [R + 1, P].
+
+        Stripes of rows side by side, each on one thread: matrices with as few columns as classes gain little from
+        threads of BLAS, and these wait for one another where the machine has other work. As many stripes whatever the
+        machine has, and in their order, so that the sums are the same everywhere.
+        """
+        edges = np.linspace(0, len(self._rows), STRIPES + 1).astype(int)
+        parts = list(threads.map(lambda k: self._part(weights, learned, *edges[k : k + 2]), range(STRIPES)))
+        count = int(learned.sum())
+        return sum(total for total, _ in parts) / count, np.sum([part for _, part in parts], 0) / np.float32(count)
+
+    def _part(self, weights: np.ndarray, learned: np.ndarray, start: int, stop: int) -> tuple[float, np.ndarray]:
         gradient = np.zeros_like(weights)
         total = 0.0
-        for rows, place in self._pieces():
+        for rows, place in self._pieces(start, stop):
             targets, counted = self._targets[place], learned[place]
             shares, logarithms = _softmax(rows @ weights[:-1] + weights[-1])
             numbers = np.arange(len(targets))
@@ -228,8 +245,7 @@ class _Problem:
             shares *= counted[:, None]
             gradient[:-1] += rows.T @ shares
             gradient[-1] += shares.sum(0)
-        count = int(learned.sum())
-        return total / count, gradient / np.float32(count)
+        return total, gradient
 
     def fitted(self, weights: np.ndarray) -> Fitted:
         """Return weights as a map from features as they came: ((x - m) / s) W = x (W / s) - (m / s) W."""
@@ -250,10 +266,11 @@ def _turned(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (rows.T @ (vectors / lengths).astype(np.float32)), (vectors * lengths).astype(np.float32)
 
 
-def _chunks(rows: Features) -> Iterator[tuple[np.ndarray, slice]]:
-    """Yield `CHUNK` rows as float32, and where they stand."""
-    for start in range(0, len(rows), CHUNK):
-        place = slice(start, min(start + CHUNK, len(rows)))
+def _chunks(rows: Features, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, slice]]:
+    """Yield `CHUNK` rows at once as float32, and where they stand."""
+    stop = len(rows) if stop is None else stop
+    for begin in range(start, stop, CHUNK):
+        place = slice(begin, min(begin + CHUNK, stop))
         yield rows[place].astype(np.float32, copy=False), place
 
 
