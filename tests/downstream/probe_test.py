@@ -119,10 +119,13 @@ def test_pairs_that_are_confused_are_drawn_with_their_pictures():
     assert [each[:2] for each in mistakes.confused(shares, targets, 1)] == [(0, 1)]
     source = open_source("toy:images(count=6, size=32)")
     figure = mistakes.draw_confused(source, shares, targets, ("$a", "b$", "c"), 32)
-    assert [axes.get_title("left") for axes in figure.axes][::4][:2] == ["$a\ntaken for b$: 2", "b$\ntaken for $a: 1"]
+    assert [axes.get_title("left") for axes in figure.axes][::4] == ["$a\ntaken for b$: 2"]
     (batch,) = batches.plain(source, 32, 6)
     shown = [axes.images[0].get_array() if axes.images else None for axes in figure.axes]
-    for place, row in ((0, 1), (1, 0), (4, 4), (8, 5), (12, 2)):
+    for place, row in enumerate((1, 0)):  # what is taken for something once is among the surest mistakes
         np.testing.assert_array_equal(shown[place], batch["image"][row])
-    assert shown[2] is None
+    assert shown[2:] == [None, None]
+    once = targets.copy()
+    once[0] = shares[0] == shares[0].max()
+    assert mistakes.draw_confused(source, shares, once, ("a", "b", "c"), 32) is None
     assert mistakes.draw_confused(source, np.eye(3)[own], targets, ("a", "b", "c"), 32) is None

@@ -47,13 +47,13 @@ def confused(shares: np.ndarray, targets: np.ndarray, count: int = PAIRS) -> lis
 def draw_confused(
     source: AnySource, shares: np.ndarray, targets: np.ndarray, classes: Sequence[str], size: int
 ) -> "Figure | None":
-    """Draw a row for each of the pairs that are confused most, with the surest pictures of it; None without mistakes.
+    """Draw a row for each of the pairs that are confused most, with the surest pictures of it.
 
-    The arguments are those of `draw`.
+    None where no pair is confused twice: single mistakes are among those of `draw`, whose arguments these are.
     """
     from matplotlib.figure import Figure
 
-    pairs = confused(shares, targets)
+    pairs = [(one, other, rows) for one, other, rows in confused(shares, targets) if len(rows) > 1]
     if not pairs:
         return None
     shown = [rows[:COLUMNS] for _, _, rows in pairs]
