@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from tfssl.evaluation.data import Data
+from tfssl.evaluation.dense_tuning import DenseTuning
 from tfssl.evaluation.measuring import probes_for
 from tfssl.evaluation.probes import Measured, Probes
-from tfssl.evaluation.protocols.base import Protocol
+from tfssl.evaluation.protocols.base import Measurement, Protocol
 from tfssl.evaluation.tuning import Tuning
 from tfssl.frozen.subjects import Subject
 from tfssl.models.trunks.networks import scaling_advice
@@ -21,7 +22,7 @@ def all_of(
     divided: str,
     broken: int,
     known: int | None,
-    tuning: Tuning,
+    trained: tuple[Tuning, DenseTuning],
 ) -> Iterator[str]:
     """Yield all sentences.
 
@@ -34,8 +35,9 @@ def all_of(
         divided: where the parts of the data come from.
         broken: how many pictures could not be decoded.
         known: how many of the test pictures a run was pretrained on; None where that is not known.
-        tuning: what was trained.
+        trained: what was trained, to tell classes and of places in the picture.
     """
+    tuning, dense = trained
     if divided:
         yield f"Data: {divided}."
     if probes.protocols:
@@ -53,7 +55,7 @@ def all_of(
     if first.run is not None:
         yield seen.sentence(known, len(measured.answers), parts.test.items)
     for each in (first, *others):
-        yield from of_subject(each, probes, tuning)
+        yield from of_subject(each, probes, (*tuning.protocols, *dense.protocols))
     sizes = {each.name: each.size for each in (first, *others)}
     if len(set(sizes.values())) > 1:
         yield f"Pixels of a side: {', '.join(f'{name} {size}' for name, size in sizes.items())}."
@@ -63,13 +65,15 @@ def all_of(
             yield f"{each.name}: {seen.sentence(count, len(measured.answers), parts.test.items)}"
 
 
-def of_subject(subject: Subject, probes: Probes, tuning: Tuning) -> Iterator[str]:
-    """Say what a subject cannot be asked, and what is not known of it."""
+def of_subject(subject: Subject, probes: Probes | None, trained: Sequence[Measurement]) -> Iterator[str]:
+    """Say what a subject cannot be asked of probes and of protocols that train it, and what is not known of it."""
     if subject.kind == "export":
-        left_out = [str(each) for each in probes.protocols if each not in probes_for(subject, probes).protocols]
+        left_out = []
+        if probes is not None:
+            left_out = [str(each) for each in probes.protocols if each not in probes_for(subject, probes).protocols]
         skipped = f"; left out, as there is no grid to read: {', '.join(left_out)}" if left_out else ""
-        if tuning.protocols:
-            skipped += f"; left out, as it cannot be trained: {', '.join(map(str, tuning.protocols))}"
+        if trained:
+            skipped += f"; left out, as it cannot be trained: {', '.join(map(str, trained))}"
         yield f"{subject.name} is an export: one embedding, and no random weights to compare it with{skipped}."
     elif subject.is_random:
         yield f"{subject.name} has random weights (seed {subject.seed})."

@@ -1,28 +1,30 @@
 """The networks that an evaluation trains: what they cost is said beforehand, and each is trained once."""
 
+import abc
 import dataclasses
 import functools
 import gc
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import keras
 import numpy as np
 
 from tfssl.base import environment
 from tfssl.downstream.choosing import choose
-from tfssl.downstream.classes import Chosen, Classes
+from tfssl.downstream.classes import Chosen
 from tfssl.downstream.network import check_stage
 from tfssl.downstream.results import ahead_of
 from tfssl.downstream.starts import Start
-from tfssl.downstream.target import Job
+from tfssl.downstream.target import Choice, Job
 from tfssl.evaluation import feature_cache, network_cache
 from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.data import Data
 from tfssl.evaluation.probes import Measured
-from tfssl.evaluation.protocols.tuned import Draw, Tuned, labelled
+from tfssl.evaluation.protocols.learner import Draw, Learner
+from tfssl.evaluation.protocols.tuned import Tuned
 from tfssl.frozen import features, metrics
 from tfssl.frozen.subjects import Subject
 from tfssl.pipelines.progress import Progress
@@ -30,47 +32,63 @@ from tfssl.runs.evaluation import Score, Scores
 from tfssl.training.opening import say
 
 FORMAT = 1
+AnyLearner = TypeVar("AnyLearner", bound=Learner)
+AnyChosen = TypeVar("AnyChosen", bound=Choice)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Training:
+class Training(Generic[AnyLearner]):
     """One network: what it begins from, what it learns from, and how.
 
     Attributes:
       key: equal where the same would come of it, whoever asks.
       random: whether it begins from random weights.
+      head_alone: whether the frozen trunk stays as it is.
     """
 
     key: str
-    protocol: Tuned
+    protocol: AnyLearner
     start: Start
     random: bool
     draw: Draw
+    head_alone: bool
+
+    @property
+    def count(self) -> int:
+        """How many networks are trained: the candidates, and the chosen one once more."""
+        again = self.draw.whole is not None
+        whole = 0 if self.head_alone else self.protocol.candidates + again
+        return whole + self.draw.target.head_trainings * (1 + again)
 
     @property
     def steps(self) -> int:
         """Steps of all its candidates, at most."""
-        return self.protocol.trainings(self.draw) * self.protocol.steps
+        return self.count * self.protocol.steps
 
 
-class Tuning:
-    """What protocols ask for that train networks.
+class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
+    """What protocols ask for in which networks learn.
 
     Attributes:
-      protocols: those that training has labels enough for.
-      lacks: what it lacks for others, in words.
-      facts: what was learned and chosen: (name of the subject, from random weights, protocol) -> see `facts_of`.
+      protocols: those that are planned.
+      noun: what they learn from, as it is said.
     """
 
-    def __init__(self, protocols: Sequence[Tuned], data: Data, settings: EvaluateSettings):
-        lacks = {each: each.lack(data) for each in protocols}
-        self.lacks = [lack for lack in lacks.values() if lack]
-        self.protocols = tuple(each for each, lack in lacks.items() if not lack)
-        self.facts: dict[tuple[str, bool, str], dict[str, Any]] = {}
-        self._data, self._settings = data, settings
-        self._draws = {each: each.draws_of(data) for each in self.protocols}
-        self._plans: dict[tuple[int, bool], dict[Tuned, list[Training]]] = {}
-        self._found: dict[str, Chosen] = {}
+    noun = "pictures"
+
+    def __init__(self, draws: Mapping[AnyLearner, list[Draw]], settings: EvaluateSettings):
+        self.protocols = tuple(draws)
+        self._settings, self._draws = settings, draws
+        self._plans: dict[tuple[int, bool], dict[AnyLearner, list[Training[AnyLearner]]]] = {}
+        self._found: dict[str, AnyChosen] = {}
+
+    @abc.abstractmethod
+    def _data_of(self, protocol: AnyLearner) -> Any:
+        """Tell apart what is learned from and measured on, for JSON."""
+
+    def _ways(self, protocol: AnyLearner) -> tuple[bool, ...]:
+        """Say which networks are asked for of each draw: whether the head alone learns."""
+        return (False,)
 
     def plan(self, first: Subject, others: Sequence[Subject], random: bool) -> None:
         """Plan what is trained, and say what it costs.
@@ -89,7 +107,7 @@ class Tuning:
             self._plans[id(first), True] = self._planned(first, True)
         self._announce()
 
-    def _planned(self, subject: Subject, random: bool) -> dict[Tuned, list[Training]]:
+    def _planned(self, subject: Subject, random: bool) -> dict[AnyLearner, list[Training[AnyLearner]]]:
         """Return the networks of each protocol; of random weights beside a subject, those that tell them apart."""
         if not can_learn(subject):
             return {}
@@ -106,33 +124,31 @@ class Tuning:
                 model = features.stage_model(subject.random if begins else trunk, subject.size)
                 networks[begins] = feature_cache.network_of(model)
             planned[protocol] = [
-                Training(self._key(protocol, start, begins, networks[begins], draw), protocol, start, begins, drawn)
+                Training(
+                    self._key(protocol, start, begins, networks[begins], draw, alone),
+                    protocol, start, begins, drawn, alone,
+                )
+                for alone in self._ways(protocol)
                 for draw, drawn in enumerate(self._draws[protocol])
-            ]
+            ]  # fmt: skip
         return planned
 
-    def _key(self, protocol: Tuned, start: Start, random: bool, network: str, draw: int) -> str:
+    def _key(self, protocol: AnyLearner, start: Start, random: bool, network: str, draw: int, alone: bool) -> str:
         facts = {
             "format": FORMAT,
             "versions": environment.versions(),
             "network": network,
             "random": random,
             "learning": protocol.learning | {"stage": start.stage},
+            "answers": protocol.answers,
+            "head_alone": alone,
             "size": start.size,
             "max_broken": self._settings.max_broken,
             "amount": protocol.amount,
             "draw": draw,
-            "data": self._data_key,
+            "data": self._data_of(protocol),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-    @functools.cached_property
-    def _data_key(self) -> str:
-        digest = hashlib.sha256(str((self._data.seed, self._data.val is None)).encode())
-        for part in self._data.parts:
-            digest.update((part.fingerprint + feature_cache.times_of(part) + "\n".join(part.classes)).encode())
-            digest.update(np.asarray(part.labels, np.int32).tobytes())
-        return digest.hexdigest()
 
     def _announce(self) -> None:
         """Say what is trained and what it costs, a line a protocol, and together."""
@@ -142,18 +158,90 @@ class Tuning:
             asked = [each for plan in self._plans.values() for each in plan.get(protocol, ())]
             own = list({each.key: each for each in asked if each.key not in new and not self._is_known(each)}.values())
             new |= {each.key for each in own}
-            count = sum(protocol.trainings(each.draw) for each in own)
+            count = sum(each.count for each in own)
             rows = sum(each.steps * min(protocol.batch_size, each.draw.learned.count) for each in own)
             drawn = self._draws[protocol]
-            labels = drawn[0].learned.count
+            learned = f"{drawn[0].learned.count:,} {self.noun}"
             times = f", drawn {len(drawn)} times" if len(drawn) > 1 else ""
             costs = f"{count} trainings of {protocol.steps:,} steps at most" if own else "all is known or trained above"
-            say(f"{protocol}: {labels:,} labels{times}, {drawn[0].val.count:,} pictures to choose on; {costs}")
+            say(f"{protocol}: {learned}{times}, {drawn[0].val.count:,} pictures to choose on; {costs}")
             trainings, pictures = trainings + count, pictures + rows
         say(f"cost: at most {trainings} trainings, {pictures:,} pictures forward and back")
 
-    def _is_known(self, training: Training) -> bool:
+    def _is_known(self, training: Training[AnyLearner]) -> bool:
         return self._settings.cache and network_cache.is_known(training.key)
+
+    def _trained(
+        self, subject: Subject, random: bool = False
+    ) -> Iterator[tuple[AnyLearner, list[Training[AnyLearner]], list[AnyChosen]]]:
+        """Train what was planned of a subject, or of random weights beside it: yield it protocol by protocol.
+
+        Raises:
+          UserError: too many broken pictures.
+          Stopped: SIGTERM or Ctrl-C came; it is saved, and resumed when called again.
+        """
+        for protocol, planned in self._plans.get((id(subject), random), {}).items():
+            yield protocol, planned, [self._train(each, subject) for each in planned]
+
+    def _train(self, training: Training[AnyLearner], subject: Subject) -> AnyChosen:
+        if training.key in self._found:
+            return self._found[training.key]
+        protocol, draw = training.protocol, training.draw
+        alone = ", head alone" if training.head_alone else ""
+        name = f"{protocol}{alone} of {subject.name}{', random weights' if training.random else ''}"
+        known = self._is_known(training)
+        with (
+            network_cache.folder_of(training.key, self._settings.cache) as folder,
+            Progress("steps", name, training.steps, verbose=not known) as progress,
+        ):
+            steps = _Steps(progress)
+            job = Job(
+                folder=folder,
+                start=training.start,
+                random=training.random,
+                only_probe=training.head_alone,
+                train=draw.train,
+                val=draw.val,
+                test=draw.test,
+                whole=draw.whole,
+                target=draw.target,
+                kept=False,
+                listeners=(steps,),
+            )
+            self._found[training.key] = choose(job, protocol.settings(folder, self._settings.max_broken))
+            progress.add(training.steps - steps.done)  # what the best step of a candidate spares
+        gc.collect()  # the graph of a network lies in reference cycles
+        return self._found[training.key]
+
+
+class Tuning(Trainings[Tuned, Chosen]):
+    """What protocols ask for that train networks to tell classes.
+
+    Attributes:
+      protocols: those that training has labels enough for.
+      lacks: what it lacks for others, in words.
+      facts: what was learned and chosen: (name of the subject, from random weights, protocol) -> see `facts_of`.
+    """
+
+    noun = "labels"
+
+    def __init__(self, protocols: Sequence[Tuned], data: Data, settings: EvaluateSettings):
+        lacks = {each: each.lack(data) for each in protocols}
+        self.lacks = [lack for lack in lacks.values() if lack]
+        super().__init__({each: each.draws_of(data) for each, lack in lacks.items() if not lack}, settings)
+        self.facts: dict[tuple[str, bool, str], dict[str, Any]] = {}
+        self._data = data
+
+    def _data_of(self, protocol: Tuned) -> str:
+        return self._data_key
+
+    @functools.cached_property
+    def _data_key(self) -> str:
+        digest = hashlib.sha256(str((self._data.seed, self._data.val is None)).encode())
+        for part in self._data.parts:
+            digest.update((part.fingerprint + feature_cache.times_of(part) + "\n".join(part.classes)).encode())
+            digest.update(np.asarray(part.labels, np.int32).tobytes())
+        return digest.hexdigest()
 
     def scores(self, subject: Subject, random: bool = False) -> dict[str, dict[str, Score]]:
         """Train what was planned of a subject, or of random weights beside it: protocol -> stage -> score.
@@ -163,8 +251,7 @@ class Tuning:
           Stopped: SIGTERM or Ctrl-C came; it is saved, and resumed when called again.
         """
         scores = {}
-        for protocol, planned in self._plans.get((id(subject), random), {}).items():
-            found = [self._train(each, subject) for each in planned]
+        for protocol, planned, found in self._trained(subject, random):
             scores[str(protocol)] = {planned[0].start.stage: protocol.score(found, self._draws[protocol])}
             self.facts[subject.name, random, str(protocol)] = facts_of(found)
         return scores
@@ -204,35 +291,6 @@ class Tuning:
             place = place if name == first.name else place.setdefault("beside", {}).setdefault(name, {})
             place[protocol] = facts
         return content
-
-    def _train(self, training: Training, subject: Subject) -> Chosen:
-        if training.key in self._found:
-            return self._found[training.key]
-        protocol, draw = training.protocol, training.draw
-        name = f"{protocol} of {subject.name}{', random weights' if training.random else ''}"
-        known = self._is_known(training)
-        with (
-            network_cache.folder_of(training.key, self._settings.cache) as folder,
-            Progress("steps", name, training.steps, verbose=not known) as progress,
-        ):
-            steps = _Steps(progress)
-            job = Job(
-                folder=folder,
-                start=training.start,
-                random=training.random,
-                only_probe=False,
-                train=draw.train,
-                val=draw.val,
-                test=labelled(self._data.test),
-                whole=draw.whole,
-                target=Classes(),
-                kept=False,
-                listeners=(steps,),
-            )
-            self._found[training.key] = choose(job, protocol.settings(folder, self._settings.max_broken))
-            progress.add(training.steps - steps.done)  # what the best step of a candidate spares
-        gc.collect()  # the graph of a network lies in reference cycles
-        return self._found[training.key]
 
 
 class _Steps(keras.callbacks.Callback):

@@ -77,6 +77,7 @@ class DenseTarget(Target):
     Attributes:
       names: of classes or joints, () where there are none.
       partners: which of them each becomes in a mirror; () where all stay what they are.
+      title: what it is called among protocols; its name where empty.
       headline: the figure that candidates are chosen by.
       lower: whether less of it is better.
       unit: of the headline: "%" of a share 0 .. 1, or a word.
@@ -86,6 +87,7 @@ class DenseTarget(Target):
     names: tuple[str, ...] = ()
     partners: tuple[int, ...] = ()
 
+    title: ClassVar[str] = ""
     headline: ClassVar[str]
     lower: ClassVar[bool] = False
     unit: ClassVar[str] = "%"

@@ -64,7 +64,7 @@ class DenseFinetuned(Result):
             lower=target.lower,
             chosen=first.as_json(),
             rows=tuple(
-                by_start(chosen, lambda own: _of(own, target), lambda one, two: ahead_of(one, two, target), _score)
+                by_start(chosen, lambda own: interval_of(own, target), lambda one, two: ahead_of(one, two, target), _score)
             ),
             broken_files=len(parts.broken) + first.broken,
             note=parts.note,
@@ -120,7 +120,7 @@ def _score(chosen: DenseChosen) -> float:
     return chosen.score
 
 
-def _of(draws: Sequence[DenseChosen], target: DenseTarget) -> Interval:
+def interval_of(draws: Sequence[DenseChosen], target: DenseTarget) -> Interval:
     """Return the figure of one start, over draws of labels, else over draws of test pictures."""
     values = [each.score for each in draws]
     if len(set(values)) > 1:
@@ -136,6 +136,16 @@ def ahead_of(main: Sequence[DenseChosen], other: Sequence[DenseChosen], target: 
         return Interval(*over_draws(differences))
     low, high = bootstrap(lambda sums: sign * target.scores(sums), main[0].table, other[0].table)
     return Interval(differences[0], low, high)
+
+
+def on_the_same(one: DenseChosen, other: DenseChosen) -> tuple[DenseChosen, DenseChosen]:
+    """Return both of the test pictures alone that both have: which can be decoded may depend on the size."""
+    _, mine, others = np.intersect1d(one.rows, other.rows, return_indices=True)
+    if len(mine) == len(one.rows) == len(other.rows):
+        return one, other
+    made = ((one, mine), (other, others))
+    first, second = (dataclasses.replace(of, table=of.table[rows], rows=of.rows[rows]) for of, rows in made)
+    return first, second
 
 
 def bootstrap(

@@ -8,6 +8,7 @@ import numpy as np
 from tfssl.base.errors import UserError
 from tfssl.base.specs import check_settings, defaults, parse_call, split_list
 from tfssl.evaluation.protocols.base import Measurement, Protocol
+from tfssl.evaluation.protocols.dense import DENSE
 from tfssl.evaluation.protocols.effective_rank import EffectiveRank
 from tfssl.evaluation.protocols.finetune import Finetune
 from tfssl.evaluation.protocols.knn import NearestNeighbours
@@ -35,6 +36,7 @@ PROTOCOLS: dict[str, type[Measurement]] = {
         Scratch,
         Supervised,
         SemiSupervised,
+        *DENSE,
     )
 }
 """In the order in which figures are shown; the first that was asked for says which stage is best."""
