@@ -69,7 +69,8 @@ def choose(job: Job, settings: FinetuneSettings) -> Any:
     _check_broken(job, settings, head.broken + job.test.count - len(test.rows))
     target.keep(job, chosen, model, settled)
     for weights in [*job.folder.glob("candidates/*/best.npz"), *job.folder.glob("refit*/best.npz")]:
-        weights.unlink(missing_ok=True)  # they are in the network that was chosen, or not wanted
+        if job.heads is None:
+            weights.unlink(missing_ok=True)  # they are in the network that was chosen, or not wanted
     return chosen
 
 

@@ -1,6 +1,8 @@
 """What an evaluation finds of places in the picture: the head on frozen features, then all of the network."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,14 @@ from tfssl.downstream.dense.results import ahead_of, interval_of, on_the_same
 from tfssl.evaluation import feature_cache
 from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.protocols.dense import DenseProtocol
-from tfssl.evaluation.tuning import Trainings, can_learn
+from tfssl.evaluation.tuning import Training, Trainings, can_learn
 from tfssl.frozen.subjects import Subject
 from tfssl.runs import seen
 from tfssl.runs.beside import Difference
 from tfssl.runs.dense_scores import FROZEN, TUNED, DenseMeasured, DenseScore
 from tfssl.runs.evaluation import Evaluation
 
+Planned = Training[DenseProtocol]
 Found = dict[str, list[DenseChosen]]
 """`FROZEN` or `TUNED` -> what was chosen, one a draw."""
 
@@ -44,8 +47,12 @@ class DenseTuning(Trainings[DenseProtocol, DenseChosen]):
         }
         super().__init__({each: each.draws_of(of, settings.split_seed) for each, of in self._parts.items()}, settings)
 
-    def _ways(self, protocol: DenseProtocol) -> tuple[bool, ...]:
-        return (True, False) if protocol.tune else (True,)
+    def _made(self, protocol: DenseProtocol, make: Callable[[bool], Planned]) -> list[Planned]:
+        head = make(True)
+        if not protocol.tune:
+            return [head]
+        whole = make(False)
+        return [dataclasses.replace(head, onward=whole), whole]
 
     def _data_of(self, protocol: DenseProtocol) -> Any:
         parts = self._parts[protocol]
@@ -98,7 +105,7 @@ class DenseTuning(Trainings[DenseProtocol, DenseChosen]):
         earlier = self._settings.random
         taken_over = earlier.dense.get(str(protocol)) if isinstance(earlier, Evaluation) else None
         return DenseMeasured(
-            title=protocol.facts.title,
+            title=self._title(protocol),
             target=target.name,
             headline=target.headline,
             unit=target.unit,
@@ -121,13 +128,18 @@ class DenseTuning(Trainings[DenseProtocol, DenseChosen]):
             },
         )
 
+    def _title(self, protocol: DenseProtocol) -> str:
+        """Name a protocol for people; with its settings where another one has the same target."""
+        alike = Counter(each.name for each in self.protocols)[protocol.name]
+        return protocol.facts.title if alike > 1 else protocol.title
+
     def _notes(self, protocol: DenseProtocol, first: Subject, own: Found) -> list[str]:
         parts, (draw, *more) = self._parts[protocol], self._draws[protocol]
         where = "" if parts.val is not None else " of them"
         often = f", in each of {len(more) + 1} draws" if more else ""
         said = [
             f"{parts.note}. Learned from {draw.learned.count:,} pictures{often}, chosen on {draw.val.count:,}{where}: "
-            + "; ".join(f"{way} by {', '.join(dict.fromkeys(map(chosen_of, found)))}" for way, found in own.items())
+            + "; ".join(f"{way}: {', '.join(dict.fromkeys(map(chosen_of, found)))}" for way, found in own.items())
             + "."
         ]
         if broken := len(parts.broken) + own[FROZEN][0].broken:
@@ -139,8 +151,8 @@ class DenseTuning(Trainings[DenseProtocol, DenseChosen]):
 
 
 def chosen_of(chosen: DenseChosen) -> str:
-    """Say which candidate was chosen."""
-    return f"{chosen.name}{f', step {chosen.step:,}' if chosen.step else ''}"
+    """Say which candidate was chosen; of the head alone there is one."""
+    return f"{f'{chosen.name}, ' if len(chosen.candidates) > 1 else ''}step {chosen.step:,}"
 
 
 def score_of(found: Sequence[DenseChosen], target: DenseTarget, subject: Sequence[DenseChosen] = ()) -> DenseScore:

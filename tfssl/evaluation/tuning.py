@@ -6,7 +6,8 @@ import functools
 import gc
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import keras
@@ -44,6 +45,7 @@ class Training(Generic[AnyLearner]):
       key: equal where the same would come of it, whoever asks.
       random: whether it begins from random weights.
       head_alone: whether the frozen trunk stays as it is.
+      onward: what begins with its head, and is trained right after it.
     """
 
     key: str
@@ -51,19 +53,14 @@ class Training(Generic[AnyLearner]):
     start: Start
     random: bool
     draw: Draw
-    head_alone: bool
+    head_alone: bool = False
+    onward: "Training[AnyLearner] | None" = None
 
-    @property
-    def count(self) -> int:
-        """How many networks are trained: the candidates, and the chosen one once more."""
+    def count(self, with_head: bool = True) -> int:
+        """Return how many networks are trained: the candidates, and the chosen one once more; the head likewise."""
         again = self.draw.whole is not None
         whole = 0 if self.head_alone else self.protocol.candidates + again
-        return whole + self.draw.target.head_trainings * (1 + again)
-
-    @property
-    def steps(self) -> int:
-        """Steps of all its candidates, at most."""
-        return self.count * self.protocol.steps
+        return whole + with_head * self.draw.target.head_trainings * (1 + again)
 
 
 class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
@@ -86,9 +83,9 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
     def _data_of(self, protocol: AnyLearner) -> Any:
         """Tell apart what is learned from and measured on, for JSON."""
 
-    def _ways(self, protocol: AnyLearner) -> tuple[bool, ...]:
-        """Say which networks are asked for of each draw: whether the head alone learns."""
-        return (False,)
+    def _made(self, protocol: AnyLearner, make: Callable[[bool], Training[AnyLearner]]) -> list[Training[AnyLearner]]:
+        """Return the networks that are asked for of a draw; `make` makes one, of the head alone or of all."""
+        return [make(False)]
 
     def plan(self, first: Subject, others: Sequence[Subject], random: bool) -> None:
         """Plan what is trained, and say what it costs.
@@ -124,14 +121,19 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
                 model = features.stage_model(subject.random if begins else trunk, subject.size)
                 networks[begins] = feature_cache.network_of(model)
             planned[protocol] = [
-                Training(
-                    self._key(protocol, start, begins, networks[begins], draw, alone),
-                    protocol, start, begins, drawn, alone,
+                training
+                for draw in range(len(self._draws[protocol]))
+                for training in self._made(
+                    protocol, functools.partial(self._training, protocol, start, begins, networks[begins], draw)
                 )
-                for alone in self._ways(protocol)
-                for draw, drawn in enumerate(self._draws[protocol])
-            ]  # fmt: skip
+            ]
         return planned
+
+    def _training(
+        self, protocol: AnyLearner, start: Start, random: bool, network: str, draw: int, alone: bool
+    ) -> Training[AnyLearner]:
+        key = self._key(protocol, start, random, network, draw, alone)
+        return Training(key, protocol, start, random, self._draws[protocol][draw], alone)
 
     def _key(self, protocol: AnyLearner, start: Start, random: bool, network: str, draw: int, alone: bool) -> str:
         facts = {
@@ -156,14 +158,18 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
         trainings = pictures = 0
         for protocol in self.protocols:
             asked = [each for plan in self._plans.values() for each in plan.get(protocol, ())]
-            own = list({each.key: each for each in asked if each.key not in new and not self._is_known(each)}.values())
-            new |= {each.key for each in own}
-            count = sum(each.count for each in own)
-            rows = sum(each.steps * min(protocol.batch_size, each.draw.learned.count) for each in own)
+            own = {each.key: each for each in asked if each.key not in new and not self._is_known(each)}
+            new |= own.keys()
+            shared = {each.onward.key for each in own.values() if each.onward is not None}
+            counts = {key: each.count(with_head=key not in shared) for key, each in own.items()}
+            count, steps = sum(counts.values()), protocol.steps
+            rows = sum(
+                counts[key] * steps * min(protocol.batch_size, each.draw.learned.count) for key, each in own.items()
+            )
             drawn = self._draws[protocol]
             learned = f"{drawn[0].learned.count:,} {self.noun}"
             times = f", drawn {len(drawn)} times" if len(drawn) > 1 else ""
-            costs = f"{count} trainings of {protocol.steps:,} steps at most" if own else "all is known or trained above"
+            costs = f"{count} trainings of {steps:,} steps at most" if own else "all is known or trained above"
             say(f"{protocol}: {learned}{times}, {drawn[0].val.count:,} pictures to choose on; {costs}")
             trainings, pictures = trainings + count, pictures + rows
         say(f"cost: at most {trainings} trainings, {pictures:,} pictures forward and back")
@@ -183,17 +189,26 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
         for protocol, planned in self._plans.get((id(subject), random), {}).items():
             yield protocol, planned, [self._train(each, subject) for each in planned]
 
-    def _train(self, training: Training[AnyLearner], subject: Subject) -> AnyChosen:
+    def _train(self, training: Training[AnyLearner], subject: Subject, heads: Path | None = None) -> AnyChosen:
+        """Train a network, and what goes on from its head; `heads` is where its own is, if another one learned it."""
         if training.key in self._found:
             return self._found[training.key]
+        with network_cache.folder_of(training.key, self._settings.cache) as folder:
+            own = folder if heads is None and training.onward is not None else heads
+            self._found[training.key] = self._learned(training, subject, folder, own)
+            gc.collect()  # the graph of a network lies in reference cycles
+            if training.onward is not None:
+                self._train(training.onward, subject, own)
+        return self._found[training.key]
+
+    def _learned(
+        self, training: Training[AnyLearner], subject: Subject, folder: Path, heads: Path | None
+    ) -> AnyChosen:
         protocol, draw = training.protocol, training.draw
         alone = ", head alone" if training.head_alone else ""
         name = f"{protocol}{alone} of {subject.name}{', random weights' if training.random else ''}"
-        known = self._is_known(training)
-        with (
-            network_cache.folder_of(training.key, self._settings.cache) as folder,
-            Progress("steps", name, training.steps, verbose=not known) as progress,
-        ):
+        whole = protocol.steps * training.count(with_head=heads in (None, folder))
+        with Progress("steps", name, whole, verbose=not self._is_known(training)) as progress:
             steps = _Steps(progress)
             job = Job(
                 folder=folder,
@@ -207,11 +222,11 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
                 target=draw.target,
                 kept=False,
                 listeners=(steps,),
+                heads=heads,
             )
-            self._found[training.key] = choose(job, protocol.settings(folder, self._settings.max_broken))
-            progress.add(training.steps - steps.done)  # what the best step of a candidate spares
-        gc.collect()  # the graph of a network lies in reference cycles
-        return self._found[training.key]
+            chosen: AnyChosen = choose(job, protocol.settings(folder, self._settings.max_broken))
+            progress.add(whole - steps.done)  # what the best step of a candidate spares
+        return chosen
 
 
 class Tuning(Trainings[Tuned, Chosen]):

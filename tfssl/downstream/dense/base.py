@@ -306,11 +306,12 @@ class _LearnedHead(Head):
         val: MapSight,
     ):
         self._target, self._job, self._settings = target, job, settings
+        self._learning = job if job.heads is None else dataclasses.replace(job, folder=job.heads)
         self._trunk, self._test_mode = trunk, test_mode
         self._moments = network.moments(trunk, job.start.size, job.start.stage, _some_pictures(job, settings))
         if settings.verbose:
             say(target.frozen.name)
-        lesson = lesson_of(job, settings, folder_of(job, target.frozen), job.train, val, settings.steps)
+        lesson = lesson_of(job, settings, folder_of(self._learning, target.frozen), job.train, val, settings.steps)
         model, self.trained = learn(lesson, target.frozen, lambda: self._network(frozen=True))
         self.build = self._with(model)
         self.broken = job.val.count - len(val.rows)
@@ -319,7 +320,8 @@ class _LearnedHead(Head):
         job = self._job
         if self._settings.verbose:
             say(f"{self._target.frozen.name} once more with the validation part, {self.trained.step:,} steps")
-        lesson = lesson_of(job, self._settings, job.folder / "refit-head", job.whole, None, self.trained.step)
+        folder = self._learning.folder / "refit-head"
+        lesson = lesson_of(job, self._settings, folder, job.whole, None, self.trained.step)
         model, _ = learn(lesson, self._target.frozen, lambda: self._network(frozen=True))
         return self._with(model)
 
