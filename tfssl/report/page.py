@@ -1,17 +1,18 @@
 """`write_report`: gathers what a run's folder holds and puts it on one page."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
-from tfssl.report import figures, gallery, tables
+from tfssl.report import dense_figures, figures, gallery, tables
 from tfssl.report.drawn import Drawn, Table, as_png
 from tfssl.report.rate_figure import rate_figure
 from tfssl.report.rendering import render
 from tfssl.report.watch_figures import watch_figures
-from tfssl.runs import metrics_log, watch
+from tfssl.runs import dense_scores, metrics_log, watch
 from tfssl.runs.evaluation import RANKS, TRAINED, Evaluation, best_stage, percent, read_evaluation
 from tfssl.runs.run import Run, load_run
 
@@ -63,7 +64,10 @@ def contents(run: Run) -> dict[str, Any]:
     evaluation, trained = read_evaluation(run.folder), read_evaluation(run.folder, kind=TRAINED)
     puzzles, no_puzzles = _puzzles(run)
     alone = read_evaluation(run.folder, kind=RANKS)
-    said = [sentence for each in (evaluation, trained, alone) if each for sentence in each.sentences()]
+    dense = dense_scores.read(run.folder)
+    kept = [each for each in (evaluation, trained, alone) if each]
+    said = [sentence for each in kept for sentence in dataclasses.replace(each, dense={}).sentences()]
+    said += [sentence for measure in dense.values() for sentence in measure.sentences()]
     measured = [each for each in (evaluation, trained) if each]
     ranks = next((each.ranks for each in (evaluation, alone) if each and each.ranks), {})
     return {
@@ -91,6 +95,10 @@ def contents(run: Run) -> dict[str, Any]:
             "figures beside others", tables.RIVALS, [row for each in measured for row in tables.rivals(each)], texts=2
         ),
         "ranks": tables.ranks(ranks),
+        "dense": dense_figures.of_run(dense),
+        "dense_table": dense_figures.table(dense),
+        "dense_all": dense_figures.all_figures(dense),
+        "dense_notes": [f"{measure.title}: {note}" for measure in dense.values() for note in measure.notes],
         "settings": {
             "Pretraining": readable(
                 run.settings.as_json() | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -227,11 +228,22 @@ def write(folder: Path, measured: Mapping[str, DenseMeasured], epoch: int | None
 
 
 def read(folder: Path, epoch: int | None = None) -> dict[str, DenseMeasured]:
-    """Read what was measured of a run, by protocol. Raise UserError where the file is damaged."""
+    """Read what was measured of a run, by protocol, with titles that tell these apart.
+
+    Raises:
+      UserError: the file is damaged.
+    """
     path = folder / file_of(epoch)
     if not path.exists():
         return {}
     try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
+        found = from_json(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise UserError(f"{path} cannot be read ({problem}); remove it, and call tfssl evaluate again") from problem
+    several = {title for title, count in Counter(each.title for each in found.values()).items() if count > 1}
+    return {
+        name: dataclasses.replace(each, title=f"{each.title} {name[name.find('('):]}" if "(" in name else each.title)
+        if each.title in several
+        else each
+        for name, each in found.items()
+    }
