@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.candidates import Candidate, Lesson, Trained, learn
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.target import Choice, Job, Part, Sight
@@ -59,7 +60,7 @@ def choose(job: Job, settings: FinetuneSettings) -> Any:
         else:
             lesson = lesson_of(job, settings, job.folder / "refit", learned, None, trained.step)
             if settings.verbose:
-                say(f"once more with the validation part: {best.name}, {trained.step:,} steps")
+                say(f"once more with the validation part: {best.name}, {counted(trained.step, 'step')}")
             model, _ = learn(lesson, best, head.again())
     _keep_metrics(job, best)
     scores = {each.name: found[each][1].measure.score for each in found}  # type: ignore[union-attr]

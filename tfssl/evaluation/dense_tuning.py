@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.dense.base import DenseChosen, DenseTarget
 from tfssl.downstream.dense.data import DenseParts
 from tfssl.downstream.dense.results import ahead_of, interval_of, on_the_same
@@ -138,12 +139,13 @@ class DenseTuning(Trainings[DenseProtocol, DenseChosen]):
         where = "" if parts.val is not None else " of them"
         often = f", in each of {len(more) + 1} draws" if more else ""
         said = [
-            f"{parts.note}. Learned from {draw.learned.count:,} pictures{often}, chosen on {draw.val.count:,}{where}: "
+            f"{parts.note}. Learned from {counted(draw.learned.count, 'picture')}{often}, chosen on"
+            f" {draw.val.count:,}{where}: "
             + "; ".join(f"{way}: {', '.join(dict.fromkeys(map(chosen_of, found)))}" for way, found in own.items())
             + "."
         ]
         if broken := len(parts.broken) + own[FROZEN][0].broken:
-            said.append(f"{broken:,} pictures could not be decoded and were left out.")
+            said.append(f"{counted(broken, 'picture')} could not be decoded, and took no part.")
         if first.run is not None:
             rows = own[FROZEN][0].rows
             said.append(seen.sentence(seen.count(first.run, parts.test.source, rows), len(rows)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from tfssl.base.words import counted
 from tfssl.evaluation.data import Data
 from tfssl.evaluation.dense_tuning import DenseTuning
 from tfssl.evaluation.measuring import probes_for
@@ -49,7 +50,7 @@ def all_of(
         yield f"Left out, as {lack}."
     yield from of_training(first, parts, tuning)
     if broken:
-        yield f"{broken} pictures could not be decoded and were left out."
+        yield f"{counted(broken, 'picture')} could not be decoded, and took no part."
     if parts.train.fingerprint == parts.test.fingerprint:
         yield "The test data is the training data: these figures say nothing about new pictures."
     if first.run is not None:
@@ -92,7 +93,8 @@ def of_training(subject: Subject, parts: Data, tuning: Tuning) -> Iterator[str]:
         draws = f", in each of {len(facts['labels'])} draws" if len(facts["labels"]) > 1 else ""
         where = "of them" if parts.val is None else f"of {parts.val.name}"
         yield (
-            f"{protocol}{' from random weights' if random else ''} learned from {facts['labels'][0]:,} pictures{draws};"
+            f"{protocol}{' from random weights' if random else ''} learned from"
+            f" {counted(facts['labels'][0], 'picture')}{draws};"
             f" chosen on {facts['chosen_on'][0]:,} {where}: {'; '.join(dict.fromkeys(facts['chosen']))}."
         )
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tfssl.base import environment
+from tfssl.base.words import counted
 from tfssl.downstream.choosing import choose
 from tfssl.downstream.classes import Chosen
 from tfssl.downstream.network import check_stage
@@ -68,10 +69,10 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
 
     Attributes:
       protocols: those that are planned.
-      noun: what they learn from, as it is said.
+      noun: what they learn from, one of it.
     """
 
-    noun = "pictures"
+    noun = "picture"
 
     def __init__(self, draws: Mapping[AnyLearner, list[Draw]], settings: EvaluateSettings):
         self.protocols = tuple(draws)
@@ -167,12 +168,16 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
                 counts[key] * steps * min(protocol.batch_size, each.draw.learned.count) for key, each in own.items()
             )
             drawn = self._draws[protocol]
-            learned = f"{drawn[0].learned.count:,} {self.noun}"
+            learned = counted(drawn[0].learned.count, self.noun)
             times = f", drawn {len(drawn)} times" if len(drawn) > 1 else ""
-            costs = f"{count} trainings of {steps:,} steps at most" if own else "all is known or trained above"
-            say(f"{protocol}: {learned}{times}, {drawn[0].val.count:,} pictures to choose on; {costs}")
+            costs = (
+                f"{counted(count, 'training')} of {counted(steps, 'step')} at most"
+                if own
+                else "all is known or trained above"
+            )
+            say(f"{protocol}: {learned}{times}, {counted(drawn[0].val.count, 'picture')} to choose on; {costs}")
             trainings, pictures = trainings + count, pictures + rows
-        say(f"cost: at most {trainings} trainings, {pictures:,} pictures forward and back")
+        say(f"cost: at most {counted(trainings, 'training')}, {pictures:,} pictures forward and back")
 
     def _is_known(self, training: Training[AnyLearner]) -> bool:
         return self._settings.cache and network_cache.is_known(training.key)
@@ -201,9 +206,7 @@ class Trainings(abc.ABC, Generic[AnyLearner, AnyChosen]):
                 self._train(training.onward, subject, own)
         return self._found[training.key]
 
-    def _learned(
-        self, training: Training[AnyLearner], subject: Subject, folder: Path, heads: Path | None
-    ) -> AnyChosen:
+    def _learned(self, training: Training[AnyLearner], subject: Subject, folder: Path, heads: Path | None) -> AnyChosen:
         protocol, draw = training.protocol, training.draw
         alone = ", head alone" if training.head_alone else ""
         name = f"{protocol}{alone} of {subject.name}{', random weights' if training.random else ''}"
@@ -238,7 +241,7 @@ class Tuning(Trainings[Tuned, Chosen]):
       facts: what was learned and chosen: (name of the subject, from random weights, protocol) -> see `facts_of`.
     """
 
-    noun = "labels"
+    noun = "label"
 
     def __init__(self, protocols: Sequence[Tuned], data: Data, settings: EvaluateSettings):
         lacks = {each: each.lack(data) for each in protocols}

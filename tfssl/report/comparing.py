@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfssl.base.words import counted
 from tfssl.report import dense_figures, figures
 from tfssl.report.drawn import Drawn, Table, new_figure
 from tfssl.report.page import readable
@@ -123,7 +124,11 @@ def sentences(sides: Sequence[Side]) -> list[str]:
     said = []
     for side in sides:
         done = max((line["step"] for line in side.lines), default=0)
-        state = "" if side.run.result else f"; it has not ended: {done:,} of {side.run.settings.steps:,} steps are done"
+        state = (
+            ""
+            if side.run.result
+            else f"; it has not ended: {done:,} of {counted(side.run.settings.steps, 'step')} are done"
+        )
         what = f"{side.name} learned {side.run.settings.tasks} from {side.run.data['name']}{state}."
         if side.evaluation is None:
             how = f" It has not been evaluated: tfssl evaluate {side.run.folder} LABELLED_DATA"

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
+from tfssl.base.words import counted
 from tfssl.report import dense_figures, figures, gallery, tables
 from tfssl.report.drawn import Drawn, Table, as_png
 from tfssl.report.rate_figure import rate_figure
@@ -126,7 +127,9 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     total = settings.steps
     if not run.result:
         done = max((line["step"] for line in lines), default=0)
-        return [f"The run has not ended: {done:,} of {total:,} steps are done. Go on by the command that began it."]
+        return [
+            f"The run has not ended: {done:,} of {counted(total, 'step')} are done. Go on by the command that began it."
+        ]
     if run.words:
         network = f"A table of {run.words['count']:,} words"
         source, items = f"{run.data['name']} ({run.data['count']:,} passages)", "passage"
@@ -134,7 +137,7 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
         network, source, items = f"The trunk {settings.trunk}", _pictures(run), "picture"
     said = [
         f"{network} learned {settings.tasks} from {source} in "
-        f"{_counted(run.result['steps'], 'step')} of {_counted(settings.batch_size, items)}."
+        f"{counted(run.result['steps'], 'step')} of {counted(settings.batch_size, items)}."
     ]
     chances = {task.name: task.chance_accuracy(settings.batch_size) for task in run.tasks()}
     if settings.start:
@@ -149,7 +152,7 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
             )
     broken = run.result.get("broken_files", 0)
     if broken:
-        said.append(f"{_counted(broken, 'picture')} could not be read and took no part: broken.txt has the names.")
+        said.append(f"{counted(broken, 'picture')} could not be read and took no part: broken.txt has the names.")
     said += watch.sentences(watch.looks_of(lines))
     if stopped := run.result.get("stopped"):
         said.append(f"It was ended before its last epoch. {stopped[0].upper()}{stopped[1:]}.")
@@ -183,11 +186,7 @@ def readable(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pictures(run: Run) -> str:
-    return f"{run.data['name']} ({run.data['count']:,} pictures, labels unused)"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{run.data['name']} ({counted(run.data['count'], 'picture')}, labels unused)"
 
 
 def _puzzles(run: Run) -> tuple[dict[str, str], str]:

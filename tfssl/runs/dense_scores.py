@@ -11,6 +11,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.base.result import plain
 from tfssl.base.tables import aligned
+from tfssl.base.words import counted
 from tfssl.runs.beside import Difference
 
 FROZEN, TUNED = "frozen head", "fine-tuned"
@@ -175,7 +176,7 @@ class DenseMeasured:
             how = "all of the network trained" if way == TUNED else "the head alone on frozen features"
             line = (
                 f"{self.title[0].upper()}{self.title[1:]}, {how}: {self.headline} {self.says(score.score)} (95 %"
-                f" interval{over} {self.interval(score)}) on {self.test:,} test pictures"
+                f" interval{over} {self.interval(score)}) on {counted(self.test, 'test picture')}"
             )
             if (rival := self.random.get(way)) is not None and rival.ahead is not None:
                 what = "from random weights" if way == TUNED else "on random features"
@@ -197,7 +198,8 @@ def table(measured: Mapping[str, DenseMeasured]) -> list[str]:
         return []
     rows = [HEAD, *(row for each in measured.values() for row in each.rows())]
     counts = "; ".join(
-        f"{each.title}: {each.train:,} pictures to learn from, {each.test:,} to test" for each in measured.values()
+        f"{each.title}: {counted(each.train, 'picture')} to learn from, {each.test:,} to test"
+        for each in measured.values()
     )
     lower = [each.headline for each in measured.values() if each.lower]
     less = f" Of the {' and the '.join(dict.fromkeys(lower))} less is better." if lower else ""
@@ -242,7 +244,7 @@ def read(folder: Path, epoch: int | None = None) -> dict[str, DenseMeasured]:
         raise UserError(f"{path} cannot be read ({problem}); remove it, and call tfssl evaluate again") from problem
     several = {title for title, count in Counter(each.title for each in found.values()).items() if count > 1}
     return {
-        name: dataclasses.replace(each, title=f"{each.title} {name[name.find('('):]}" if "(" in name else each.title)
+        name: dataclasses.replace(each, title=f"{each.title} {name[name.find('(') :]}" if "(" in name else each.title)
         if each.title in several
         else each
         for name, each in found.items()

@@ -11,6 +11,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.result import Result, plain
 from tfssl.base.statistics import wilson
 from tfssl.base.tables import aligned
+from tfssl.base.words import counted
 from tfssl.runs import dense_scores, spread
 from tfssl.runs.beside import Difference, Rival
 from tfssl.runs.dense_scores import DenseMeasured
@@ -415,7 +416,8 @@ class Evaluation(Result):
         rows = self._rows()
         named = ("subject", "protocol", "stage", "")  # columns of words, the others are of numbers
         texts = [column for column, head in enumerate(rows[0]) if head in named]
-        size = f"In percent; {self.train_images:,} images to train on, {self.test_images:,} to test; +-: 95 % interval"
+        train = counted(self.train_images, "image")
+        size = f"In percent; {train} to train on, {self.test_images:,} to test; +-: 95 % interval"
         if any(score.over_draws is not None for stages in self.trained.values() for score in stages.values()):
             size += ", of few labels over draws of them"
         size += "."

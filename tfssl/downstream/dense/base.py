@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.files import atomic_write, write_json
+from tfssl.base.words import counted
 from tfssl.downstream.candidates import Candidate, learn
 from tfssl.downstream.choosing import folder_of, lesson_of
 from tfssl.downstream.config import FinetuneSettings
@@ -319,7 +320,7 @@ class _LearnedHead(Head):
     def again(self) -> Callable[[], PretextModel]:
         job = self._job
         if self._settings.verbose:
-            say(f"{self._target.frozen.name} once more with the validation part, {self.trained.step:,} steps")
+            say(f"{self._target.frozen.name} once more with the validation part, {counted(self.trained.step, 'step')}")
         folder = self._learning.folder / "refit-head"
         lesson = lesson_of(job, self._settings, folder, job.whole, None, self.trained.step)
         model, _ = learn(lesson, self._target.frozen, lambda: self._network(frozen=True))

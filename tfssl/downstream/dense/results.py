@@ -9,6 +9,7 @@ import numpy as np
 
 from tfssl.base.result import Result
 from tfssl.base.statistics import over_draws
+from tfssl.base.words import counted
 from tfssl.downstream.dense.base import DenseChosen, DenseTarget
 from tfssl.downstream.dense.data import DenseParts
 from tfssl.downstream.results import GAIN, Interval, Row, by_start, compared
@@ -64,7 +65,9 @@ class DenseFinetuned(Result):
             lower=target.lower,
             chosen=first.as_json(),
             rows=tuple(
-                by_start(chosen, lambda own: interval_of(own, target), lambda one, two: ahead_of(one, two, target), _score)
+                by_start(
+                    chosen, lambda own: interval_of(own, target), lambda one, two: ahead_of(one, two, target), _score
+                )
             ),
             broken_files=len(parts.broken) + first.broken,
             note=parts.note,
@@ -98,7 +101,7 @@ class DenseFinetuned(Result):
 
     def __str__(self) -> str:
         chosen = self.chosen
-        when = f" after {chosen['step']:,} steps" if chosen["step"] else ""
+        when = f" after {counted(chosen['step'], 'step')}" if chosen["step"] else ""
         tried = "; ".join(
             f"{name} {self.says(-score if self.lower else score)}" for name, score in chosen["candidates"].items()
         )
@@ -107,10 +110,10 @@ class DenseFinetuned(Result):
             f"{name} {self.says(value, name)}" for name, value in chosen["figures"].items() if " of " not in name
         ]
         lines = [f"network {self.folder / 'network.keras'}: {self.target}{named}"]
-        lines += [f"validation ({chosen['val']:,} pictures) chose {chosen['name']}{when}, of {tried}"]
-        lines += [f"test ({chosen['test']:,} pictures): {', '.join(figures)}"]
+        lines += [f"validation ({counted(chosen['val'], 'picture')}) chose {chosen['name']}{when}, of {tried}"]
+        lines += [f"test ({counted(chosen['test'], 'picture')}): {', '.join(figures)}"]
         if self.broken_files:
-            lines.append(f"{self.broken_files:,} broken pictures were left out")
+            lines.append(f"left out: {counted(self.broken_files, 'broken picture')}")
         if self.seen_in_pretraining is not None:
             lines.append(seen.sentence(self.seen_in_pretraining, chosen["test"]))
         return "\n".join([*lines, *self.sentences()])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.dense import TARGETS
 from tfssl.downstream.dense.base import DenseTarget
 from tfssl.downstream.dense.data import DenseParts, open_dense
@@ -59,7 +60,14 @@ class DenseProtocol(Learner):
           UserError: data without such answers, or answers that do not fit.
         """
         settings = self.settings(Path(), max_broken).model_copy(update={"seed": split_seed})
-        return open_dense(self.target, data, settings)
+        try:
+            return open_dense(self.target, data, settings)
+        except UserError as problem:
+            said = str(problem)
+            for name in self.reading:
+                if (option := f"--{name.replace('_', '-')}") in said:
+                    said += f" (here {option} is {self.name}({name}=...))"
+            raise UserError(said) from problem
 
     def draws_of(self, parts: DenseParts, split_seed: int) -> list[Draw]:
         """Return what is learned from, once a draw of the pictures.
@@ -73,8 +81,8 @@ class DenseProtocol(Learner):
             train, val = (used, parts.val) if parts.val is not None else used.divided(split_seed)
             if not train.count or not val.count:
                 raise UserError(
-                    f"{used.source.name}: {used.count} pictures are too few for {self}, one of which could be held out"
-                    " to choose by; give more, or DATA a folder val/"
+                    f"{used.source.name}: {self} learns from {counted(used.count, 'picture')}, too few to hold one"
+                    " out to choose by; give more, or DATA a folder val/"
                 )
             draws.append(Draw(parts.target, train, val, used if parts.val is None else None, parts.test))
             if used.count == parts.train.count:
