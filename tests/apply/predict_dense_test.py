@@ -11,7 +11,6 @@ from tfssl.apply import predict_dense as predict_dense_module
 from tfssl.apply.dense_drawing import bones_of, colours
 from tfssl.apply.predict_dense import names_of, predict_dense
 from tfssl.base.errors import UserError
-from tfssl.embedding.files import Parts
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.dense import Dense
 
@@ -91,7 +90,7 @@ def test_normals_are_colours_and_black_outside(pictures, tmp_path):
 def test_interrupted_it_ends_with_the_same_files(tmp_path, monkeypatch, capsys):
     """Killed in the middle of the second part of three: what the first one has is not made again.
 
-    Five calls, as many graphs: whole, killed and resumed, and so the table alone.
+    Three calls, as many graphs.
     """
     data = tmp_path / "data"
     data.mkdir()
@@ -136,19 +135,6 @@ def test_interrupted_it_ends_with_the_same_files(tmp_path, monkeypatch, capsys):
     assert len(made) == 4 + 1
     for name in made:
         assert (to / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    keep = Parts.write
-
-    def end(parts, *what):
-        keep(parts, *what)
-        raise KeyboardInterrupt
-
-    alone = tmp_path / "to.csv"
-    with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", end)
-        with pytest.raises(KeyboardInterrupt):
-            predict_dense(dense, data, alone, 2, 1.0, 0)
-    predict_dense(dense, data, alone, 2, 1.0, 0)
-    assert alone.read_bytes() == (to / "keypoints.csv").read_bytes()
     assert not list(tmp_path.glob("*.parts"))
 
 

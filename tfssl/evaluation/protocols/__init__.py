@@ -22,23 +22,21 @@ from tfssl.evaluation.protocols.svm import SupportVectors
 
 AnyMeasurement = TypeVar("AnyMeasurement", bound=Measurement)
 
-PROTOCOLS: dict[str, type[Measurement]] = {
-    protocol.name: protocol
-    for protocol in (
-        Linear,
-        LinearPooled,
-        LinearPooled2,
-        NearestNeighbours,
-        SupportVectors,
-        LowShot,
-        EffectiveRank,
-        Finetune,
-        Scratch,
-        Supervised,
-        SemiSupervised,
-        *DENSE,
-    )
-}
+_ALL: tuple[type[Measurement], ...] = (
+    Linear,
+    LinearPooled,
+    LinearPooled2,
+    NearestNeighbours,
+    SupportVectors,
+    LowShot,
+    EffectiveRank,
+    Finetune,
+    Scratch,
+    Supervised,
+    SemiSupervised,
+    *DENSE,
+)
+PROTOCOLS: dict[str, type[Measurement]] = {protocol.name: protocol for protocol in _ALL}
 """In the order in which figures are shown; the first that was asked for says which stage is best."""
 USUAL = ("linear", "linear_pooled", "linear_pooled_2", "knn")
 """Those that are measured where none is named."""

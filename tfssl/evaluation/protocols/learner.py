@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from tfssl.base.config import on_command_line
 from tfssl.base.errors import UserError
-from tfssl.downstream.config import FinetuneSettings, Learning
+from tfssl.downstream.config import FinetuneSettings, Learning, TargetName
 from tfssl.downstream.target import Part, Target
 from tfssl.evaluation.protocols.base import Measurement
 from tfssl.runs.evaluation import ProtocolFacts
@@ -49,7 +49,7 @@ class Learner(Measurement):
 
     pool: ClassVar[int | None] = None
     random: ClassVar[bool] = False
-    answers: ClassVar[str] = "classes"
+    answers: ClassVar[TargetName] = "classes"
     stage: str | None = None
     freeze: str | None = None
     steps: int = 1000

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,7 +26,6 @@ class Tuned(Learner):
       mixup, label_smoothing, class_weights: as of `finetune`.
     """
 
-    answers: ClassVar[str] = "classes"
     mixup: float = 0.0
     label_smoothing: float = 0.0
     class_weights: bool = False
