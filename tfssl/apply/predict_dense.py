@@ -123,15 +123,14 @@ def predict_dense(
 
 def _record(dense: Dense, source: PictureSource, batch_size: int) -> dict[str, Any]:
     """Return what an interrupted call must have in common with the one that resumes it."""
-    network = dense.network
     return {
         "format": files.FORMAT,
         "encoder": {
             "model": str(dense.folder),
             "kind": dense.target,
             "size": dense.size,
-            "dimensions": int(network.output_shape[-1]),
-            "fingerprint": fingerprint(network.weights),
+            "dimensions": len(dense.names),
+            "fingerprint": fingerprint(dense.network.weights),
         },
         "data": {"name": source.name, "fingerprint": source.fingerprint},
         "batch_size": batch_size,
