@@ -13,6 +13,7 @@ import keras
 
 from tfssl.base.environment import versions
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.export.signatures.classifier import PIXELS, classifier_signatures
 from tfssl.export.signatures.encoder import encoder_signatures
 from tfssl.export.versions import FORMAT
@@ -43,7 +44,7 @@ def networks_of(classifier: "Classifier") -> tuple[dict[str, keras.Model], "list
 def describe(classifier: "Classifier", dimensions: int) -> dict[str, Any]:
     """Return what encoder.json says of the export."""
     content, chosen = classifier.content, classifier.result.get("chosen", {})
-    figure = f"; test top-1 {100 * chosen['top1']:.1f} % of {chosen['test']:,} pictures" if chosen else ""
+    figure = f"; test top-1 {100 * chosen['top1']:.1f} % of {counted(chosen['test'], 'picture')}" if chosen else ""
     return {
         "format": FORMAT,
         "trunk": content["settings"]["start"],

@@ -11,6 +11,7 @@ import keras
 
 from tfssl.base.environment import versions
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.export.signatures.dense import dense_signatures
 from tfssl.export.signatures.encoder import encoder_signatures
 from tfssl.export.versions import FORMAT
@@ -45,7 +46,7 @@ def describe(dense: "Dense", dimensions: int) -> dict[str, Any]:
     """Return what encoder.json says of the export."""
     content, chosen = dense.content, dense.result.get("chosen", {})
     headline = next(iter(chosen.get("figures", {}).items()), None)
-    figure = f"; test {headline[0]} {headline[1]:.4g} of {chosen['test']:,} pictures" if headline else ""
+    figure = f"; test {headline[0]} {headline[1]:.4g} of {counted(chosen['test'], 'picture')}" if headline else ""
     return {
         "format": FORMAT,
         "trunk": content["settings"]["start"],

@@ -62,6 +62,7 @@ LONG = (
     "auditing/audit_clips_test.py",
     "export/serving_export_test.py",
     "evaluation/tuned_test.py",
+    "evaluation/dense_protocols_test.py",
     "export/classifier_export_test.py",
     "multitask/two_views_replicas_test.py",
     "training/audio_visual_run_test.py",
@@ -87,6 +88,7 @@ LONG = (
     "downstream/finetune_test.py",
     "evaluation/labels_table_test.py",
     "evaluation/look_test.py",
+    "apply/predict_dense_test.py",
 )
 
 

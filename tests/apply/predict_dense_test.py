@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfssl.apply import predict_dense as predict_dense_module
 from tfssl.apply.dense_drawing import bones_of, colours
 from tfssl.apply.predict_dense import names_of, predict_dense
 from tfssl.base.errors import UserError
@@ -36,7 +37,8 @@ def network_of(target, names=()):
     pixels = keras.Input((64, 64, 3), dtype="uint8")
     convolution = keras.layers.Conv2D(3, 1, use_bias=False)
     made = convolution(keras.layers.Rescaling(1 / 255)(pixels))
-    last = keras.layers.Softmax() if target == "segmentation" else keras.layers.UnitNormalization(axis=-1)
+    axis = (1, 2) if target == "keypoints" else -1
+    last = keras.layers.UnitNormalization(axis=-1) if target == "normals" else keras.layers.Softmax(axis=axis)
     model = keras.Model(pixels, last(made))
     convolution.set_weights([KERNEL[None, None]])
     dense = Dense(None, {"target": target, "names": list(names), "size": 64})
@@ -83,6 +85,57 @@ def test_normals_are_colours_and_black_outside(pictures, tmp_path):
     assert not given[96:].any()
     clear = length[32:96, :, 0] > 0
     np.testing.assert_allclose(given[32:96][clear], expected[32:96][clear], atol=1.5)
+
+
+def test_interrupted_it_ends_with_the_same_files(tmp_path, monkeypatch, capsys):
+    """Killed in the middle of the second part of three: what the first one has is not made again.
+
+    Three calls, as many graphs.
+    """
+    data = tmp_path / "data"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        image = Image.fromarray(rng.integers(0, 256, (20, 30, 3)).astype(np.uint8))
+        image.save(data / f"{number}.png")
+    whole = (data / "1.png").read_bytes()
+    (data / "1.png").write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(predict_dense_module, "PART_BATCHES", 1)
+    dense = network_of("keypoints", "abc")
+    expected = predict_dense(dense, data, tmp_path / "whole", 2, 1.0, 0)
+    kept = predict_dense_module._Writer.write
+    written = []
+
+    def stopped(writer, number, *what):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(number)
+        kept(writer, number, *what)
+
+    to = tmp_path / "to"
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_dense_module._Writer, "write", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            predict_dense(dense, data, to, 2, 1.0, 0)
+    assert written == [0, 2]
+    assert not to.exists()
+    with pytest.raises(UserError, match="interrupted call with --batch-size 2, now 1 is given"):
+        predict_dense(dense, data, to, 1, 1.0, 0)
+    with pytest.raises(UserError, match="interrupted call with the encoder"):
+        predict_dense(network_of("normals"), data, to, 2, 1.0, 0)
+    written = [-1] * 3  # stops no more
+    monkeypatch.setattr(predict_dense_module._Writer, "write", stopped)
+    found = predict_dense(dense, data, to, 2, 1.0, 1)
+    assert "resumed: 2 of 5 pictures are done already" in capsys.readouterr().err
+    assert written[3:] == [2, 3, 4]
+    assert (found.count, found.broken) == (expected.count, expected.broken) == (4, found.broken)
+    assert list(found.broken) == [str(data / "1.png")]
+    made = {path.relative_to(to) for path in to.rglob("*") if path.is_file()}
+    assert made == {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    assert len(made) == 4 + 1
+    for name in made:
+        assert (to / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list(tmp_path.glob("*.parts"))
 
 
 def test_all_broken_is_one_line(pictures, tmp_path):

@@ -352,8 +352,9 @@ def test_json_of_embed_and_show(tfssl, toy_run, tmp_path):
     found = result(tfssl("embed", toy_run.folder, TOY, "--to", "embeddings.npz", "--json"))
     assert found == {"file": "embeddings.npz", "count": 72, "embedding_size": 32, "broken": {}}
     found = result(tfssl("show", TOY, "--to", "puzzles.png", "--size", 32, "--json"))
-    assert found == {"files": {"rotation": "puzzles.png"}}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["embeddings.npz", "puzzles.png"]
+    assert found == {"files": {name: f"puzzles-{name}.png" for name in ("rotation", "contrastive")}}
+    files = ["embeddings.npz", "puzzles-contrastive.png", "puzzles-rotation.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
 def test_help_and_version(tfssl):

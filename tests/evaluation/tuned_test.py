@@ -282,7 +282,7 @@ def test_an_export_is_left_out(asked, toy_export):
     probes = Probes(
         protocols=choose("linear, knn"), size=32, numbers=64, grid=None, batch_size=8, max_broken=0.0, frames=1
     )
-    (note,) = notes.of_subject(export, probes, plans)
+    (note,) = notes.of_subject(export, probes, plans.protocols)
     assert note.endswith("to read: linear; left out, as it cannot be trained: finetune, finetune(steps=3).")
 
 
@@ -422,7 +422,8 @@ def test_a_copy_is_trained_and_the_subject_stays(monkeypatch):
 def test_the_division_is_that_of_the_data():
     train, test, _ = open_splits(DATA, None, 0)
     data = Data(train, test, None, 5)
-    ((learn, val, whole),) = Finetune().draws_of(data)
+    (draw,) = Finetune().draws_of(data)
     numbers, held_out = dividing.divide(train.labels, train.groups, data.seed)
-    assert names_of(val) == {train.paths[row] for row in held_out}
-    assert (learn.count, whole.count) == (len(numbers), 80)
+    assert names_of(draw.val) == {train.paths[row] for row in held_out}
+    assert (draw.train.count, draw.whole.count) == (len(numbers), 80)
+    assert names_of(draw.test) == set(test.paths)

@@ -12,9 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 import tfssl
-from tests.support.evaluations import EVALUATION, FULL
+from tests.support.evaluations import DENSE, EVALUATION, FULL
 from tfssl.base.files import write_json
 from tfssl.report import gallery, puzzles
+from tfssl.runs import dense_scores
 from tfssl.runs.run import load_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -42,6 +43,8 @@ def pages(browser, toy_run, toy_classifier, toy_look, toy_inside, tmp_path_facto
     for name, evaluation in (("first", FULL), ("second", EVALUATION)):
         path = shutil.copytree(toy_run.folder, folder / name)
         write_json(path / "evaluation.json", dataclasses.replace(evaluation, classes=CLASSES).as_json())
+        beside = {HOSTILE: DENSE.random}
+        dense_scores.write(path, {"normals": dataclasses.replace(DENSE, subject=HOSTILE[:9], beside=beside)})
         runs.append(path)
     lines = [json.loads(line) for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
     facts = {"data": "toy", "fingerprint": "0", "pictures": 60, "learned_from": 40, "held_out": 20, "best": ["stage2"]}

@@ -7,13 +7,15 @@ import tensorflow as tf
 import tfssl
 from tfssl.base.errors import UserError
 from tfssl.report.puzzles import draw, show
+from tfssl.runs.config import TASKS
+from tfssl.tasks import parse_tasks
 
 TOY = "toy:images(count=72, size=32)"
 
 
 @pytest.mark.smoke
 def test_a_picture_of_puzzles(tmp_path):
-    shown = show(TOY, to=tmp_path / "new" / "puzzles.png", size=32, count=3)
+    shown = show(TOY, "rotation", tmp_path / "new" / "puzzles.png", size=32, count=3)
     assert shown.files == {"rotation": tmp_path / "new" / "puzzles.png"}
     assert str(shown) == f"rotation: {tmp_path}/new/puzzles.png"
     image = tf.io.decode_png((tmp_path / "new" / "puzzles.png").read_bytes(), channels=3).numpy()
@@ -35,11 +37,11 @@ def test_endings(tmp_path, ending, begins):
 def test_a_wrong_ending_and_a_folder(tmp_path):
     for name in ("puzzles", "puzzles.gif", "puzzles.npz"):
         with pytest.raises(UserError, match=r"expected a file that ends in \.png, \.svg, \.pdf or \.jpg"):
-            show(TOY, to=tmp_path / name, size=32)
+            show(TOY, "rotation", tmp_path / name, size=32)
     assert not list(tmp_path.iterdir())
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match="cannot write"):
-        show(TOY, to=tmp_path / "folder.png", size=32, count=1)
+        show(TOY, "rotation", tmp_path / "folder.png", size=32, count=1)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
 
 
@@ -77,4 +79,6 @@ def test_seeds_show_other_pictures_and_the_same_again(toy_run):
 
 def test_more_pictures_than_there_are(tmp_path):
     few = "toy:images(count=3, size=32)"
-    assert tfssl.show(few, to=tmp_path / "puzzles.png", size=32, count=10).files
+    shown = tfssl.show(few, to=tmp_path / "puzzles.png", size=32, count=10)
+    # Where no task is named they are those that `pretrain` asks.
+    assert list(shown.files) == [task.name for task in parse_tasks(TASKS)]

@@ -3,9 +3,35 @@
 import dataclasses
 
 from tfssl.runs.beside import Difference, Rival
+from tfssl.runs.dense_scores import FROZEN, TUNED, DenseMeasured, DenseScore
 from tfssl.runs.evaluation import Evaluation, ProtocolFacts, Score
 from tfssl.runs.per_class import PerClass
 from tfssl.runs.spread import Spread
+
+DENSE = DenseMeasured(
+    title="surface normals",
+    target="normals",
+    headline="mean angle",
+    unit="degrees",
+    lower=True,
+    names=(),
+    subject="run",
+    data="a kitchen",
+    train=80,
+    held_out=16,
+    test=20,
+    trained={
+        FROZEN: DenseScore(25.0, 24.0, 26.0, 24.5, {"mean angle": 25.0, "within 30 degrees": 0.7}, ("step 90",)),
+        TUNED: DenseScore(20.0, 19.0, 21.0, 19.5, {"mean angle": 20.0, "within 30 degrees": 0.8}, ("step 80",)),
+    },
+    random={
+        FROZEN: DenseScore(30.0, 29.0, 31.0, 29.5, {"mean angle": 30.0}, ("step 70",), ahead=Difference(5.0, 4.0, 6.0)),
+        TUNED: DenseScore(22.0, 21.0, 23.0, 21.5, {"mean angle": 22.0}, ("step 60",), ahead=Difference(2.0, 1.0, 3.0)),
+    },
+    notes=("Learned from 80 pictures.",),
+    details={"data": "0"},
+)
+"""What an evaluation found of places in the picture."""
 
 EVALUATION = Evaluation(
     trained={

@@ -3,7 +3,8 @@
 import csv
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from tfssl.apply.outputs import write_png
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of, write_errors
 from tfssl.base.result import Result
+from tfssl.base.words import counted
+from tfssl.embedding import files
+from tfssl.embedding.embed import PART_BATCHES
+from tfssl.embedding.encoders import fingerprint
+from tfssl.embedding.files import Parts
 from tfssl.embedding.inputs import UNDECODABLE
 from tfssl.export.signatures.dense import DECODERS, in_picture
 from tfssl.export.versions import description, newest_version
@@ -27,6 +33,8 @@ from tfssl.runs.dense import Dense, is_dense, load_dense
 
 DRAWN = 256
 """Least pixels of a side of what is drawn."""
+MADE = "made"
+"""Folder in TO.parts that becomes TO."""
 JOINT_FIELDS = ("path", "joint", "x", "y", "score")
 
 
@@ -47,7 +55,7 @@ class DensePredicted(Result):
     broken: dict[str, str]
 
     def __str__(self) -> str:
-        lines = [f"{self.target} of {self.count:,} pictures in {self.to}"]
+        lines = [f"{self.target} of {counted(self.count, 'picture')} in {self.to}"]
         lines += [f"left out: {name} {problem}" for name, problem in sorted(self.broken.items())]
         return "\n".join(lines)
 
@@ -71,7 +79,8 @@ def predict_dense(
 ) -> DensePredicted:
     """Find what a network finds in each picture of a collection, write it and draw it.
 
-    Writes into the folder `to`, whole or not at all; until then it is TO.parts, which a call after a kill makes anew:
+    Writes into the folder `to`, whole or not at all; until then it lies in TO.parts, and called again after an
+    interruption it resumes, as `embed`:
 
         drawn/NAME.png     what was found, on the centred square of each picture, which is what the network sees
         keypoints.csv      path, joint, x, y in pixels of the picture, score 0 .. 1
@@ -83,7 +92,8 @@ def predict_dense(
       to: a folder that is missing or empty; of key points also FILE.csv, for that table alone.
 
     Raises:
-      UserError: a `to` of another kind, or that exists; data that are no pictures; too much that is broken.
+      UserError: a `to` of another kind, or that exists; data that are no pictures; too much that is broken; TO.parts of
+        a call with another network, other data or another batch size.
     """
     alone = to.suffix.lower() == ".csv"
     if to.suffix.lower() in (".csv", ".parquet") and not (alone and dense.target == "keypoints"):
@@ -94,36 +104,74 @@ def predict_dense(
     source = open_source(data, max_broken)
     if not isinstance(source, PictureSource):
         raise UserError(f"{source.name} has {source.items}; expected pictures")
-    building = to if alone else to.with_name(f"{to.name}.parts")
-    writer = WRITERS[dense.target](building, dense, source, alone)
-    broken, count = dict(source.broken), 0
-    with write_errors(to), Progress("pictures", source.name, source.count, verbose, speed=True) as progress:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(building, ignore_errors=True)  # of a call that was killed
-        for numbers, images, found, valid in _found(dense, source, batch_size):
-            for row, number in enumerate(numbers.tolist()):
-                if not valid[row]:
-                    broken[source.paths[number]] = UNDECODABLE
-                    continue
-                writer.write(number, images[row], {name: each[row] for name, each in found.items()})
-                count += 1
-            progress.add(len(numbers))
-        if len(broken) > max_broken * source.listed or not count:
+    parts = Parts(to, PART_BATCHES * batch_size, source.count)
+    made = parts.folder / MADE
+    writer = WRITERS[dense.target](made, dense, source, alone)
+    with write_errors(to):
+        parts.claim(_record(dense, source, batch_size))
+        _make(dense, source, parts, writer, batch_size, verbose)
+        valid = parts.valid()
+        broken = source.broken | {source.paths[number]: UNDECODABLE for number in np.flatnonzero(~valid)}
+        if len(broken) > max_broken * source.listed or not valid.any():
             raise UserError(too_many_broken(source.name, broken, source.listed, max_broken))
-        writer.finish()
+        writer.finish(to if alone else made, _rows(parts))
         if not alone:
-            building.replace(to)
-    return DensePredicted(to, dense.target, count, broken)
+            made.replace(to)
+        shutil.rmtree(parts.folder)
+    return DensePredicted(to, dense.target, int(valid.sum()), broken)
+
+
+def _record(dense: Dense, source: PictureSource, batch_size: int) -> dict[str, Any]:
+    """Return what an interrupted call must have in common with the one that resumes it."""
+    return {
+        "format": files.FORMAT,
+        "encoder": {
+            "model": str(dense.folder),
+            "kind": dense.target,
+            "size": dense.size,
+            "dimensions": len(dense.names),
+            "fingerprint": fingerprint(dense.network.weights),
+        },
+        "data": {"name": source.name, "fingerprint": source.fingerprint},
+        "batch_size": batch_size,
+    }
+
+
+def _make(dense: Dense, source: PictureSource, parts: Parts, writer: "_Writer", batch_size: int, verbose: int) -> None:
+    """Write what is found from the first missing part on; a part is there once all files of its pictures are."""
+    missing = parts.missing()
+    if not missing:
+        return
+    start = missing[0]
+    if start and verbose:
+        print(f"resumed: {start} of {counted(parts.count, 'picture')} are done already", file=sys.stderr)
+    marks: list[np.ndarray] = []
+    with Progress("pictures", source.name, parts.count - start, verbose, speed=True) as progress:
+        for numbers, images, found, valid in _found(dense, source, batch_size, start):
+            for row in np.flatnonzero(valid):
+                writer.write(int(numbers[row]), images[row], {name: each[row] for name, each in found.items()})
+            marks.append(valid)
+            progress.add(len(valid))
+            held = sum(map(len, marks))
+            if held == parts.rows or start + held == parts.count:
+                parts.write(start, np.array(writer.rows, str), np.concatenate(marks))
+                start, marks, writer.rows = start + held, [], []
+
+
+def _rows(parts: Parts) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table, part by part."""
+    for start in parts.starts():
+        with np.load(parts.path(start)) as part:
+            yield from map(tuple, part["embedding"].tolist())
 
 
 def _found(
-    dense: Dense, source: PictureSource, batch_size: int
+    dense: Dense, source: PictureSource, batch_size: int, start: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray]]:
-    """Yield the numbers of some pictures, their squares to draw on, what is found in them, and which are valid."""
+    """Yield from a number on: numbers of pictures, their squares to draw on, what is found in them, which are valid."""
     forward = finder(dense)
-    large = max(DRAWN, dense.size)
-    pairs = tf.data.Dataset.zip(batches.plain(source, dense.size, batch_size), batches.plain(source, large, batch_size))
-    for seen, drawn in pairs:
+    sizes = (dense.size, max(DRAWN, dense.size))
+    for seen, drawn in tf.data.Dataset.zip(*(batches.plain(source, size, batch_size, start) for size in sizes)):
         found = {name: each.numpy() for name, each in forward(seen["image"]).items()}
         yield seen["index"].numpy(), drawn["image"].numpy(), found, seen["valid"].numpy()
 
@@ -137,10 +185,15 @@ def finder(dense: Dense) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
 
 
 class _Writer:
-    """Writes what is found in pictures, one after the other."""
+    """Writes what is found in pictures, one after the other.
+
+    Attributes:
+      rows: of a table, which `finish` gets of all pictures; who calls `write` takes them away.
+    """
 
     def __init__(self, to: Path, dense: Dense, source: PictureSource, alone: bool):
         self.to, self.dense, self.source, self.alone = to, dense, source, alone
+        self.rows: list[tuple[str, ...]] = []
         self.sides, self.names = upright_sides(source), names_of(source)
 
     def write(self, number: int, image: np.ndarray, found: Mapping[str, np.ndarray]) -> None:
@@ -152,8 +205,8 @@ class _Writer:
     def write_found(self, number: int, found: Mapping[str, np.ndarray]) -> None:
         """Write what is found in a picture."""
 
-    def finish(self) -> None:
-        """Write what belongs to all pictures."""
+    def finish(self, to: Path, rows: Iterable[tuple[str, ...]]) -> None:
+        """Write what belongs to all pictures into a folder; into a file where a table is all that is wanted."""
 
     def save(self, kind: str, number: int, pixels: np.ndarray) -> None:
         """Write a picture into a folder of its kind."""
@@ -172,29 +225,29 @@ class _Writer:
 
 
 class _Joints(_Writer):
-    def __init__(self, *given: Any):
-        super().__init__(*given)
-        self._rows: list[tuple[str, str, str, str, str]] = []
-
     def write_found(self, number: int, found: Mapping[str, np.ndarray]) -> None:
         height, width = (self.sides[number : number + 1, axis] for axis in range(2))
         places = in_picture(tf.constant(found["joints"][None]), tf.constant(height), tf.constant(width)).numpy()[0]
         path = self.source.paths[number]
         for name, (x, y), score in zip(self.dense.names, places, found["scores"], strict=True):
-            self._rows.append((path, name, f"{x:.2f}", f"{y:.2f}", f"{score:.4f}"))
+            self.rows.append((path, name, f"{x:.2f}", f"{y:.2f}", f"{score:.4f}"))
 
-    def finish(self) -> None:
-        write_csv(self.to if self.alone else self.to / "keypoints.csv", JOINT_FIELDS, self._rows)
+    def finish(self, to: Path, rows: Iterable[tuple[str, ...]]) -> None:
+        write_csv(to if self.alone else to / "keypoints.csv", JOINT_FIELDS, rows)
 
 
 class _Masks(_Writer):
     def write_found(self, number: int, found: Mapping[str, np.ndarray]) -> None:
         self.save("masks", number, self.at_own_size(number, found["class_map"].astype(np.uint8), 255)[..., None])
 
-    def finish(self) -> None:
+    def finish(self, to: Path, rows: Iterable[tuple[str, ...]]) -> None:
         names = self.dense.names
-        rows = [(number, name, *rgb) for number, (name, rgb) in enumerate(zip(names, colours(len(names)), strict=True))]
-        write_csv(self.to / "classes.csv", ("number", "name", "red", "green", "blue"), rows)
+        named = enumerate(zip(names, colours(len(names)), strict=True))
+        write_csv(
+            to / "classes.csv",
+            ("number", "name", "red", "green", "blue"),
+            [(number, name, *rgb) for number, (name, rgb) in named],
+        )
 
 
 class _Normals(_Writer):
@@ -205,7 +258,7 @@ class _Normals(_Writer):
 WRITERS: dict[str, type[_Writer]] = {"keypoints": _Joints, "segmentation": _Masks, "normals": _Normals}
 
 
-def write_csv(path: Path, fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table, whole or not at all. Names of files need not be UTF-8: their bytes are written."""
     with (
         atomic_write(path) as temporary,

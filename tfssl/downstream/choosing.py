@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.candidates import Candidate, Lesson, Trained, learn
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.target import Choice, Job, Part, Sight
@@ -59,7 +60,7 @@ def choose(job: Job, settings: FinetuneSettings) -> Any:
         else:
             lesson = lesson_of(job, settings, job.folder / "refit", learned, None, trained.step)
             if settings.verbose:
-                say(f"once more with the validation part: {best.name}, {trained.step:,} steps")
+                say(f"once more with the validation part: {best.name}, {counted(trained.step, 'step')}")
             model, _ = learn(lesson, best, head.again())
     _keep_metrics(job, best)
     scores = {each.name: found[each][1].measure.score for each in found}  # type: ignore[union-attr]
@@ -69,7 +70,8 @@ def choose(job: Job, settings: FinetuneSettings) -> Any:
     _check_broken(job, settings, head.broken + job.test.count - len(test.rows))
     target.keep(job, chosen, model, settled)
     for weights in [*job.folder.glob("candidates/*/best.npz"), *job.folder.glob("refit*/best.npz")]:
-        weights.unlink(missing_ok=True)  # they are in the network that was chosen, or not wanted
+        if job.heads is None:
+            weights.unlink(missing_ok=True)  # they are in the network that was chosen, or not wanted
     return chosen
 
 

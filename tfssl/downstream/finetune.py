@@ -12,6 +12,7 @@ from tfssl.base import environment
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
 from tfssl.base.keras_state import on_its_own
+from tfssl.base.words import counted
 from tfssl.downstream.choosing import choose
 from tfssl.downstream.classes import Classes
 from tfssl.downstream.config import FinetuneSettings, Learning
@@ -218,7 +219,7 @@ def _jobs(
             used = parts.train.few(*amount, settings.seed, draw)
             train, val = (used, parts.val) if parts.val is not None else used.divided(settings.seed)
             if not val.count or not train.count:
-                why = "no class has two pictures" if isinstance(parts, Parts) else f"{used.count} pictures are too few"
+                why = "no class has two pictures" if isinstance(parts, Parts) else f"too few pictures ({used.count})"
                 raise UserError(
                     f"{used.source.name}: {why}, one of which could be validation; give more labels, or DATA a folder"
                     " val/"
@@ -289,7 +290,7 @@ def _announce(settings: FinetuneSettings, parts: Parts | DenseParts, jobs: dict[
     pairs = len(settings.learning_rates) * len(settings.weight_decays)
     tried = ", ".join(f"{rate:g}" for rate in settings.learning_rates)
     decays = ", ".join(f"{decay:g}" for decay in settings.weight_decays)
-    each = f"{settings.steps:,} steps each"
+    each = f"{counted(settings.steps, 'step')} each"
     say(f"candidates: the {first.target.frozen.name}; learning rates {tried} with weight decays {decays}, {each}")
     trainings = 0
     for job in jobs.values():
@@ -297,4 +298,4 @@ def _announce(settings: FinetuneSettings, parts: Parts | DenseParts, jobs: dict[
         trainings += 0 if job.only_probe else pairs + again
         trainings += job.target.head_trainings * (1 + again)
     images = trainings * settings.steps * min(settings.batch_size, first.train.count)
-    say(f"cost: at most {trainings} trainings, {images:,} pictures forward and back")
+    say(f"cost: at most {counted(trainings, 'training')}, {images:,} pictures forward and back")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfssl.base.statistics import wilson
+from tfssl.base.words import counted
 from tfssl.downstream import calibration, mistakes
 from tfssl.downstream.candidates import lines
 from tfssl.downstream.results import MAIN, NAMES, Finetuned, amount_of
@@ -47,7 +48,7 @@ def contents(result: Finetuned, test: AnySource) -> dict[str, Any]:
     } | {name.replace("_", " "): each for name, each in figures.learning_curves(_log(result)).items()}
     return {
         "title": f"{len(result.classes)} classes, from {record['settings']['start']}",
-        "subtitle": f"{result.folder}; learned from {record['data']['name']}, {chosen['train']:,} pictures",
+        "subtitle": f"{result.folder}; learned from {record['data']['name']}, {counted(chosen['train'], 'picture')}",
         "tiles": [
             (percent(score), figure, f"test pictures; {main.score} %"),
             (percent(chosen["validation"]), "on validation", chosen["name"]),

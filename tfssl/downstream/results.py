@@ -9,6 +9,7 @@ import numpy as np
 
 from tfssl.base.result import Result
 from tfssl.base.statistics import over_draws, paired, wilson
+from tfssl.base.words import counted
 from tfssl.downstream.classes import Chosen
 from tfssl.downstream.data import Parts
 from tfssl.frozen.metrics import mean_average_precision_interval
@@ -118,20 +119,20 @@ class Finetuned(Result):
 
     def __str__(self) -> str:
         chosen = self.chosen
-        when = f" after {chosen['step']:,} steps" if chosen["step"] else ""
+        when = f" after {counted(chosen['step'], 'step')}" if chosen["step"] else ""
         tried = "; ".join(f"{name} {percent(score)}" for name, score in chosen["candidates"].items())
         lines = [f"classifier {self.folder / 'classifier.keras'}: {len(self.classes)} classes"]
-        lines += [f"validation ({chosen['val']:,} pictures) chose {chosen['name']}{when}, of {tried}"]
+        lines += [f"validation ({counted(chosen['val'], 'picture')}) chose {chosen['name']}{when}, of {tried}"]
         lines += [
-            f"test ({chosen['test']:,} pictures): top-1 {percent(chosen['top1'])}, balanced"
+            f"test ({counted(chosen['test'], 'picture')}): top-1 {percent(chosen['top1'])}, balanced"
             f" {percent(chosen['balanced'])}, mean average precision {percent(chosen['map'])}",
             f"expected calibration error {percent(chosen['error_before'])}, with temperature"
             f" {chosen['temperature']:.2f} {percent(chosen['error_after'])}",
         ]
         if self.unlabelled:
-            lines.append(f"{self.unlabelled:,} pictures without a label were left out")
+            lines.append(f"left out: {counted(self.unlabelled, 'picture')} without a label")
         if self.broken_files:
-            lines.append(f"{self.broken_files:,} broken pictures were left out")
+            lines.append(f"left out: {counted(self.broken_files, 'broken picture')}")
         if self.seen_in_pretraining is not None:
             lines.append(seen.sentence(self.seen_in_pretraining, chosen["test"]))
         return "\n".join([*lines, *self.sentences()])

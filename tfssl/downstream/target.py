@@ -195,6 +195,8 @@ class Job:
       target: what is learned.
       kept: whether its network is written.
       listeners: what else hears of each step.
+      heads: where a head that is learned by gradients stays, for another job of the same start and pictures that begins
+        with it; None where it is the job's own, and removed at the end.
     """
 
     folder: Path
@@ -208,3 +210,4 @@ class Job:
     target: Target
     kept: bool = True
     listeners: tuple[keras.callbacks.Callback, ...] = ()
+    heads: Path | None = None

@@ -121,7 +121,10 @@ class Parts:
         return [start for start in self.starts() if not self.path(start).exists()]
 
     def write(self, start: int, embedding: np.ndarray, valid: np.ndarray) -> None:
-        """Write a part, whole or not at all: float32 [n, D], of which the rows count that are valid, bool [n]."""
+        """Write a part, whole or not at all: float32 [n, D], of which the rows count that are valid, bool [n].
+
+        Of who has files of its own for each picture it may be rows of a table, str [k, F], of the valid ones alone.
+        """
         with atomic_write(self.path(start)) as temporary:
             np.savez(temporary, embedding=embedding, valid=valid)
 

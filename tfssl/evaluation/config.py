@@ -41,7 +41,8 @@ class EvaluateSettings(Settings):
     data: Any = argument("DATA")
     test: Any = option("Test data, where DATA has no train/ and test/ (or val/).", None)
     protocols: Annotated[tuple[Any, ...] | None, Protocols] = option(
-        "Some, as 'linear, svm, lowshot, rank, finetune'; linear, linear_pooled, linear_pooled_2, knn by default.", None
+        "Some, as 'svm, rank, finetune, keypoints'; linear, linear_pooled, linear_pooled_2, knn by default.",
+        None,
     )
     numbers: Count = option("Largest count of pooled features of a stage.", 9216)
     grid: Count | None = option("Pool every stage to GRID x GRID instead.", None)

@@ -11,16 +11,18 @@ from tfssl.base.files import write_json
 from tfssl.base.keras_state import on_its_own
 from tfssl.evaluation import measuring, notes
 from tfssl.evaluation.config import EvaluateSettings
-from tfssl.evaluation.labelled import choose_for_several, open_data
+from tfssl.evaluation.dense_only import dense_only, open_classes, open_dense_tuning
+from tfssl.evaluation.labelled import choose_for_several
 from tfssl.evaluation.probes import Measured, Probes
 from tfssl.evaluation.protocols import choose
 from tfssl.evaluation.protocols.base import Measurement, Protocol
+from tfssl.evaluation.protocols.dense import DenseProtocol
 from tfssl.evaluation.protocols.tuned import Tuned
 from tfssl.evaluation.ranking import rank_only
 from tfssl.evaluation.tuning import Tuning
 from tfssl.frozen import metrics
 from tfssl.frozen.subjects import Subject
-from tfssl.runs import seen
+from tfssl.runs import dense_scores, seen
 from tfssl.runs.evaluation import TRAINED, Evaluation, Scores, best_stage, evaluation_file
 from tfssl.runs.per_class import PerClass
 from tfssl.runs.spread import Spread
@@ -74,6 +76,11 @@ def evaluate(
     "supervised" from random weights, on all labels, ten times as long; "semisupervised" as "finetune", at a tenth and
     at a hundredth of the labels. What it costs is said before it begins; what two of them ask for is trained once. An
     export is left out. Of these alone an evaluation is `trained.json` (`epochs/N.trained.json`): they choose no stage.
+
+    "keypoints", "segmentation" and "normals" learn something of places in the picture, as `tfssl.finetune` does with
+    such a target: the head on the frozen trunk, then all of the network; beside them the same from random weights. See
+    `dense.DenseProtocol`. They read the answers that `data` has, each in its own way, and need no classes; `dense` has
+    their figures, each in its unit, and so has `dense.json` (`epochs/N.dense.json`) of a run, the newest of each.
 
     What is chosen is chosen without the test pictures: the penalty of a probe, the stage that is called best, the batch
     norm of random weights. Choices are made on the validation part of `data` where there is one beside a test part;
@@ -142,11 +149,15 @@ def evaluate(
     """
     settings = EvaluateSettings(**locals())
     began = time.monotonic()
-    wanted = choose(settings.protocols)
+    asked = choose(settings.protocols)
+    wanted = tuple(each for each in asked if not isinstance(each, DenseProtocol))
     first, *others = measuring.open_subjects(settings)
+    dense = open_dense_tuning(asked, settings)
     if not any(isinstance(each, Protocol | Tuned) for each in wanted):
-        return rank_only(first, settings, wanted)
-    parts, note = open_data(settings)
+        if not dense.protocols:
+            return rank_only(first, settings, wanted)
+        return dense_only(first, others, dense, settings, rank_only(first, settings, wanted) if wanted else None)
+    parts, note = open_classes(dense, settings)
     if parts.targets:
         wanted = choose_for_several(settings)
     tuning = Tuning([each for each in wanted if isinstance(each, Tuned)], parts, settings)
@@ -162,6 +173,7 @@ def evaluate(
     )
     measuring.check(first, others, probes, tuning)
     tuning.plan(first, others, settings.random is True)
+    dense.plan(first, others, settings.random is True)
     measured, which = measuring.measure(first, probes, parts, tuning)
     measured, behind, behind_ranks = measuring.parted(measured, first.projections)
     untrained: Scores = {}
@@ -179,13 +191,13 @@ def evaluate(
     evaluation = Evaluation(
         trained=tuning.with_gains(first, measured.scores),
         random=untrained,
-        protocols={str(each): each.facts for each in wanted},
+        protocols={str(each): each.facts for each in (*wanted, *dense.protocols)},
         train_images=measured.train_images,
         test_images=len(measured.answers),
         classes=parts.train.classes,
         broken_files=broken,
         largest_class=_share_of_commonest(measured.answers),
-        notes=tuple(notes.all_of(first, others, probes, parts, measured, note, broken, known, tuning)),
+        notes=tuple(notes.all_of(first, others, probes, parts, measured, note, broken, known, (tuning, dense))),
         details={
             "subject": first.name,
             "kind": first.kind,
@@ -208,6 +220,7 @@ def evaluate(
         several=bool(parts.targets),
         projection=behind,
         per_class=_per_class(measured, untrained),
+        dense=dense.measured(first, others),
     )
     _write(evaluation, first, settings)
     return evaluation
@@ -238,6 +251,8 @@ def _write(evaluation: Evaluation, subject: Subject, settings: EvaluateSettings)
         return
     kind = "" if evaluation.of_features else TRAINED
     write_json(subject.run.folder / evaluation_file(settings.epoch, kind), evaluation.as_json())
+    if evaluation.dense:
+        dense_scores.write(subject.run.folder, evaluation.dense, settings.epoch)
     if settings.report and settings.epoch is None:
         from tfssl.report.page import write_report
 

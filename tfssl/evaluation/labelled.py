@@ -10,6 +10,7 @@ from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.data import Data
 from tfssl.evaluation.protocols import PROTOCOLS, choose
 from tfssl.evaluation.protocols.base import Measurement, Protocol
+from tfssl.evaluation.protocols.dense import DenseProtocol
 from tfssl.evaluation.protocols.effective_rank import EffectiveRank
 from tfssl.pipelines.sources import any_source
 from tfssl.pipelines.sources.any_source import AnySource
@@ -52,7 +53,7 @@ def choose_for_several(settings: EvaluateSettings) -> tuple[Measurement, ...]:
     able = [name for name, each in PROTOCOLS.items() if issubclass(each, Protocol) and each.several]
     if settings.protocols is None:
         return choose(able)
-    wanted = choose(settings.protocols)
+    wanted = tuple(each for each in choose(settings.protocols) if not isinstance(each, DenseProtocol))
     unable = [each for each in wanted if not (isinstance(each, EffectiveRank) or each.name in able)]
     if unable:
         raise UserError(

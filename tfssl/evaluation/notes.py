@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from tfssl.base.words import counted
 from tfssl.evaluation.data import Data
+from tfssl.evaluation.dense_tuning import DenseTuning
 from tfssl.evaluation.measuring import probes_for
 from tfssl.evaluation.probes import Measured, Probes
-from tfssl.evaluation.protocols.base import Protocol
+from tfssl.evaluation.protocols.base import Measurement, Protocol
 from tfssl.evaluation.tuning import Tuning
 from tfssl.frozen.subjects import Subject
 from tfssl.models.trunks.networks import scaling_advice
@@ -21,7 +23,7 @@ def all_of(
     divided: str,
     broken: int,
     known: int | None,
-    tuning: Tuning,
+    trained: tuple[Tuning, DenseTuning],
 ) -> Iterator[str]:
     """Yield all sentences.
 
@@ -34,8 +36,9 @@ def all_of(
         divided: where the parts of the data come from.
         broken: how many pictures could not be decoded.
         known: how many of the test pictures a run was pretrained on; None where that is not known.
-        tuning: what was trained.
+        trained: what was trained, to tell classes and of places in the picture.
     """
+    tuning, dense = trained
     if divided:
         yield f"Data: {divided}."
     if probes.protocols:
@@ -47,13 +50,13 @@ def all_of(
         yield f"Left out, as {lack}."
     yield from of_training(first, parts, tuning)
     if broken:
-        yield f"{broken} pictures could not be decoded and were left out."
+        yield f"{counted(broken, 'picture')} could not be decoded, and took no part."
     if parts.train.fingerprint == parts.test.fingerprint:
         yield "The test data is the training data: these figures say nothing about new pictures."
     if first.run is not None:
         yield seen.sentence(known, len(measured.answers), parts.test.items)
     for each in (first, *others):
-        yield from of_subject(each, probes, tuning)
+        yield from of_subject(each, probes, (*tuning.protocols, *dense.protocols))
     sizes = {each.name: each.size for each in (first, *others)}
     if len(set(sizes.values())) > 1:
         yield f"Pixels of a side: {', '.join(f'{name} {size}' for name, size in sizes.items())}."
@@ -63,13 +66,15 @@ def all_of(
             yield f"{each.name}: {seen.sentence(count, len(measured.answers), parts.test.items)}"
 
 
-def of_subject(subject: Subject, probes: Probes, tuning: Tuning) -> Iterator[str]:
-    """Say what a subject cannot be asked, and what is not known of it."""
+def of_subject(subject: Subject, probes: Probes | None, trained: Sequence[Measurement]) -> Iterator[str]:
+    """Say what a subject cannot be asked of probes and of protocols that train it, and what is not known of it."""
     if subject.kind == "export":
-        left_out = [str(each) for each in probes.protocols if each not in probes_for(subject, probes).protocols]
+        left_out = []
+        if probes is not None:
+            left_out = [str(each) for each in probes.protocols if each not in probes_for(subject, probes).protocols]
         skipped = f"; left out, as there is no grid to read: {', '.join(left_out)}" if left_out else ""
-        if tuning.protocols:
-            skipped += f"; left out, as it cannot be trained: {', '.join(map(str, tuning.protocols))}"
+        if trained:
+            skipped += f"; left out, as it cannot be trained: {', '.join(map(str, trained))}"
         yield f"{subject.name} is an export: one embedding, and no random weights to compare it with{skipped}."
     elif subject.is_random:
         yield f"{subject.name} has random weights (seed {subject.seed})."
@@ -88,7 +93,8 @@ def of_training(subject: Subject, parts: Data, tuning: Tuning) -> Iterator[str]:
         draws = f", in each of {len(facts['labels'])} draws" if len(facts["labels"]) > 1 else ""
         where = "of them" if parts.val is None else f"of {parts.val.name}"
         yield (
-            f"{protocol}{' from random weights' if random else ''} learned from {facts['labels'][0]:,} pictures{draws};"
+            f"{protocol}{' from random weights' if random else ''} learned from"
+            f" {counted(facts['labels'][0], 'picture')}{draws};"
             f" chosen on {facts['chosen_on'][0]:,} {where}: {'; '.join(dict.fromkeys(facts['chosen']))}."
         )
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfssl.report import figures
+from tfssl.base.words import counted
+from tfssl.report import dense_figures, figures
 from tfssl.report.drawn import Drawn, Table, new_figure
 from tfssl.report.page import readable
 from tfssl.report.palette import GRID, RANDOM, SERIES
 from tfssl.report.tables import cell
-from tfssl.runs import metrics_log
+from tfssl.runs import dense_scores, metrics_log
 from tfssl.runs.evaluation import TRAINED, Evaluation, Score, best_stage, percent, read_evaluation
 from tfssl.runs.metrics_log import metrics_of
 from tfssl.runs.run import Run
@@ -95,6 +96,7 @@ def contents(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what the page shows, by the names that the template has for it."""
     sides = sides_of(runs)
     measured = [side for side in sides if side.evaluation is not None]
+    dense = [(side.name, side.style["color"], dense_scores.read(side.run.folder)) for side in sides]
     return {
         "title": f"{len(runs)} runs side by side",
         "subtitle": ", ".join(str(run.folder) for run in runs),
@@ -106,10 +108,11 @@ def contents(runs: Sequence[Run]) -> dict[str, Any]:
             )
             for side in measured
         ],
-        "sentences": sentences(sides),
+        "sentences": [*sentences(sides), *dense_figures.sentences(dense)],
         "figures": _figures(sides),
         "best": best_stages(measured) if measured else None,
         "stages": all_stages(measured) if measured else None,
+        "dense": dense_figures.of_runs(dense),
         "settings_that_differ": differences(sides),
         "curves": curves(sides),
         "settings": {},
@@ -121,11 +124,15 @@ def sentences(sides: Sequence[Side]) -> list[str]:
     said = []
     for side in sides:
         done = max((line["step"] for line in side.lines), default=0)
-        state = "" if side.run.result else f"; it has not ended: {done:,} of {side.run.settings.steps:,} steps are done"
+        state = (
+            ""
+            if side.run.result
+            else f"; it has not ended: {done:,} of {counted(side.run.settings.steps, 'step')} are done"
+        )
         what = f"{side.name} learned {side.run.settings.tasks} from {side.run.data['name']}{state}."
         if side.evaluation is None:
             how = f" It has not been evaluated: tfssl evaluate {side.run.folder} LABELLED_DATA"
-            said.append(what + ("" if side.run.words else how))
+            said.append(what + ("" if side.run.words or dense_scores.read(side.run.folder) else how))
             continue
         random = "" if side.random is None else f"; random weights {percent(side.random.top1)}"
         low, high = side.interval

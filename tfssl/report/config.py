@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from tfssl.base.config import Count, PictureFile, Seed, Settings, Share, ending, option, subject
+from tfssl.runs.config import TASKS
 
 
 class ShowSettings(Settings):
     """All arguments of `show`."""
 
     data: Any = subject("DATA")
-    tasks: Any = option("Pretext tasks, as 'rotation(rotations=4)'; the run's, or rotation.", None)
+    tasks: Any = option(f"Pretext tasks, as 'rotation(rotations=4)'; the run's, or {TASKS}.", None)
     to: PictureFile = option("Picture file: png, svg, pdf or jpg.", Path("puzzles.png"))
     run: Any = option("A run whose network answers too.", None)
     size: Annotated[int, Field(ge=8)] | None = option(

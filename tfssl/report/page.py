@@ -1,17 +1,19 @@
 """`write_report`: gathers what a run's folder holds and puts it on one page."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
-from tfssl.report import figures, gallery, tables
+from tfssl.base.words import counted
+from tfssl.report import dense_figures, figures, gallery, tables
 from tfssl.report.drawn import Drawn, Table, as_png
 from tfssl.report.rate_figure import rate_figure
 from tfssl.report.rendering import render
 from tfssl.report.watch_figures import watch_figures
-from tfssl.runs import metrics_log, watch
+from tfssl.runs import dense_scores, metrics_log, watch
 from tfssl.runs.evaluation import RANKS, TRAINED, Evaluation, best_stage, percent, read_evaluation
 from tfssl.runs.run import Run, load_run
 
@@ -63,7 +65,10 @@ def contents(run: Run) -> dict[str, Any]:
     evaluation, trained = read_evaluation(run.folder), read_evaluation(run.folder, kind=TRAINED)
     puzzles, no_puzzles = _puzzles(run)
     alone = read_evaluation(run.folder, kind=RANKS)
-    said = [sentence for each in (evaluation, trained, alone) if each for sentence in each.sentences()]
+    dense = dense_scores.read(run.folder)
+    kept = [each for each in (evaluation, trained, alone) if each]
+    said = [sentence for each in kept for sentence in dataclasses.replace(each, dense={}).sentences()]
+    said += [sentence for measure in dense.values() for sentence in measure.sentences()]
     measured = [each for each in (evaluation, trained) if each]
     ranks = next((each.ranks for each in (evaluation, alone) if each and each.ranks), {})
     return {
@@ -91,6 +96,10 @@ def contents(run: Run) -> dict[str, Any]:
             "figures beside others", tables.RIVALS, [row for each in measured for row in tables.rivals(each)], texts=2
         ),
         "ranks": tables.ranks(ranks),
+        "dense": dense_figures.of_run(dense),
+        "dense_table": dense_figures.table(dense),
+        "dense_all": dense_figures.all_figures(dense),
+        "dense_notes": [f"{measure.title}: {note}" for measure in dense.values() for note in measure.notes],
         "settings": {
             "Pretraining": readable(
                 run.settings.as_json() | {"data": run.data["name"], "fingerprint": run.data["fingerprint"]}
@@ -118,7 +127,9 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
     total = settings.steps
     if not run.result:
         done = max((line["step"] for line in lines), default=0)
-        return [f"The run has not ended: {done:,} of {total:,} steps are done. Go on by the command that began it."]
+        return [
+            f"The run has not ended: {done:,} of {counted(total, 'step')} are done. Go on by the command that began it."
+        ]
     if run.words:
         network = f"A table of {run.words['count']:,} words"
         source, items = f"{run.data['name']} ({run.data['count']:,} passages)", "passage"
@@ -126,7 +137,7 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
         network, source, items = f"The trunk {settings.trunk}", _pictures(run), "picture"
     said = [
         f"{network} learned {settings.tasks} from {source} in "
-        f"{_counted(run.result['steps'], 'step')} of {_counted(settings.batch_size, items)}."
+        f"{counted(run.result['steps'], 'step')} of {counted(settings.batch_size, items)}."
     ]
     chances = {task.name: task.chance_accuracy(settings.batch_size) for task in run.tasks()}
     if settings.start:
@@ -141,7 +152,7 @@ def training_sentences(run: Run, lines: list[dict[str, Any]]) -> list[str]:
             )
     broken = run.result.get("broken_files", 0)
     if broken:
-        said.append(f"{_counted(broken, 'picture')} could not be read and took no part: broken.txt has the names.")
+        said.append(f"{counted(broken, 'picture')} could not be read and took no part: broken.txt has the names.")
     said += watch.sentences(watch.looks_of(lines))
     if stopped := run.result.get("stopped"):
         said.append(f"It was ended before its last epoch. {stopped[0].upper()}{stopped[1:]}.")
@@ -175,11 +186,7 @@ def readable(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pictures(run: Run) -> str:
-    return f"{run.data['name']} ({run.data['count']:,} pictures, labels unused)"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{run.data['name']} ({counted(run.data['count'], 'picture')}, labels unused)"
 
 
 def _puzzles(run: Run) -> tuple[dict[str, str], str]:

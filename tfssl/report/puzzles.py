@@ -17,6 +17,7 @@ from tfssl.multitask import puzzle_stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.report.config import ShowSettings
+from tfssl.runs.config import TASKS
 from tfssl.runs.run import Run, load_run
 from tfssl.tasks import parse_tasks
 from tfssl.tasks.base import PretextTask
@@ -51,7 +52,7 @@ def show(
 
     Args:
       data: anything that `open_source` takes.
-      tasks: pretext tasks; where None, the run's own, or rotation. With a run, some of its tasks, by name.
+      tasks: pretext tasks; where None, the run's own, or those of `pretrain`. With a run, some of its tasks, by name.
       to: a picture file (png, svg, pdf, jpg); with several tasks each has its name added.
       run: a run whose network answers too.
       size: side of the crops, pixels; the run's, or 96.
@@ -73,7 +74,7 @@ def show(
         figures = {name: by_task[name] for name in names}
     else:
         source = open_source(data, max_broken)
-        prepared = [task.prepared(source) for task in asked or parse_tasks("rotation")]
+        prepared = [task.prepared(source) for task in asked or parse_tasks(TASKS)]
         _advise(prepared, size or 96, source)
         figures = _draw(source, prepared, size or 96, count, seed, None)
     files = {}

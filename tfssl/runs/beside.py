@@ -22,9 +22,13 @@ class Difference:
 
     def __str__(self) -> str:
         """Say it in points: "9.1 points behind (7.0 to 11.2)"."""
+        return self.said()
+
+    def said(self, unit: str = "points", factor: float = 100) -> str:
+        """Say it in another unit, of which this is so many times one."""
         sign, word = (-1, "behind") if self.mean < 0 else (1, "ahead")
-        low, high = sorted((100 * sign * self.low, 100 * sign * self.high))
-        points = f"{100 * abs(self.mean):.1f} points {word}" if self.mean else "level"
+        low, high = sorted((factor * sign * self.low, factor * sign * self.high))
+        points = f"{factor * abs(self.mean):.1f} {unit} {word}" if self.mean else "level"
         said = f"{points} ({low:.1f} to {high:.1f})"
         return said if self.low > 0 or self.high < 0 else f"{said}, within the uncertainty"
 

@@ -11,8 +11,10 @@ from tfssl.base.errors import UserError
 from tfssl.base.result import Result, plain
 from tfssl.base.statistics import wilson
 from tfssl.base.tables import aligned
-from tfssl.runs import spread
+from tfssl.base.words import counted
+from tfssl.runs import dense_scores, spread
 from tfssl.runs.beside import Difference, Rival
+from tfssl.runs.dense_scores import DenseMeasured
 from tfssl.runs.per_class import PerClass
 from tfssl.runs.spread import Ranks, Spread
 
@@ -105,6 +107,8 @@ class Evaluation(Result):
     `several` says that images may have several labels each.
     `projection` has what was measured behind projection heads, which no stage is chosen by, as they are left behind.
     `per_class` has the classes of the best stage one by one; None of earlier versions.
+    `dense` has what was learned of places in the picture, by protocol; where nothing else was asked for, `trained` is
+    empty.
     `details` is what else was set or counted; it goes into the JSON as it is.
     """
 
@@ -123,6 +127,7 @@ class Evaluation(Result):
     several: bool = False
     projection: Scores = dataclasses.field(default_factory=dict)
     per_class: PerClass | None = None
+    dense: Mapping[str, DenseMeasured] = dataclasses.field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -182,7 +187,8 @@ class Evaluation(Result):
         """Say the result in plain words: best stage, against random weights, last stage against the best; ranks."""
         said = [*(self._of_labels() if self.of_features else []), *self._of_training()]
         said += [line for rival in self.beside for line in self._to_rival(rival)]
-        return said + spread.sentences(self.ranks)
+        said += spread.sentences(self.ranks)
+        return said + [line for each in self.dense.values() for line in each.sentences()]
 
     def _of_labels(self) -> list[str]:
         scores, name = self.trained[self.main], self.protocols[self.main].title
@@ -331,7 +337,8 @@ class Evaluation(Result):
 
         Only the protocols that ran are there, and "ranks" where these were measured. All shares are fractions 0 .. 1.
         """
-        asked = dict.fromkeys([*self.trained, *(protocol for rival in self.beside for protocol in rival.scores)])
+        rivals = (protocol for rival in self.beside for protocol in rival.scores)
+        asked = dict.fromkeys([*self.trained, *rivals, *self.dense])
         return {
             **_as_dicts(self.trained),
             "random": _as_dicts(self.random),
@@ -357,6 +364,7 @@ class Evaluation(Result):
             ],
             **({"several": True} if self.several else {}),
             **({"per_class": plain(self.per_class)} if self.per_class else {}),
+            **({"dense": {name: each.as_json() for name, each in self.dense.items()}} if self.dense else {}),
         }
 
     @classmethod
@@ -382,6 +390,7 @@ class Evaluation(Result):
             notes=tuple(data["notes"]),
             several=data.get("several", False),
             per_class=PerClass.from_json(data["per_class"]) if "per_class" in data else None,
+            dense=dense_scores.from_json(data.get("dense", {})),
             ranks={
                 part: {stage: Spread(**figures) for stage, figures in stages.items()}
                 for part, stages in data.get("ranks", {}).items()
@@ -398,15 +407,17 @@ class Evaluation(Result):
         )
 
     def __str__(self) -> str:
-        tables = [table for table in (self._table() if self.trained else [], spread.table(self.ranks)) if table]
-        text = "\n\n".join("\n".join(table) for table in tables)
-        return "\n".join([text, *self.notes, *self.sentences()])
+        tables = (self._table() if self.trained else [], spread.table(self.ranks), dense_scores.table(self.dense))
+        text = "\n\n".join("\n".join(table) for table in tables if table)
+        of_dense = [f"{each.title}: {note}" for each in self.dense.values() for note in each.notes]
+        return "\n".join([text, *self.notes, *of_dense, *self.sentences()])
 
     def _table(self) -> list[str]:
         rows = self._rows()
         named = ("subject", "protocol", "stage", "")  # columns of words, the others are of numbers
         texts = [column for column, head in enumerate(rows[0]) if head in named]
-        size = f"In percent; {self.train_images:,} images to train on, {self.test_images:,} to test; +-: 95 % interval"
+        train = counted(self.train_images, "image")
+        size = f"In percent; {train} to train on, {self.test_images:,} to test; +-: 95 % interval"
         if any(score.over_draws is not None for stages in self.trained.values() for score in stages.values()):
             size += ", of few labels over draws of them"
         size += "."

@@ -31,6 +31,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import require_text, write_json
 from tfssl.base.keras_state import plain_keras
 from tfssl.base.result import Result
+from tfssl.base.words import counted
 from tfssl.runs import learned_files
 from tfssl.runs.config import RunSettings
 from tfssl.runs.watch import FIGURES
@@ -284,7 +285,7 @@ class Run(Result):
         figures += f"; {result['stopped']}" if "stopped" in result else ""
         unit = "words" if self.words else "images"
         speed = result[f"{unit}_per_second"]  # of so few steps that each was left out of it, not known
-        return line + f"{result['steps']} steps{f' at {speed:g} {unit}/s' if speed else ''}: {figures}"
+        return line + f"{counted(result['steps'], 'step')}{f' at {speed:g} {unit}/s' if speed else ''}: {figures}"
 
 
 def load_run(folder: "str | Path | Run") -> Run:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfssl.base.statistics import wilson
+from tfssl.base.words import counted
 from tfssl.runs.spread import COLLAPSED
 
 SHARES = ("knn", "probe")
@@ -85,13 +86,13 @@ def sentences(looks: Sequence[Look]) -> list[str]:
                 f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
             )
         said.append(
-            f"Watched while it trained, on {facts['learned_from']:,} pictures of {facts['data']} to learn from and"
-            f" {facts['held_out']:,} that are not: {'; '.join(rises)}, each of the stage that was best by then"
+            f"Watched while it trained, on {counted(facts['learned_from'], 'picture')} of {facts['data']} to learn from"
+            f" and {facts['held_out']:,} that are not: {'; '.join(rises)}, each of the stage that was best by then"
             f" ({facts['best'][0]} at last)."
         )
     stage = list(facts["stages"])[-1]
     said.append(
-        f"The effective rank of {stage}, on {facts['pictures']:,} pictures, was {first['rank']:.1f}"
+        f"The effective rank of {stage}, on {counted(facts['pictures'], 'picture')}, was {first['rank']:.1f}"
         f" {_when(first)} and {last['rank']:.1f} {_when(last)}."
     )
     if collapsed := [look for look in looks if look["epoch"] and has_collapsed(look)]:

@@ -5,6 +5,7 @@ import functools
 import time
 from typing import Any, Literal, Self
 
+from tfssl.base.words import counted
 from tfssl.pipelines.sources import dividing
 from tfssl.pipelines.sources.any_source import absolute_name
 from tfssl.runs.config import TASKS
@@ -62,7 +63,8 @@ class Choice:
         steps = self.epochs * self.steps_per_epoch
         return (
             f"chosen: {self.tasks} on {self.trunk}, {self.size} pixels, batches of {self.batch_size}, "
-            f"{self.mixed_precision or 'float32'}; {self.speed.step:.2g} s a step, {steps:,} steps of pretraining"
+            f"{self.mixed_precision or 'float32'}; {self.speed.step:.2g} s a step, {counted(steps, 'step')} of"
+            " pretraining"
         )
 
 

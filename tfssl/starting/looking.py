@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.data import Parts, open_parts
 from tfssl.pipelines.sources import dividing, splits
 from tfssl.pipelines.sources.any_source import open_source, parts_of
@@ -59,7 +60,8 @@ class Look:
 
     def __str__(self) -> str:
         """Say it in a line or two."""
-        found = f"{self.source.count:,} pictures to pretrain on, their shorter sides {self.side} pixels in the median"
+        pictures = counted(self.source.count, "picture")
+        found = f"{pictures} to pretrain on, their shorter sides {self.side} pixels in the median"
         if self.labels is not None:
             labels, test = self.labels, self.labels.test
             learned = labels.train.count + (labels.val.count if labels.val is not None else 0)
@@ -106,7 +108,7 @@ def look(photos: Any, labels: Path | None = None, max_broken: float = 0.01) -> L
     if parts is not None:
         _check(parts)
     if source.count < LEAST_PICTURES:
-        count = f"{source.count} picture{'' if source.count == 1 else 's'}"
+        count = f"{counted(source.count, 'picture')}"
         raise UserError(f"{source.name} has {count} to pretrain on; expected {LEAST_PICTURES} at least")
     side = int(np.median(source.header[:, 1:3].min(1)))
     return Look(name, source, side, parts, folders, labels is not None, note)

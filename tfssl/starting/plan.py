@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.starting.budget import BATCH, Speed
 
 TRUNKS = ("resnet10(width=8)", "resnet10(width=16)", "resnet10(width=32)", "resnet18(width=32)", "resnet18")
@@ -80,5 +81,5 @@ def refuse_too_slow(minutes: float, steps_of: Callable[[float], int], speed: Spe
         needed += max(1, needed // 50)
     raise UserError(
         f"a step of pretraining takes {speed.step:.2g} s on this machine, and {minutes:g} minutes leave"
-        f" {max(0, steps)} steps, of {LEAST_STEPS} at least; give --minutes {needed}"
+        f" {counted(max(0, steps), 'step')}, of {LEAST_STEPS} at least; give --minutes {needed}"
     )

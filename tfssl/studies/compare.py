@@ -8,6 +8,7 @@ from typing import Any
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, text_of
 from tfssl.base.result import Result
+from tfssl.base.words import counted
 from tfssl.runs import seen
 from tfssl.runs.evaluation import Evaluation
 from tfssl.studies import figures, table
@@ -146,8 +147,8 @@ def notes(study: Study, evaluation: Evaluation) -> list[str]:
     """Say how the trials of a study were made and measured; `evaluation` is one of theirs."""
     settings = study.settings
     return [
-        f"{settings['steps']} steps of {settings['batch_size']} pictures of {settings['data']}, {settings['size']} px, "
-        f"{settings['trunk']}.",
+        f"{counted(settings['steps'], 'step')} of {counted(settings['batch_size'], 'picture')} of {settings['data']}, "
+        f"{settings['size']} px, {settings['trunk']}.",
         f"Probes: trained on {evaluation.train_images:,} pictures ({study.train.name}), tested on "
         f"{evaluation.test_images:,} ({study.held_out.name}); always naming the commonest class gets "
         f"{100 * evaluation.largest_class:.1f} %.",

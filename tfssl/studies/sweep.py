@@ -7,6 +7,7 @@ from typing import Any
 
 from tfssl.base.files import atomic_write, text_of
 from tfssl.base.result import Result
+from tfssl.base.words import counted
 from tfssl.runs import metrics_log
 from tfssl.studies import figures, table
 from tfssl.studies.compare import notes, trials_of
@@ -154,8 +155,8 @@ def _summary(study: Study, trials: Sequence[Trial]) -> Sweep:
     how = notes(study, evaluation)
     if study.every is not None:
         how.append(
-            f"One run with one schedule a variant, probed every {study.every:,} steps: on the way the learning rate is"
-            " higher than at the end, so a point is not what a shorter run ends with."
+            f"One run with one schedule a variant, probed every {counted(study.every, 'step')}: on the way the learning"
+            " rate is higher than at the end, so a point is not what a shorter run ends with."
         )
     return Sweep(study.folder, tuple(points), metric, sentences, tuple(how), evaluation.largest_class)
 
@@ -182,7 +183,7 @@ def _sentences(points: Sequence[Point], untrained: Row, metric: str, test_images
     several = len({point.steps for point in points}) > 1
 
     def name(point: Point) -> str:
-        return f"{point.variant} after {point.steps:,} steps" if several else point.variant
+        return f"{point.variant} after {counted(point.steps, 'step')}" if several else point.variant
 
     said = []
     for protocol in PROTOCOLS:

@@ -12,6 +12,7 @@ from typing import Any
 from tfssl.base.config import spelled
 from tfssl.base.errors import UserError
 from tfssl.base.files import write_json
+from tfssl.base.words import counted
 from tfssl.evaluation.evaluate import evaluate
 from tfssl.evaluation.labelled import check_labels
 from tfssl.evaluation.protocols import choose
@@ -236,7 +237,7 @@ class Study:
         folder = self._run_folder(tasks, seed)
         if (folder / "result.json").exists():
             return load_run(folder)
-        say(f"pretraining, {self.steps} steps")
+        say(f"pretraining, {counted(self.steps, 'step')}")
         keep: dict[str, Any] = {} if self.every is None else {"keep_every": 1}
         run = pretrain(
             self._source,
@@ -263,7 +264,11 @@ class Study:
         kept = read_evaluation(run.folder, epoch)
         if kept is not None and self._is_ours(kept) and (kept.random or random is False):
             return kept
-        say("evaluating" if epoch is None else f"evaluating what it was after {epoch * self._steps_per_epoch} steps")
+        say(
+            "evaluating"
+            if epoch is None
+            else f"evaluating what it was after {counted(epoch * self._steps_per_epoch, 'step')}"
+        )
         made = evaluate(
             run,
             self.train,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from tfssl.base.words import counted
 from tfssl.multitask import metric_sums
 from tfssl.tasks.base import PretextTask
 from tfssl.tasks.parts.classification import ChoiceTask
@@ -74,9 +75,9 @@ class AboveGuessing(keras.callbacks.Callback):
             loss, chance = self._loss(task, means), chance_loss(task)
             if loss > MARGIN * chance:
                 self._say(
-                    f"{task.name}: the loss is {loss:.3g} after {self._last} steps, above {chance:.3g}, that of"
-                    " guessing: the learning rate is too high; give a lower --learning-rate, or --init from a run that"
-                    " learned"
+                    f"{task.name}: the loss is {loss:.3g} after {counted(self._last, 'step')}, above {chance:.3g}, that"
+                    " of guessing: the learning rate is too high; give a lower --learning-rate, or --init from a run"
+                    " that learned"
                 )
 
     def _loss(self, task: PretextTask, means: dict[str, float]) -> float:

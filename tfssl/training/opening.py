@@ -11,6 +11,7 @@ import keras
 from tfssl.base import environment
 from tfssl.base.config import spelled
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.models.trunks.networks import scaling_advice
 from tfssl.models.trunks.opening import open_trunk, start_of
 from tfssl.multitask import loss_balance, rate_range
@@ -113,8 +114,8 @@ def open_run(asked: PretrainSettings, data: Any, tasks: Any, trunk: str | Path |
     recipe = _recipe(settings, parsed, source, made.stages, start, parent)
     if recipe.steps < settings.accumulate:
         raise UserError(
-            f"{spelled('accumulate', settings.accumulate)} is given, and the run has {recipe.steps} steps, too few for"
-            " one update; give a smaller number or more epochs"
+            f"{spelled('accumulate', settings.accumulate)} is given, and the run has {counted(recipe.steps, 'step')},"
+            " too few for one update; give a smaller number or more epochs"
         )
     data_facts = {"name": absolute_name(source.name), "count": source.count, "fingerprint": source.fingerprint}
     run = create_or_match(settings.out, recipe, data_facts, prepare)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.files import atomic_write, write_json
+from tfssl.base.words import counted
 from tfssl.downstream.candidates import Candidate, learn
 from tfssl.downstream.choosing import folder_of, lesson_of
 from tfssl.downstream.config import FinetuneSettings
@@ -77,6 +78,7 @@ class DenseTarget(Target):
     Attributes:
       names: of classes or joints, () where there are none.
       partners: which of them each becomes in a mirror; () where all stay what they are.
+      title: what it is called among protocols; its name where empty.
       headline: the figure that candidates are chosen by.
       lower: whether less of it is better.
       unit: of the headline: "%" of a share 0 .. 1, or a word.
@@ -86,6 +88,7 @@ class DenseTarget(Target):
     names: tuple[str, ...] = ()
     partners: tuple[int, ...] = ()
 
+    title: ClassVar[str] = ""
     headline: ClassVar[str]
     lower: ClassVar[bool] = False
     unit: ClassVar[str] = "%"
@@ -304,11 +307,12 @@ class _LearnedHead(Head):
         val: MapSight,
     ):
         self._target, self._job, self._settings = target, job, settings
+        self._learning = job if job.heads is None else dataclasses.replace(job, folder=job.heads)
         self._trunk, self._test_mode = trunk, test_mode
         self._moments = network.moments(trunk, job.start.size, job.start.stage, _some_pictures(job, settings))
         if settings.verbose:
             say(target.frozen.name)
-        lesson = lesson_of(job, settings, folder_of(job, target.frozen), job.train, val, settings.steps)
+        lesson = lesson_of(job, settings, folder_of(self._learning, target.frozen), job.train, val, settings.steps)
         model, self.trained = learn(lesson, target.frozen, lambda: self._network(frozen=True))
         self.build = self._with(model)
         self.broken = job.val.count - len(val.rows)
@@ -316,8 +320,9 @@ class _LearnedHead(Head):
     def again(self) -> Callable[[], PretextModel]:
         job = self._job
         if self._settings.verbose:
-            say(f"{self._target.frozen.name} once more with the validation part, {self.trained.step:,} steps")
-        lesson = lesson_of(job, self._settings, job.folder / "refit-head", job.whole, None, self.trained.step)
+            say(f"{self._target.frozen.name} once more with the validation part, {counted(self.trained.step, 'step')}")
+        folder = self._learning.folder / "refit-head"
+        lesson = lesson_of(job, self._settings, folder, job.whole, None, self.trained.step)
         model, _ = learn(lesson, self._target.frozen, lambda: self._network(frozen=True))
         return self._with(model)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.data import AllParts, joined
 from tfssl.downstream.target import Part
 from tfssl.pipelines.sources import dividing, splits
@@ -81,7 +82,7 @@ class Annotated(Part):
             return self
         order = np.random.default_rng((seed, draw)).permutation(self.count)
         numbers = np.sort(order[: max(1, round(share * self.count))])
-        return self.subset(numbers, f"{len(numbers)} pictures of {self.source.name}, draw {draw}")
+        return self.subset(numbers, f"{counted(len(numbers), 'picture')} of {self.source.name}, draw {draw}")
 
     def digest(self) -> bytes:
         answers = self.answers
@@ -133,7 +134,7 @@ def open_dense(target: type["DenseTarget"], data: Any, settings: "FinetuneSettin
     least = 1 + len(missing)
     if whole.count < least:
         raise UserError(
-            f"{whole.source.name} has {whole.count} picture{'s' * (whole.count > 1)} with {made.what}, too few to learn"
+            f"{whole.source.name} has {counted(whole.count, 'picture')} with {made.what}, too few to learn"
             f" from, to choose on and to test on; give {least} or more"
         )
     if splits.TEST in missing:

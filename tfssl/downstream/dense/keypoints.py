@@ -43,6 +43,7 @@ class KeyPoints(DenseTarget):
     """
 
     name: ClassVar[str] = "keypoints"
+    title: ClassVar[str] = "key points"
     headline: ClassVar[str] = "PCK@0.2"
     full_size: ClassVar[bool] = False
 

@@ -42,6 +42,7 @@ class Normals(DenseTarget):
     """
 
     name: ClassVar[str] = "normals"
+    title: ClassVar[str] = "surface normals"
     headline: ClassVar[str] = "mean angle"
     lower: ClassVar[bool] = True
     unit: ClassVar[str] = "degrees"

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfssl.apply.dense_drawing import DRAW
 from tfssl.apply.predict_dense import finder
+from tfssl.base.words import counted
 from tfssl.downstream.candidates import lines
 from tfssl.downstream.dense.base import DenseTarget
 from tfssl.downstream.dense.data import Annotated
@@ -54,7 +55,7 @@ def contents(result: DenseFinetuned, target: DenseTarget, test: Annotated) -> di
     better = chosen["validation"] * (-1 if result.lower else 1)
     return {
         "title": f"{target.what}, from {record['settings']['start']}",
-        "subtitle": f"{result.folder}; learned from {record['data']['name']}, {chosen['train']:,} pictures",
+        "subtitle": f"{result.folder}; learned from {record['data']['name']}, {counted(chosen['train'], 'picture')}",
         "tiles": [
             (result.says(chosen["score"]), result.headline, f"test pictures; {result.interval(main.score)}"),
             (result.says(better), "on validation", chosen["name"]),

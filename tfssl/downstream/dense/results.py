@@ -9,6 +9,7 @@ import numpy as np
 
 from tfssl.base.result import Result
 from tfssl.base.statistics import over_draws
+from tfssl.base.words import counted
 from tfssl.downstream.dense.base import DenseChosen, DenseTarget
 from tfssl.downstream.dense.data import DenseParts
 from tfssl.downstream.results import GAIN, Interval, Row, by_start, compared
@@ -64,7 +65,9 @@ class DenseFinetuned(Result):
             lower=target.lower,
             chosen=first.as_json(),
             rows=tuple(
-                by_start(chosen, lambda own: _of(own, target), lambda one, two: ahead_of(one, two, target), _score)
+                by_start(
+                    chosen, lambda own: interval_of(own, target), lambda one, two: ahead_of(one, two, target), _score
+                )
             ),
             broken_files=len(parts.broken) + first.broken,
             note=parts.note,
@@ -98,7 +101,7 @@ class DenseFinetuned(Result):
 
     def __str__(self) -> str:
         chosen = self.chosen
-        when = f" after {chosen['step']:,} steps" if chosen["step"] else ""
+        when = f" after {counted(chosen['step'], 'step')}" if chosen["step"] else ""
         tried = "; ".join(
             f"{name} {self.says(-score if self.lower else score)}" for name, score in chosen["candidates"].items()
         )
@@ -107,10 +110,10 @@ class DenseFinetuned(Result):
             f"{name} {self.says(value, name)}" for name, value in chosen["figures"].items() if " of " not in name
         ]
         lines = [f"network {self.folder / 'network.keras'}: {self.target}{named}"]
-        lines += [f"validation ({chosen['val']:,} pictures) chose {chosen['name']}{when}, of {tried}"]
-        lines += [f"test ({chosen['test']:,} pictures): {', '.join(figures)}"]
+        lines += [f"validation ({counted(chosen['val'], 'picture')}) chose {chosen['name']}{when}, of {tried}"]
+        lines += [f"test ({counted(chosen['test'], 'picture')}): {', '.join(figures)}"]
         if self.broken_files:
-            lines.append(f"{self.broken_files:,} broken pictures were left out")
+            lines.append(f"left out: {counted(self.broken_files, 'broken picture')}")
         if self.seen_in_pretraining is not None:
             lines.append(seen.sentence(self.seen_in_pretraining, chosen["test"]))
         return "\n".join([*lines, *self.sentences()])
@@ -120,7 +123,7 @@ def _score(chosen: DenseChosen) -> float:
     return chosen.score
 
 
-def _of(draws: Sequence[DenseChosen], target: DenseTarget) -> Interval:
+def interval_of(draws: Sequence[DenseChosen], target: DenseTarget) -> Interval:
     """Return the figure of one start, over draws of labels, else over draws of test pictures."""
     values = [each.score for each in draws]
     if len(set(values)) > 1:
@@ -136,6 +139,16 @@ def ahead_of(main: Sequence[DenseChosen], other: Sequence[DenseChosen], target: 
         return Interval(*over_draws(differences))
     low, high = bootstrap(lambda sums: sign * target.scores(sums), main[0].table, other[0].table)
     return Interval(differences[0], low, high)
+
+
+def on_the_same(one: DenseChosen, other: DenseChosen) -> tuple[DenseChosen, DenseChosen]:
+    """Return both of the test pictures alone that both have: which can be decoded may depend on the size."""
+    _, mine, others = np.intersect1d(one.rows, other.rows, return_indices=True)
+    if len(mine) == len(one.rows) == len(other.rows):
+        return one, other
+    made = ((one, mine), (other, others))
+    first, second = (dataclasses.replace(of, table=of.table[rows], rows=of.rows[rows]) for of, rows in made)
+    return first, second
 
 
 def bootstrap(

@@ -13,6 +13,7 @@ from tfssl.base.errors import UserError
 from tfssl.base.files import text_of
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
+from tfssl.base.words import counted
 from tfssl.evaluation.config import InsideSettings
 from tfssl.evaluation.inside.maps import Places, drawn_filters, filters_of, places_of
 from tfssl.evaluation.neighbours.networks import open_first, stage_of
@@ -67,7 +68,7 @@ class Seen(Result):
     stages: tuple[Stage, ...]
 
     def __str__(self) -> str:
-        pictures = "1 picture" if len(self.pictures) == 1 else f"{len(self.pictures)} pictures"
+        pictures = counted(len(self.pictures), "picture")
         return "\n".join([f"{self.page}: inside {self.subject}, {pictures}", *self.sentences])
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.labels import read_labels
 from tfssl.evaluation.config import LookSettings
 from tfssl.evaluation.neighbours.networks import asking, open_first, stage_of
@@ -226,7 +227,7 @@ def _sampled(parts: list[Part], settings: LookSettings) -> list[Part]:
 
 def _require(count: int, name: str) -> None:
     if count < LEAST:
-        what = f"{count} picture{'' if count == 1 else 's'}"
+        what = f"{counted(count, 'picture')}"
         raise UserError(f"{name} has {what}, expected {LEAST} at least to be set beside each other; give more")
 
 

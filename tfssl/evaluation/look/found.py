@@ -7,6 +7,7 @@ import numpy as np
 
 from tfssl.base.result import Result
 from tfssl.base.statistics import wilson
+from tfssl.base.words import counted
 from tfssl.evaluation.look.findings import Findings
 from tfssl.runs.evaluation import percent
 
@@ -77,7 +78,7 @@ class Looked(Result):
     @property
     def opening(self) -> str:
         """Say what was looked at."""
-        said = f"{self.pictures:,} pictures of {self.data} through {self.subject}, {self.stage}"
+        said = f"{counted(self.pictures, 'picture')} of {self.data} through {self.subject}, {self.stage}"
         if self.pictures + self.broken < self.whole:
             said += f"; drawn by the seed from {self.whole:,}, --limit takes more"
         return said + (f"; cannot be decoded: {self.broken:,}" if self.broken else "")
@@ -93,7 +94,7 @@ class Looked(Result):
         if not self.groups:
             said = "No two pictures are near-duplicates."
         else:
-            groups = f"{self.groups:,} group{'' if self.groups == 1 else 's'}"
+            groups = f"{counted(self.groups, 'group')}"
             said = f"{self.duplicates:,} pictures are near-duplicates of others, in {groups}."
         if self.leaked is None:
             return [said]
@@ -130,8 +131,8 @@ class Looked(Result):
             return ""
         beside = f", beside {self.labelled:,} labelled so far" if self.labelled else ""
         return (
-            f"{len(self.selected):,} pictures to label first{beside} are in {self.folder / 'selected.csv'}: fill its"
-            " column label, and give it to `tfssl finetune --labels`."
+            f"{counted(len(self.selected), 'picture')} to label first{beside}, in {self.folder / 'selected.csv'}: fill"
+            " its column label, and give it to `tfssl finetune --labels`."
         )
 
 

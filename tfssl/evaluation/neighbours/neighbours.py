@@ -8,6 +8,7 @@ import numpy as np
 
 from tfssl.base.errors import UserError
 from tfssl.base.keras_state import on_its_own
+from tfssl.base.words import counted
 from tfssl.evaluation.config import NeighboursSettings
 from tfssl.evaluation.neighbours import drawn as drawing
 from tfssl.evaluation.neighbours import found as measures
@@ -149,7 +150,7 @@ def _open(settings: NeighboursSettings) -> tuple[AnySource, Looks]:
     units = len(np.unique(source.groups))
     have = source.count * looks.places if settings.duplicates else units
     if have <= settings.count:
-        what = f"{units} {source.unit}{'' if units == 1 else 's'}"
+        what = f"{counted(units, source.unit)}"
         least = "" if have == 1 else f", or --count {have - 1} at most"
         raise UserError(f"{source.name} has {what}, too few for --count {settings.count}: give more{least}")
     return source, looks

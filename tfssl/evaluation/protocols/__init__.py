@@ -8,6 +8,7 @@ import numpy as np
 from tfssl.base.errors import UserError
 from tfssl.base.specs import check_settings, defaults, parse_call, split_list
 from tfssl.evaluation.protocols.base import Measurement, Protocol
+from tfssl.evaluation.protocols.dense import DENSE
 from tfssl.evaluation.protocols.effective_rank import EffectiveRank
 from tfssl.evaluation.protocols.finetune import Finetune
 from tfssl.evaluation.protocols.knn import NearestNeighbours
@@ -21,22 +22,21 @@ from tfssl.evaluation.protocols.svm import SupportVectors
 
 AnyMeasurement = TypeVar("AnyMeasurement", bound=Measurement)
 
-PROTOCOLS: dict[str, type[Measurement]] = {
-    protocol.name: protocol
-    for protocol in (
-        Linear,
-        LinearPooled,
-        LinearPooled2,
-        NearestNeighbours,
-        SupportVectors,
-        LowShot,
-        EffectiveRank,
-        Finetune,
-        Scratch,
-        Supervised,
-        SemiSupervised,
-    )
-}
+_ALL: tuple[type[Measurement], ...] = (
+    Linear,
+    LinearPooled,
+    LinearPooled2,
+    NearestNeighbours,
+    SupportVectors,
+    LowShot,
+    EffectiveRank,
+    Finetune,
+    Scratch,
+    Supervised,
+    SemiSupervised,
+    *DENSE,
+)
+PROTOCOLS: dict[str, type[Measurement]] = {protocol.name: protocol for protocol in _ALL}
 """In the order in which figures are shown; the first that was asked for says which stage is best."""
 USUAL = ("linear", "linear_pooled", "linear_pooled_2", "knn")
 """Those that are measured where none is named."""

@@ -4,7 +4,8 @@ import dataclasses
 from typing import ClassVar
 
 from tfssl.base.errors import UserError
-from tfssl.evaluation.protocols.tuned import Amount, Tuned
+from tfssl.evaluation.protocols.learner import Amount, check_few
+from tfssl.evaluation.protocols.tuned import Tuned
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,7 @@ class Finetune(Tuned):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("labels", "draws"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= 1):
-                raise UserError(f"{self.name}: {name}={value!r} is given, expected a whole number of 1 or more")
-        if self.fraction is not None and not (isinstance(self.fraction, (int, float)) and 0 < self.fraction <= 1):
-            raise UserError(f"{self.name}: fraction={self.fraction!r} is given, expected a number above 0, at most 1")
+        check_few(self, self.fraction, {"labels": self.labels, "draws": self.draws})
         if self.labels is not None and self.fraction is not None:
             raise UserError(
                 f"{self.name}: labels={self.labels} and fraction={self.fraction} are given; leave one of them out"
