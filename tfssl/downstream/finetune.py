@@ -1,5 +1,6 @@
 """`finetune`: from a trunk and some labels to a network that names or finds, beside the same without pretraining."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def finetune(
     start = open_start(run, trunk, settings.size, settings.stage, settings.seed)
     if settings.freeze is not None:
         check_stage(start.random, settings.freeze, "--freeze")
-    parts, target_learned = _open(data, settings)
+    parts, target_learned = _open(data, settings, start)
     jobs = dict(_jobs(settings, start, parts, target_learned))
     _claim(settings, start, parts, target_learned)
     _announce(settings, parts, jobs)
@@ -178,10 +179,11 @@ def _write_report(result: Finetuned | DenseFinetuned, parts: Parts | DenseParts,
         write_report(result, parts.test.source.subset(rows, parts.test.source.name))
 
 
-def _open(data: Any, settings: FinetuneSettings) -> tuple[Parts | DenseParts, Target]:
+def _open(data: Any, settings: FinetuneSettings, start: Start) -> tuple[Parts | DenseParts, Target]:
     """Return the parts of DATA, and what is learned of them."""
     if settings.target in TARGETS:
         found = open_dense(TARGETS[settings.target], data, settings)
+        found = dataclasses.replace(found, target=found.target.on(start))
         return found, found.target
     parts = open_parts(data, settings.labels, settings.groups, settings.seed, settings.max_broken)
     return parts, Classes(parts.classes, parts.several)

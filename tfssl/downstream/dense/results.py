@@ -125,7 +125,7 @@ def _of(draws: Sequence[DenseChosen], target: DenseTarget) -> Interval:
     values = [each.score for each in draws]
     if len(set(values)) > 1:
         return Interval(*over_draws(values))
-    return Interval(values[0], *bootstrap(target.scores, draws[0].table))
+    return Interval(values[0], *bootstrap(target.scores_of, draws[0].table))
 
 
 def ahead_of(main: Sequence[DenseChosen], other: Sequence[DenseChosen], target: DenseTarget) -> Interval:
@@ -134,22 +134,25 @@ def ahead_of(main: Sequence[DenseChosen], other: Sequence[DenseChosen], target: 
     differences = [sign * (a.score - b.score) for a, b in zip(main, other, strict=True)]
     if len(set(differences)) > 1:
         return Interval(*over_draws(differences))
-    low, high = bootstrap(lambda sums: sign * target.scores(sums), main[0].table, other[0].table)
+    low, high = bootstrap(lambda *drawn: sign * target.scores_of(*drawn), main[0].table, other[0].table)
     return Interval(differences[0], low, high)
 
 
 def bootstrap(
-    score: Callable[[np.ndarray], np.ndarray], one: np.ndarray, other: np.ndarray | None = None, seed: int = 0
+    scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    one: np.ndarray,
+    other: np.ndarray | None = None,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Return the 95 % interval of a figure over draws of test pictures, or of the difference of two, paired by picture.
 
     Args:
-      score: a figure of sums [..., K].
-      one, other: what each picture adds to the sums, [M, K], of the same pictures.
+      scores_of: the figure of each draw, as of `DenseTarget`.
+      one, other: what is known of each picture, [M, K], of the same pictures.
     """
     counts = np.random.default_rng(seed).multinomial(len(one), np.full(len(one), 1 / len(one)), DRAWS).astype(float)
-    values = score(counts @ one)
+    values = scores_of(one, counts)
     if other is not None:
-        values = values - score(counts @ other)
+        values = values - scores_of(other, counts)
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
