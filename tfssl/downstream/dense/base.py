@@ -315,13 +315,13 @@ class MapSight(Sight):
         made = batches.plain(part.source, size, BATCH).map(with_answers)
         # An answer has up to four floats where a picture has three bytes.
         self._pictures = made.cache() if part.count * size * size * 19 <= HELD else made
-        self._traced: tuple[keras.Model, Callable[[tf.Tensor], tf.Tensor]] | None = None
+        self._traced: tuple[keras.Model, Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]] | None = None
         self.rows = np.arange(part.count)
 
     def table(self, model: keras.Model) -> np.ndarray:
         """Return float64 [M, 1 + K] of a network in test mode: the loss of each picture, and `add_up` of it."""
         if self._traced is None or self._traced[0] is not model:
-            self._traced = model, forward_of(model)
+            self._traced = model, self._trace(model)
         target, tables, rows = self._target, [], []
         for batch in self._pictures:
             valid = batch["valid"]
@@ -329,13 +329,27 @@ class MapSight(Sight):
             rows.append(batch["index"].numpy()[valid.numpy()])
             if not len(rows[-1]):
                 continue
-            outputs = self._traced[1](images)
-            found = {name: each.numpy() for name, each in target.decode(target.finish(outputs)).items()}
-            losses = target.losses(answers, outputs).numpy().astype(np.float64)
-            tables.append(np.concatenate([losses[:, None], target.add_up(answers.numpy(), found)], 1))
+            made, losses = self._traced[1](images, answers)
+            found = {name: each.numpy() for name, each in made.items()}
+            own = losses.numpy().astype(np.float64)[:, None]
+            tables.append(np.concatenate([own, target.add_up(answers.numpy(), found)], 1))
         self.rows = np.concatenate(rows)
         check_broken(self._part.source, self._part.count - len(self.rows), 1.0)
         return np.concatenate(tables)
+
+    def _trace(self, model: keras.Model) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]:
+        """Trace what is found in pictures, and the loss of each."""
+        target, forward = self._target, forward_of(model)
+        said = keras.Input(model.output[OUTPUT].shape[1:])
+        finish = keras.Model(said, target.finish(said))
+
+        def find(images: tf.Tensor, answers: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            outputs = forward(images)
+            return target.decode(finish(outputs)), target.losses(answers, outputs)
+
+        spec = tf.TensorSpec([None, *target.answer_shape(model)], tf.float32)
+        call = tf.function(find, input_signature=[tf.TensorSpec(model.input[INPUT].shape, tf.uint8), spec])
+        return call.get_concrete_function()
 
     def measure(self, model: keras.Model) -> Measure:
         table = self.table(model)

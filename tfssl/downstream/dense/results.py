@@ -86,7 +86,8 @@ class DenseFinetuned(Result):
         """Say the result in words: the figure, and beside what."""
 
         def begin(row: Row) -> str:
-            return f"fine-tuning has a {self.headline} of {self.says(row.score.mean)} ({self.interval(row.score)})"
+            article = "an" if self.headline.startswith("A") else "a"
+            return f"fine-tuning has {article} {self.headline} of {self.says(row.score.mean)} ({self.interval(row.score)})"
 
         def beside(other: Row, ahead: Interval) -> str:
             words = "points" if self.unit == "%" else self.unit

@@ -91,12 +91,12 @@ class Levels:
 
 
 class CentredAnchors(keras_hub.layers.AnchorGenerator):
-    """KerasHub's anchors, around the middle of each place: its own lie at the corner (0.32), and see less of one side."""
+    """KerasHub's anchors, around the middle of each place: its own (0.32) are around its upper left corner."""
 
     def call(self, inputs: Any) -> dict[str, Any]:
-        side = inputs.shape[1]
-        shifts = {level: side // -(-side // 2 ** int(level[1:])) / 2 for level in super().call(inputs)}
-        return {level: boxes + shifts[level] for level, boxes in super().call(inputs).items()}
+        side, corner = inputs.shape[1], super().call(inputs)
+        between = {level: side // -(-side // 2 ** int(level[1:])) for level in corner}
+        return {level: boxes + between[level] / 2 for level, boxes in corner.items()}
 
 
 @functools.lru_cache(maxsize=8)
