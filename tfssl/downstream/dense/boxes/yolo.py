@@ -79,7 +79,9 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _names(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
-    names = content.get("names", [str(number) for number in range(_whole(path, content.get("nc")))])
+    names = content.get("names")
+    if names is None:
+        names = [str(number) for number in range(_whole(path, content.get("nc")))]
     if isinstance(names, dict):
         numbers = [_whole(path, number) for number in names]
         held = dict(zip(numbers, names.values(), strict=True))
