@@ -87,7 +87,7 @@ def finetune(
     off, and its probabilities are calibrated by a temperature (Guo et al. 2017, arXiv 1706.04599).
 
     With another `target` the network says something of places in the picture, by a head that is the same for every
-    trunk (`downstream.dense.network`): "keypoints", "segmentation" or "normals". Then the head is first learned by
+    trunk (`downstream.dense.network`): "keypoints", "segmentation", "normals" or "detection". Then the head is first learned by
     gradients on frozen features, and all else is the same; the validation part chooses by the target's own figure.
 
     Args:
@@ -96,9 +96,10 @@ def finetune(
         takes and that has labels. What part is missing is divided off training, 20 % within each class.
         For other targets see `read` of each in `tfssl.downstream.dense`; 'toy:images(...)' has answers for all.
       out: folder of the network, see `tfssl.runs.classifiers` and `tfssl.runs.dense`.
-      target: what is learned: "classes", "keypoints", "segmentation", "normals".
+      target: what is learned: "classes", "keypoints", "segmentation", "normals", "detection".
       labels: a table with the columns file, within DATA, and label; in place of class folders. Where any picture has
-        several, with `;` between them, each class has a probability of its own. For key points joints.json or COCO's.
+        several, with `;` between them, each class has a probability of its own. For key points joints.json or COCO's;
+        for boxes COCO's JSON.
       groups: regular expression on file names within DATA: files with the same match stay in one part.
       by_time: whether the pictures are frames in order, of which the last 20 % are tested on, and the last 20 % of the
         others chosen on: neighbours in time are nearly the same. Not for classes.

@@ -1,9 +1,10 @@
-"""What `finetune --target` wrote for answers at places of the picture: key points, classes, normals.
+"""What `finetune --target` wrote for answers at places of the picture: key points, classes, normals, boxes.
 
 Its folder has what that of a classifier has (see `runs.classifiers`), but for:
 
-    network.keras     uint8 [N, S, S, 3] -> a map, float32 [N, h, w, C], of Keras's own layers
-    test.npz          what each test picture adds to the sums of which figures are made
+    network.keras     uint8 [N, S, S, 3] -> a map, float32 [N, h, w, C], of Keras's own layers; of boxes float32
+                      [N, A, 1, 4 + C], with a layer of KerasHub
+    test.npz          what is known of each test picture, of which figures are made
 """
 
 from pathlib import Path
