@@ -19,8 +19,8 @@ MIDDLE = (("neck", "head"), ("hip", "head"), ("hip", "left hand"), ("hip", "righ
 UNSURE = 0.15
 """Scores below which a joint is drawn hollow."""
 
-LEAST_DRAWN, SURE, MOST_DRAWN = 0.1, 0.3, 12
-"""Boxes below the first score are not drawn, those below the second thin; and of a picture so many at most."""
+LEAST_DRAWN, SURE, MOST_DRAWN = 0.15, 0.3, 10
+"""Boxes below the first score are not drawn, those below the second thin, without name; of a picture so many at most."""
 
 Draw = Callable[[np.ndarray, Mapping[str, np.ndarray], Sequence[str]], np.ndarray]
 """(picture uint8 [D, D, 3], what is found in it, names) -> what is drawn, uint8 [D, ., 3]."""
@@ -69,17 +69,20 @@ def boxes(image: np.ndarray, found: Mapping[str, np.ndarray], names: Sequence[st
     drawn = Image.fromarray(image)
     brush, side = ImageDraw.Draw(drawn), image.shape[0]
     wide, palette = max(2, side // 100), colours(len(names))
-    font = ImageFont.load_default(max(9, side // 22))
+    font = ImageFont.load_default(max(9, side // 24))
     rows = range(min(int(found["count"]), MOST_DRAWN))
     for row in reversed([row for row in rows if found["scores"][row] >= LEAST_DRAWN]):
         number, score = int(found["classes"][row]), float(found["scores"][row])
         left, top, right, bottom = (found["boxes"][row] * (side - 1)).round().tolist()
         colour = tuple(palette[number].tolist())
         brush.rectangle([left, top, right, bottom], outline=colour, width=wide if score >= SURE else 1)
-        text = f"{names[number]} {score:.2f}" if score < 1 else names[number]
-        place = brush.textbbox((left + 1, top), text, font)
-        brush.rectangle(place, fill=colour)
-        brush.text((left + 1, top), text, (0, 0, 0), font)
+        if score >= SURE:
+            text = f"{names[number]} {score:.2f}" if score < 1 else names[number]
+            *_, width, height = brush.textbbox((0, 0), text, font)
+            # Above the box where there is room, and inside of the picture.
+            corner = (max(0, min(left + 1, side - width)), top - height - 1 if top > height else top)
+            brush.rectangle(brush.textbbox(corner, text, font), fill=colour)
+            brush.text(corner, text, (0, 0, 0), font)
     return np.asarray(drawn)
 
 
