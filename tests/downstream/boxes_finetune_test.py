@@ -2,23 +2,29 @@
 
 import csv
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import tfssl
+from tfssl.apply.dense_drawing import DRAW
 from tfssl.apply.predict_dense import open_network
 from tfssl.base.errors import UserError
+from tfssl.cli.main import cli
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.dense import TARGETS
 from tfssl.downstream.dense.data import open_dense
 from tfssl.export.checking.boxes import in_golden_order
+from tfssl.export.checking.golden import Golden, as_objects, read_golden
 from tfssl.export.checking.replay import compare
+from tfssl.export.client.answers import Spec
+from tfssl.export.client.rest import _from_json
 
 TOY = "toy:images(count=60, size=32, start=5000)"
 HOW = {"target": "detection", "steps": 2, "batch_size": 8, "learning_rates": (0.003,), "verbose": 0}
@@ -163,6 +169,19 @@ def boxes_of(*rows):
     return made
 
 
+def test_labels_come_back_from_files_and_servers(tmp_path):
+    labels = np.array([[b"cat", b"", b"a\0"], [b"", b"", b"dog"]], object)
+    golden = Golden({"image_bytes": as_objects([b"x", b"yz"])}, {"detect": {"labels": labels}})
+    golden.write(tmp_path / "golden.npz")
+    again = read_golden(tmp_path / "golden.npz")
+    assert again.answers["detect"]["labels"].tolist() == labels.tolist()
+    assert again.inputs["image_bytes"].tolist() == [b"x", b"yz"]
+    rows = [["cat", {"b64": "AA=="}], ["", "\u00e4"]]
+    assert _from_json(rows, Spec("bytes", (None, 2))).tolist() == [[b"cat", b"\0"], [b"", "\u00e4".encode()]]
+    assert _from_json(["a", "b"], Spec("bytes", (None,))).tolist() == [b"a", b"b"]
+    assert _from_json([], Spec("bytes", (None, 3))).shape == (0, 3)
+
+
 def test_rounding_may_change_the_order_of_boxes():
     one, other = (0, 0, 9, 9, 0.5, b"cat"), (5, 5, 20, 30, 0.5, b"dog")
     assert compare("detect", boxes_of(one, other), boxes_of(other, one)).ok
@@ -175,19 +194,27 @@ def test_rounding_may_change_the_order_of_boxes():
     assert not wrong.any()
 
 
+def test_the_commands_of_the_page_are_those_that_ran_here():
+    """Their options are read as the command line reads them; what they do is tested above."""
+    page = Path(__file__).parents[2] / "docs/dense.md"
+    if not page.is_file():
+        pytest.skip("needs a checkout")
+    (block,) = re.findall(r"## Boxes\n+```\n(.*?)```", page.read_text(), re.DOTALL)
+    for line in block.splitlines():
+        _, name, *words = shlex.split(line)
+        values = cli.commands[name].make_context(name, words).params
+        assert (values.get("target") == "detection") == (name == "finetune")
+
+
 def test_called_again_it_reads_what_is_done_and_refuses_others(toy_run, found, tmp_path):
     with pytest.raises(UserError, match="other pictures or labels"):
         tfssl.finetune(toy_run, TOY.replace("60", "50"), out=found, refit=False, **HOW)
-    with pytest.raises(UserError, match="have 1 x 1 places at most, too few to find boxes; give larger pictures"):
-        how = {"trunk": "resnet10(width=4)", "size": 8}
-        tfssl.finetune(TOY, out=tmp_path / "small", **how, **HOW)
     with pytest.raises(UserError, match="--stage stage1 has 32 x 32 places, too fine for boxes"):
         tfssl.finetune(toy_run, TOY, out=tmp_path / "fine", stage="stage1", **HOW)
     assert not list(tmp_path.iterdir())
 
 
-def test_one_picture_that_has_no_boxes_is_drawn_as_it_is(found, tmp_path):
-    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "black.png")
-    tfssl.predict(found, tmp_path / "black.png", tmp_path / "to.csv", verbose=0)
-    assert (tmp_path / "to.csv").read_text().startswith("path,label,score,left,top,right,bottom")
-    assert isinstance(keras.models.load_model(found / "network.keras", compile=False), keras.Model)
+def test_a_picture_without_boxes_is_drawn_as_it_is():
+    answers = boxes_of()
+    black = np.zeros((40, 40, 3), np.uint8)
+    np.testing.assert_array_equal(DRAW["detection"](black, {k: v[0] for k, v in answers.items()}, ()), black)
