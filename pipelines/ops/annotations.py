@@ -9,7 +9,7 @@ import tensorflow as tf
 AREA = (0.5, 1.0)
 """Smallest and largest part of a region's area that a random square has."""
 BOX, LEFT_OUT, CROWD = 1.0, 2.0, 3.0
-"""Kinds of boxes: a thing; one that is neither learned from nor measured; many things of a class. 0 where there is none."""
+"""Kinds of boxes: a thing; one that is neither learned from nor measured; many things of a class. 0 is none."""
 LEAST_LEFT = 0.25
 """The part of a thing's box that must be left of it in a crop; of less one cannot say what it is."""
 

@@ -130,7 +130,8 @@ def test_the_export_suppresses_and_answers_in_pixels_of_the_picture(found, parts
     loaded = tf.saved_model.load(str(exported.saved_model))
     image = parts.test.source.encoded[0]
     wide = tf.io.encode_png(tf.pad(tf.io.decode_png(image), [[0, 0], [10, 10], [0, 0]])).numpy()
-    answers = {k: v.numpy() for k, v in loaded.signatures["detect"](image_bytes=tf.constant([image, b"", wide])).items()}
+    answers = loaded.signatures["detect"](image_bytes=tf.constant([image, b"", wide]))
+    answers = {name: each.numpy() for name, each in answers.items()}
     assert {name: each.shape[1:] for name, each in answers.items()} == {
         "boxes": (100, 4), "labels": (100,), "scores": (100,), "count": (), "valid": ()
     }  # fmt: skip

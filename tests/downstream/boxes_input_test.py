@@ -253,7 +253,7 @@ def test_wrong_voc(tmp_path):
         opened(tmp_path)
     voc(tmp_path, c=[("cow", 0, 1, 1, 5, 5)])
     write(tmp_path / "classes.txt", "cat\ndog\n")
-    with pytest.raises(UserError, match=r"c.xml, object 1: class cow, which classes.txt does not name: it has cat, dog"):
+    with pytest.raises(UserError, match=r"object 1: class cow, which classes.txt does not name: it has cat, dog"):
         opened(tmp_path)
     voc(tmp_path, c=[("cat", 0, 1, "one", 5, 5)])
     with pytest.raises(UserError, match="object 1: the corners 1, one, 5, 5, expected numbers"):

@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from scipy.special import expit
 
 from tfssl.downstream.dense import network
-from tfssl.downstream.dense.boxes import anchors, precision
+from tfssl.downstream.dense.boxes import anchors
 from tfssl.downstream.dense.boxes.anchors import Levels
 from tfssl.downstream.dense.detection import Detection
 from tfssl.export.signatures import dense

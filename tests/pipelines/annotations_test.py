@@ -115,7 +115,7 @@ def telling(tmp_path_factory):
     (folder / "joints.json").write_text(str({"order": list(JOINTS), "joints": joints}).replace("'", '"'))
     (folder / "labels").mkdir()
     shares = [((x0 + x1) / 96, (y0 + y1) / 96, (x1 - x0) / 48, (y1 - y0) / 48) for x0, y0, x1, y1 in BOXES]
-    lines = "".join(f"{label} {x:.7f} {y:.7f} {width:.7f} {height:.7f}\n" for label, (x, y, width, height) in enumerate(shares))
+    lines = "".join(f"{label} {' '.join(map(str, each))}\n" for label, each in enumerate(shares))
     for number in range(8):
         (folder / "labels" / f"{number}.txt").write_text(lines)
     return folder

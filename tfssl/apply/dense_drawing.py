@@ -20,7 +20,7 @@ UNSURE = 0.15
 """Scores below which a joint is drawn hollow."""
 
 LEAST_DRAWN, SURE, MOST_DRAWN = 0.15, 0.3, 10
-"""Boxes below the first score are not drawn, those below the second thin, without name; of a picture so many at most."""
+"""Boxes below the first score are not drawn, those below the second thin; of a picture so many at most."""
 
 Draw = Callable[[np.ndarray, Mapping[str, np.ndarray], Sequence[str]], np.ndarray]
 """(picture uint8 [D, D, 3], what is found in it, names) -> what is drawn, uint8 [D, ., 3]."""

@@ -87,8 +87,9 @@ def finetune(
     off, and its probabilities are calibrated by a temperature (Guo et al. 2017, arXiv 1706.04599).
 
     With another `target` the network says something of places in the picture, by a head that is the same for every
-    trunk (`downstream.dense.network`): "keypoints", "segmentation", "normals" or "detection". Then the head is first learned by
-    gradients on frozen features, and all else is the same; the validation part chooses by the target's own figure.
+    trunk (`downstream.dense.network`): "keypoints", "segmentation", "normals" or "detection". Then the head is first
+    learned by gradients on frozen features, and all else is the same; the validation part chooses by the target's own
+    figure.
 
     Args:
       run: a run or its folder, or a .keras file of a trunk. With `trunk` it is DATA.

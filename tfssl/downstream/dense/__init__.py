@@ -6,4 +6,6 @@ from tfssl.downstream.dense.keypoints import KeyPoints
 from tfssl.downstream.dense.normals import Normals
 from tfssl.downstream.dense.segmentation import Segmentation
 
-TARGETS: dict[str, type[DenseTarget]] = {target.name: target for target in (KeyPoints, Segmentation, Normals, Detection)}
+TARGETS: dict[str, type[DenseTarget]] = {
+    target.name: target for target in (KeyPoints, Segmentation, Normals, Detection)
+}

@@ -87,7 +87,8 @@ class DenseFinetuned(Result):
 
         def begin(row: Row) -> str:
             article = "an" if self.headline.startswith("A") else "a"
-            return f"fine-tuning has {article} {self.headline} of {self.says(row.score.mean)} ({self.interval(row.score)})"
+            score = f"{self.says(row.score.mean)} ({self.interval(row.score)})"
+            return f"fine-tuning has {article} {self.headline} of {score}"
 
         def beside(other: Row, ahead: Interval) -> str:
             words = "points" if self.unit == "%" else self.unit

@@ -62,7 +62,8 @@ class Levels:
                 f"--stage {last} has {side} x {side} places, too fine for boxes; expected fewer than {FINEST} on a"
                 " side: give a later stage"
             )
-        stages, sides = [], []
+        stages: list[str] = []
+        sides: list[int] = []
         while side < FINEST:
             near = [name for name, own in maps if own >= side * 0.71]
             if not near:

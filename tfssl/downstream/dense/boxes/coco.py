@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfssl.base.errors import UserError
 from tfssl.downstream.dense import data
 from tfssl.downstream.dense.boxes.rows import Row, row_of, stacked
@@ -53,7 +55,7 @@ def read(folder: Path, table: Path, max_broken: float) -> dict[str, Read]:
         rows[number].append(row_of(where, corners, sides[number], order[each["category_id"]], kind))
     if not rows:
         raise UserError(f"{table} lists no picture that is in {source.name}; expected {EXPECTED}")
-    own = source.subset(list(rows), source.name) if len(rows) < source.count else source
+    own = source.subset(np.array(list(rows)), source.name) if len(rows) < source.count else source
     left_out = source.count - len(rows)
     without = sum(not boxes for boxes in rows.values())
     said = [f"{without:,} pictures have no boxes"] if without else []

@@ -18,7 +18,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Of intersection over union, from which on a box is right."""
 RECALLS = np.linspace(0, 1, 101)
 FIELDS = 4
-"""Of a box that was found: score, class, and bits of the thresholds at which it is right, and at which it does not count."""
+"""Of a box that was found: score, class, bits of the thresholds at which it is right, and where it does not count."""
 HELD = 1 << 22
 """Numbers that are worked on at once."""
 

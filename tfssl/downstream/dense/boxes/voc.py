@@ -1,4 +1,4 @@
-"""Boxes in PASCAL VOC's layout: JPEGImages/, Annotations/ with an XML file a picture, ImageSets/Main/ with the parts."""
+"""Boxes in PASCAL VOC's layout: JPEGImages/, Annotations/ with an XML file a picture, ImageSets/Main/ with parts."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -98,6 +98,4 @@ def _row(path: Path, side: np.ndarray, names: tuple[str, ...], number: int, foun
         left, top, right, bottom = map(float, texts)
     except ValueError:
         raise UserError(f"{where}: the corners {', '.join(texts)}, expected numbers of pixels") from None
-    return row_of(
-        where, (left - 1, top - 1, right, bottom), side, names.index(name), LEFT_OUT if difficult else BOX
-    )
+    return row_of(where, (left - 1, top - 1, right, bottom), side, names.index(name), LEFT_OUT if difficult else BOX)
