@@ -25,6 +25,8 @@ def read(folder: Path, table: Path | None, max_broken: float) -> dict[str, Read]
     """
     found = _read(folder, table, max_broken)
     if found is None:
+        if not splits.on_disk(folder).splits:
+            raise UserError(f"{folder} has no boxes; expected {EXPECTED}")
         parts = {part: _read(place, None, max_broken) for part, place in places(folder).items()}
         lacking = [place for part, place in places(folder).items() if parts[part] is None]
         if lacking:
