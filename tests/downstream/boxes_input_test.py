@@ -1,6 +1,7 @@
 """Boxes of YOLO, COCO and VOC as they are read, and wrong ones: one clear line each."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tfssl.downstream.dense import detection
 from tfssl.downstream.dense.boxes.anchors import Levels
 from tfssl.downstream.dense.data import open_dense
 from tfssl.downstream.dense.detection import Detection
+from tfssl.runs.dense import Dense
 
 rng = np.random.default_rng(0)
 SIDE = (20, 40)
@@ -295,3 +297,6 @@ def test_what_is_not_installed(yolo, monkeypatch):
     monkeypatch.setitem(detection.NEEDED, "no_such_package", "pycocotools")
     with pytest.raises(UserError, match=r"--target detection needs pycocotools; pip install 'tfssl\[detection\]'"):
         opened(yolo)
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(UserError, match=r"network.keras has a layer of KerasHub, which is not installed; pip install"):
+        _ = Dense(yolo, {"target": "detection", "names": []}).network
