@@ -98,6 +98,7 @@ def test_parts_of_yolo(tmp_path):
     assert {Path(path).stem for path in parts.val.source.paths} == {"e", "f"}
     assert parts.train.count + parts.test.count == 4
     assert "has train/, val/; test divided off training" in parts.note
+    assert "1 of no part are left out" in parts.note
     write(tmp_path / "config.yaml", config.format("images/train2017"))  # the same pictures are no part of their own
     assert opened(tmp_path).val is None
 

@@ -128,8 +128,10 @@ def _divided(every: Read, config: Config, images: Path) -> dict[str, Read]:
 
 
 def divided(every: Read, part_of: list[str | None]) -> dict[str, Read]:
-    """Divide what was read; pictures of no part are left out."""
-    parts = {}
+    """Divide what was read; pictures of no part are left out, which is said."""
+    parts, alone = {}, part_of.count(None)
+    if alone:
+        every = every._replace(said=", ".join(filter(None, [every.said, f"{alone:,} of no part are left out"])))
     for part in (splits.TRAIN, splits.VAL, splits.TEST):
         numbers = np.flatnonzero([own == part for own in part_of])
         if len(numbers):
