@@ -70,9 +70,8 @@ class Detection(DenseTarget):
 
     @classmethod
     def read(cls, place: Any, settings: FinetuneSettings) -> Read:
-        """Read all parts as one."""
-        (found,) = cls.read_parts(place, settings).values()
-        return found
+        """Read the training part."""
+        return cls.read_parts(place, settings)[splits.TRAIN]
 
     @classmethod
     def made_of(cls, reads: Mapping[str, Read]) -> Self:
