@@ -18,7 +18,6 @@ from tfssl.downstream.dense import network
 from tfssl.downstream.dense.data import Annotated, Read, places
 from tfssl.downstream.measures import Measure
 from tfssl.downstream.network import INPUT, OUTPUT, forward_of
-from tfssl.downstream.starts import Start
 from tfssl.downstream.stream import HELD, jitter
 from tfssl.downstream.target import Choice, Head, Job, Sight, Target
 from tfssl.export.signatures.dense import DECODERS, Decoder
@@ -108,10 +107,6 @@ class DenseTarget(Target):
     def made_of(cls, reads: Mapping[str, Read]) -> Self:
         """Make the target of what was read of each part."""
         return cls(names=reads["train"].names)
-
-    def on(self, start: Start) -> Self:
-        """Fill in what depends on the trunk and on the size. Raise UserError where these do not fit."""
-        return self
 
     def stages(self, trunk: Trunk, stage: str) -> tuple[str, ...]:
         """Return the stages that the head reads, first to last, of a trunk that is cut at a stage."""
