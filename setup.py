@@ -48,6 +48,12 @@ EXTRAS = {
     "hub": [
         "keras-hub>=0.21",  # backbones as trunks: --trunk "keras_hub(weights='resnet_18_imagenet')"
     ],
+    "detection": [  # finetune --target detection
+        # RetinaNet's pyramid, anchors and their matching. The pyramid is not public there: tried with 0.32.
+        "keras-hub>=0.32,<0.33",
+        "pycocotools>=2.0.10",  # matches boxes: AP is what its authors compute
+        "pyyaml>=6.0",  # names of classes and parts in YOLO's layout
+    ],
     "look": [
         "umap-learn>=0.5.7",  # the map of look; --layout pca does without
     ],
@@ -69,7 +75,7 @@ EXTRAS = {
         "faiss-cpu>=1.9",  # the tests of index and search
         "gensim>=4.4",  # word2vec's reference: its chances, its answers, its files and its speed, in the tests
         "filelock>=3.12",  # runs that the processes of make test share are made by one of them
-        "keras-hub>=0.21",  # the test of its backbones
+        "keras-hub>=0.32,<0.33",  # the tests of its backbones and of detection
         "mypy>=1.13",  # make types
         "onnx>=1.17",  # the tests of ONNX files, with the next two
         "onnxruntime>=1.20",
@@ -77,7 +83,8 @@ EXTRAS = {
         "playwright>=1.50",  # drives the Chromium that is installed, in the tests of pages; it downloads none
         "pillow>=10.1",  # an independent writer of odd pictures (CMYK, palette, EXIF) for the tests of decoding
         "pyarrow>=18",  # the tests of Parquet
-        "pyyaml>=6.0",  # the tests of compose.yaml and kubernetes.yaml
+        "pycocotools>=2.0.10",  # the tests of detection
+        "pyyaml>=6.0",  # the tests of compose.yaml, kubernetes.yaml and YOLO's layout
         "pre-commit>=4.0",  # .pre-commit-config.yaml
         "pytest>=8.0",  # make test
         "pytest-xdist>=3.6",  # make test in two processes: tracing graphs keeps one core busy

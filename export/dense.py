@@ -39,7 +39,7 @@ def networks_of(dense: "Dense") -> tuple[keras.Model, "list[Signature]"]:
     encoder = keras.Model(
         images, embedded(last(network.get_layer("rescaling")(images)), name="embedding"), name="encoder"
     )
-    return encoder, encoder_signatures(encoder, dense.size) + dense_signatures(network, dense.target)
+    return encoder, encoder_signatures(encoder, dense.size) + dense_signatures(network, dense.target, dense.names)
 
 
 def describe(dense: "Dense", dimensions: int) -> dict[str, Any]:

@@ -111,8 +111,8 @@ def export(
     `waveform` float32 [N, samples] in -1..1 at the run's sample rate, and returns `embedding` of the sound and `valid`,
     false where a number is not finite or far too large. Tasks of the run that are served have a signature each
     (`predict_rotation`, `colorize`, `localise`): see `export.signatures.heads`. A classifier has `classify`, see
-    `export.signatures.classifier`, beside those of its encoder; a network of another target has `keypoints`, `segment`
-    or `normals`, see `export.signatures.dense`. A run on text has `words`, `sentences` and `numbers`,
+    `export.signatures.classifier`, beside those of its encoder; a network of another target has `keypoints`, `segment`,
+    `normals` or `detect`, see `export.signatures.dense`. A run on text has `words`, `sentences` and `numbers`,
     see `export.signatures.words`, and other files, see `export.words`. Only ops of TensorFlow itself. What may be sent
     is in `limits`; an empty request gets an empty answer. The golden vectors hold up to eleven pictures, and a dozen
     windows of sound, of the run's own data: they travel with the model.

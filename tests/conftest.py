@@ -85,6 +85,7 @@ LONG = (
     "runs/measured_as_served_test.py",
     "multitask/loss_balance_test.py",
     "downstream/dense_finetune_test.py",
+    "downstream/boxes_finetune_test.py",
     "downstream/finetune_test.py",
     "evaluation/labels_table_test.py",
     "evaluation/look_test.py",

@@ -50,6 +50,7 @@ WAYS = {
     (CLASSIFIERS, "tfssl finetune runs/first labelled/ --out classifiers/first --beside scratch,frozen"): "shell",
     (DENSE, "tfssl finetune runs/first 'toy:images(count=2000, size=96)'"): "downstream/dense_finetune_test.py",
     (DENSE, "tfssl evaluate runs/first 'toy:images(count=2000, size=96)'"): "evaluation/dense_protocols_test.py",
+    (DENSE, "tfssl finetune runs/first coco128/ --target detection"): "downstream/boxes_finetune_test.py",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --protocols"): "shell",
     (COMMANDS, "tfssl evaluate runs/first labelled/ --beside"): "shell",
     (COMMANDS, "tfssl neighbours runs/first photos/ --beside"): "shell",

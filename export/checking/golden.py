@@ -18,7 +18,7 @@ from tfssl.pipelines.sources.any_source import AnySource, open_source
 COUNT = 12
 NO_PICTURE = b"this is no picture"
 """The last of the pictures: what is no picture must be marked as such, and leave its neighbours alone."""
-ENDS = ":ends"
+ENDS, SHAPE = ":ends", ":shape"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +44,19 @@ class Golden:
         return {name: self.inputs[name][:count] for name in names}
 
     def write(self, path: Any) -> None:
-        """Write an .npz without pickles: rows of bytes are joined to uint8, and NAME:ends says where each ends."""
+        """Write an .npz without pickles: bytes are joined to uint8, and NAME:ends says where each ends.
+
+        Where they have several dimensions NAME:shape says which.
+        """
         arrays = {f"inputs/{name}": rows for name, rows in self.inputs.items()}
         for signature, outputs in self.answers.items():
             arrays |= {f"answers/{signature}/{name}": rows for name, rows in outputs.items()}
         for name in [name for name, rows in arrays.items() if rows.dtype == object]:
-            arrays[name + ENDS] = np.cumsum([len(row) for row in arrays[name]])
-            arrays[name] = np.frombuffer(b"".join(arrays[name]), np.uint8)
+            rows = arrays[name]
+            if rows.ndim > 1:
+                arrays[name + SHAPE] = np.array(rows.shape)
+            arrays[name + ENDS] = np.cumsum([len(row) for row in rows.flat])
+            arrays[name] = np.frombuffer(b"".join(rows.flat), np.uint8)
         np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
@@ -59,11 +65,12 @@ def read_golden(path: Any) -> Golden:
     golden = Golden({}, {})
     with np.load(path) as file:
         for key in file:
-            if key.endswith(ENDS):
+            if key.endswith((ENDS, SHAPE)):
                 continue
             rows = file[key]
             if key + ENDS in file:
                 rows = as_objects([part.tobytes() for part in np.split(rows, file[key + ENDS][:-1])])
+                rows = rows.reshape(file[key + SHAPE]) if key + SHAPE in file else rows
             kind, *names = key.split("/")
             if kind == "inputs":
                 golden.inputs[names[0]] = rows

@@ -100,9 +100,12 @@ def _to_json(rows: Any) -> Any:
 
 def _from_json(rows: Any, spec: Spec) -> np.ndarray:
     if spec.dtype == "bytes":
-        plain = [base64.b64decode(row["b64"]) if isinstance(row, dict) else row.encode() for row in rows]
-        return np.array(plain, object)
-    array = np.array(rows, spec.dtype)
+        texts = np.array(rows, object)
+        array = np.empty(texts.shape, object)
+        for place, each in np.ndenumerate(texts):
+            array[place] = base64.b64decode(each["b64"]) if isinstance(each, dict) else each.encode()
+    else:
+        array = np.array(rows, spec.dtype)
     if len(array):
         return array
     return array.reshape(0, *(size or 0 for size in spec.shape[1:]))

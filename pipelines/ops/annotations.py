@@ -1,4 +1,4 @@
-"""What is known of places in a picture follows when a box is cut out of it and mirrored: maps, points, normals.
+"""What is known of places in a picture follows when a box is cut out of it and mirrored: maps, points, boxes, normals.
 
 A picture is cut by a box int32 [4] (top, left, height, width in its pixels), resized to `size` and then mirrored, left
 and right, where `mirrored`. Points are (x, y) in pixels, the upper left corner of the picture being (0, 0).
@@ -8,6 +8,10 @@ import tensorflow as tf
 
 AREA = (0.5, 1.0)
 """Smallest and largest part of a region's area that a random square has."""
+BOX, LEFT_OUT, CROWD = 1.0, 2.0, 3.0
+"""Kinds of boxes: a thing; one that is neither learned from nor measured; many things of a class. 0 is none."""
+LEAST_LEFT = 0.25
+"""The part of a thing's box that must be left of it in a crop; of less one cannot say what it is."""
 
 
 def random_squares(regions: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -78,6 +82,36 @@ def cut_points(points: tf.Tensor, box: tf.Tensor, mirrored: tf.Tensor, partners:
     moved = tf.concat([share, known * tf.cast(inside, tf.float32)], -1)
     flipped = tf.concat([1 - moved[..., :1], moved[..., 1:]], -1)
     return tf.where(mirrored[:, None, None], tf.gather(flipped, partners, axis=1), moved)
+
+
+def cut_boxes(boxes: tf.Tensor, box: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+    """Move boxes with the picture; of those that are cut, what is visible stays.
+
+    Args:
+      boxes: float32 [B, K, 6]: left, top, right, bottom in pixels, class, kind: 0 where there is none.
+      box: int32 [B, 4].
+      mirrored: bool [B].
+
+    Returns:
+      float32 [B, K, 6]: the first four as shares of the box's sides, 0 .. 1. Of a thing of which less than a quarter of
+      its box is left the kind is `LEFT_OUT`; of what is outside all is 0.
+    """
+    corner = tf.cast(tf.gather(box, [1, 0, 1, 0], axis=1), tf.float32)[:, None]
+    sides = tf.cast(tf.gather(box, [3, 2, 3, 2], axis=1), tf.float32)[:, None]
+    whole = (boxes[..., :4] - corner) / sides
+    seen = tf.clip_by_value(whole, 0.0, 1.0)
+    left, top, right, bottom = tf.unstack(seen, axis=-1)
+    flipped = tf.stack([1 - right, top, 1 - left, bottom], -1)
+    area = tf.math.divide_no_nan(_area(seen), _area(whole))
+    kind = boxes[..., 5]
+    kind = tf.where((kind == BOX) & (area < LEAST_LEFT), LEFT_OUT, kind)
+    moved = tf.where(mirrored[:, None, None], flipped, seen)
+    made = tf.concat([moved, boxes[..., 4:5], kind[..., None]], -1)
+    return tf.where(((boxes[..., 5] > 0) & (area > 0))[..., None], made, 0.0)
+
+
+def _area(boxes: tf.Tensor) -> tf.Tensor:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def mirror_normals(normals: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:

@@ -138,6 +138,35 @@ def test_interrupted_it_ends_with_the_same_files(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.glob("*.parts"))
 
 
+def test_boxes_are_in_pixels_of_the_picture(pictures, tmp_path):
+    """The network says the same of every picture: two boxes of a class that overlap, one of another, one unlikely."""
+    said = np.array([
+        [0.25, 0.5, 0.5, 0.25, 0.1, 0.9], [0.26, 0.5, 0.5, 0.25, 0.0, 0.8],
+        [0.75, 0.75, 0.25, 0.5, 0.6, 0.0], [0.5, 0.5, 0.9, 0.9, 0.004, 0.002],
+    ])  # fmt: skip
+    pixels = keras.Input((64, 64, 3), dtype="uint8")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(0.0)(pixels))
+    made = keras.layers.Dense(24, bias_initializer=keras.initializers.Constant(said.ravel()))(pooled)
+    dense = Dense(None, {"target": "detection", "names": ["cat", "dog"], "size": 64})
+    dense.__dict__["network"] = keras.Model(pixels, keras.layers.Reshape((4, 1, 6))(made))
+    predict_dense(dense, pictures, tmp_path / "to", 4, 1.0, 0)
+    with open(tmp_path / "to" / "boxes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    own = [row for row in rows if row["path"].endswith("wide.png")]  # 96 x 64 pixels: the square begins at 16
+    assert [(row["label"], row["score"]) for row in own] == [("dog", "0.9000"), ("cat", "0.6000"), ("cat", "0.1000")]
+    corners = [[float(row[name]) for name in ("left", "top", "right", "bottom")] for row in own]
+    np.testing.assert_allclose(corners[0], [16, 24, 48, 40], atol=0.01)
+    np.testing.assert_allclose(corners[1], [16 + 40, 32, 16 + 56, 64], atol=0.01)
+    high = next(row for row in rows if row["path"].endswith("high.png"))  # 64 x 128
+    assert (float(high["left"]), float(high["top"])) == pytest.approx((0, 32 + 24), abs=0.01)
+    drawn = np.asarray(Image.open(tmp_path / "to" / "drawn" / "a" / "wide.png")).astype(int)
+    dog = colours(2)[1]
+    assert np.abs(drawn[96:160, 127] - dog).max() <= 2  # the right side of the first box, at 255 / 2
+    assert np.abs(drawn[200, 10] - dog).max() > 2
+    predict_dense(dense, pictures, tmp_path / "alone.csv", 1, 1.0, 0)
+    assert (tmp_path / "alone.csv").read_text() == (tmp_path / "to" / "boxes.csv").read_text()
+
+
 def test_all_broken_is_one_line(pictures, tmp_path):
     for name in ("a/wide.png", "high.png"):
         (pictures / name).unlink()

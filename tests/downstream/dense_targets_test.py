@@ -152,10 +152,14 @@ def test_the_normals_of_a_plane_are_those_of_the_plane(normal):
 def test_the_bootstrap_is_paired_and_comes_from_its_seed():
     one = rng.normal(1.0, 1.0, (200, 1))
     other = one - 0.5
-    low, high = bootstrap(lambda sums: sums[..., 0] / 200, one)
+
+    def mean_of(table, counts):
+        return (counts @ table)[:, 0] / 200
+
+    low, high = bootstrap(mean_of, one)
     half = 1.96 * one.std() / np.sqrt(200)
     assert (low, high) == pytest.approx((one.mean() - half, one.mean() + half), abs=0.25 * half)
-    assert bootstrap(lambda sums: sums[..., 0] / 200, one, other) == pytest.approx((0.5, 0.5))
+    assert bootstrap(mean_of, one, other) == pytest.approx((0.5, 0.5))
 
 
 def chosen_of(target, table):
@@ -202,18 +206,20 @@ def test_the_head_is_the_same_for_every_trunk_and_standardises_its_maps():
     for name in ("alexnet", "resnet10(width=4)"):
         trunk = make_trunk(name, 65)
         last = trunk.stages[-1]
-        measured = network.moments(trunk, 65, last, [tf.constant(images[:3]), tf.constant(images[3:])])
+        stages = network.stages_up_to(trunk, last)
+        measured = network.moments(trunk, 65, stages, [tf.constant(images[:3]), tf.constant(images[3:])])
         maps = keras.Model(trunk.body.inputs[0], trunk.body.get_layer(last).output)(trunk.pixels(images)).numpy()
         np.testing.assert_allclose(measured[-1][0], maps.mean((0, 1, 2)), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(measured[-1][1], maps.var((0, 1, 2)), rtol=2e-3, atol=1e-5)
-        how = {"full_size": False, "test_mode": True}
-        model = network.build(trunk.copy(), 65, last, 5, measured, frozen=True, **how)
+        how = {"head_on": lambda maps, size: network.pyramid(maps, size, 5, False), "measured": measured}
+        model = network.build(trunk.copy(), 65, stages, **how, test_mode=True, frozen=True)
         assert model({"pixels": images})["label"].shape == (6, 17, 17, 5)  # a quarter of the side, rounded up
         head = model.get_layer("head")
         assert {id(each) for each in model.trainable_variables} == {id(each) for each in head.trainable_variables}
-        whole = network.build(trunk.copy(), 65, last, 5, measured, freeze=trunk.stages[0], **how)
+        whole = network.build(trunk.copy(), 65, stages, **how, test_mode=True, freeze=trunk.stages[0])
         assert len(head.trainable_variables) < len(whole.trainable_variables)
-        large = network.build(trunk.copy(), 65, trunk.stages[1], 5, measured[:2], **how | {"full_size": True})
+        how = {"head_on": lambda maps, size: network.pyramid(maps, size, 5, True), "measured": measured[:2]}
+        large = network.build(trunk.copy(), 65, trunk.stages[:2], **how, test_mode=True)
         assert large({"pixels": images})["label"].shape == (6, 65, 65, 5)
         layers.append({type(layer).__name__ for layer in head.layers})
     assert layers[0] == layers[1]

@@ -135,6 +135,8 @@ def test_each_task_serves_under_a_name_of_its_own():
         "segment_pixels": ("pixels",),
         "normals": ("image_bytes",),
         "normals_pixels": ("pixels",),
+        "detect": ("image_bytes",),
+        "detect_pixels": ("pixels",),
         "words": ("words",),
         "sentences": ("sentences",),
         "numbers": ("numbers",),

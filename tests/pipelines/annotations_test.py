@@ -9,6 +9,7 @@ from PIL import Image
 
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.dense.data import open_dense
+from tfssl.downstream.dense.detection import Detection
 from tfssl.downstream.dense.keypoints import KeyPoints
 from tfssl.downstream.dense.normals import Normals, encoded
 from tfssl.downstream.dense.segmentation import Segmentation
@@ -45,6 +46,35 @@ def test_joints_change_sides_in_a_mirror():
     assert found[1, 0, 2] == 0
 
 
+def test_boxes_keep_their_visible_part():
+    """By counting the pixels of each box that lie in the crop."""
+    rng = np.random.default_rng(0)
+    boxes = np.zeros((40, 5, 6), np.float32)
+    low, sides = rng.integers(0, 40, (40, 5, 2)), rng.integers(1, 30, (40, 5, 2))
+    boxes[..., :2], boxes[..., 2:4], boxes[..., 4] = low, low + sides, rng.integers(0, 9, (40, 5))
+    boxes[..., 5] = rng.choice([0, 1, 1, 1, 1, 2, 3], (40, 5))
+    crops = np.concatenate([rng.integers(0, 30, (40, 2)), np.full((40, 2), 32)], 1)
+    mirrored = rng.random(40) < 0.5
+    found = annotations.cut_boxes(tf.constant(boxes), tf.constant(crops), tf.constant(mirrored)).numpy()
+    kinds = []
+    for rows, (top, left, size, _), flipped, own in zip(boxes, crops, mirrored, found, strict=True):
+        for (x0, y0, x1, y1, label, kind), moved in zip(rows, own, strict=True):
+            whole = np.zeros((80, 80), bool)
+            whole[int(y0) : int(y1), int(x0) : int(x1)] = True
+            seen = whole[top : top + size, left : left + size]
+            seen = seen[:, ::-1] if flipped else seen
+            if not kind or not seen.any():
+                assert not moved.any()
+                continue
+            y, x = np.nonzero(seen)
+            expected = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+            np.testing.assert_allclose(moved[:4] * size, expected, atol=1e-4)
+            little = kind == 1 and seen.sum() < whole.sum() / 4
+            assert moved[4:].tolist() == [label, 2 if little else kind]
+            kinds.append((int(kind), int(moved[5])))
+    assert set(kinds) == {(1, 1), (1, 2), (2, 2), (3, 3)}
+
+
 def test_squares_lie_in_their_regions_and_come_from_the_seed():
     regions = np.array([[4, 6, 40, 40]] * 500)
     boxes = annotations.random_squares(tf.constant(regions), tf.constant([1, 2])).numpy()
@@ -63,6 +93,7 @@ def test_squares_lie_in_their_regions_and_come_from_the_seed():
 
 
 SIDE = 48
+BOXES = [(4, 6, 20, 18), (30, 25, 46, 47)]
 JOINTS = {"l_hand": (8, 20), "r_hand": (40, 22), "head": (24, 6)}
 
 
@@ -82,6 +113,11 @@ def telling(tmp_path_factory):
         (folder / "normals" / f"{number}.png").write_bytes(encoded(normals, np.ones(x.shape, bool)))
     joints = {f"{number}.png": [[*place, 1] for place in JOINTS.values()] for number in range(8)}
     (folder / "joints.json").write_text(str({"order": list(JOINTS), "joints": joints}).replace("'", '"'))
+    (folder / "labels").mkdir()
+    shares = [((x0 + x1) / 96, (y0 + y1) / 96, (x1 - x0) / 48, (y1 - y0) / 48) for x0, y0, x1, y1 in BOXES]
+    lines = "".join(f"{label} {' '.join(map(str, each))}\n" for label, each in enumerate(shares))
+    for number in range(8):
+        (folder / "labels" / f"{number}.txt").write_text(lines)
     return folder
 
 
@@ -132,6 +168,25 @@ def test_joints_follow_random_crops(telling):
             # No shoulder and hip: the longer side of the box around all joints, of this crop's side.
             assert length == pytest.approx(32 / side, rel=0.06)
     assert checked > 50
+
+
+def test_boxes_follow_random_crops(telling):
+    """Each crop tells by its colours which pixels of a box it shows."""
+    _, places, answers, _ = drawn(Detection, telling)
+    kinds = []
+    for picture, rows in zip(places, answers[:, :, 0], strict=True):
+        x, y = picture[..., 0] + 0.5, picture[..., 1] + 0.5
+        for (x0, y0, x1, y1), (left, top, right, bottom, label, kind) in zip(BOXES, rows, strict=False):
+            rows_in, columns_in = np.nonzero((x > x0) & (x < x1) & (y > y0) & (y < y1))
+            kinds.append(kind)
+            if kind:
+                seen = [columns_in.min(), rows_in.min(), columns_in.max() + 1, rows_in.max() + 1]
+                np.testing.assert_allclose(np.array([left, top, right, bottom]) * 32, seen, atol=1.5)
+                assert label == BOXES.index((x0, y0, x1, y1))
+            else:
+                assert len(rows_in) < 40  # blended with what lies around
+        assert not rows[2].any()
+    assert np.mean(np.array(kinds) == 1) > 0.7
 
 
 def test_without_crop_and_flip_it_is_the_picture(telling):

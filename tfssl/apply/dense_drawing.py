@@ -1,11 +1,11 @@
-"""What dense targets find, drawn: joints and bones on the picture, classes over it, normals beside it."""
+"""What dense targets find, drawn: joints and bones, boxes on the picture, classes over it, normals beside it."""
 
 import colorsys
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 BONES = (
     ("ankle", "knee"), ("knee", "hip"), ("hip", "shoulder"), ("shoulder", "elbow"), ("elbow", "wrist"),
@@ -18,6 +18,9 @@ MIDDLE = (("neck", "head"), ("hip", "head"), ("hip", "left hand"), ("hip", "righ
 """Whole names that are joined, where both are there: of the toy world's people too."""
 UNSURE = 0.15
 """Scores below which a joint is drawn hollow."""
+
+LEAST_DRAWN, SURE, MOST_DRAWN = 0.15, 0.3, 10
+"""Boxes below the first score are not drawn, those below the second thin; of a picture so many at most."""
 
 Draw = Callable[[np.ndarray, Mapping[str, np.ndarray], Sequence[str]], np.ndarray]
 """(picture uint8 [D, D, 3], what is found in it, names) -> what is drawn, uint8 [D, ., 3]."""
@@ -61,6 +64,28 @@ def _words(name: str) -> str:
     return " ".join({"l": "left", "r": "right"}.get(word, word) for word in words)
 
 
+def boxes(image: np.ndarray, found: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """Draw boxes, shares of the sides, with names and scores; the best ones, those of low score thin."""
+    drawn = Image.fromarray(image)
+    brush, side = ImageDraw.Draw(drawn), image.shape[0]
+    wide, palette = max(2, side // 100), colours(len(names))
+    font = ImageFont.load_default(max(9, side // 24))
+    rows = range(min(int(found["count"]), MOST_DRAWN))
+    for row in reversed([row for row in rows if found["scores"][row] >= LEAST_DRAWN]):
+        number, score = int(found["classes"][row]), float(found["scores"][row])
+        left, top, right, bottom = (found["boxes"][row] * (side - 1)).round().tolist()
+        colour = tuple(palette[number].tolist())
+        brush.rectangle([left, top, right, bottom], outline=colour, width=wide if score >= SURE else 1)
+        if score >= SURE:
+            text = f"{names[number]} {score:.2f}" if score < 1 else names[number]
+            *_, width, height = brush.textbbox((0, 0), text, font)
+            # Above the box where there is room, and inside of the picture.
+            corner = (max(0, min(left + 1, side - width)), top - height - 1 if top > height else top)
+            brush.rectangle(brush.textbbox(corner, text, font), fill=colour)
+            brush.text(corner, text, (0, 0, 0), font)
+    return np.asarray(drawn)
+
+
 def class_map(image: np.ndarray, found: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """Lay the colour of each pixel's class over the picture; 255 leaves it as it is."""
     numbers = enlarged(found["class_map"], image.shape[:2])
@@ -89,5 +114,5 @@ def enlarged(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return values[rows][:, columns]
 
 
-DRAW: dict[str, Draw] = {"keypoints": joints, "segmentation": class_map, "normals": normals}
+DRAW: dict[str, Draw] = {"keypoints": joints, "segmentation": class_map, "normals": normals, "detection": boxes}
 """Target -> what draws what it finds."""

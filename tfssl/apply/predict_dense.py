@@ -36,6 +36,9 @@ DRAWN = 256
 MADE = "made"
 """Folder in TO.parts that becomes TO."""
 JOINT_FIELDS = ("path", "joint", "x", "y", "score")
+BOX_FIELDS = ("path", "label", "score", "left", "top", "right", "bottom")
+TABLES = {"keypoints": "keypoints.csv", "detection": "boxes.csv"}
+"""Target -> the table that it writes, which may be written alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,20 +87,21 @@ def predict_dense(
 
         drawn/NAME.png     what was found, on the centred square of each picture, which is what the network sees
         keypoints.csv      path, joint, x, y in pixels of the picture, score 0 .. 1
+        boxes.csv          path, label, score 0.01 .. 1, left, top, right, bottom in pixels of the picture
         masks/NAME.png     of segmentation: numbers of classes at the picture's size, 255 outside of the square;
                            classes.csv has their names and colours
         normals/NAME.png   (n + 1) / 2 in three colours at the picture's size, black outside of the square
 
     Args:
-      to: a folder that is missing or empty; of key points also FILE.csv, for that table alone.
+      to: a folder that is missing or empty; of key points and boxes also FILE.csv, for that table alone.
 
     Raises:
       UserError: a `to` of another kind, or that exists; data that are no pictures; too much that is broken; TO.parts of
         a call with another network, other data or another batch size.
     """
     alone = to.suffix.lower() == ".csv"
-    if to.suffix.lower() in (".csv", ".parquet") and not (alone and dense.target == "keypoints"):
-        wanted = "a folder, or FILE.csv" if dense.target == "keypoints" else "a folder"
+    if to.suffix.lower() in (".csv", ".parquet") and not (alone and dense.target in TABLES):
+        wanted = "a folder, or FILE.csv" if dense.target in TABLES else "a folder"
         raise UserError(f"--to {to} is given; what is found for {dense.target} is written into {wanted}")
     if to.exists() and (alone or not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to} exists; choose another --to, or remove it")
@@ -224,16 +228,37 @@ class _Writer:
         return whole
 
 
-class _Joints(_Writer):
-    def write_found(self, number: int, found: Mapping[str, np.ndarray]) -> None:
+class _Table(_Writer):
+    """Writes a table of places in pixels of the picture."""
+
+    fields: Sequence[str]
+
+    def in_picture(self, number: int, places: np.ndarray) -> np.ndarray:
+        """Convert x and y [J, 2 or 4] from shares of the centred square's side to pixels of a picture."""
         height, width = (self.sides[number : number + 1, axis] for axis in range(2))
-        places = in_picture(tf.constant(found["joints"][None]), tf.constant(height), tf.constant(width)).numpy()[0]
-        path = self.source.paths[number]
+        return in_picture(tf.constant(places[None]), tf.constant(height), tf.constant(width)).numpy()[0]
+
+    def finish(self, to: Path, rows: Iterable[tuple[str, ...]]) -> None:
+        write_csv(to if self.alone else to / TABLES[self.dense.target], self.fields, rows)
+
+
+class _Joints(_Table):
+    fields = JOINT_FIELDS
+
+    def write_found(self, number: int, found: Mapping[str, np.ndarray]) -> None:
+        places, path = self.in_picture(number, found["joints"]), self.source.paths[number]
         for name, (x, y), score in zip(self.dense.names, places, found["scores"], strict=True):
             self.rows.append((path, name, f"{x:.2f}", f"{y:.2f}", f"{score:.4f}"))
 
-    def finish(self, to: Path, rows: Iterable[tuple[str, ...]]) -> None:
-        write_csv(to if self.alone else to / "keypoints.csv", JOINT_FIELDS, rows)
+
+class _Boxes(_Table):
+    fields = BOX_FIELDS
+
+    def write_found(self, number: int, found: Mapping[str, np.ndarray]) -> None:
+        places, path = self.in_picture(number, found["boxes"]), self.source.paths[number]
+        for row in range(int(found["count"])):
+            name, score = self.dense.names[found["classes"][row]], found["scores"][row]
+            self.rows.append((path, name, f"{score:.4f}", *(f"{each:.2f}" for each in places[row])))
 
 
 class _Masks(_Writer):
@@ -255,7 +280,12 @@ class _Normals(_Writer):
         self.save("normals", number, self.at_own_size(number, as_colours(found["normals"]), 0))
 
 
-WRITERS: dict[str, type[_Writer]] = {"keypoints": _Joints, "segmentation": _Masks, "normals": _Normals}
+WRITERS: dict[str, type[_Writer]] = {
+    "keypoints": _Joints,
+    "segmentation": _Masks,
+    "normals": _Normals,
+    "detection": _Boxes,
+}
 
 
 def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

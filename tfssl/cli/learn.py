@@ -42,6 +42,6 @@ def finetune(**arguments: Any) -> Any:
     """Make a classifier from a run and labelled pictures. Killed and started again, it resumes where it was.
 
     DATA has a folder for each class, or --labels. Without a run: tfssl finetune DATA --trunk resnet18 --out DIR.
-    With --target keypoints, segmentation or normals a network that says something of places in the picture.
+    With --target detection, keypoints, segmentation or normals a network that says something of places in the picture.
     """
     return tfssl.finetune(**arguments)

@@ -1,5 +1,6 @@
 """One network: its candidates learn, validation chooses, the test part measures; whatever the answers are."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,8 @@ def choose(job: Job, settings: FinetuneSettings) -> Any:
     Returns:
       The `Chosen` of the job's target.
     """
-    target = job.target
+    target = job.target.on(job.start)
+    job = dataclasses.replace(job, target=target)
     if (job.folder / "chosen.json").exists():
         return target.read_chosen(job)
     val = target.sight(job.val, job.start.size)

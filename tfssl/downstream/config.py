@@ -11,7 +11,7 @@ from tfssl.runs.config import Pace
 
 Start = Literal["scratch", "frozen", "random"]
 """What a fine-tuned network is compared with: see `tfssl.downstream.beside`."""
-TargetName = Literal["classes", "keypoints", "segmentation", "normals"]
+TargetName = Literal["classes", "keypoints", "segmentation", "normals", "detection"]
 """What is learned: see `tfssl.downstream.classes` and `tfssl.downstream.dense`."""
 ONLY_CLASSES: dict[str, Any] = {"mixup": 0.0, "label_smoothing": 0.0, "class_weights": False, "labels_per_class": ()}
 """Settings that are for classes alone, with what they are where not given."""
@@ -65,7 +65,7 @@ class FinetuneSettings(Pace, Learning):
     data: Any = subject("DATA", None)
     out: Path = option("Folder of the network. That of an interrupted call is resumed.")
     target: TargetName = option("What is learned: what a picture shows, or something at its places.", "classes")
-    labels: Path | None = option("labels.csv: file, label (several with ; between), or joints.json.", None)
+    labels: Path | None = option("labels.csv: file, label (several with ; between), joints.json, or COCO's JSON.", None)
     groups: str | None = option("Regular expression: files with the same match stay in one part.", None)
     by_time: bool = option("DATA are frames of a film in order: the last ones are divided off.", False)
     intrinsics: Annotated[tuple[float, ...], Several] = option(
@@ -101,7 +101,7 @@ class FinetuneSettings(Pace, Learning):
                     raise ValueError(f"{name} is given, and --target classes; leave it out, or give another --target")
             return self
         wrong = [name for name, usual in ONLY_CLASSES.items() if getattr(self, name) != usual]
-        wrong += ["labels"] if self.labels is not None and self.target != "keypoints" else []
+        wrong += ["labels"] if self.labels is not None and self.target not in ("keypoints", "detection") else []
         wrong += ["intrinsics"] if self.intrinsics and self.target != "normals" else []
         if wrong:
             name = wrong[0].replace("_", "-")

@@ -1,5 +1,6 @@
 """`finetune`: from a trunk and some labels to a network that names or finds, beside the same without pretraining."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,9 @@ def finetune(
     off, and its probabilities are calibrated by a temperature (Guo et al. 2017, arXiv 1706.04599).
 
     With another `target` the network says something of places in the picture, by a head that is the same for every
-    trunk (`downstream.dense.network`): "keypoints", "segmentation" or "normals". Then the head is first learned by
-    gradients on frozen features, and all else is the same; the validation part chooses by the target's own figure.
+    trunk (`downstream.dense.network`): "keypoints", "segmentation", "normals" or "detection". Then the head is first
+    learned by gradients on frozen features, and all else is the same; the validation part chooses by the target's own
+    figure.
 
     Args:
       run: a run or its folder, or a .keras file of a trunk. With `trunk` it is DATA.
@@ -96,9 +98,10 @@ def finetune(
         takes and that has labels. What part is missing is divided off training, 20 % within each class.
         For other targets see `read` of each in `tfssl.downstream.dense`; 'toy:images(...)' has answers for all.
       out: folder of the network, see `tfssl.runs.classifiers` and `tfssl.runs.dense`.
-      target: what is learned: "classes", "keypoints", "segmentation", "normals".
+      target: what is learned: "classes", "keypoints", "segmentation", "normals", "detection".
       labels: a table with the columns file, within DATA, and label; in place of class folders. Where any picture has
-        several, with `;` between them, each class has a probability of its own. For key points joints.json or COCO's.
+        several, with `;` between them, each class has a probability of its own. For key points joints.json or COCO's;
+        for boxes COCO's JSON.
       groups: regular expression on file names within DATA: files with the same match stay in one part.
       by_time: whether the pictures are frames in order, of which the last 20 % are tested on, and the last 20 % of the
         others chosen on: neighbours in time are nearly the same. Not for classes.
@@ -145,7 +148,7 @@ def finetune(
     start = open_start(run, trunk, settings.size, settings.stage, settings.seed)
     if settings.freeze is not None:
         check_stage(start.random, settings.freeze, "--freeze")
-    parts, target_learned = _open(data, settings)
+    parts, target_learned = _open(data, settings, start)
     jobs = dict(_jobs(settings, start, parts, target_learned))
     _claim(settings, start, parts, target_learned)
     _announce(settings, parts, jobs)
@@ -179,10 +182,11 @@ def _write_report(result: Finetuned | DenseFinetuned, parts: Parts | DenseParts,
         write_report(result, parts.test.source.subset(rows, parts.test.source.name))
 
 
-def _open(data: Any, settings: FinetuneSettings) -> tuple[Parts | DenseParts, Target]:
+def _open(data: Any, settings: FinetuneSettings, start: Start) -> tuple[Parts | DenseParts, Target]:
     """Return the parts of DATA, and what is learned of them."""
     if settings.target in TARGETS:
         found = open_dense(TARGETS[settings.target], data, settings)
+        found = dataclasses.replace(found, target=found.target.on(start))
         return found, found.target
     parts = open_parts(data, settings.labels, settings.groups, settings.seed, settings.max_broken)
     return parts, Classes(parts.classes, parts.several)

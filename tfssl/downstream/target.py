@@ -131,6 +131,10 @@ class Target(abc.ABC):
     def what(self) -> str:
         """What there is to find, in words: "14 joints"."""
 
+    def on(self, start: "Start") -> Self:
+        """Fill in what depends on the trunk and on the size. Raise UserError where these do not fit."""
+        return self
+
     @abc.abstractmethod
     def batches(
         self,

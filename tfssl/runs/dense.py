@@ -1,16 +1,22 @@
-"""What `finetune --target` wrote for answers at places of the picture: key points, classes, normals.
+"""What `finetune --target` wrote for answers at places of the picture: key points, classes, normals, boxes.
 
 Its folder has what that of a classifier has (see `runs.classifiers`), but for:
 
-    network.keras     uint8 [N, S, S, 3] -> a map, float32 [N, h, w, C], of Keras's own layers
-    test.npz          what each test picture adds to the sums of which figures are made
+    network.keras     uint8 [N, S, S, 3] -> a map, float32 [N, h, w, C], of Keras's own layers; of boxes float32
+                      [N, A, 1, 4 + C], with a layer of KerasHub
+    test.npz          what is known of each test picture, of which figures are made
 """
 
+import functools
+import importlib.util
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from tfssl.base.errors import UserError
 from tfssl.runs.classifiers import Learned, read_record, target_of
+
+if TYPE_CHECKING:
+    import keras
 
 NETWORK = "network.keras"
 
@@ -24,6 +30,16 @@ class Dense(Learned):
     def target(self) -> str:
         """The target: "keypoints", say."""
         return str(self.content["target"])
+
+    @functools.cached_property
+    def network(self) -> "keras.Model":
+        """The network. Raise UserError where it has a layer of KerasHub, which is not installed."""
+        if self.target == "detection" and importlib.util.find_spec("keras_hub") is None:
+            raise UserError(
+                f"{self.folder / self.file} has a layer of KerasHub, which is not installed; pip install"
+                " 'tfssl[detection]'"
+            )
+        return super().network
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import keras
@@ -16,7 +16,7 @@ from tfssl.downstream.candidates import Candidate, learn
 from tfssl.downstream.choosing import folder_of, lesson_of
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.dense import network
-from tfssl.downstream.dense.data import Annotated, Read
+from tfssl.downstream.dense.data import Annotated, Read, places
 from tfssl.downstream.measures import Measure
 from tfssl.downstream.network import INPUT, OUTPUT, forward_of
 from tfssl.downstream.stream import HELD, jitter
@@ -51,7 +51,7 @@ class DenseChosen(Choice):
       score: the target's headline figure on the test part.
       figures: all its figures there, by name.
       curve: (threshold, share) where the target has one.
-      table: float64 [M, K], what each test picture adds to the sums of which figures are made.
+      table: float64 [M, K], what is known of each test picture, of which figures are made.
       rows: int64 [M], which pictures of the test part these are.
     """
 
@@ -102,9 +102,22 @@ class DenseTarget(Target):
         """Read pictures with their answers. Raise UserError where these do not fit."""
 
     @classmethod
+    def read_parts(cls, data: Any, settings: FinetuneSettings) -> dict[str, Read]:
+        """Read each part of DATA; "train" alone where it has no parts."""
+        return {part: cls.read(place, settings) for part, place in places(data).items()}
+
+    @classmethod
     def made_of(cls, reads: Mapping[str, Read]) -> Self:
         """Make the target of what was read of each part."""
         return cls(names=reads["train"].names)
+
+    def stages(self, trunk: Trunk, stage: str) -> tuple[str, ...]:
+        """Return the stages that the head reads, first to last, of a trunk that is cut at a stage."""
+        return network.stages_up_to(trunk, stage)
+
+    def answer_on(self, maps: Sequence[keras.KerasTensor], size: int) -> keras.KerasTensor:
+        """Build the head on standardised maps of `stages`; of pictures with `size` pixels a side."""
+        return network.pyramid(maps, size, self.outputs, self.full_size)
 
     @property
     @abc.abstractmethod
@@ -129,7 +142,7 @@ class DenseTarget(Target):
 
     @abc.abstractmethod
     def add_up(self, answers: np.ndarray, found: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return what each picture adds to the sums of which figures are made, float64 [B, K].
+        """Return what is known of each picture, of which figures are made, float64 [B, K].
 
         Args:
           answers: of `answer_reader`.
@@ -141,14 +154,19 @@ class DenseTarget(Target):
         """Return the answer of one picture as what would be found in it, to be drawn."""
 
     @abc.abstractmethod
-    def scores(self, sums: np.ndarray) -> np.ndarray:
-        """Return the headline figure of sums [..., K]."""
+    def scores_of(self, table: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the headline figure of each draw of pictures, float64 [D].
+
+        Args:
+          table: of `add_up`, [M, K].
+          counts: how often each picture is in each draw, float64 [D, M].
+        """
 
     @abc.abstractmethod
-    def figures(self, sums: np.ndarray) -> dict[str, float]:
-        """Return all figures of sums [K], by name, the headline first."""
+    def figures_of(self, table: np.ndarray) -> dict[str, float]:
+        """Return all figures of pictures, by name; what `add_up` gave of them is [M, K]."""
 
-    def curve(self, sums: np.ndarray) -> list[list[float]]:
+    def curve_of(self, table: np.ndarray) -> list[list[float]]:
         """Return (threshold, share) pairs, [] where the target has no curve."""
         return []
 
@@ -207,14 +225,13 @@ class DenseTarget(Target):
 
     def measured(self, job: Job, test: "MapSight", model: keras.Model, settled: None, choice: Choice) -> DenseChosen:
         table = test.table(model)[:, 1:]
-        sums = table.sum(0)
         broken = choice.broken + job.test.count - len(test.rows)
         return DenseChosen(
             **(vars(choice) | {"broken": broken}),
             test=len(test.rows),
-            score=float(self.scores(sums)),
-            figures=self.figures(sums),
-            curve=self.curve(sums),
+            score=_score(self, table),
+            figures=self.figures_of(table),
+            curve=self.curve_of(table),
             table=table,
             rows=test.rows,
         )
@@ -240,6 +257,36 @@ class DenseTarget(Target):
         return {"target": self.name, "names": list(self.names), "partners": list(self.partners)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Additive(DenseTarget):
+    """A dense target whose figures are functions of sums over pictures, of what `add_up` returns."""
+
+    @abc.abstractmethod
+    def scores(self, sums: np.ndarray) -> np.ndarray:
+        """Return the headline figure of sums [..., K]."""
+
+    @abc.abstractmethod
+    def figures(self, sums: np.ndarray) -> dict[str, float]:
+        """Return all figures of sums [K], by name."""
+
+    def curve(self, sums: np.ndarray) -> list[list[float]]:
+        """Return (threshold, share) pairs of sums [K], [] where the target has no curve."""
+        return []
+
+    def scores_of(self, table: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return self.scores(counts @ table)
+
+    def figures_of(self, table: np.ndarray) -> dict[str, float]:
+        return self.figures(table.sum(0))
+
+    def curve_of(self, table: np.ndarray) -> list[list[float]]:
+        return self.curve(table.sum(0))
+
+
+def _score(target: DenseTarget, table: np.ndarray) -> float:
+    return float(target.scores_of(table, np.ones((1, len(table))))[0])
+
+
 class RowLoss(keras.losses.Loss):
     """A loss that is a function of answers and of what the network says, [B] of each."""
 
@@ -252,7 +299,7 @@ class RowLoss(keras.losses.Loss):
 
 
 class MapSight(Sight):
-    """A part as the network sees it: what each picture adds to the sums of which figures are made."""
+    """A part as the network sees it: what is known of each picture, of which figures are made."""
 
     def __init__(self, target: DenseTarget, part: Annotated, size: int):
         answers, regions = target.answer_reader(part, size), tf.constant(part.source.regions)
@@ -266,13 +313,13 @@ class MapSight(Sight):
         made = batches.plain(part.source, size, BATCH).map(with_answers)
         # An answer has up to four floats where a picture has three bytes.
         self._pictures = made.cache() if part.count * size * size * 19 <= HELD else made
-        self._traced: tuple[keras.Model, Callable[[tf.Tensor], tf.Tensor]] | None = None
+        self._traced: tuple[keras.Model, Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]] | None = None
         self.rows = np.arange(part.count)
 
     def table(self, model: keras.Model) -> np.ndarray:
-        """Return float64 [M, 1 + K] of a network in test mode: the loss of each picture, and what it adds to sums."""
+        """Return float64 [M, 1 + K] of a network in test mode: the loss of each picture, and `add_up` of it."""
         if self._traced is None or self._traced[0] is not model:
-            self._traced = model, forward_of(model)
+            self._traced = model, self._trace(model)
         target, tables, rows = self._target, [], []
         for batch in self._pictures:
             valid = batch["valid"]
@@ -280,17 +327,31 @@ class MapSight(Sight):
             rows.append(batch["index"].numpy()[valid.numpy()])
             if not len(rows[-1]):
                 continue
-            outputs = self._traced[1](images)
-            found = {name: each.numpy() for name, each in target.decode(target.finish(outputs)).items()}
-            losses = target.losses(answers, outputs).numpy().astype(np.float64)
-            tables.append(np.concatenate([losses[:, None], target.add_up(answers.numpy(), found)], 1))
+            made, losses = self._traced[1](images, answers)
+            found = {name: each.numpy() for name, each in made.items()}
+            own = losses.numpy().astype(np.float64)[:, None]
+            tables.append(np.concatenate([own, target.add_up(answers.numpy(), found)], 1))
         self.rows = np.concatenate(rows)
         check_broken(self._part.source, self._part.count - len(self.rows), 1.0)
         return np.concatenate(tables)
 
+    def _trace(self, model: keras.Model) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]:
+        """Trace what is found in pictures, and the loss of each."""
+        target, forward = self._target, forward_of(model)
+        said = keras.Input(model.output[OUTPUT].shape[1:])
+        finish = keras.Model(said, target.finish(said))
+
+        def find(images: tf.Tensor, answers: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            outputs = forward(images)
+            return target.decode(finish(outputs)), target.losses(answers, outputs)
+
+        spec = tf.TensorSpec([None, *target.answer_shape(model)], tf.float32)
+        call = tf.function(find, input_signature=[tf.TensorSpec(model.input[INPUT].shape, tf.uint8), spec])
+        return call.get_concrete_function()
+
     def measure(self, model: keras.Model) -> Measure:
         table = self.table(model)
-        score = float(self._target.scores(table[:, 1:].sum(0)))
+        score = _score(self._target, table[:, 1:])
         return Measure(-score if self._target.lower else score, float(table[:, 0].mean()))
 
 
@@ -309,7 +370,8 @@ class _LearnedHead(Head):
         self._target, self._job, self._settings = target, job, settings
         self._learning = job if job.heads is None else dataclasses.replace(job, folder=job.heads)
         self._trunk, self._test_mode = trunk, test_mode
-        self._moments = network.moments(trunk, job.start.size, job.start.stage, _some_pictures(job, settings))
+        self._stages = target.stages(trunk, job.start.stage)
+        self._moments = network.moments(trunk, job.start.size, self._stages, _some_pictures(job, settings))
         if settings.verbose:
             say(target.frozen.name)
         lesson = lesson_of(job, settings, folder_of(self._learning, target.frozen), job.train, val, settings.steps)
@@ -331,10 +393,9 @@ class _LearnedHead(Head):
         return network.build(
             self._trunk.copy(),
             start.size,
-            start.stage,
-            self._target.outputs,
+            self._stages,
+            self._target.answer_on,
             self._moments,
-            full_size=self._target.full_size,
             test_mode=frozen or self._test_mode,
             freeze=settings.freeze,
             frozen=frozen,

@@ -38,12 +38,14 @@ class Read(NamedTuple):
       answers: [N, ...] of any kind.
       names: of classes or joints, () where there are none.
       origin: the pictures as they can be opened again by name.
+      said: what else there is to say of it.
     """
 
     source: RegionSource
     answers: np.ndarray
     names: tuple[str, ...]
     origin: AnySource
+    said: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,8 +126,7 @@ def open_dense(target: type["DenseTarget"], data: Any, settings: "FinetuneSettin
     Raises:
       UserError: no such data, answers that do not fit, too few pictures to divide.
     """
-    places = _places(data)
-    reads = {part: target.read(place, settings) for part, place in places.items()}
+    reads = target.read_parts(data, settings)
     made = target.made_of(reads)
     folder = Path(data) if isinstance(data, (str, os.PathLike)) else Path()
     parts = {part: _annotated(read, settings, folder) for part, read in reads.items()}
@@ -141,6 +142,7 @@ def open_dense(target: type["DenseTarget"], data: Any, settings: "FinetuneSettin
         whole, parts[splits.TEST] = whole.divided(settings.seed)
     how = "the last 20 %, as --by-time says" if settings.by_time else f"20 % by seed {settings.seed}"
     note += f"; {' and '.join(missing)} divided off training, {how}" if missing else ""
+    note += "".join(f"; {said}" for said in dict.fromkeys(read.said for read in reads.values()) if said)
     if not parts[splits.TEST].count or not whole.count:
         raise UserError(
             f"{whole.source.name} cannot be divided: all its pictures are of one group; give a folder test/"
@@ -149,8 +151,8 @@ def open_dense(target: type["DenseTarget"], data: Any, settings: "FinetuneSettin
     return DenseParts(made, whole, parts.get(splits.VAL), parts[splits.TEST], tuple(missing), note, origin)
 
 
-def _places(data: Any) -> dict[str, Any]:
-    """Return what holds each part; "train" alone where DATA has no parts."""
+def places(data: Any) -> dict[str, Any]:
+    """Return what holds each part; "train" alone where DATA has no parts. Raise UserError where it cannot have any."""
     expected = "expected a folder of pictures with their answers, or 'toy:images(...)'"
     if not isinstance(data, (str, os.PathLike)):
         raise UserError(f"{type(data).__name__} is given; {expected}")

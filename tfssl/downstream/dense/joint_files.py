@@ -47,7 +47,7 @@ def read_folder(place: Any, table: Path | None, max_broken: float) -> Read:
         raise UserError(f"{path} cannot be read ({problem}); expected {EXPECTED}") from problem
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no joints; expected {EXPECTED}")
-    places = _places(source, pictures)
+    places = numbers_of(source, pictures)
     if "joints" in content and "order" in content:
         return _read_joints(path, content, source, places)
     if {"images", "annotations", "categories"} <= content.keys():
@@ -55,7 +55,7 @@ def read_folder(place: Any, table: Path | None, max_broken: float) -> Read:
     raise UserError(f"{path} holds no joints; expected {EXPECTED}")
 
 
-def _places(source: PictureSource, folder: Path) -> dict[str, int]:
+def numbers_of(source: PictureSource, folder: Path) -> dict[str, int]:
     """Return the number of each picture, by its path below the folder and by its name alone where that is one's own."""
     below = {str(Path(path).relative_to(folder)): number for number, path in enumerate(source.paths)}
     names: dict[str, int | None] = {}
@@ -72,7 +72,7 @@ def _read_joints(path: Path, content: dict[str, Any], source: PictureSource, pla
     numbers, rows = [], []
     for picture, joints in content["joints"].items():
         if picture not in places:
-            if _is_broken(source, picture):
+            if is_broken(source, picture):
                 continue
             raise UserError(
                 f"{path} names {picture}, which is not in {source.name}; add the picture, or remove it there"
@@ -130,7 +130,7 @@ def _read_coco(path: Path, content: dict[str, Any], source: PictureSource, place
                 f" {3 * len(names)}: x, y, visibility of {len(names)}"
             )
         if picture not in places:
-            if _is_broken(source, picture):
+            if is_broken(source, picture):
                 continue
             raise UserError(
                 f"{path} names {picture}, which is not in {source.name}; add the picture, or remove it there"
@@ -144,7 +144,8 @@ def _read_coco(path: Path, content: dict[str, Any], source: PictureSource, place
     return _read(path, source, numbers, rows, names, boxes)
 
 
-def _is_broken(source: PictureSource, picture: str) -> bool:
+def is_broken(source: PictureSource, picture: str) -> bool:
+    """Return whether a picture of this name was left out, as it cannot be read."""
     return any(Path(path).name == Path(picture).name for path in source.broken)
 
 

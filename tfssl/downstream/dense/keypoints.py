@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfssl.base.errors import UserError
 from tfssl.downstream.config import FinetuneSettings
-from tfssl.downstream.dense.base import AnswerReader, DenseTarget
+from tfssl.downstream.dense.base import Additive, AnswerReader
 from tfssl.downstream.dense.data import Annotated, Read
 from tfssl.downstream.dense.joint_files import read_folder
 from tfssl.downstream.dense.toy import toy_scenes
@@ -29,7 +29,7 @@ SIDES = {"l": "r", "left": "right", "r": "l", "right": "left"}
 
 
 @dataclasses.dataclass(frozen=True)
-class KeyPoints(DenseTarget):
+class KeyPoints(Additive):
     """Where are the joints of the person, or of the thing?
 
     Answer: float32 [N, J, 1, 5]: x, y as shares of the sides, 1 where the joint is known, and inside; the length that

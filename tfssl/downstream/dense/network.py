@@ -7,7 +7,7 @@ further, as Xiao et al. 2018 (arXiv 1804.06208) do with their last one. Maps are
 pictures give, so that the same head fits the scales of every encoder and stage.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -29,9 +29,9 @@ def stages_up_to(trunk: Trunk, stage: str) -> tuple[str, ...]:
     return trunk.stages[: trunk.stages.index(stage) + 1]
 
 
-def moments(trunk: Trunk, size: int, stage: str, pictures: Iterable[tf.Tensor]) -> Moments:
+def moments(trunk: Trunk, size: int, stages: Sequence[str], pictures: Iterable[tf.Tensor]) -> Moments:
     """Measure the maps of a trunk's stages over pictures, uint8 [N, size, size, 3] each."""
-    body = body_of(trunk.copy(), stages_up_to(trunk, stage), True, None)
+    body = body_of(trunk.copy(), stages, True, None)
     pixels = trunk.pixels
 
     def sums(images: tf.Tensor) -> list[tf.Tensor]:
@@ -49,11 +49,10 @@ def moments(trunk: Trunk, size: int, stage: str, pictures: Iterable[tf.Tensor]) 
 def build(
     trunk: Trunk,
     size: int,
-    stage: str,
-    outputs: int,
+    stages: Sequence[str],
+    head_on: Callable[[Sequence[keras.KerasTensor], int], keras.KerasTensor],
     measured: Moments,
     *,
-    full_size: bool,
     test_mode: bool,
     freeze: str | None = None,
     frozen: bool = False,
@@ -61,21 +60,31 @@ def build(
     """Build the network on a trunk, which it shares.
 
     Args:
-      trunk, size, stage, test_mode, freeze: as of `downstream.network.build`.
-      outputs: channels of the answer.
+      trunk, size, test_mode, freeze: as of `downstream.network.build`.
+      stages: whose maps the head reads, first to last.
+      head_on: makes the answer, a map, of these maps standardised and of `size`.
       measured: of `moments`.
-      full_size: whether the answer is enlarged to the picture's size.
       frozen: whether the trunk stays as it is.
 
     Returns:
-      {"pixels": uint8 [N, size, size, 3]} -> {"label": float32 [N, h, w, outputs]}.
+      {"pixels": uint8 [N, size, size, 3]} -> {"label": float32 [N, ., ., .]}.
     """
-    stages = stages_up_to(trunk, stage)
     body = body_of(trunk, stages, test_mode, freeze)
     images = keras.Input((size, size, 3), dtype="uint8", name=INPUT)
     maps = tf.nest.flatten(body(trunk.pixels(images)))
     inputs = [keras.Input(each.shape[1:], dtype=each.dtype) for each in maps]
-    head = keras.Model(inputs, _pyramid(inputs, size, outputs, full_size), name="head")
+    scaled = [
+        keras.layers.BatchNormalization(
+            center=False,
+            scale=False,
+            epsilon=EPSILON,
+            dtype="float32",
+            trainable=False,
+            name=f"standardise{number + 1}",
+        )(each)
+        for number, each in enumerate(inputs)
+    ]
+    head = keras.Model(inputs, head_on(scaled, size), name="head")
     for number, (mean, variance) in enumerate(measured):
         # A channel that says nothing has no variance to divide by.
         head.get_layer(f"standardise{number + 1}").set_weights([mean, np.maximum(variance, EPSILON)])
@@ -84,18 +93,18 @@ def build(
     return PretextModel({INPUT: images}, {OUTPUT: answer}, name="dense")
 
 
-def _pyramid(maps: Sequence[keras.KerasTensor], size: int, outputs: int, full_size: bool) -> keras.KerasTensor:
+def pyramid(maps: Sequence[keras.KerasTensor], size: int, outputs: int, full_size: bool) -> keras.KerasTensor:
+    """Build the head on standardised maps.
+
+    Args:
+      maps: of stages, first to last.
+      size: pixels of a side of the pictures.
+      outputs: channels of the answer.
+      full_size: whether the answer is enlarged to the picture's size.
+    """
     x: Any = None
     for number in reversed(range(len(maps))):
-        standard = keras.layers.BatchNormalization(
-            center=False,
-            scale=False,
-            epsilon=EPSILON,
-            dtype="float32",
-            trainable=False,
-            name=f"standardise{number + 1}",
-        )(maps[number])
-        side = keras.layers.Conv2D(WIDTH, 1, dtype="float32", name=f"lateral{number + 1}")(standard)
+        side = keras.layers.Conv2D(WIDTH, 1, dtype="float32", name=f"lateral{number + 1}")(maps[number])
         if x is not None:
             side = keras.layers.Add()([side, _enlarged(x, side.shape[1:3])])
         x = _smoothed(side, f"smooth{number + 1}")

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.dense import data
-from tfssl.downstream.dense.base import AnswerReader, DenseTarget
+from tfssl.downstream.dense.base import Additive, AnswerReader
 from tfssl.downstream.dense.data import Annotated, Read
 from tfssl.downstream.dense.depth import normals_of
 from tfssl.downstream.dense.toy import toy_scenes
@@ -31,7 +31,7 @@ DEPTH, NORMALS = "depth", "normals"
 
 
 @dataclasses.dataclass(frozen=True)
-class Normals(DenseTarget):
+class Normals(Additive):
     """Which way does each surface look? x right, y up, z towards the camera.
 
     Answer: float32 [N, S, S, 4], a normal of length 1, and 1 where it is known. Network: float32 [N, S, S, 3], whose

@@ -89,7 +89,9 @@ class DenseFinetuned(Result):
         """Say the result in words: the figure, and beside what."""
 
         def begin(row: Row) -> str:
-            return f"fine-tuning has a {self.headline} of {self.says(row.score.mean)} ({self.interval(row.score)})"
+            article = "an" if self.headline.startswith("A") else "a"
+            score = f"{self.says(row.score.mean)} ({self.interval(row.score)})"
+            return f"fine-tuning has {article} {self.headline} of {score}"
 
         def beside(other: Row, ahead: Interval) -> str:
             words = "points" if self.unit == "%" else self.unit
@@ -128,7 +130,7 @@ def interval_of(draws: Sequence[DenseChosen], target: DenseTarget) -> Interval:
     values = [each.score for each in draws]
     if len(set(values)) > 1:
         return Interval(*over_draws(values))
-    return Interval(values[0], *bootstrap(target.scores, draws[0].table))
+    return Interval(values[0], *bootstrap(target.scores_of, draws[0].table))
 
 
 def ahead_of(main: Sequence[DenseChosen], other: Sequence[DenseChosen], target: DenseTarget) -> Interval:
@@ -137,7 +139,7 @@ def ahead_of(main: Sequence[DenseChosen], other: Sequence[DenseChosen], target: 
     differences = [sign * (a.score - b.score) for a, b in zip(main, other, strict=True)]
     if len(set(differences)) > 1:
         return Interval(*over_draws(differences))
-    low, high = bootstrap(lambda sums: sign * target.scores(sums), main[0].table, other[0].table)
+    low, high = bootstrap(lambda *drawn: sign * target.scores_of(*drawn), main[0].table, other[0].table)
     return Interval(differences[0], low, high)
 
 
@@ -152,17 +154,20 @@ def on_the_same(one: DenseChosen, other: DenseChosen) -> tuple[DenseChosen, Dens
 
 
 def bootstrap(
-    score: Callable[[np.ndarray], np.ndarray], one: np.ndarray, other: np.ndarray | None = None, seed: int = 0
+    scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    one: np.ndarray,
+    other: np.ndarray | None = None,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Return the 95 % interval of a figure over draws of test pictures, or of the difference of two, paired by picture.
 
     Args:
-      score: a figure of sums [..., K].
-      one, other: what each picture adds to the sums, [M, K], of the same pictures.
+      scores_of: the figure of each draw, as of `DenseTarget`.
+      one, other: what is known of each picture, [M, K], of the same pictures.
     """
     counts = np.random.default_rng(seed).multinomial(len(one), np.full(len(one), 1 / len(one)), DRAWS).astype(float)
-    values = score(counts @ one)
+    values = scores_of(one, counts)
     if other is not None:
-        values = values - score(counts @ other)
+        values = values - scores_of(other, counts)
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

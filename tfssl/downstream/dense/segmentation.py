@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.dense import data
-from tfssl.downstream.dense.base import AnswerReader, DenseTarget
+from tfssl.downstream.dense.base import Additive, AnswerReader
 from tfssl.downstream.dense.data import Annotated, Read
 from tfssl.downstream.dense.toy import toy_scenes
 from tfssl.export.checking.golden import as_objects
@@ -28,7 +28,7 @@ EXPECTED = "a PNG with the number of a class in each pixel, grey or with a palet
 
 
 @dataclasses.dataclass(frozen=True)
-class Segmentation(DenseTarget):
+class Segmentation(Additive):
     """Which class is each pixel of?
 
     Answer: float32 [N, S, S, 1], the number of a class, or 255. Network: logits float32 [N, S, S, C].
