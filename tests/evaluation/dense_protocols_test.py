@@ -272,8 +272,9 @@ def test_ranks_beside_it_need_no_classes_either(asked):
     )  # fmt: skip
 
 
-def test_the_head_learns_once_and_what_is_known_is_read(monkeypatch, folders):
+def test_the_head_learns_once_and_what_is_known_is_read(tmp_path, monkeypatch, folders):
     """Trains the head and then all of a tiny network, a step each: three fits and two with the validation part."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # of its own: others train networks, too
     fitted = []
     fit = candidates._fit
 
