@@ -1,5 +1,6 @@
 """Optimizers do what their papers say, computed by numpy, also over replicas and over several small batches."""
 
+import gc
 from types import SimpleNamespace
 
 import keras
@@ -231,3 +232,21 @@ def test_averages_move_at_each_update(accumulate, weights, many, replicas):
 def test_the_learning_rate_grows_with_the_pictures_of_an_update():
     assert Recipe(batch_size=16, accumulate=8).peak == Recipe(batch_size=128).peak == 0.2
     assert Recipe(optimizer="lars", batch_size=32, accumulate=8).peak == pytest.approx(1.2)
+
+
+def test_the_graph_of_a_model_goes_with_the_model():
+    """Else a process that trains many networks, as `finetune --draws` does, has less and less memory."""
+
+    def graphs():
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile(make_optimizer(0.9, 0.0), "mse", jit_compile=False)
+        model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0)
+        assert any(each.name == "one_step_on_data" for each in alive())
+        del model
+        gc.collect()
+        return len(alive())
+
+    def alive():
+        return [each for each in gc.get_objects() if type(each).__name__ == "FuncGraph"]
+
+    assert graphs() == graphs()

@@ -1,6 +1,6 @@
 """How gradients become an update: clipped, gathered, averaged; the same over one replica and over several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,8 @@ class Updating(keras.optimizers.Optimizer):
     - `gradient_accumulation_steps` keeps on each replica what it has itself, of which a checkpoint knows that of the
       first, and branches where a strategy allows no branch. Here sums over replicas are gathered. The mean over the
       steps is clipped, and makes an update; of a moving average too, where Keras averages at each step.
+    - Gradients of one replica are summed over replicas, too. TensorFlow (2.21) gives that a gradient of its own, which
+      it knows by name for ever, and with it the graph of every model that was ever trained: 50 MB of a small one.
     - `fit` puts the moving average of weights in their place at its end. It may be called in pieces here, of which no
       weight must depend: see `averaging`.
     """
@@ -28,7 +30,7 @@ class Updating(keras.optimizers.Optimizer):
         if not self.gradient_accumulation_steps:
             super()._backend_apply_gradients(grads, trainable_variables)
             return
-        pairs = super()._all_reduce_sum_gradients(zip(grads, trainable_variables, strict=True))
+        pairs = self._summed(zip(grads, trainable_variables, strict=True))
 
         def gather(strategy: tf.distribute.Strategy, sums: Any) -> None:
             for total, gradient in zip(self._gathered(trainable_variables), sums, strict=True):
@@ -66,7 +68,13 @@ class Updating(keras.optimizers.Optimizer):
         return grads  # of one replica
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        return self._clipped(super()._all_reduce_sum_gradients(grads_and_vars))
+        return self._clipped(self._summed(grads_and_vars))
+
+    def _summed(self, pairs: Iterable[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]:
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync == 1:
+            return list(pairs)
+        return super()._all_reduce_sum_gradients(pairs)
 
     def _clipped(self, pairs: Sequence[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]:
         if self.global_clipnorm is None:
