@@ -180,6 +180,20 @@ def test_coco(tmp_path):
     assert rows_of(opened(tmp_path, labels=tmp_path / "own.json")) == found
 
 
+def test_flat_boxes_of_coco_are_left_out_and_counted(tmp_path):
+    """COCO's own file of 2017 has such ones."""
+    flat = [
+        {"id": n, "image_id": 10, "category_id": 3, "bbox": box} for n, box in enumerate([[9, 9, 1, 0], [9, 9, 0, 1]])
+    ]
+    annotations = [
+        *flat,
+        *({"id": 9, "image_id": number, "category_id": 3, "bbox": [5, 5, 5, 5]} for number in (10, 12)),
+    ]
+    parts = opened(coco(tmp_path, annotations=annotations))
+    assert {name: len(rows) for name, rows in rows_of(parts).items()} == {"a": 1, "b": 0, "c": 1, "d": 0, "e": 0}
+    assert "left out: 2 annotations without width or height" in parts.note
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -189,8 +203,8 @@ def test_coco(tmp_path):
          "annotation 5: image 1, which images do not list"),
         ({"annotations": [{"id": 5, "image_id": 10, "category_id": 3, "bbox": [0, 9, 9]}]},
          r"annotation 5: bbox \[0, 9, 9\], expected"),
-        ({"annotations": [{"id": 5, "image_id": 10, "category_id": 3, "bbox": [0, 0, 0, 9]}]},
-         "annotation 5: the box is 0 pixels wide"),
+        ({"annotations": [{"id": 5, "image_id": 10, "category_id": 3, "bbox": [0, 0, -1, 9]}]},
+         "annotation 5: the box is -1 pixels wide"),
         ({"images": [{"id": 1, "file_name": "z.png"}]}, "names z.png, which is not in"),
         ({"categories": 3}, "has no list categories with id each; expected COCO's JSON"),
         ({"annotations": []}, "has no boxes of its 5 pictures"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.dense import data
 from tfssl.downstream.dense.boxes.rows import Row, row_of, stacked
 from tfssl.downstream.dense.boxes.yolo import divided
@@ -24,7 +25,8 @@ def read(folder: Path, table: Path, max_broken: float) -> dict[str, Read]:
     """Read the boxes of a JSON file, of pictures below a folder.
 
     Pictures that it lists without annotations show none of the things; those that it does not list are left out. Where
-    the folder has train/ beside val/ or test/, they are parts.
+    the folder has train/ beside val/ or test/, they are parts. Boxes without any width or height, of which COCO's own
+    files have some, are left out.
 
     Raises:
       UserError: a file of another kind, a picture that is missing, what is no box, a category that is not listed.
@@ -42,6 +44,7 @@ def read(folder: Path, table: Path, max_broken: float) -> dict[str, Read]:
         elif not is_broken(source, name):
             raise UserError(f"{table} names {name}, which is not in {source.name}; add the picture, or remove it there")
     sides, rows = upright_sides(source), {number: list[Row]() for number in sorted(numbers.values())}
+    flat = 0
     for each in content["annotations"]:
         where = f"{table}, annotation {each.get('id')}"
         if each.get("category_id") not in order:
@@ -52,6 +55,9 @@ def read(folder: Path, table: Path, max_broken: float) -> dict[str, Read]:
             continue  # broken
         number, kind = numbers[each["image_id"]], CROWD if each.get("iscrowd") else BOX
         corners = _corners(where, each.get("bbox"))
+        if corners[0] == corners[2] or corners[1] == corners[3]:
+            flat += 1
+            continue
         rows[number].append(row_of(where, corners, sides[number], order[each["category_id"]], kind))
     if not rows:
         raise UserError(f"{table} lists no picture that is in {source.name}; expected {EXPECTED}")
@@ -59,6 +65,7 @@ def read(folder: Path, table: Path, max_broken: float) -> dict[str, Read]:
     left_out = source.count - len(rows)
     without = sum(not boxes for boxes in rows.values())
     said = [f"{without:,} pictures have no boxes"] if without else []
+    said += [f"left out: {counted(flat, 'annotation')} without width or height"] if flat else []
     said += [f"{left_out:,} that {table.name} does not list are left out"] if left_out else []
     every = Read(RegionSource.of(own), stacked(list(rows.values())), tuple(names.values()), source, ", ".join(said))
     below = [Path(path).relative_to(images).parts[0] for path in own.paths]
