@@ -113,13 +113,13 @@ def predict(
         for option in (option for option, is_given in options.items() if is_given):
             raise UserError(f"{option} is given, and is for classifiers; {model} is a network for {dense.target}")
         return predict_dense(dense, data, to, batch_size, max_broken, verbose)
+    classes, several = _classes(model)  # before `to`, whose kind depends on what this is
     if to.suffix.lower() not in (".csv", ".parquet"):
         raise UserError(f"--to {to} is given, expected a file that ends in .csv or .parquet")
     if to.suffix.lower() == ".parquet":
         files.require_parquet()
     if to.exists():
         raise UserError(f"{to} exists; choose another --to, or remove it")
-    classes, several = _classes(model)
     encoder = load_encoder(model, None, "classes")
     inputs = open_inputs(data, False, max_broken)
     if inputs.source is None:
