@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("keras_hub", reason="needs pip install '.[detection]'")
 from tfssl.base.errors import UserError
 from tfssl.downstream.config import FinetuneSettings
 from tfssl.downstream.dense import detection

@@ -8,9 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import expit
+
+pytest.importorskip("keras_hub", reason="needs pip install '.[detection]'")
+pytest.importorskip("pycocotools", reason="needs pip install '.[detection]'")
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from scipy.special import expit
 
 from tfssl.downstream.dense import network
 from tfssl.downstream.dense.boxes import anchors
