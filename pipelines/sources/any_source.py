@@ -90,7 +90,7 @@ def too_many_broken(name: str, broken: dict[str, str], listed: int, max_broken: 
     """Make the line that says that a source has too many broken pictures, with the first one as an example."""
     path, problem = next(iter(sorted(broken.items())))
     return (
-        f"{len(broken)} of {listed} pictures in {name} are broken, more than --max-broken {max_broken:g} allows;"
+        f"{len(broken)} of {listed} pictures in {name} cannot be read, more than --max-broken {max_broken:g} allows;"
         f" the first: {path} {problem}. Mend or remove them, or allow more"
     )
 

@@ -170,7 +170,7 @@ def test_boxes_are_in_pixels_of_the_picture(pictures, tmp_path):
 def test_all_broken_is_one_line(pictures, tmp_path):
     for name in ("a/wide.png", "high.png"):
         (pictures / name).unlink()
-    with pytest.raises(UserError, match=r"1 of 1 pictures .* are broken"):
+    with pytest.raises(UserError, match=r"1 of 1 pictures .* cannot be read"):
         predict_dense(network_of("normals"), pictures, tmp_path / "to", 4, 1.0, 0)
     assert not (tmp_path / "to").exists()
 

@@ -68,7 +68,13 @@ def test_yolo(yolo):
     assert found["b"] == found["f"] == []  # an empty file, and none: they show neither
     assert "2 pictures have no boxes" in parts.note
     write(yolo / "labels" / "z.txt", "0 0.5 0.5 0.5 0.5")
-    assert "2 pictures have no boxes, and 1 files of labels no picture" in opened(yolo).note
+    assert "2 pictures have no boxes, 1 file of labels has no picture" in opened(yolo).note
+
+
+def test_outlines_of_yolo(yolo):
+    write(yolo / "labels" / "c.txt", "1 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5\n0 0.1 0.2 0.3 0.2 0.2 0.9\n")
+    found = rows_of(opened(yolo))["c"]
+    np.testing.assert_allclose(found, [[10, 5, 30, 15, 1, 1], [4, 4, 12, 18, 0, 1]], atol=1e-5)
 
 
 def test_names_of_yolo(yolo):
@@ -99,7 +105,7 @@ def test_parts_of_yolo(tmp_path):
     assert {Path(path).stem for path in parts.val.source.paths} == {"e", "f"}
     assert parts.train.count + parts.test.count == 4
     assert "has train/, val/; test divided off training" in parts.note
-    assert "1 of no part are left out" in parts.note
+    assert "left out: 1 picture of no part" in parts.note
     write(tmp_path / "config.yaml", config.format("images/train2017"))  # the same pictures are no part of their own
     assert opened(tmp_path).val is None
 
@@ -129,6 +135,9 @@ def test_a_folder_a_part(tmp_path):
         ("0 0.9 0.5 0.4 0.1", "sticks out of its picture, 40 x 20 pixels, by 4.0 pixels"),
         ("0 15 5 4 4", "sticks out of its picture"),
         ("0 0.5 0.5 0.1", "4 numbers, expected 'class centre_x centre_y width height' a line"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "6 numbers, expected"),
+        ("0 0.5 0.5 0.1 0.1 0.9 0.9 0.3", "8 numbers, expected"),
+        ("0 0.5 0.5 0.5 0.9 0.5 0.1", "0 pixels wide"),
         ("cat 0.5 0.5 0.1 0.1", "'cat 0.5 0.5 0.1 0.1', expected"),
     ],
 )
@@ -176,7 +185,7 @@ def test_coco(tmp_path):
     assert sorted(found) == ["a", "b", "c", "d", "e"]  # f is not listed
     assert found["a"] == [[1, 2, 11, 6.5, 0, 1], [0, 0, 40, 20, 1, 3]]
     assert found["c"] == [[5, 5, 10, 10, 1, 1]]
-    assert "3 pictures have no boxes, 1 that instances.json does not list are left out" in parts.note
+    assert "3 pictures have no boxes, left out: 1 picture that instances.json does not list" in parts.note
     (tmp_path / "instances.json").rename(tmp_path / "own.json")
     assert rows_of(opened(tmp_path, labels=tmp_path / "own.json")) == found
 
@@ -255,7 +264,7 @@ def test_parts_of_voc(tmp_path):
     write(tmp_path / "ImageSets" / "Main" / "test.txt", "d\ne\n")
     parts = opened(tmp_path)
     assert (parts.train.count, parts.val, parts.test.count) == (3, None, 2)
-    assert "1 without annotation or in no list are left out" in parts.note
+    assert "left out: 1 picture without annotation or in no list" in parts.note
     write(tmp_path / "ImageSets" / "Main" / "train.txt", "a\nb\n")
     write(tmp_path / "ImageSets" / "Main" / "val.txt", "c\n")
     parts = opened(tmp_path)

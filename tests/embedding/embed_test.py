@@ -97,7 +97,7 @@ def test_broken_pictures_are_listed_and_left_out(toy_run, folder, tmp_path):
     assert found.broken[str(folder / "part1" / "03.jpg")] == "cannot be decoded to its end"
     assert found.as_json()["count"] == 9
     assert f"left out: {folder}/part0/08.jpg is no picture" in str(found)
-    with pytest.raises(UserError, match=r"3 of 12 pictures .* are broken, more than --max-broken 0\.2 allows"):
+    with pytest.raises(UserError, match=r"3 of 12 pictures .* cannot be read, more than --max-broken 0\.2 allows"):
         embed(toy_run, folder, tmp_path / "b.npz", max_broken=0.2, verbose=0)
     assert not (tmp_path / "b.npz").exists()
 

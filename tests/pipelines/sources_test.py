@@ -59,7 +59,7 @@ def test_a_link_back_up_is_walked_once(folder):
 def test_broken_files_are_named_and_limited(folder):
     (folder / "a" / "empty.jpg").write_bytes(b"")
     (folder / "a" / "text.png").write_text("hello")
-    with pytest.raises(UserError, match=r"2 of 5 pictures .* are broken, more than --max-broken 0.01 .*empty.jpg"):
+    with pytest.raises(UserError, match=r"2 of 5 pictures .* cannot be read, more than --max-broken 0.01 .*empty.jpg"):
         open_source(folder)
     source = open_source(folder, max_broken=0.5)
     assert (source.count, source.listed) == (3, 5)

@@ -117,7 +117,7 @@ def test_broken_pictures(tmp_path):
     (tmp_path / "torn.png").write_bytes((tmp_path / "000.png").read_bytes()[:20])
     with pytest.raises(UserError, match=r"1 of 20 pictures .* more than --max-broken 0\.01 allows"):
         look(tmp_path)
-    assert "1 of 20 are broken and are left out" in str(look(tmp_path, max_broken=0.05))
+    assert "left out: 1 of 20 that cannot be read" in str(look(tmp_path, max_broken=0.05))
 
 
 def test_what_is_no_pictures(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.labels import read_labels
 from tfssl.downstream.target import Part
 from tfssl.pipelines.sources import dividing, splits
@@ -148,7 +149,8 @@ def open_parts(data: Any, labels: Path | None, groups: str | None, seed: int, ma
                 f"{labels} names no picture of {data}; its first column is expected to have paths within that folder,"
                 f" such as {below['train'][0]}"
             )
-        note += f"; {missing_rows:,} rows of {labels} name no picture" if missing_rows else ""
+        if missing_rows:
+            note += f"; {counted(missing_rows, f'row of {labels} names', f'rows of {labels} name')} no picture"
     several = table is not None and table.several
     present = {label for each in names["train"] for label in each}
     # In the order of the source where it has one: then parts are divided as `open_splits` divides them.

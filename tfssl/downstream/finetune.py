@@ -288,7 +288,7 @@ def _announce(settings: FinetuneSettings, parts: Parts | DenseParts, jobs: dict[
     if not settings.verbose:
         return
     first = next(iter(jobs.values()))
-    left_out = f"; {parts.unlabelled} without a label are left out" if parts.unlabelled else ""
+    left_out = f"; left out: {parts.unlabelled:,} without a label" if parts.unlabelled else ""
     counts = f"{first.train.count:,} to learn from, {first.val.count:,} to choose on, {first.test.count:,} to test on"
     say(f"{counts}, {first.target.what}{left_out} ({parts.note})")
     pairs = len(settings.learning_rates) * len(settings.weight_decays)

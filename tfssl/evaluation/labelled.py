@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.data import Labelled, open_parts
 from tfssl.evaluation.config import EvaluateSettings
 from tfssl.evaluation.data import Data
@@ -80,7 +81,9 @@ def _by_table(settings: EvaluateSettings) -> tuple[Data, str]:
     if "test" in parts.missing:
         note += f"; {settings.data} has no test/: divided 80/20 within each class by split seed {settings.split_seed}"
     if parts.unlabelled:
-        note += f"; {parts.unlabelled:,} pictures without a label were left out"
+        note += "; " + counted(
+            parts.unlabelled, "picture without a label was left out", "pictures without a label were left out"
+        )
     train, test = (_with_labels(each, parts.classes) for each in (parts.train, parts.test))
     val = None if parts.val is None else _with_labels(parts.val, parts.classes)
     if settings.long_tail is not None:

@@ -69,7 +69,7 @@ class Look:
         else:
             found += "; no labels"
         broken = len(self.source.broken)
-        found += f"; {broken} of {self.source.listed:,} are broken and are left out" if broken else ""
+        found += f"; left out: {broken:,} of {self.source.listed:,} that cannot be read" if broken else ""
         return f"{found}\n{self.note}" if self.note else found
 
 

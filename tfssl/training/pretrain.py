@@ -338,8 +338,8 @@ def _finish(settings: Complete, opened: Opened, built: Built, fitted: Fitted) ->
         with atomic_write(run.folder / "broken.txt") as temporary:
             lines = "".join(f"{name} {problem}\n" for name, problem in sorted(names.items()))
             temporary.write_bytes(os.fsencode(lines))
-        listed = f"{len(names)} of {source.listed} {source.items}"
-        say(f"{listed} are broken and were left out: see {run.folder / 'broken.txt'}")
+        listed = f"{len(names):,} of {source.listed:,} {source.items}"
+        say(f"left out: {listed} that cannot be read; see {run.folder / 'broken.txt'}")
     last = metrics_log.read_epoch_end(run.folder)  # of a run killed after its last step, the only source of figures
     speed = f"{source.measure}_per_second"
     result = {

@@ -94,13 +94,13 @@ class Looked(Result):
         if not self.groups:
             said = "No two pictures are near-duplicates."
         else:
-            groups = f"{counted(self.groups, 'group')}"
-            said = f"{self.duplicates:,} pictures are near-duplicates of others, in {groups}."
+            near = counted(self.duplicates, "picture is a near-duplicate", "pictures are near-duplicates")
+            said = f"{near} of others, in {counted(self.groups, 'group')}."
         if self.leaked is None:
             return [said]
         leak = "A leak: " if self.leaked else ""
-        verb = "picture of test or validation has" if self.leaked == 1 else "pictures of test or validation have"
-        return [said, f"{leak}{self.leaked:,} {verb} a near-duplicate in training."]
+        has = counted(self.leaked, "picture of test or validation has", "pictures of test or validation have")
+        return [said, f"{leak}{has} a near-duplicate in training."]
 
     @property
     def of_outliers(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from tfssl.base.errors import UserError
 from tfssl.base.words import counted
 from tfssl.downstream.dense import data
-from tfssl.downstream.dense.boxes.rows import Row, row_of, stacked
+from tfssl.downstream.dense.boxes.rows import NO_BOXES, Row, row_of, stacked
 from tfssl.downstream.dense.boxes.yolo import divided
 from tfssl.downstream.dense.data import Read
 from tfssl.downstream.dense.joint_files import is_broken, numbers_of
@@ -64,9 +64,9 @@ def read(folder: Path, table: Path, max_broken: float) -> dict[str, Read]:
     own = source.subset(np.array(list(rows)), source.name) if len(rows) < source.count else source
     left_out = source.count - len(rows)
     without = sum(not boxes for boxes in rows.values())
-    said = [f"{without:,} pictures have no boxes"] if without else []
+    said = [counted(without, *NO_BOXES)] if without else []
     said += [f"left out: {counted(flat, 'annotation')} without width or height"] if flat else []
-    said += [f"{left_out:,} that {table.name} does not list are left out"] if left_out else []
+    said += [f"left out: {counted(left_out, 'picture')} that {table.name} does not list"] if left_out else []
     every = Read(RegionSource.of(own), stacked(list(rows.values())), tuple(names.values()), source, ", ".join(said))
     below = [Path(path).relative_to(images).parts[0] for path in own.paths]
     layout = {name: part for part, name in splits.on_disk(images).splits.items()}

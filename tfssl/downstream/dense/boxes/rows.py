@@ -11,6 +11,8 @@ from tfssl.pipelines.ops.annotations import BOX
 
 Row = tuple[float, float, float, float, float, float]
 """left, top, right, bottom in pixels of the upright picture; the number of the class; kind, as of `cut_boxes`."""
+NO_BOXES = ("picture has no boxes", "pictures have no boxes")
+"""Of one and of several, as notes say it."""
 ROUNDING = 1.0
 """Pixels by which a box may stick out of its picture: a rounding error, which is cut off."""
 

@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.dense import data
-from tfssl.downstream.dense.boxes.rows import Row, names_in, row_of, stacked
+from tfssl.downstream.dense.boxes.rows import NO_BOXES, Row, names_in, row_of, stacked
 from tfssl.downstream.dense.boxes.yolo import NAMES_FILE, divided
 from tfssl.downstream.dense.data import Read
 from tfssl.pipelines.ops.annotations import BOX, LEFT_OUT
@@ -54,8 +55,8 @@ def read(folder: Path, max_broken: float) -> dict[str, Read]:
     if not stems:
         raise UserError(f"{folder} has no picture with an annotation; expected {EXPECTED}")
     left_out, without = source.count - len(stems), sum(not boxes for boxes in rows)
-    said = [f"{without:,} pictures have no boxes"] if without else []
-    said += [f"{left_out:,} without annotation or in no list are left out"] if left_out else []
+    said = [counted(without, *NO_BOXES)] if without else []
+    said += [f"left out: {counted(left_out, 'picture')} without annotation or in no list"] if left_out else []
     own = source.subset(np.array([number_of[name] for name in stems], int), source.name)
     every = Read(RegionSource.of(own), stacked(rows), names, source, ", ".join(said))
     part_of = {name: part for part, listed in reversed(lists.items()) for name in listed}

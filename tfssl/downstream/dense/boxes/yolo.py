@@ -1,7 +1,8 @@
 """Boxes in YOLO's layout: images/, labels/ with a text file a picture, and a YAML file with names and parts.
 
 As Ultralytics reads it: a picture whose file of labels is empty or missing shows none of the things, and a file of
-labels without a picture is passed over; both are counted.
+labels without a picture is passed over; both are counted. Of outlines (its layout of segmentation, which exports of
+labelling tools mix in) the box around them is taken.
 """
 
 import os
@@ -12,13 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfssl.base.errors import UserError
+from tfssl.base.words import counted
 from tfssl.downstream.dense import data
-from tfssl.downstream.dense.boxes.rows import Row, names_in, row_of, stacked
+from tfssl.downstream.dense.boxes.rows import NO_BOXES, Row, names_in, row_of, stacked
 from tfssl.downstream.dense.data import Read
 from tfssl.pipelines.sources import splits
 from tfssl.pipelines.sources.regions import RegionSource, upright_sides
 
-EXPECTED = "'class centre_x centre_y width height' a line, the last four as shares of the picture's sides"
+EXPECTED = (
+    "'class centre_x centre_y width height' a line, or 'class x y x y x y ...' of an outline, all but the class as"
+    " shares of the picture's sides"
+)
 NAMES_FILE = "classes.txt"
 KEYS = {splits.TRAIN: "train", splits.VAL: "val", splits.TEST: "test"}
 
@@ -49,9 +54,9 @@ def read(folder: Path, max_broken: float) -> dict[str, Read]:
         without += not rows[-1]
     used |= {labels / Path(path).relative_to(images).with_suffix(".txt") for path in source.broken}
     alone = sum(path not in used and path.name != NAMES_FILE for path in labels.rglob("*.txt"))
-    said = f"{without:,} pictures have no boxes" if without else ""
-    said += f"{', and ' if said and alone else ''}{f'{alone:,} files of labels no picture' if alone else ''}"
-    every = Read(RegionSource.of(source), stacked(rows), config.names, source, said)
+    said = [counted(without, *NO_BOXES)] if without else []
+    said += [counted(alone, "file of labels has no picture", "files of labels have no picture")] if alone else []
+    every = Read(RegionSource.of(source), stacked(rows), config.names, source, ", ".join(said))
     return _divided(every, config, images)
 
 
@@ -131,7 +136,8 @@ def divided(every: Read, part_of: list[str | None]) -> dict[str, Read]:
     """Divide what was read; pictures of no part are left out, which is said."""
     parts, alone = {}, part_of.count(None)
     if alone:
-        every = every._replace(said=", ".join(filter(None, [every.said, f"{alone:,} of no part are left out"])))
+        said = [every.said, f"left out: {counted(alone, 'picture')} of no part"]
+        every = every._replace(said=", ".join(filter(None, said)))
     for part in (splits.TRAIN, splits.VAL, splits.TEST):
         numbers = np.flatnonzero([own == part for own in part_of])
         if len(numbers):
@@ -151,10 +157,10 @@ def _read_file(path: Path, side: np.ndarray, config: Config) -> list[Row]:
         if not words:
             continue
         where = f"{path}, line {number}"
-        if len(words) != 5:
+        if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
             raise UserError(f"{where}: {len(words)} numbers, expected {EXPECTED}")
         try:
-            label, (x, y, width, height) = float(words[0]), map(float, words[1:])
+            label, *shares = map(float, words)
         except ValueError:
             raise UserError(f"{where}: {line.strip()!r}, expected {EXPECTED}") from None
         if not label.is_integer() or label < 0:
@@ -165,6 +171,15 @@ def _read_file(path: Path, side: np.ndarray, config: Config) -> list[Row]:
                 f" {len(config.names) - 1}"
             )
         tall, wide = side.tolist()
-        box = [(x - width / 2) * wide, (y - height / 2) * tall, (x + width / 2) * wide, (y + height / 2) * tall]
+        box = _corners(shares) * np.array([wide, tall, wide, tall])
         rows.append(row_of(where, box, side, int(label)))
     return rows
+
+
+def _corners(shares: list[float]) -> np.ndarray:
+    """Return left, top, right, bottom of a box that is given by its centre and sides, or around an outline."""
+    if len(shares) == 4:
+        x, y, width, height = shares
+        return np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+    points = np.array(shares).reshape(-1, 2)
+    return np.concatenate([points.min(0), points.max(0)])
