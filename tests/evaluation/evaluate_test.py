@@ -158,12 +158,15 @@ def test_logistic_regression_is_the_same_on_one_core_and_on_many(monkeypatch):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 500)
     features = rng.normal(size=(500, 20)).astype(np.float32) + labels[:, None] * 0.3
+    monkeypatch.setattr(logistic, "CHUNK", 64)
     found = []
-    for cores in (1, 3):
+    for cores, small in ((1, 0), (3, 0), (3, logistic.SMALL)):  # on one thread, on three, and handed to none
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(logistic, "SMALL", small)
         found.append(logistic.fit(features, labels, 3, penalty=0.01))
-    np.testing.assert_array_equal(found[0].kernel, found[1].kernel)
-    np.testing.assert_array_equal(found[0].bias, found[1].bias)
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0].kernel, other.kernel)
+        np.testing.assert_array_equal(found[0].bias, other.bias)
 
 
 def test_the_penalty_is_that_of_least_loss_on_held_out_rows():

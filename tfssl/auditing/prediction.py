@@ -23,6 +23,7 @@ from tfssl.auditing import nuisances, statistics
 from tfssl.auditing.pieces import is_cut, put_right, seen_by_place
 from tfssl.auditing.results import CONTENT, LEAK, NONE, OK, WEAK, Probe
 from tfssl.auditing.samples import Made
+from tfssl.base import blas
 from tfssl.tasks.base import PretextTask
 from tfssl.tasks.parts.classification import ChoiceTask
 
@@ -171,7 +172,6 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
     Multinomial logistic regression on standardised columns: values float [Q, F], right int [Q], groups int [Q].
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # which scikit-learn brings
 
     values = values.astype(np.float64)  # in float32 L-BFGS looks for its step a hundred times as long
     correct = np.zeros(len(right))
@@ -182,8 +182,7 @@ def hits(values: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarra
             continue  # of so few questions nothing can be learned
         centre, scale = values[train].mean(0), values[train].std(0)
         scaled = np.clip((values - centre) / np.where(scale > 1e-4, scale, np.inf), -5, 5)
-        # Threads that wait for each other on busy cores take several times as long as one for products this small.
-        with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+        with warnings.catch_warnings(), blas.one_thread():
             warnings.simplefilter("ignore", UserWarning)  # a rough optimum tells as much; and of many classes
             model = LogisticRegression(C=0.1, max_iter=60, tol=1e-3, class_weight="balanced").fit(
                 scaled[train], right[train]

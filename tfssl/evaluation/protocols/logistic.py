@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfssl.base import blas
 from tfssl.evaluation.on_disk import Features
 from tfssl.evaluation.protocols.base import Split
 
@@ -30,7 +31,10 @@ SAMPLE = 4096
 CHUNK = 256
 """Rows that are multiplied at once: they stay in the processor's cache while logits and gradients read them."""
 STRIPES = 8
-"""Parts of the rows that threads go through side by side."""
+"""Parts of the rows at most that threads go through side by side; each has `CHUNK` rows at least, where there are two.
+"""
+SMALL = 1 << 22
+"""Multiplications of a pass over the rows up to which one thread is faster: handing over takes as long."""
 TURNED = 1024
 """Where there are fewer columns than rows, and not more rows than this, columns are replaced by as many as rows."""
 KEPT = 1 << 31
@@ -195,7 +199,6 @@ class _Problem:
     def solve(self, penalty: float, begin: np.ndarray, learned: np.ndarray) -> np.ndarray:
         """Return the weights with the least loss of the rows where `learned`, bool [N], of the shape of `zeros`."""
         from scipy.optimize import minimize
-        from threadpoolctl import threadpool_limits  # which scikit-learn brings
 
         # The curvature along an axis is at most a quarter of its variance (Boehning 1992), and the penalty.
         scales = np.sqrt(0.25 * self._variances + penalty).astype(np.float32)
@@ -216,7 +219,7 @@ class _Problem:
 
         start = scaled(begin, scales, others, 0.5).astype(np.float64).ravel()
         options = {"maxiter": ITERATIONS, "gtol": TOLERANCE, "ftol": GAIN}
-        with ThreadPoolExecutor(os.cpu_count()) as threads, threadpool_limits(1, user_api="blas"):
+        with ThreadPoolExecutor(os.cpu_count()) as threads, blas.one_thread():
             found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
         return scaled(found.x.astype(np.float32).reshape(begin.shape), 1 / scales, 1 / others, 2.0)
 
@@ -227,8 +230,10 @@ class _Problem:
         threads of BLAS, and these wait for one another where the machine has other work. As many stripes whatever the
         machine has, and in their order, so that the sums are the same everywhere.
         """
-        edges = np.linspace(0, len(self._rows), STRIPES + 1).astype(int)
-        parts = list(threads.map(lambda k: self._part(weights, learned, *edges[k : k + 2]), range(STRIPES)))
+        stripes = min(STRIPES, -(-len(self._rows) // CHUNK))
+        edges = np.linspace(0, len(self._rows), stripes + 1).astype(int)
+        side_by_side = map if self._rows.size * weights.shape[1] <= SMALL else threads.map
+        parts = list(side_by_side(lambda k: self._part(weights, learned, *edges[k : k + 2]), range(stripes)))
         count = int(learned.sum())
         return sum(total for total, _ in parts) / count, np.sum([part for _, part in parts], 0) / np.float32(count)
 
