@@ -139,6 +139,7 @@ def _open_text(text: str, settings: ToyText) -> TextSource:
     return dataclasses.replace(made, word_classes=sentences.WORD_CLASSES)
 
 
+@functools.lru_cache(maxsize=4)
 def _open_images(text: str, settings: ToyImages) -> PictureSource:
     from tfssl.pipelines import toy_world
 

@@ -112,6 +112,7 @@ def test_toy_world():
     np.testing.assert_array_equal(source.labels, scenes.label)
     np.testing.assert_array_equal(tf.io.decode_png(source.encoded[7]), scenes.image[7])
     assert source.classes == toy_world.CLASSES
+    assert open_source("toy:images(count=20, size=32, seed=3)") is source  # drawn once for a process
 
 
 def test_toy_names_are_read_once_for_all():
