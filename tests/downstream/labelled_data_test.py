@@ -130,7 +130,7 @@ def test_a_table_may_name_the_ends_of_paths(labelled_folder, tmp_path):
     rows = [f"{path.name},{'red' if number % 2 else 'blue'}" for number, path in enumerate(names)]
     parts = opened(labelled_folder, table(tmp_path, "\n".join([*rows, "gone.png,red"])))
     assert parts.train.count + parts.test.count == 60
-    assert "1 rows of" in parts.note
+    assert "1 row of" in parts.note
     label = {str(path): number % 2 for number, path in enumerate(names)}
     inside = [str(Path(path).relative_to(labelled_folder)) for path in parts.test.source.paths]
     assert parts.test.labels.tolist() == [label[path] for path in inside]
