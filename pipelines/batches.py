@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.explicit import explicit
 from tfssl.pipelines.decoding import cache
 from tfssl.pipelines.sources.source import AnySource, CropReader
 
@@ -26,6 +27,7 @@ class BrokenPictures:
         with tf.device("CPU"):
             self._marks = tf.Variable(tf.zeros([source.count], tf.bool), trainable=False, name="broken_pictures")
 
+    @explicit
     def mark(self, index: tf.Tensor, valid: tf.Tensor) -> None:
         """Remember the pictures (index int64 [B]) that are not valid (bool [B])."""
 
@@ -51,6 +53,7 @@ class BrokenPictures:
         return self._source.broken | {self._source.paths[i]: "cannot be decoded to its end" for i in self.numbers()}
 
 
+@explicit
 def order(count: int, batch_size: int, seed: int, step: tf.Tensor) -> tf.Tensor:
     """Choose the pictures of a step, int64 [batch_size], out of `count`, by a run's seed."""
     number = tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
@@ -111,6 +114,7 @@ def training(
     if not 1 <= batch_size <= source.count:
         raise batch_too_large(batch_size, source)
     read = source.crop_reader(size, cache_memory, reflect, verbose) if crop else _squares(source, size)
+    read = explicit(read)
 
     def batch(step: tf.Tensor) -> Any:
         step_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
@@ -149,6 +153,7 @@ def _squares(source: AnySource, size: int) -> CropReader:
     return squares
 
 
+@explicit
 def _rows_shown(valid: tf.Tensor) -> tf.Tensor:
     """Return the row that stands in each place, int32 [B]: for one that is not valid a valid one, spread evenly.
 
@@ -211,4 +216,6 @@ def plain_sound(source: AnySource, samples: int, batch_size: int, start: int = 0
 
 def _in_order(start: int, count: int, batch_size: int, batch: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
     numbers = tf.data.Dataset.range(start, count).batch(batch_size)
-    return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return numbers.map(explicit(batch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(
+        tf.data.AUTOTUNE
+    )

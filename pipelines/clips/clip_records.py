@@ -120,10 +120,10 @@ def over_rows(count: int | tf.Tensor, seed: tf.Tensor, function: Callable[[tf.Te
     def row(number: tf.Tensor) -> Any:
         return function(number, tf.random.fold_in(seed, number))
 
-    traced = tf.function(row).get_concrete_function(tf.TensorSpec([], tf.int32))
+    traced = tf.function(row, autograph=False).get_concrete_function(tf.TensorSpec([], tf.int32))
     specs = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), traced.structured_outputs)
     at_once = None if tf.executing_eagerly() else PARALLEL  # which TensorFlow warns of where there is no graph
-    return tf.map_fn(row, tf.range(count), fn_output_signature=specs, parallel_iterations=at_once)
+    return tf.map_fn(traced, tf.range(count), fn_output_signature=specs, parallel_iterations=at_once)
 
 
 def rows(records: tf.Tensor) -> int | tf.Tensor:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfssl.base.explicit import explicit
 from tfssl.pipelines.decoding import formats, picture_crops, random_crops
 from tfssl.pipelines.decoding.headers import JPEG, Header
 from tfssl.pipelines.decoding.orientation import stored_box, turn_upright, upright_size
@@ -218,6 +219,7 @@ def _squares(source: Pictures, size: int) -> Iterator[tuple[np.ndarray, np.ndarr
         image = formats.decode(reader.read(name), formats.Plan(way[0], way[1], window), size)
         return number, tf.ensure_shape(image, [size, size, 3])
 
+    @explicit
     def pack(number: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = turn_upright(images, tf.gather(header.orientation, number))
         return number, tf.reshape(geometry.pack(images), [-1, size * size])
@@ -276,7 +278,7 @@ def _in_ways(
         chosen = np.flatnonzero((table == way).all(1))
         own = tf.nest.map_structure(lambda column, chosen=chosen: tf.gather(column, chosen), rows)
         numbered = tf.data.Dataset.from_tensor_slices((chosen, own))
-        function = functools.partial(decode, way.tolist())
+        function = explicit(functools.partial(decode, way.tolist()))
         yield numbered.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False).ignore_errors()
 
 

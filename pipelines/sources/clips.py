@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.explicit import explicit
 from tfssl.pipelines.clips import clip_records, record
 from tfssl.pipelines.clips.clip_records import Clip
 from tfssl.pipelines.decoding import picture_crops
@@ -215,6 +216,7 @@ def _facts(files: Sequence[str], encoded: list[bytes] | None, sample_rate: int) 
     """Read what is known of each record without decoding: once, in order, by TensorFlow's own threads."""
     known = record.features("frame_times", "thumbnails", "sound", "label", "recording", "piece")
 
+    @explicit
     def facts(each: tf.Tensor) -> dict[str, tf.Tensor]:
         fields = tf.io.parse_single_example(each, known)
         times = fields["frame_times"]
@@ -234,5 +236,6 @@ def _facts(files: Sequence[str], encoded: list[bytes] | None, sample_rate: int) 
         dataset = tf.data.TFRecordDataset(list(map(os.fsencode, files)))
     else:
         dataset = tf.data.Dataset.from_tensor_slices(encoded)
-    rows = list(dataset.map(facts, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).as_numpy_iterator())
+    mapped = dataset.map(facts, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    rows = list(mapped.as_numpy_iterator())
     return {key: np.asarray([row[key] for row in rows]) for key in rows[0]} if rows else {}

@@ -134,7 +134,7 @@ class Maker:
     def __init__(self, task: PretextTask, seed: int):
         self.task = task
         self._seed = seed
-        self._graph = tf.function(task.puzzles)
+        self._graph = tf.function(puzzle_stream.maker(task))
 
     def of(self, task: PretextTask) -> "Maker":
         """Return the maker of another task, with the same seed."""

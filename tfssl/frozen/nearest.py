@@ -12,7 +12,8 @@ import tensorflow as tf
         tf.TensorSpec([], tf.int32),
         tf.TensorSpec([], tf.int32),
         tf.TensorSpec([], tf.float32),
-    ]
+    ],
+    autograph=False,
 )
 def _votes(
     train: tf.Tensor,

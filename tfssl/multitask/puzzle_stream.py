@@ -2,18 +2,19 @@
 
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.explicit import explicit
 from tfssl.base.keras_state import on_its_own
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache
 from tfssl.pipelines.sources.any_source import AnySource, open_source
 from tfssl.pipelines.text.corpus import PASSAGE
-from tfssl.tasks import parse_tasks
+from tfssl.tasks import TASKS, parse_tasks
 from tfssl.tasks.base import PretextTask
 
 
@@ -67,10 +68,11 @@ def stream(
     """Make `puzzles` of an open source and prepared tasks; `broken` and `cache_memory` as for `batches.training`."""
     check_fits(tasks, batch_size, source)
     tasks = [task.on(source) for task in tasks]
+    makers = {task.name: maker(task) for task in tasks}
 
     def make(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         made = {
-            task.name: task.puzzles(
+            task.name: makers[task.name](
                 {key: value[: task.batch or batch_size] for key, value in batch.items()}, task_seed(seed, task.name)
             )
             for task in tasks
@@ -79,6 +81,16 @@ def stream(
 
     reflect = all(task.reflects for task in tasks)
     return batches.training(source, size, batch_size, seed, start, make, broken, cache_memory, reflect, verbose)
+
+
+def maker(task: PretextTask) -> Callable[[dict[str, tf.Tensor], tf.Tensor], tuple[Any, Any, Any]]:
+    """Return the task's `puzzles` for a graph.
+
+    A task of one's own may be written with Python's `if` and `for` over tensors, which TensorFlow then rewrites. Ours
+    are not, and looking through all that they call takes up to a second each time that a process begins.
+    """
+    ours = TASKS.get(task.name) is type(task)
+    return explicit(task.puzzles) if ours else task.puzzles
 
 
 def check_fits(tasks: Sequence[PretextTask], batch_size: int, source: AnySource) -> None:
@@ -128,8 +140,8 @@ def _spec_of_one(task: PretextTask, size: int) -> Any:
     example = {"image": tf.zeros([1, size, size, 3], tf.uint8), "clip": tf.zeros([1], tf.string)}
     if "words" in task.reads:
         example = {"words": tf.zeros([1, PASSAGE], tf.int32)}
-    batch, made = tf.data.Dataset.from_tensors(example), task.for_shapes()
-    return batch.map(lambda batch: made.puzzles(batch, tf.constant([0, 0]))).element_spec
+    batch, make = tf.data.Dataset.from_tensors(example), maker(task.for_shapes())
+    return batch.map(lambda batch: make(batch, tf.constant([0, 0]))).element_spec
 
 
 def stream_spec(tasks: Sequence[PretextTask], size: int, batch_size: int) -> Any:
