@@ -98,7 +98,7 @@ def _decode_each_time(source: Pictures, size: int) -> Crops:
 
     def crops(index: tf.Tensor, seed: tf.Tensor, reflect: bool = True) -> picture_crops.Decoded:
         rows, header = reader.rows(index)
-        return picture_crops.training_crops(reader.read, rows, header, seed, size, reflect=reflect)
+        return picture_crops.training_crops(reader.read, rows, header, seed, size, reflect=reflect, kinds=reader.kinds)
 
     return crops
 

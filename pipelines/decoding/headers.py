@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 UNKNOWN, JPEG, PNG, GIF, BMP, WEBP = range(6)
+FORMATS = (JPEG, PNG, GIF, BMP, WEBP)
 
 # 8192 x 8192: at most 256 MiB decoded with alpha, 512 MiB where a PNG has 16 bits.
 MAX_PIXELS = 2**26

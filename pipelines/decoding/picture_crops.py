@@ -11,14 +11,20 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.pipelines.decoding import formats, random_crops
-from tfssl.pipelines.decoding.headers import Header, read_headers
+from tfssl.pipelines.decoding.headers import FORMATS, Header, read_headers
 from tfssl.pipelines.decoding.orientation import stored_box, turn_upright, upright_size
 
 Decoded = tuple[tf.Tensor, tf.Tensor]
 
 
 def decode_boxes(
-    read: Callable[[Any], tf.Tensor], rows: Any, header: Header, box: tf.Tensor, size: int, parallel: int | None = None
+    read: Callable[[Any], tf.Tensor],
+    rows: Any,
+    header: Header,
+    box: tf.Tensor,
+    size: int,
+    parallel: int | None = None,
+    kinds: tuple[int, ...] = FORMATS,
 ) -> Decoded:
     """Decode a box of each picture and resize it.
 
@@ -29,6 +35,7 @@ def decode_boxes(
       box: int32 [N, 4], in the upright picture.
       size: side of the results in pixels.
       parallel: as in `decode_rows`.
+      kinds: the formats that occur among the pictures: see `formats.decode`.
 
     Returns:
       uint8 [N, size, size, 3], upright, and bool [N]; a row that cannot be decoded gives zeros and False.
@@ -36,17 +43,22 @@ def decode_boxes(
     planned = formats.plan(header, stored_box(header, box), size)
 
     def one(row: Any) -> tf.Tensor:
-        return formats.decode(read(row[0]), row[1], size)
+        return formats.decode(read(row[0]), row[1], size, kinds)
 
     images, valid = decode_rows(one, (rows, planned), size, parallel)
     return turn_upright(images, header.orientation), valid
 
 
 def centre_crops(
-    read: Callable[[Any], tf.Tensor], rows: Any, header: Header, size: int, parallel: int | None = None
+    read: Callable[[Any], tf.Tensor],
+    rows: Any,
+    header: Header,
+    size: int,
+    parallel: int | None = None,
+    kinds: tuple[int, ...] = FORMATS,
 ) -> Decoded:
     """Decode the largest centred square of each picture; arguments and results as in `decode_boxes`."""
-    return decode_boxes(read, rows, header, random_crops.centre_box(*upright_size(header)), size, parallel)
+    return decode_boxes(read, rows, header, random_crops.centre_box(*upright_size(header)), size, parallel, kinds)
 
 
 def training_crops(
@@ -57,19 +69,20 @@ def training_crops(
     size: int,
     parallel: int | None = None,
     reflect: bool = True,
+    kinds: tuple[int, ...] = FORMATS,
 ) -> Decoded:
     """Cut a random crop of each picture, by the recipe of `random_crops`.
 
     Args:
       seed: int32 [2], for the batch.
-      read, rows, header, size, parallel: as in `decode_boxes`.
+      read, rows, header, size, parallel, kinds: as in `decode_boxes`.
       reflect: as in `random_crops.shift_small`.
 
     Returns:
       As `decode_boxes`.
     """
     box = random_crops.draw_boxes(header, seed, size)
-    images, valid = decode_boxes(read, rows, header, box, size, parallel)
+    images, valid = decode_boxes(read, rows, header, box, size, parallel, kinds)
     return random_crops.shift_small(images, header, seed, reflect), valid
 
 

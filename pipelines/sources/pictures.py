@@ -66,7 +66,7 @@ class PictureSource(AnySource):
 
         def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows, header = reader.rows(index)
-            return picture_crops.centre_crops(reader.read, rows, header, size)
+            return picture_crops.centre_crops(reader.read, rows, header, size, kinds=reader.kinds)
 
         return read
 
@@ -77,7 +77,11 @@ class PictureSource(AnySource):
 
 
 class Reader:
-    """Rows of a source by number, in the graph."""
+    """Rows of a source by number, in the graph.
+
+    Attributes:
+      kinds: the formats of its pictures, as in `headers`.
+    """
 
     def __init__(self, source: PictureSource):
         with tf.device("CPU"):
@@ -86,6 +90,7 @@ class Reader:
             self._data = tf.constant(rows)
             self._header = tf.constant(source.header)
         self._in_memory = source.encoded is not None
+        self.kinds = tuple(np.unique(source.header[:, 0]).tolist())
 
     def rows(self, index: tf.Tensor) -> tuple[tf.Tensor, headers.Header]:
         """Return what `read` takes, string [B], and the headers, for index int64 [B]; nothing is read yet."""

@@ -44,7 +44,7 @@ class RegionSource(PictureSource):
         def read(index: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             rows, header = reader.rows(index)
             box = random_squares(tf.gather(regions, index), seed)
-            images, valid = picture_crops.decode_boxes(reader.read, rows, header, box, size)
+            images, valid = picture_crops.decode_boxes(reader.read, rows, header, box, size, kinds=reader.kinds)
             return {"image": tf.ensure_shape(images, [None, size, size, 3]), "box": box}, valid
 
         return read
@@ -54,7 +54,8 @@ class RegionSource(PictureSource):
 
         def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows, header = reader.rows(index)
-            return picture_crops.decode_boxes(reader.read, rows, header, tf.gather(regions, index), size)
+            boxes = tf.gather(regions, index)
+            return picture_crops.decode_boxes(reader.read, rows, header, boxes, size, kinds=reader.kinds)
 
         return read
 

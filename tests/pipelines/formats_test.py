@@ -233,6 +233,24 @@ def test_what_has_a_problem_in_its_header_is_not_decoded():
     assert not images[1].numpy().any()
 
 
+@pytest.mark.parametrize("kinds", ["JPEG", "PNG", "PNG GIF", "JPEG WEBP BMP"])
+def test_a_graph_for_the_formats_that_occur_gives_the_same_pixels(kinds):
+    """And refuses all others, though their bytes are in order."""
+    names = ["JPEG", "PNG", "GIF", "BMP", "WEBP"]
+    data = tf.constant([encoded(smooth(70, 50, seed), name) for seed, name in enumerate(names)])
+    known = tuple(number for name, number in zip(names, headers.FORMATS, strict=True) if name in kinds.split())
+
+    @tf.function(autograph=False)
+    def crops(data):
+        return picture_crops.centre_crops(lambda one: one, data, headers.read_headers(data), 24, kinds=known)
+
+    (found, fine), (expected, _) = crops(data), traced(24)(data)
+    occurs = np.isin(names, kinds.split())
+    np.testing.assert_array_equal(fine, occurs)
+    np.testing.assert_array_equal(found, np.where(occurs[:, None, None, None], expected, 0))
+    assert found.numpy()[occurs].std() > 5
+
+
 def test_jpeg_with_bytes_behind_it():
     data = encoded(smooth(), "JPEG")
     for behind in (b"\0", b"some words", bytes(5000)):
