@@ -283,13 +283,14 @@ def test_what_is_wrong_gives_one_line_and_nothing_is_written(toy_run, labelled_f
     assert not (tmp_path / "out").exists()
 
 
-def chosen_of(right):
-    """A result whose test pictures were named right or not."""
+def chosen_of(right, balanced=None):
+    """A result whose test pictures were named right or not; of classes of equal numbers, where `balanced` is None."""
     targets = np.eye(2, dtype=np.float32)[np.zeros(len(right), int)]
     shares = np.where(np.array(right)[:, None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32)
     fields = {field.name: 0 for field in dataclasses.fields(Chosen)}
     top1 = float(np.mean(right))
-    return Chosen(**fields | {"candidates": {}, "test": len(right), "top1": top1, "shares": shares, "targets": targets})
+    fields |= {"candidates": {}, "test": len(right), "top1": top1, "shares": shares, "targets": targets}
+    return Chosen(**fields | {"balanced": top1 if balanced is None else balanced})
 
 
 def test_several_draws_have_students_interval_over_them(parts, tmp_path):
@@ -312,6 +313,23 @@ def test_several_draws_have_students_interval_over_them(parts, tmp_path):
         f" {100 * np.mean(rivals):.1f} %: pretraining gives {100 * ahead.mean():.1f} points ({scratch.ahead})."
     )
     assert result.sentences() == [sentence]
+
+
+def test_where_classes_have_unequal_numbers_each_class_alike_is_told_beside(parts, tmp_path):
+    """Few labels are drawn alike of each class: common classes of a test part would hide what the others gain."""
+    right, rival = np.arange(100) < 60, np.arange(100) < 62
+    chosen = {
+        (kind, (5, None), draw): chosen_of(named, balanced + 0.02 * draw)
+        for draw in range(2)
+        for kind, named, balanced in (("fine-tuned", right, 0.5), ("frozen", rival, 0.3))
+    }
+    result = Finetuned.of(tmp_path, parts, chosen)
+    main, frozen = result.rows
+    assert (main.balanced, frozen.balanced) == pytest.approx((0.51, 0.31))
+    assert result.sentences() == [
+        f"With 5 labels a class, fine-tuning names 60.0 % right ({main.score}; 51.0 % where each class counts alike),"
+        f" the probe of frozen features 62.0 % (31.0 %): fine-tuning gives -2.0 points ({frozen.ahead})."
+    ]
 
 
 def test_draws_that_are_all_the_same_have_the_interval_over_pictures(parts, tmp_path):

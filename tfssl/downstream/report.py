@@ -137,7 +137,12 @@ def _label_curve(result: Finetuned, figure: str) -> Drawn | None:
 
 def _labels(result: Finetuned, figure: str) -> Table:
     """Return the scores of each start and amount of labels."""
-    head = ("begins from", "labels", figure, "95\u00a0% interval", "fine-tuned is ahead by", "95\u00a0% interval")
+    balanced = all(row.balanced is not None for row in result.rows)
+    head = (
+        *("begins from", "labels", figure, "95\u00a0% interval"),
+        *("balanced",) * balanced,
+        *("fine-tuned is ahead by", "95\u00a0% interval"),
+    )
     main = next(row for row in reversed(result.rows) if row.kind == MAIN)
     rows = [
         (
@@ -145,6 +150,7 @@ def _labels(result: Finetuned, figure: str) -> Table:
             amount_of(row) or "all",
             f"{100 * row.score.mean:.1f}",
             str(row.score),
+            *(f"{100 * (row.balanced or 0):.1f}",) * balanced,
             "" if row.ahead is None else f"{100 * row.ahead.mean:.1f}",
             "" if row.ahead is None else str(row.ahead),
         )

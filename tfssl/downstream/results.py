@@ -24,6 +24,9 @@ NAMES = {
     "frozen": "the probe of frozen features",
     "random": "the probe of random features",
 }
+APART = 0.005
+"""How far balanced accuracy must be from top-1 to be told beside it."""
+
 GAIN = {"scratch": "pretraining gives", "frozen": "fine-tuning gives", "random": "pretraining gives"}
 
 
@@ -52,6 +55,8 @@ class Row:
       score: share named right; of several labels the mean average precision.
       ahead: how far "fine-tuned" is ahead, with a paired interval: on the same test pictures, or over the same draws.
       values: one a draw.
+      balanced: share named right of each class, averaged over classes and draws; None where answers are no classes or
+        a picture may have several.
     """
 
     kind: str
@@ -60,6 +65,7 @@ class Row:
     score: Interval
     ahead: Interval | None
     values: tuple[float, ...]
+    balanced: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +115,16 @@ class Finetuned(Result):
 
         def begin(row: Row) -> str:
             does = "fine-tuning has a mean average precision of" if self.several else "fine-tuning names"
-            return f"{does} {percent(row.score.mean)}{'' if self.several else ' right'} ({row.score})"
+            alike = f"; {_balanced(row)} where each class counts alike" if unequal else ""
+            return f"{does} {percent(row.score.mean)}{'' if self.several else ' right'} ({row.score}{alike})"
 
         def beside(other: Row, ahead: Interval) -> str:
             points = f"{100 * ahead.mean:.1f} points ({ahead})"
-            return f"{NAMES[other.kind]} {percent(other.score.mean)}: {GAIN[other.kind]} {points}"
+            alike = f" ({_balanced(other)})" if unequal else ""
+            return f"{NAMES[other.kind]} {percent(other.score.mean)}{alike}: {GAIN[other.kind]} {points}"
 
+        # Where the classes of the test part have unequal numbers, top-1 is that of the common ones.
+        unequal = any(row.balanced is not None and abs(row.balanced - row.score.mean) > APART for row in self.rows)
         return compared(self.rows, begin, beside)
 
     def __str__(self) -> str:
@@ -164,12 +174,17 @@ def amount_of(row: Row) -> str:
     return "" if row.fraction is None else f"{100 * row.fraction:g} % of the labels"
 
 
+def _balanced(row: Row) -> str:
+    return "" if row.balanced is None else percent(row.balanced)
+
+
 def _rows(chosen: Mapping[Any, Chosen], several: bool) -> list[Row]:
     return by_start(
         chosen,
         lambda own: _of(own, several),
         lambda main, own: ahead_of(main, own, several),
         lambda each: _score(each, several),
+        None if several else lambda each: each.balanced,
     )
 
 
@@ -178,6 +193,7 @@ def by_start(
     interval: Callable[[Sequence[Any]], Interval],
     ahead: Callable[[Sequence[Any], Sequence[Any]], Interval],
     score: Callable[[Any], float],
+    balanced: Callable[[Any], float] | None = None,
 ) -> list[Row]:
     """Compare what each kind of start gives with each amount of labels.
 
@@ -186,6 +202,7 @@ def by_start(
       interval: of the draws of one kind and amount.
       ahead: how far the first is ahead of the second, of each the draws.
       score: of one draw.
+      balanced: balanced accuracy of one draw, where answers are classes.
     """
     together: dict[Any, dict[int, Any]] = {}
     for (kind, amount, draw), each in chosen.items():
@@ -196,7 +213,8 @@ def by_start(
         main = list(together[amount, MAIN].values())
         count, share = amount
         gain = None if kind == MAIN else ahead(main, own)
-        rows.append(Row(kind, count, share, interval(own), gain, tuple(score(each) for each in own)))
+        alike = None if balanced is None else float(np.mean([balanced(each) for each in own]))
+        rows.append(Row(kind, count, share, interval(own), gain, tuple(score(each) for each in own), alike))
     return sorted(rows, key=lambda row: (row.labels_per_class or 0, row.fraction or 0))
 
 
