@@ -9,9 +9,10 @@ BASE_PYTHON := python3.12 python3.11 python3 python
 demo: .venv/installed
 	@$(PYTHON) -m tfssl.demo
 
-# A file goes to one process, which makes what its tests share once; conftest.py says which files come first.
+# A file goes to one process, which makes what its tests share once; conftest.py says which files come first. Three
+# processes keep two cores busy: each waits a tenth of its time, for processes that tests start and for files.
 test: .venv/installed
-	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
 
 # What is trained until it is good at something.
 test-slow: .venv/installed
