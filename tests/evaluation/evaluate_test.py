@@ -377,6 +377,14 @@ def test_json_and_table():
     assert lines[2].index("65.0") == lines[3].index("72.8")
 
 
+def test_the_table_says_what_stage_each_protocol_chooses():
+    neighbours = {"stage1": Score(0.4, 0.2, held_out=0.6), "stage2": Score(0.5, 0.25, held_out=0.5)}
+    evaluation = evaluation_of([0.65, 0.728], [0.541, 0.562])
+    evaluation = dataclasses.replace(evaluation, trained=evaluation.trained | {"knn": neighbours})
+    marked = [line.split()[:-2] for line in str(evaluation).splitlines() if line.endswith("<- chosen")]
+    assert [(line[0], line[1 + (line[0] == "linear")]) for line in marked] == [("linear", "stage2"), ("k-NN", "stage1")]
+
+
 def source_of(labels, classes, name="data"):
     labels = None if labels is None else np.array(labels, np.int32)
     return SimpleNamespace(name=name, labels=labels, classes=tuple(classes), count=4 if labels is None else len(labels))

@@ -438,7 +438,7 @@ class Evaluation(Result):
         for protocol, stages in self.trained.items():
             for stage, score in stages.items():
                 is_chosen = protocol in self.of_features and stage == best_stage(stages)
-                chosen = "<- chosen" if is_chosen and (protocol == self.main or self.beside) else ""
+                chosen = "<- chosen" if is_chosen else ""
                 rows.append(self._row(protocol, stage, score, self.random.get(protocol, {}).get(stage), chosen))
             for stage, score in self.projection.get(protocol, {}).items():
                 rows.append(self._row(protocol, stage, score, None, ""))
