@@ -24,10 +24,10 @@ NAMES = {
     "frozen": "the probe of frozen features",
     "random": "the probe of random features",
 }
+GAIN = {"scratch": "pretraining gives", "frozen": "fine-tuning gives", "random": "pretraining gives"}
+
 APART = 0.005
 """How far balanced accuracy must be from top-1 to be told beside it."""
-
-GAIN = {"scratch": "pretraining gives", "frozen": "fine-tuning gives", "random": "pretraining gives"}
 
 
 @dataclasses.dataclass(frozen=True)
