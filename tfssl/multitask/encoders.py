@@ -32,11 +32,13 @@ class Plans:
       trunk: the image trunk, as `open_trunk` takes it.
       size: side of pictures, pixels.
       sound: None, or the sound encoder's "trunk" (its name), "samples" and "rate" (of its window).
+      image: None, or an image trunk that was made of them already, for `kept`.
     """
 
     trunk: str | Path | keras.Model
     size: int
     sound: Mapping[str, Any] | None = None
+    image: Trunk | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def make(self) -> dict[str, Trunk]:
         """Make new encoders by kind, "image" and, where tasks listen, "sound", under the current Keras dtype policy.
@@ -44,15 +46,17 @@ class Plans:
         Raises:
           UserError: an unknown name or setting, a size too small for the trunk.
         """
-        made = {"image": open_trunk(self.trunk, self.size)}
-        if self.sound is not None:
-            made["sound"] = make_sound_trunk(self.sound["trunk"], self.sound["samples"], self.sound["rate"])
-        return made
+        return {"image": open_trunk(self.trunk, self.size)} | self._sound()
 
     @functools.cached_property
     def kept(self) -> dict[str, Trunk]:
         """Encoders made once, in the dtype policy of their first use: weights are copied into them to be saved."""
-        return self.make()
+        return self.make() if self.image is None else {"image": self.image} | self._sound()
+
+    def _sound(self) -> dict[str, Trunk]:
+        if self.sound is None:
+            return {}
+        return {"sound": make_sound_trunk(self.sound["trunk"], self.sound["samples"], self.sound["rate"])}
 
     def model(self, kind: str, trunk: Trunk, pooled: bool = True) -> keras.Model:
         """Return one of the encoders as a plain model: pictures or waveforms -> embedding, or the feature map."""

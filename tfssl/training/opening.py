@@ -89,7 +89,7 @@ def open_run(asked: PretrainSettings, data: Any, tasks: Any, trunk: str | Path |
         say(advice)
     check_one_start(settings, start, parent)
     _check_precision(made.body, settings.mixed_precision)
-    plans = Plans(trunk, settings.size)
+    plans = Plans(trunk, settings.size, image=made)
 
     def prepare() -> dict[str, Any]:
         nonlocal plans
@@ -98,6 +98,7 @@ def open_run(asked: PretrainSettings, data: Any, tasks: Any, trunk: str | Path |
         _ = plans.kept  # refused here where they do not fit
         # A trunk of the caller's own is not copied, and there is no other one to be thrown away.
         own = [] if isinstance(trunk, str) else [(variable, variable.numpy()) for variable in made.body.variables]
+        keras.utils.set_random_seed(settings.seed)  # however many networks were made before
         scales = _scales(tasks, plans, source, settings)
         prepared = {
             "learned": {task.name: task.learned() for task in tasks},
