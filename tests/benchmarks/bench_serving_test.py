@@ -26,7 +26,7 @@ def test_no_request_is_lost_and_wrong_answers_are(toy_export, tmp_path):
     golden = read_golden(path)
     golden.answers["serving_default"]["embedding"][0] += 1
     golden.write(path)
-    wrong = tfssl.bench_serving(tmp_path / "models", **SMALL)
+    wrong = tfssl.bench_serving(tmp_path / "models", **SMALL | {"seconds": 0.5})
     assert not wrong.ok
     assert "pictures" in wrong.lost[0]
 

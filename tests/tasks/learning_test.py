@@ -20,7 +20,7 @@ CHOICES = [
     ("jigsaw", {"size": 48, "steps_per_epoch": 600, "learning_rate": 0.05}, 3 / 100),
     (
         "relative_position(grid=2, colour='keep', resample=0.0)",
-        {"size": 48, "steps_per_epoch": 1000, "learning_rate": 0.2, "trunk": "resnet10(width=16)", "jit_compile": True},
+        {"size": 48, "steps_per_epoch": 800, "learning_rate": 0.2, "trunk": "resnet10(width=16)"},
         (1 + 1 / 8) / 2,
     ),
 ]
