@@ -27,6 +27,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import tensorflow as tf
 
+from tests.support.plain_trunk import Plain
+from tfssl.models.trunks import TRUNKS
+
+TRUNKS["plain"] = Plain
+
 with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these are not the only tests of a process
     # Only possible before TensorFlow runs. The second one costs nothing where no test asks for it.
     tf.config.set_logical_device_configuration(
@@ -40,14 +45,6 @@ with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these 
 # Tracing a graph makes hundreds of thousands of objects that live: looking through them all after each 700 new ones, as
 # Python does, takes a tenth of the time of these tests.
 gc.set_threshold(100_000, 50, 50)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collect_what_tests_leave() -> None:
-    """Spare Python a look through what lives on: each collection that a study asks for took half a second of it."""
-    gc.collect()
-    gc.freeze()
-
 
 TOY = "toy:images(count=72, size=32)"
 QUICK = "toy:images(count=96,size=32)"
@@ -131,6 +128,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(LONG)))  # stable
 
 
+@pytest.fixture(scope="module", autouse=True)
+def collect_what_tests_leave() -> None:
+    """Spare Python a look through what lives on: each collection that a study asks for took half a second of it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], Any]], Path]:
     """Folders that all processes of a test session (pytest -n) share: (name, what makes it) -> the folder.
@@ -162,7 +166,7 @@ def tiny_run(made_once) -> Callable[..., Any]:
     from tfssl.runs.run import load_run
 
     def run(name: str, data: str, tasks: str, **changes: Any) -> Any:
-        settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 1, "batch_size": 8} | changes
+        settings = {"trunk": "plain(width=4)", "size": 32, "epochs": 1, "batch_size": 8} | changes
         settings |= {"report": False, "verbose": 0}
         return load_run(made_once(name, lambda folder: tfssl.pretrain(data, tasks, out=folder, **settings)))
 
@@ -300,7 +304,7 @@ def toy_quickstart(made_once, toy_export) -> Path:
 
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(plan, "TRUNKS", ("resnet10(width=4)",))
+            patch.setattr(plan, "TRUNKS", ("plain(width=4)",))
             patch.setattr(plan, "LEAST_STEPS", 2)
             patch.setattr(measuring, "measure", lambda *given: budget.Speed(40.0, 0.1, 0.0))
             patch.setattr(quickstart, "_adapted", lambda settings, kept: kept)

@@ -78,7 +78,7 @@ SMALLER = {
     "models/classifier --tflite float32,int8": "models/classifier",
     "evaluate runs/first labelled/": "evaluate runs/first labelled/ --protocols knn",
     "linear, finetune(labels=20, draws=5), supervised": "supervised(steps=1, learning_rates=(0.01,))",
-    "mobilenet_v3_small(weights='imagenet')": "resnet10(width=2)",
+    "mobilenet_v3_small(weights='imagenet')": "plain(width=2)",
     "look labelled/": "look labelled/ --layout pca",
     "--out classifiers/first": "--out classifiers/first --steps 2 --learning-rates 0.001 --no-report",
 }
@@ -339,7 +339,7 @@ def test_commands(world):
     assert Path("inside.html").read_text().count('class="seen"') == 8
     assert len(Path("seen/selected.csv").read_text().splitlines()) == 21
     (name, export) = json.loads(Path("runs/first/evaluation.json").read_text())["beside"]
-    assert (name["name"], export["name"]) == ("resnet10(width=2)", "models/encoder")
+    assert (name["name"], export["name"]) == ("plain(width=2)", "models/encoder")
     assert set(name["ahead"]) == set(export["ahead"]) == {"knn"}
 
 

@@ -22,7 +22,7 @@ TOY = "toy:images(count=48, size=32)"
 @pytest.fixture(scope="module")
 def runs(colour_run, tmp_path_factory):
     diverse, out = "colorization(diverse=3)", tmp_path_factory.mktemp("diverse") / "run"
-    diverse_run = tfssl.pretrain(TOY, tasks=diverse, trunk="resnet10(width=4)", out=out, **SETTINGS)
+    diverse_run = tfssl.pretrain(TOY, tasks=diverse, trunk="plain(width=4)", out=out, **SETTINGS)
     return {"colorization": colour_run, diverse: diverse_run}
 
 

@@ -17,7 +17,7 @@ from tfssl.tasks.inpainting import FILL
 @pytest.fixture(scope="module", params=["inpainting", "inpainting(hole='centre')"])
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 1, "batch_size": 8, "report": False, "verbose": 0}
+    settings = {"trunk": "plain(width=4)", "size": 32, "epochs": 1, "batch_size": 8, "report": False, "verbose": 0}
     return tfssl.pretrain("toy:images(count=48, size=32)", tasks=request.param, out=folder, **settings)
 
 

@@ -41,6 +41,7 @@ def verdicts(task):
     return audit, [audit.verdict(name) for name in (*names, "constant embedding")]
 
 
+@pytest.mark.slow
 def test_a_histogram_tells_partners_unless_colours_are_jittered():
     audit, found = verdicts("contrastive")
     assert audit.ok

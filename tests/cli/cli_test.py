@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfssl.cli.main import main
 
 TOY = "toy:images(count=72,size=32)"
-TINY = ["--trunk", "resnet10(width=4)", "--size", "32", "--batch-size", "8"]
+TINY = ["--trunk", "plain(width=4)", "--size", "32", "--batch-size", "8"]
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ WRONG = {
     "pretrain: unknown setting": ([*PRETRAIN, "--tasks", "rotation(turns=4)"], "no setting 'turns'"),
     "pretrain: unknown trunk": ([*PRETRAIN, "--trunk", "vgg"], "unknown trunk 'vgg'"),
     "pretrain: unknown trunk setting": ([*PRETRAIN, "--trunk", "resnet10(depth=3)"], "no setting 'depth'"),
-    "pretrain: size too small": ([*PRETRAIN, "--size", "4"], "too small for resnet10"),
+    "pretrain: size too small": ([*PRETRAIN, "--size", "4"], "too small for plain"),
     "pretrain: size 0": ([*PRETRAIN, "--size", "0"], "--size 0 is given"),
     "pretrain: batch too large": ([*PRETRAIN, "--batch-size", "100"], "has 72 pictures"),
     "pretrain: batch 0": ([*PRETRAIN, "--batch-size", "0"], "--batch-size 0 is given"),

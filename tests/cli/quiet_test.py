@@ -50,7 +50,7 @@ TOY_TEST = "toy:images(count=12,size=32,start=24)"
 COMMANDS = {
     "quickstart": "quickstart toy:images(count=96,size=32) --minutes 12 --out quick",  # which is done already
     "show": f"show {TOY} --to puzzles.png --size 32 --count 2",
-    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk resnet10(width=8) --size 32"
+    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk alexnet(width=8) --size 64"
     " --epochs 1 --batch-size 8 --out run --watch toy:images(count=48,size=32)",
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
     "report": "report run --to again.html",
@@ -63,7 +63,7 @@ COMMANDS = {
     "embed": f"embed run {TOY} --to embeddings.npz",
     "index": "index embeddings.npz --out index",
     "search": "search index --query picture.png --to gallery.png",
-    "compare": f"compare {TOY} --tasks rotation --trunk resnet10(width=8) --size 32 --steps 2"
+    "compare": f"compare {TOY} --tasks rotation --trunk alexnet(width=8) --size 32 --steps 2"
     " --batch-size 8 --out study",
     "ingest": "ingest films --out clips --size 16 --processes 1",
     "evaluate-words": "evaluate-words words toy:text(count=60,start=9000) --neighbours cat",
@@ -80,7 +80,7 @@ COMMANDS = {
     "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --out painted",
     "colorize": "colorize run picture.png --out coloured",
-    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2}}) --trunk resnet10(width=8) --size 32 --steps 2"
+    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2}}) --trunk alexnet(width=8) --size 32 --steps 2"
     " --batch-size 8 --out swept",
     "bench": f"bench pipeline {TOY} --tasks rotation --size 32 --batch-size 8 --passes 1 --seconds 0.02",
     "audit": "audit toy:clips(count=48,size=32,seconds=1.2) --tasks rotation,audio_visual(seconds=0.5) --size 32",

@@ -67,6 +67,7 @@ def test_what_a_run_keeps_of_networks_that_were_trained_is_read_again(protocol):
     assert "layer_to_export" not in made.as_json()
 
 
+@pytest.mark.slow
 def test_odd_data_gives_figures_of_networks_that_are_trained():
     """Training lacks a class, the test another, and a class has one picture.
 

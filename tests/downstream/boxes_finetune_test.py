@@ -61,6 +61,7 @@ def corners(row):
     return [float(row[name]) for name in ("left", "top", "right", "bottom")]
 
 
+@pytest.mark.slow
 def test_the_figure_is_that_of_what_is_predicted(found, parts, rows):
     """AP50 of the first class that occurs, by a loop; things that are nearly hidden do not count."""
     result = json.loads((found / "result.json").read_text())
@@ -96,6 +97,7 @@ def test_the_figure_is_that_of_what_is_predicted(found, parts, rows):
     assert figures[f"AP50 of {name}"] == pytest.approx(area, abs=2e-3)  # the table has four digits
 
 
+@pytest.mark.slow
 def test_validation_chose_and_the_frozen_head_is_a_candidate(found):
     chosen = json.loads((found / "chosen.json").read_text())
     assert list(chosen["candidates"]) == ["frozen head", "learning rate 0.003, weight decay 0.01"]
@@ -104,6 +106,7 @@ def test_validation_chose_and_the_frozen_head_is_a_candidate(found):
     assert record["target"] == "detection"
 
 
+@pytest.mark.slow
 def test_the_network_opens_without_this_package(found):
     """In a process of its own, which has KerasHub but not tfssl: some 6 s."""
     code = (
@@ -117,12 +120,14 @@ def test_the_network_opens_without_this_package(found):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_page_shows_them(found):
     page = (found / "report.html").read_text(encoding="utf-8")
     for text in ("10 classes of boxes", "AP75", "frozen head", "as the network says"):
         assert text in page
 
 
+@pytest.mark.slow
 def test_the_export_suppresses_and_answers_in_pixels_of_the_picture(found, parts, rows, tmp_path):
     """Writes and loads an export, and a process without Keras and tfssl calls it: some 20 s."""
     exported = tfssl.export(found, tmp_path / "models")
@@ -207,6 +212,7 @@ def test_the_commands_of_the_page_are_those_that_ran_here():
         assert (values.get("target") == "detection") == (name == "finetune")
 
 
+@pytest.mark.slow
 def test_called_again_it_reads_what_is_done_and_refuses_others(toy_run, found, tmp_path):
     with pytest.raises(UserError, match="other pictures or labels"):
         tfssl.finetune(toy_run, TOY.replace("60", "50"), out=found, refit=False, **HOW)

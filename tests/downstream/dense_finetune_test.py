@@ -62,6 +62,7 @@ def joints(found, parts):
     return np.array([[places[str(folder / name), joint] for joint in names] for name in files])
 
 
+@pytest.mark.slow
 def test_the_figure_is_that_of_what_is_predicted(found, parts, joints):
     result = json.loads((found / "result.json").read_text())
     truth = parts.test.answers
@@ -74,6 +75,7 @@ def test_the_figure_is_that_of_what_is_predicted(found, parts, joints):
     assert result["rows"][0]["score"]["low"] <= result["chosen"]["score"] <= result["rows"][0]["score"]["high"]
 
 
+@pytest.mark.slow
 def test_validation_chose_and_the_frozen_head_is_a_candidate(found):
     chosen = json.loads((found / "chosen.json").read_text())
     assert list(chosen["candidates"]) == ["frozen head", "learning rate 0.003, weight decay 0.01"]
@@ -83,6 +85,7 @@ def test_validation_chose_and_the_frozen_head_is_a_candidate(found):
     assert chosen["candidates"]["frozen head"] == max(json.loads(line)["score"] for line in lines)
 
 
+@pytest.mark.slow
 def test_the_network_is_of_stock_layers_and_its_heat_maps_are_shares(found):
     model = keras.models.load_model(found / "network.keras", compile=False)
     assert {type(layer).__module__.partition(".")[0] for layer in model._flatten_layers()} <= {"keras", "tfssl"}
@@ -91,6 +94,7 @@ def test_the_network_is_of_stock_layers_and_its_heat_maps_are_shares(found):
     np.testing.assert_allclose(heat.sum((1, 2)), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_the_picture_with_joints(found, joints):
     drawn = np.asarray(Image.open(found.parent / "dense_predicted" / "drawn" / "0.png")).astype(int)
     plain = Image.open(found.parent / "dense_pictures" / "0.png").resize((256, 256), Image.Resampling.BILINEAR)
@@ -100,12 +104,14 @@ def test_what_is_drawn_is_the_picture_with_joints(found, joints):
         assert differ[max(0, int(y) - 5) : int(y) + 5, max(0, int(x) - 5) : int(x) + 5].any()
 
 
+@pytest.mark.slow
 def test_the_page_shows_them(found):
     page = (found / "report.html").read_text(encoding="utf-8")
     for text in ("6 joints", "PCK@0.2 of left hand", "frozen head", "found within a distance"):
         assert text in page
 
 
+@pytest.mark.slow
 def test_a_head_that_was_interrupted_ends_with_the_same_bits(toy_run, parts, found, tmp_path, monkeypatch):
     """Trains the head of the network above once more, killed after three of four steps: some 12 s."""
     settings = FinetuneSettings(run="", out=tmp_path, checkpoint_every=2, **HOW)
@@ -131,6 +137,7 @@ def test_a_head_that_was_interrupted_ends_with_the_same_bits(toy_run, parts, fou
     )
 
 
+@pytest.mark.slow
 def test_called_again_it_reads_what_is_done_and_refuses_others(toy_run, found, tmp_path, monkeypatch):
     out = shutil.copytree(found, tmp_path / "copy")
     monkeypatch.setattr(candidates, "_fit", lambda *_: pytest.fail("it learns again"))
@@ -143,6 +150,7 @@ def test_called_again_it_reads_what_is_done_and_refuses_others(toy_run, found, t
         tfssl.finetune(toy_run, TOY, out=out, refit=False, **HOW | {"target": "normals"})
 
 
+@pytest.mark.slow
 def test_the_export_answers_in_pixels_of_the_picture(found, parts, joints, tmp_path):
     """Writes and loads an export: some 10 s."""
     exported = tfssl.export(found, tmp_path / "models")
@@ -195,6 +203,7 @@ def test_the_commands_of_the_page_are_those_that_ran_here():
     assert given["predict"].to.suffix == ""
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_one_line(found, toy_run, tmp_path):
     folder = found.parent / "dense_pictures"
     for to, message in (

@@ -136,6 +136,7 @@ def settings_of(**changes):
     return FinetuneSettings(**{"run": "", "out": "x", "batch_size": 8, "verbose": 0} | changes)
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(toy_run, parts, tmp_path, monkeypatch):
     """Trains twice six steps: no shorter one is interrupted after a checkpoint and before a validation.
 
@@ -208,7 +209,7 @@ def test_batch_norm_in_test_mode_keeps_its_statistics_and_learns_its_scale():
     images = tf.cast(tf.random.stateless_uniform([4, 32, 32, 3], [0, 0], 0, 256, tf.int32), tf.uint8)
     layers = [keras.layers.Conv2D(2, 3, use_bias=False, name="stage1"), keras.layers.BatchNormalization(name="stage2")]
     others = keras.Sequential([keras.Input((32, 32, 3)), *layers])  # with Keras's own batch norm
-    trunks = [make_trunk(given, 32) for given in ("resnet10(width=2)", others)]
+    trunks = [make_trunk(given, 32) for given in ("plain(width=2)", others)]
     for trunk, test_mode in itertools.product(trunks, (True, False)):
         model = network.build(trunk.copy(), 32, "stage2", 3, test_mode, freeze="stage1")
         before = [v.numpy() for v in model.non_trainable_variables]
@@ -221,7 +222,7 @@ def test_batch_norm_in_test_mode_keeps_its_statistics_and_learns_its_scale():
 
 def test_earlier_stages_learn_more_slowly():
     """A step of SGD with the gradient 1 moves each variable by its learning rate."""
-    trunk = make_trunk("resnet10(width=2)", 32)
+    trunk = make_trunk("plain(width=2)", 32)
     model = network.build(trunk, 32, "stage3", 3)
     rates = network.scales(model, trunk.stages, 0.5)
     of = dict(zip([v.path for v in model.trainable_variables], rates, strict=True))
@@ -253,7 +254,7 @@ def test_a_file_of_a_trunk_and_a_name_will_do(toy_run, toy_export, tmp_path):
     body.save(tmp_path / "own.keras")
     own = open_start(None, tmp_path / "own.keras", None, None)
     assert (own.size, own.stage) == (16, "stage1")
-    name = open_start(None, "resnet10(width=2)", None, "stage2")
+    name = open_start(None, "plain(width=2)", None, "stage2")
     assert (name.size, name.stage, name.trained) == (96, "stage2", None)
     for run, said in ((toy_export, "is an export, which cannot be trained"), ("resnet10", "give it as --trunk")):
         with pytest.raises(UserError, match=said):

@@ -120,6 +120,7 @@ def test_settings_that_are_refused(protocol, said):
     assert "\n" not in str(problem.value)
 
 
+@pytest.mark.slow
 def test_the_head_alone_and_all_of_it_beside_random_weights(asked, toy_run, tmp_path):
     """Figures, intervals and paired differences are those of the test pictures' sums; a run keeps them."""
     run = tfssl.load_run(shutil.copytree(toy_run.folder, tmp_path / "run"))
@@ -158,7 +159,7 @@ def test_the_head_alone_and_all_of_it_beside_random_weights(asked, toy_run, tmp_
 
 
 def test_less_is_better_where_the_target_says_so(asked):
-    found = evaluate("resnet10(width=2)", "normals(tune=False)", beside=[tiny_trunk()], random=False)
+    found = evaluate("plain(width=2)", "normals(tune=False)", beside=[tiny_trunk()], random=False)
     own, other = (chosen.table.sum(0) for _, _, chosen in asked)
     (measured,) = found.dense.values()
     mean, rival = own[1] / own[0], other[1] / other[0]
@@ -169,14 +170,14 @@ def test_less_is_better_where_the_target_says_so(asked):
     (sentence,) = measured.sentences()
     word = "ahead" if mean < rival else "behind"
     assert f"mean angle {mean:.1f} degrees" in sentence
-    assert f"mine {rival:.1f} degrees: resnet10(width=2) is {abs(rival - mean):.1f} degrees {word}" in sentence
+    assert f"mine {rival:.1f} degrees: plain(width=2) is {abs(rival - mean):.1f} degrees {word}" in sentence
     assert [job.start.stage for job, _, _ in asked] == ["stage4", "stage2"]
     row = next(line for line in str(found).splitlines() if line.startswith("surface normals") and " mine " in line)
     assert f"mean angle {rival:.1f} degrees" in row
 
 
 def test_of_few_pictures_intervals_are_over_draws(asked):
-    found = evaluate("resnet10(width=2)", "segmentation(fraction=0.5, draws=3, seed=4, tune=False)")
+    found = evaluate("plain(width=2)", "segmentation(fraction=0.5, draws=3, seed=4, tune=False)")
     (measured,) = found.dense.values()
     score = measured.trained["frozen head"]
     values = [chosen.score for _, _, chosen in asked]
@@ -194,7 +195,7 @@ def test_figures_of_random_weights_are_taken_over(asked, toy_run, tmp_path):
     run = tfssl.load_run(shutil.copytree(toy_run.folder, tmp_path / "run"))
     first = evaluate(run, "segmentation(tune=False)")
     count = len(asked)
-    other = evaluate("resnet10(width=2)", "segmentation(tune=False)", random=first)
+    other = evaluate("plain(width=2)", "segmentation(tune=False)", random=first)
     assert len(asked) == count + 1
     assert other.dense["segmentation(tune=False)"].random == first.dense["segmentation(tune=False)"].random
 
@@ -272,6 +273,7 @@ def test_ranks_beside_it_need_no_classes_either(asked):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_head_learns_once_and_what_is_known_is_read(tmp_path, monkeypatch, folders):
     """Trains the head and then all of a tiny network, a step each: three fits and two with the validation part."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # of its own: others train networks, too

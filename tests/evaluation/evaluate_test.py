@@ -447,7 +447,7 @@ def run(tmp_path_factory):
 
     return tfssl.pretrain(
         "toy:images(count=48, size=32)",
-        trunk="resnet10(width=4)",
+        trunk="plain(width=4)",
         size=32,
         epochs=1,
         batch_size=16,

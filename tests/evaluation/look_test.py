@@ -227,6 +227,7 @@ def test_votes_as_counted_one_by_one():
     assert closeness.confused(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2, 2, 2])) == [(1, 2, 2), (0, 1, 1)]
 
 
+@pytest.mark.slow
 def test_umap_keeps_neighbours_and_repeats():
     """UMAP itself: some ten seconds, in which numba compiles it."""
     pytest.importorskip("umap", reason="needs pip install '.[look]'")

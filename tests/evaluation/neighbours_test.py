@@ -54,6 +54,7 @@ def names(places) -> list[str]:
     return [Path(each.path).name for each in places]
 
 
+@pytest.mark.slow
 def test_pictures_as_numpy_finds_them(toy_run, folder, tmp_path):
     """Five networks, one of which is the run itself by another name, and one takes pictures of another size.
 
@@ -61,7 +62,7 @@ def test_pictures_as_numpy_finds_them(toy_run, folder, tmp_path):
     """
     shutil.copy(folder / "a" / "00.png", tmp_path / "query.png")
     other = keras.Sequential([keras.Input((48, 48, 3)), keras.layers.Conv2D(6, 8, 8, activation="relu")], name="other")
-    beside = (toy_run.folder / "encoder.keras", "resnet10(width=2)", other)
+    beside = (toy_run.folder / "encoder.keras", "plain(width=2)", other)
     found = tfssl.neighbours(
         toy_run, folder, tmp_path / "alike.html", query=tmp_path / "query.png", count=3, beside=beside, batch_size=7
     )
@@ -112,7 +113,7 @@ def test_pictures_as_numpy_finds_them(toy_run, folder, tmp_path):
         str(toy_run.folder),
         "random weights",
         str(beside[0]),
-        "resnet10(width=2)",
+        "plain(width=2)",
         "other",
     ]
     assert larger.alike[0] == pytest.approx(shares[2].mean(), abs=0.02)
@@ -147,8 +148,9 @@ def test_near_duplicates_where_asked(toy_run, folder, tmp_path, monkeypatch):
     assert written == [run]
     kept = gallery.kept(run)
     assert kept["columns"] == [each.title for each in found.networks] == [f"{run}, stage2"]
-    assert [each["caption"].splitlines()[0] for each in kept["rows"][0]["found"][0]] == ["1.000", "0.999"]
     (query,) = found.queries
+    captions = [each["caption"].splitlines()[0] for each in kept["rows"][0]["found"][0]]
+    assert captions == [f"{each.similarity:.3f}" for each in query.found[0]]
     assert names(query.found[0]) == ["copy.png", "near.jpg"]
     assert query.found[0][0].similarity == pytest.approx(1, abs=1e-3)
     assert (found.left_out, query.left_out) == (None, 0)
@@ -241,8 +243,8 @@ def test_shares_and_chance():
         ({"size": 64}, "--size 64 is given, but .* takes 32 pixels"),
         ({"subject": "nothing"}, "nothing is no run"),
         (
-            {"subject": "resnet10(width=2)", "size": 32, "report": True},
-            r"--report is given, but resnet10\(width=2\) is no run",
+            {"subject": "plain(width=2)", "size": 32, "report": True},
+            r"--report is given, but plain\(width=2\) is no run",
         ),
         ({"beside": "nothing"}, "nothing is no run"),
     ],

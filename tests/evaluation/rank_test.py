@@ -84,6 +84,7 @@ def test_collapse_is_said():
 
 
 # Some seconds: three networks are built and traced, those of the ranks and one with a probe beside them.
+@pytest.mark.slow
 def test_ranks_need_no_labels_and_take_no_evaluations_place(toy_run, tmp_path, monkeypatch):
     monkeypatch.setattr("tfssl.frozen.precise.PRECISE_STEPS", 2)
     run = tfssl.load_run(shutil.copytree(toy_run.folder, tmp_path / "run"))

@@ -93,7 +93,7 @@ def test_random_weights_of_a_file_follow_from_the_seed(toy_run):
 
 def test_a_name_alone_is_measured_as_random_weights_are(monkeypatch):
     monkeypatch.setattr(random_weights, "measure_random", lambda *arguments: (arguments, "which"))
-    name = open_subject("resnet10(width=2)", 32, seed=5)
+    name = open_subject("plain(width=2)", 32, seed=5)
     assert (name.is_random, name.has_random, name.size) == (True, False, 32)
     probes = Probes(protocols=choose("knn"), size=96, numbers=64, grid=None, batch_size=8, max_broken=0.0, frames=1)
     tuning = SimpleNamespace(measured=lambda subject, frozen: frozen)  # nothing is trained

@@ -127,7 +127,7 @@ def test_what_is_asked_for():
 
 def test_all_labels_are_divided_as_for_all_protocols(asked):
     """And learned from again once the choice is made."""
-    found = evaluate("resnet10(width=2)", "finetune", split_seed=3)
+    found = evaluate("plain(width=2)", "finetune", split_seed=3)
     train, test, _ = open_splits(DATA, None, 3)
     learn, held_out = dividing.divide(train.labels, train.groups, 3)
     ((job, settings),) = asked
@@ -148,7 +148,7 @@ def test_all_labels_are_divided_as_for_all_protocols(asked):
 
 
 def test_of_few_labels_what_chooses_is_a_fifth_of_them(asked, capsys):
-    found = evaluate("resnet10(width=2)", "finetune(labels=5, draws=3, seed=4)")
+    found = evaluate("plain(width=2)", "finetune(labels=5, draws=3, seed=4)")
     wholes = [names_of(job.whole) for job, _ in asked]
     assert len(asked) == len({frozenset(each) for each in wholes}) == 3
     for job, settings in asked:
@@ -174,7 +174,7 @@ def test_a_validation_part_of_the_data_chooses(asked, labelled_folder, tmp_path)
         label = "only here" if number == 1 else path.parent.name
         (tmp_path / part / label).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / part / label)
-    found = evaluate("resnet10(width=2)", "scratch, scratch(fraction=0.5, draws=1)", tmp_path)
+    found = evaluate("plain(width=2)", "scratch, scratch(fraction=0.5, draws=1)", tmp_path)
     (all_labels, _), (half, _) = asked
     assert all_labels.whole is half.whole is None
     assert all_labels.val.count == half.val.count == 19
@@ -183,6 +183,7 @@ def test_a_validation_part_of_the_data_chooses(asked, labelled_folder, tmp_path)
     assert found.train_images == 20
 
 
+@pytest.mark.slow
 def test_what_is_the_same_is_trained_once(asked, toy_run, tmp_path, capsys):
     """The random weights beside fine-tuning are those of `scratch`, and `supervised` of as many steps is that too."""
     run = tfssl.load_run(shutil.copytree(toy_run.folder, tmp_path / "run"))
@@ -207,7 +208,7 @@ def test_what_is_the_same_is_trained_once(asked, toy_run, tmp_path, capsys):
     assert read_evaluation(run.folder, kind="trained") == found
     assert "best_layer" not in found.as_json()
     asked.clear()
-    evaluate("resnet10(width=2)", "finetune, scratch, supervised(steps=1000)")
+    evaluate("plain(width=2)", "finetune, scratch, supervised(steps=1000)")
     assert [job.random for job, _ in asked] == [True]
     asked.clear()
     evaluate(run, "finetune, knn", random=False, epoch=None)
@@ -215,7 +216,7 @@ def test_what_is_the_same_is_trained_once(asked, toy_run, tmp_path, capsys):
 
 
 def test_a_rival_is_trained_too_and_the_difference_is_paired(asked):
-    found = evaluate("resnet10(width=2)", "finetune(steps=3)", beside=[tiny_trunk()], random=False)
+    found = evaluate("plain(width=2)", "finetune(steps=3)", beside=[tiny_trunk()], random=False)
     own, (rival,) = found.trained["finetune(steps=3)"]["stage4"], found.beside
     other = rival.scores["finetune(steps=3)"]["stage2"]
     differences = own.right - other.right
@@ -227,9 +228,10 @@ def test_a_rival_is_trained_too_and_the_difference_is_paired(asked):
     assert f"mine {100 * other.top1:.1f} % (stage2): " in found.sentences()[-1]
 
 
+@pytest.mark.slow
 def test_of_several_draws_the_difference_to_a_rival_is_paired_draw_by_draw(asked):
     protocol = "finetune(labels=5)"  # drawn three times
-    found = evaluate("resnet10(width=2)", protocol, beside=[tiny_trunk()], random=False)
+    found = evaluate("plain(width=2)", protocol, beside=[tiny_trunk()], random=False)
     details = found.details["trained"]
     (rival,) = found.beside
     own, others = details[protocol]["top1"], details["beside"][rival.name][protocol]["top1"]
@@ -255,13 +257,13 @@ def test_of_several_draws_the_difference_to_a_rival_is_paired_draw_by_draw(asked
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(asked, protocols, said):
     with pytest.raises(UserError, match=said) as problem:
-        evaluate("resnet10(width=2)", protocols)
+        evaluate("plain(width=2)", protocols)
     assert "\n" not in str(problem.value)
     assert asked == []
 
 
 def test_what_training_has_too_few_labels_for_is_left_out(asked):
-    found = evaluate("resnet10(width=2)", "semisupervised, finetune(labels=50), finetune(labels=2, draws=1)")
+    found = evaluate("plain(width=2)", "semisupervised, finetune(labels=50), finetune(labels=2, draws=1)")
     assert list(found.trained) == ["finetune(labels=2, draws=1)"]
     left_out = [note for note in found.notes if note.startswith("Left out, as ")]
     assert ["50 of each" in note for note in left_out] == [True, False, False]
@@ -271,9 +273,9 @@ def test_an_export_is_left_out(asked, toy_export):
     with pytest.raises(UserError, match="is an export, which cannot be trained, as finetune asks; give the run, or"):
         evaluate(toy_export, "finetune")
     with pytest.raises(UserError, match="is an export, which cannot be trained"):
-        evaluate("resnet10(width=2)", "finetune", beside=[toy_export])
+        evaluate("plain(width=2)", "finetune", beside=[toy_export])
     assert asked == []
-    name, export = open_subject("resnet10(width=2)", 32), open_subject(toy_export)
+    name, export = open_subject("plain(width=2)", 32), open_subject(toy_export)
     settings = EvaluateSettings(subject="", data="")
     data, _ = open_data(EvaluateSettings(subject="", data=DATA))
     plans = tuning.Tuning([Finetune(), Finetune(steps=3)], data, settings)
@@ -366,6 +368,7 @@ def test_labels_without_a_class_in_training_are_no_help_in_choosing():
     np.testing.assert_array_equal(part.targets.argmax(1), source.labels[source.labels != 3])
 
 
+@pytest.mark.slow
 def test_it_is_what_finetune_finds_on_the_validation_part(toy_run, toy_classifier, labelled_folder, tmp_path):
     """Same labels, same division, same candidates, same steps; and called again it reads what is known.
 
@@ -393,6 +396,7 @@ def test_it_is_what_finetune_finds_on_the_validation_part(toy_run, toy_classifie
     assert again.notes == found.notes
 
 
+@pytest.mark.slow
 def test_a_copy_is_trained_and_the_subject_stays(monkeypatch):
     """Its weights, batch norm and what is measured of it after; the copy does learn, two steps twice."""
     model, learned = tiny_trunk(), []

@@ -24,7 +24,7 @@ SMALL = {
 
 
 def test_every_trunk_is_here():
-    assert set(SMALL) == set(TRUNKS)
+    assert {*SMALL, "plain"} == set(TRUNKS)  # the one of the tests
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -22,7 +22,7 @@ def setting():
     source, tasks = open_source(TOY), parse_tasks("rotation, inpainting")
     keras.utils.set_random_seed(0)
     dataset = puzzle_stream.stream(source, tasks, 32, 8, seed=0)
-    encoders = Plans("resnet10(width=4)", 32, None).make()
+    encoders = Plans("plain(width=4)", 32, None).make()
     return tasks, encoders, make_model(tasks, encoders, dataset.element_spec), dataset
 
 
@@ -62,7 +62,7 @@ def test_gradients_on_the_trunk_are_balanced(setting):
 
 
 def test_a_run_keeps_what_it_divides_by(tmp_path):
-    settings = {"trunk": "resnet10(width=4)", "size": 32, "batch_size": 8, "epochs": 1, "steps_per_epoch": 1}
+    settings = {"trunk": "plain(width=4)", "size": 32, "batch_size": 8, "epochs": 1, "steps_per_epoch": 1}
     settings |= {"report": False, "verbose": 0}
     with pytest.raises(tfssl.UserError, match="initial, gradient, none"):
         tfssl.pretrain(TOY, "rotation, inpainting", out=tmp_path / "wrong", balance="losses", **settings)

@@ -55,6 +55,7 @@ def apart(one, two):
     return max(np.abs(first - second).max() / np.abs(first).max() for first, second in zip(one, two, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_two_replicas_make_the_update_of_one(replicas, text, monkeypatch):
     """Three models are traced and trained, two of them twice: some seconds each."""

@@ -78,7 +78,7 @@ def test_all_of_it(toy_quickstart, capsys):
     assert all(file.is_file() for file in files)
     assert (len(found.puzzles), len(found.reports), len(found.models)) == (2, 2, 2)
     run = load_run(found.run)
-    assert (run.settings.trunk, run.settings.size) == ("resnet10(width=4)", 32)
+    assert (run.settings.trunk, run.settings.size) == ("plain(width=4)", 32)
     assert 2 <= run.settings.steps < 10
     assert run.data["name"] == f"{QUICK} (80 %, split seed 0)"
     evaluation = json.loads((found.run / "evaluation.json").read_text())

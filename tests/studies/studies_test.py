@@ -24,7 +24,7 @@ from tfssl.studies.config import CompareSettings
 from tfssl.studies.sweep import sweep
 
 DATA, LABELLED = "toy:images(count=48, size=32)", "toy:images(count=120, size=32, seed=1)"
-TINY = {"trunk": "resnet10(width=4)", "size": 32, "steps": 4, "batch_size": 8, "limit": 60, "test_limit": 20}
+TINY = {"trunk": "plain(width=4)", "size": 32, "steps": 4, "batch_size": 8, "limit": 60, "test_limit": 20}
 TINY |= {"labelled": LABELLED, "verbose": 0}
 
 
@@ -289,7 +289,7 @@ def test_the_curves_of_variants():
 # The command line
 
 
-OUT = ["--labelled", LABELLED, "--batch-size", "8", "--trunk", "resnet10(width=4)", "--size", "32", "--out", "study"]
+OUT = ["--labelled", LABELLED, "--batch-size", "8", "--trunk", "plain(width=4)", "--size", "32", "--out", "study"]
 COMPARE, SWEEP = ["compare", DATA, *OUT], ["sweep", DATA, *OUT]
 WRONG = {
     "compare: no tasks": (COMPARE, "Missing option '--tasks'"),
@@ -304,7 +304,7 @@ WRONG = {
     "compare: no pictures": ([*COMPARE, "--tasks", "rotation", "--limit", "0"], "--limit 0 is given"),
     "compare: no test pictures": ([*COMPARE, "--tasks", "rotation", "--test-limit", "0"], "--test-limit 0 is given"),
     "compare: unknown trunk": ([*COMPARE, "--tasks", "rotation", "--trunk", "vgg"], "unknown trunk 'vgg'"),
-    "compare: size too small": ([*COMPARE, "--tasks", "rotation", "--size", "4"], "too small for resnet10"),
+    "compare: size too small": ([*COMPARE, "--tasks", "rotation", "--size", "4"], "too small for plain"),
     "compare: batch too large": ([*COMPARE, "--tasks", "rotation", "--batch-size", "100"], "has 48 pictures"),
     "compare: missing data": (["compare", "nowhere", *OUT, "--tasks", "rotation"], "nowhere does not exist"),
     "compare: missing labelled data": ([*COMPARE, "--tasks", "rotation", "--labelled", "nowhere"], "does not exist"),
@@ -406,7 +406,7 @@ def test_options_of_the_command_reach_each_run(tmp_path, monkeypatch, capfd):
 
 
 def test_json_of_the_commands(comparison, swept, capfd):
-    common = ["--trunk", "resnet10(width=4)", "--size", "32", "--steps", "4", "--batch-size", "8", "--limit", "60"]
+    common = ["--trunk", "plain(width=4)", "--size", "32", "--steps", "4", "--batch-size", "8", "--limit", "60"]
     common += ["--test-limit", "20", "--labelled", LABELLED, "--json"]
     for command, found in (
         (["compare", DATA, "--tasks", "rotation", "--seeds", "0,1"], comparison),

@@ -76,4 +76,4 @@ def test_runs_of_other_formats_are_refused_in_a_line(toy_run, tmp_path):
     begun = written_as(toy_run, tmp_path / "begun", None)
     (begun / "result.json").unlink()
     with pytest.raises(tfssl.UserError, match="an older version of tfssl began"):
-        tfssl.pretrain("toy:images(count=72, size=32)", out=begun, size=32, trunk="resnet10(width=4)", batch_size=8)
+        tfssl.pretrain("toy:images(count=72, size=32)", out=begun, size=32, trunk="plain(width=4)", batch_size=8)

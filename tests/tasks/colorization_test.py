@@ -216,7 +216,7 @@ def test_head_has_a_quarter_of_the_size_and_runs_at_any(task, trunk, size):
 
 def test_code_decides_and_is_the_true_one_only_while_it_learns(images):
     task = Colorization(diverse=3)
-    encoders = {"image": make_trunk("resnet10(width=4)", 32)}
+    encoders = {"image": make_trunk("plain(width=4)", 32)}
     model = make_model([task], encoders, ({task.name: puzzle_stream.puzzle_spec(task, 32)[0]},))
 
     def colours(puzzle):

@@ -64,7 +64,7 @@ def test_the_stream_says_which_pictures_stand_in_for_broken_ones(images, tmp_pat
 
 def test_the_head_is_all_that_is_added(images):
     task = parse_task("contrastive(projection=7, hidden=11, layers=3)")
-    trunk = make_trunk("resnet10(width=4)", 32)
+    trunk = make_trunk("plain(width=4)", 32)
     model = make_model([task], {"image": trunk}, puzzle_stream.stream_spec([task], 32, 4))
     puzzle, _, _ = task.puzzles({"image": tf.constant(images)}, SEED)
     embeddings = model({"contrastive": puzzle})["contrastive"]
@@ -97,7 +97,7 @@ def test_the_embedding_is_float32_under_mixed_precision():
     with plain_keras("mixed_bfloat16"):
         task = parse_task("contrastive")
         spec = puzzle_stream.stream_spec([task], 32, 4)
-        model = make_model([task], {"image": make_trunk("resnet10(width=4)", 32)}, spec)
+        model = make_model([task], {"image": make_trunk("plain(width=4)", 32)}, spec)
         assert model.output["contrastive"].dtype == "float32"
         assert model.get_layer("contrastive_projection").compute_dtype == "float32"
         assert model.get_layer("contrastive_1").compute_dtype == "bfloat16"
@@ -141,7 +141,7 @@ def learned(text, steps=60, rate=0.05):
     task = parse_task(text)
     keras.utils.set_random_seed(0)
     dataset = puzzle_stream.stream(open_source(TOY), [task], 32, 64, seed=0, verbose=0)
-    encoders = {"image": make_trunk("resnet10(width=4)", 32)}
+    encoders = {"image": make_trunk("plain(width=4)", 32)}
     model = make_model([task], encoders, dataset.element_spec)
     compile_model(model, [task], encoders, make_optimizer(0.9, 5e-4))
     model.optimizer.learning_rate = rate

@@ -201,7 +201,7 @@ def test_training_lowers_the_loss(images, jit_compile):
     task = Inpainting()
     puzzle, answer, weight = make(task, images)
     pictures = keras.Input((32, 32, 3), dtype="uint8")
-    model = keras.Model(pictures, task.head({"image": make_trunk("resnet10(width=4)", 32)}, pictures))
+    model = keras.Model(pictures, task.head({"image": make_trunk("plain(width=4)", 32)}, pictures))
     model.compile("adam", task.make_loss(), weighted_metrics=task.metrics(), jit_compile=jit_compile)
     losses = [model.train_on_batch(puzzle, answer, weight, return_dict=True)["loss"] for _ in range(6)]
     assert np.isfinite(losses).all()
@@ -212,7 +212,7 @@ def test_mixed_precision_predicts_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         pictures = keras.Input((32, 32, 3), dtype="uint8")
-        output = Inpainting().head({"image": make_trunk("resnet10(width=4)", 32)}, pictures)
+        output = Inpainting().head({"image": make_trunk("plain(width=4)", 32)}, pictures)
     finally:
         keras.config.set_dtype_policy("float32")
     assert output.dtype == "float32"
@@ -283,7 +283,7 @@ def test_the_opponent_learns_and_its_gradient_reaches_the_prediction(images, hol
     keras.utils.set_random_seed(0)
     task = Inpainting(hole=hole, adversarial=True)
     puzzle, answer, _ = make(task, images)
-    opponent = task.opponent({"image": make_trunk("resnet10(width=4)", 32)})
+    opponent = task.opponent({"image": make_trunk("plain(width=4)", 32)})
     assert all(layer.name.startswith("inpainting_") for layer in opponent.layers)
     assert len({v.path for v in opponent.variables}) == len(opponent.variables)
     prediction = tf.zeros([6, 32, 32, 3])

@@ -152,7 +152,7 @@ def test_centres_are_learned_once_and_kept():
 
 
 def test_head_gives_probabilities_and_an_embedding_for_any_size():
-    trunk = make_trunk("resnet10(width=4)", 32)
+    trunk = make_trunk("plain(width=4)", 32)
     inputs = {
         "lightness": keras.Input((3, 32, 32, 1), dtype="uint8", name="lightness"),
         "colours": keras.Input((2, 8, 8), dtype="int32", name="colours"),
@@ -171,7 +171,7 @@ def test_head_gives_probabilities_and_an_embedding_for_any_size():
 def test_stage_is_the_last_that_is_as_fine_as_the_cells():
     names = {(32, 4): "stage3", (32, 8): "stage4", (96, 8): "stage2", (96, 2): "stage1"}  # of 96 px the stem is coarse
     for (size, stride), name in names.items():
-        trunk = make_trunk("resnet10(width=4)", size)
+        trunk = make_trunk("plain(width=4)", size)
         assert stage_of(trunk, "", stride).outputs[0] is trunk.body.get_layer(name).output
         assert stage_of(trunk, "stage1", stride).outputs[0] is trunk.body.get_layer("stage1").output
     with pytest.raises(UserError, match="stage='stage9' is given, the trunk has: stage1"):

@@ -12,7 +12,7 @@ from tfssl.pipelines.sources.any_source import open_source
 
 CLIPS = "toy:clips(count=24, size=32, seconds=1.2)"
 SETTINGS = {
-    "trunk": "resnet10(width=4)",
+    "trunk": "plain(width=4)",
     "sound_trunk": "l3(width=2)",
     "size": 32,
     "batch_size": 8,

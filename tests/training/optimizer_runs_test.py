@@ -39,6 +39,7 @@ def ends(tmp_path_factory):
     return folder, json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_was_killed_ends_with_the_same_bits(ends, case):
     _, ends = ends
@@ -47,6 +48,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(ends, case):
     assert len({end["whole"]["digest"] for end in ends.values()}) == len(CASES)
 
 
+@pytest.mark.slow
 def test_auto_is_kept_with_the_run_and_is_its_peak(ends, monkeypatch):
     monkeypatch.setattr(page, "_puzzles", lambda run: ({}, ""))  # they take seconds to draw
     folder, found = ends
@@ -92,6 +94,7 @@ def test_a_learning_rate_is_a_number_or_auto():
             PretrainSettings(data="toy:images", learning_rate=wrong)
 
 
+@pytest.mark.slow
 def test_what_is_kept_watched_and_read_is_the_average(ends):
     """Of weights; batch norm statistics are estimated, for the average: those of the weights that learn are others."""
     folder, _ = ends

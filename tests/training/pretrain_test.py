@@ -26,12 +26,12 @@ from tfssl.tasks.rotation import Rotation
 from tfssl.training.pretrain import segments
 
 TOY = "toy:images(count=72, size=32)"
-SETTINGS = {"trunk": "resnet10(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
+SETTINGS = {"trunk": "alexnet(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
 TASKS = "rotation(dropout=0.5)"
 # Three epochs of nine steps; a checkpoint every four and at the end of each epoch.
 COMMAND = [
     *(sys.executable, "-c", "from tfssl.cli.main import main; main()", "pretrain", TOY, "--tasks", TASKS),
-    *("--trunk", "resnet10(width=4)", "--size", "32", "--batch-size", "8", "--epochs", "3", "--deterministic"),
+    *("--trunk", "alexnet(width=4)", "--size", "32", "--batch-size", "8", "--epochs", "3", "--deterministic"),
     *("--checkpoint-every", "4", "--log-every", "1", "--json"),
 ]
 
@@ -188,7 +188,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
         ({"data": "nowhere"}, "nowhere does not exist"),
         ({"tasks": "rotations"}, "unknown task 'rotations'; tasks are:"),
         ({"trunk": "vgg"}, "unknown trunk 'vgg'"),
-        ({"size": 4}, "too small for resnet10"),
+        ({"size": 4}, "too small for alexnet"),
         ({"batch_size": 100}, "has 72 pictures"),
         ({"epochs": 0}, "epochs=0 is given"),
         ({"steps_per_epoch": 0}, "steps_per_epoch=0 is given"),
@@ -301,7 +301,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
 
 def test_weight_decay_leaves_batch_norm_and_biases_alone():
     """One step with no gradient to speak of: only what decays moves."""
-    model = make_model([Rotation()], {"image": make_trunk("resnet10(width=4)", 32)}, _spec())
+    model = make_model([Rotation()], {"image": make_trunk("alexnet(width=4)", 32)}, _spec())
     optimizer = make_optimizer(momentum=0.0, weight_decay=0.1)
     optimizer.build(model.trainable_variables)
     optimizer.learning_rate = 0.5
@@ -330,7 +330,7 @@ def test_weight_decay_is_that_of_the_papers():
 
 
 def test_metrics_have_the_same_names_with_one_task_as_with_several():
-    model = make_model([Rotation()], {"image": make_trunk("resnet10(width=4)", 32)}, _spec())
+    model = make_model([Rotation()], {"image": make_trunk("alexnet(width=4)", 32)}, _spec())
     compile_model(model, [Rotation()], {}, make_optimizer(0.9, 0.0))
     images = np.zeros([8, 32, 32, 3], np.uint8)
     weights = np.array([1.0, 1, 1, 1, 0, 0, 0, 0], np.float32)

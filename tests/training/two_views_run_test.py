@@ -73,11 +73,12 @@ def banked(tmp_path_factory):
     """(name) -> a run with a bank, of twelve steps, three more than an epoch has pictures for; resumed where it is
     there."""
     folder = tmp_path_factory.mktemp("banked")
-    settings = {"trunk": "resnet10(width=4)", "size": 32, "batch_size": 8, "epochs": 2, "steps_per_epoch": 6}
+    settings = {"trunk": "plain(width=4)", "size": 32, "batch_size": 8, "epochs": 2, "steps_per_epoch": 6}
     settings |= {"checkpoint_every": 4, "report": False, "verbose": 0}
     return lambda name: tfssl.pretrain(TOY, "pirl(projection=8, bank=20)", out=folder / name, **settings)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_ends_with_the_same_bank(banked, capsys, monkeypatch):
     """To the bit, of weights and bank; at a step without a checkpoint, so that steps are taken again.
 
@@ -140,7 +141,7 @@ def test_projections_are_measured_apart_and_never_chosen(run, toy_run):
     page = (run.folder / "report.html").read_text()
     assert page.count("<td>pirl_projection</td>") == 1
     assert "of the pirl puzzles right, counted on the pictures that it learned from; guessing gets 12.5" in page
-    for subject, says in ((toy_run, "none has a projection head"), ("resnet10(width=4)", "is no run")):
+    for subject, says in ((toy_run, "none has a projection head"), ("plain(width=4)", "is no run")):
         with pytest.raises(tfssl.UserError, match=says):
             tfssl.evaluate(subject, labelled, projection=True)
     with pytest.raises(tfssl.UserError, match="heads are kept of a run's end"):

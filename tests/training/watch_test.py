@@ -147,6 +147,7 @@ def test_what_is_seen_is_in_the_log_the_result_tensorboard_and_the_report(run):
     assert "130 pictures of" in sentence
 
 
+@pytest.mark.slow
 def test_the_run_is_the_same_as_if_nobody_had_looked_and_however_it_was_killed(tmp_path):
     """In a process of its own, for op determinism cannot be turned off again: four tiny runs, some twenty seconds."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(tfssl.__file__).parents[1])])}
