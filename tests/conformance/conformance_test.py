@@ -211,12 +211,17 @@ def test_two_replicas_are_one_with_the_joint_batch(replicas, source, all_quiet, 
     assert differences(together, two, {"": 1e-5, "tracking_loss": 1e-4}) == []
 
 
-def test_two_replicas_are_one_in_turn(replicas, source, prepared):
-    """Of pictures, clips, sound and two views; what turns is the same code for all, and each takes long to trace.
+@pytest.mark.parametrize(
+    "names",
+    [("rotation", "shuffle_and_learn", "audio_visual", "contrastive"), pytest.param(TASKS, marks=pytest.mark.slow)],
+    ids=["four", "all"],
+)
+def test_two_replicas_are_one_in_turn(replicas, source, prepared, names):
+    """What turns is the same code for all, and each takes long to trace.
 
     The rounding of an update goes through batch norm into the losses of all that follow: smaller steps.
     """
-    tasks = [prepared(name) for name in ("rotation", "shuffle_and_learn", "audio_visual", "contrastive")]
+    tasks = [prepared(QUIET.get(name, name)) for name in names]
     settings = STEP | {"mixing": "alternate", "learning_rate": 3e-5, "trunk": shallow}
     strategies = tf.distribute.get_strategy(), replicas
     one, two = (train(strategy, tasks, source, **settings)[1:] for strategy in strategies)

@@ -171,7 +171,7 @@ def test_grey_pictures_have_no_colour_and_are_not_shifted(images):
 
 def test_head_widths_names_and_any_batch_size(images):
     task = Jigsaw()
-    trunk = make_trunk("plain(width=4)", 96)  # 32 channels
+    trunk = make_trunk("resnet10(width=4)", 96)  # 32 channels
     model = solver(task, images, trunk)
     assert model.get_layer("jigsaw_each").units == 64
     assert model.get_layer("jigsaw_all").units == 256
@@ -191,7 +191,7 @@ def test_head_widths_names_and_any_batch_size(images):
 
 def test_every_tile_goes_through_the_same_layers(images):
     task = Jigsaw(grid=2, grey=0.0, jitter=0)
-    model = solver(task, images, make_trunk("plain(width=4)", 96))
+    model = solver(task, images, make_trunk("resnet10(width=4)", 96))
     each = keras.Model(model.inputs, model.get_layer("jigsaw_each_relu").output)
     pixels, _, _ = make(task, images)
     order = [2, 0, 3, 1]
@@ -206,7 +206,7 @@ def test_mixed_precision_and_compiled_training(images):
     keras.config.set_dtype_policy("mixed_float16")
     try:
         task = Jigsaw(hidden=8)
-        model = solver(task, images, make_trunk("plain(width=4)", 96))
+        model = solver(task, images, make_trunk("resnet10(width=4)", 96))
     finally:
         keras.config.set_dtype_policy("float32")
     assert model.output[task.name].dtype == "float32"

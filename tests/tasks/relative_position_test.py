@@ -147,7 +147,7 @@ def test_standardised_patches():
 @pytest.mark.parametrize("training", [False, True])
 def test_the_head_knows_two_patches_and_not_their_place(images, training):
     task = RelativePosition(resample=0.0, colour="keep", hidden=8)
-    model = solver(task, images, make_trunk("plain(width=4)", 36))
+    model = solver(task, images, make_trunk("resnet10(width=4)", 36))
     puzzle, _, _ = make(task, images)
 
     for variable in model.trainable_variables:
@@ -167,7 +167,7 @@ def test_the_head_knows_two_patches_and_not_their_place(images, training):
 
 def test_any_batch_size_and_names(images):
     task = RelativePosition(hidden=8, dropout=0.5)
-    trunk = make_trunk("plain(width=4)", 36)
+    trunk = make_trunk("resnet10(width=4)", 36)
     model = solver(task, images, trunk)
     for count in (1, 3):
         puzzle, _, _ = make(task, images[:count])
@@ -181,7 +181,7 @@ def test_mixed_precision_and_compiled_training(images):
     keras.config.set_dtype_policy("mixed_float16")
     try:
         task = RelativePosition(hidden=8)
-        model = solver(task, images, make_trunk("plain(width=4)", 36))
+        model = solver(task, images, make_trunk("resnet10(width=4)", 36))
     finally:
         keras.config.set_dtype_policy("float32")
     assert model.output[task.name].dtype == "float32"

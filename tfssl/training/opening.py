@@ -82,7 +82,6 @@ def open_run(asked: PretrainSettings, data: Any, tasks: Any, trunk: str | Path |
     check_learns(parsed, settings.batch_size, source)
     if any(isinstance(task, ManyUpdates) for task in parsed):
         return _open_words(asked, settings, source, parsed)
-    keras.utils.set_random_seed(settings.seed)
     made = open_trunk(trunk, settings.size)
     start = start_of(trunk, made)
     if advice := scaling_advice("the trunk" if isinstance(trunk, keras.Model) else str(trunk), made.body):
