@@ -50,7 +50,7 @@ TOY_TEST = "toy:images(count=12,size=32,start=24)"
 COMMANDS = {
     "quickstart": "quickstart toy:images(count=96,size=32) --minutes 12 --out quick",  # which is done already
     "show": f"show {TOY} --to puzzles.png --size 32 --count 2",
-    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting,colorization --trunk alexnet(width=8) --size 64"
+    "pretrain": f"pretrain {TOY} --tasks rotation,inpainting --trunk plain(width=4) --size 32"
     " --epochs 1 --batch-size 8 --out run --watch toy:images(count=48,size=32)",
     "evaluate": f"evaluate run {TOY} --test {TOY_TEST} --protocols linear,knn",
     "report": "report run --to again.html",
@@ -63,7 +63,7 @@ COMMANDS = {
     "embed": f"embed run {TOY} --to embeddings.npz",
     "index": "index embeddings.npz --out index",
     "search": "search index --query picture.png --to gallery.png",
-    "compare": f"compare {TOY} --tasks rotation --trunk alexnet(width=8) --size 32 --steps 2"
+    "compare": f"compare {TOY} --tasks rotation --trunk plain(width=4) --size 32 --steps 2"
     " --batch-size 8 --out study",
     "ingest": "ingest films --out clips --size 16 --processes 1",
     "evaluate-words": "evaluate-words words toy:text(count=60,start=9000) --neighbours cat",
@@ -79,8 +79,8 @@ COMMANDS = {
     "evaluate-tracking": "evaluate-tracking heard toy:clips(count=4,size=32,seconds=1.2,seed=1)",
     "track": "track heard films/film.mkv --mask 4,4,12,12 --to tracked.mp4",
     "inpaint": "inpaint run picture.png --out painted",
-    "colorize": "colorize run picture.png --out coloured",
-    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2}}) --trunk alexnet(width=8) --size 32 --steps 2"
+    "colorize": "colorize coloured picture.png --out colours",
+    "sweep": f"sweep {TOY} --tasks rotation(rotations={{2}}) --trunk plain(width=4) --size 32 --steps 2"
     " --batch-size 8 --out swept",
     "bench": f"bench pipeline {TOY} --tasks rotation --size 32 --batch-size 8 --passes 1 --seconds 0.02",
     "audit": "audit toy:clips(count=48,size=32,seconds=1.2) --tasks rotation,audio_visual(seconds=0.5) --size 32",
@@ -101,8 +101,12 @@ ALONE = ("show", "ingest")
 # what they start included.
 IN_TURN = """
 import json, os, sys
-from tfssl.cli.main import main
+from tfssl.cli.main import _quiet, main
 
+with _quiet():  # TensorFlow starts here; in the commands that have a process of their own it does so as a user sees it
+    from tests.support.plain_trunk import Plain
+    from tfssl.models.trunks import TRUNKS
+TRUNKS["plain"] = Plain
 ended = {}
 for name, arguments in json.load(sys.stdin).items():
     for number, ending in ((1, "out"), (2, "err")):
@@ -151,7 +155,7 @@ def run_in_turn(commands: dict[str, list[str]], folder: Path) -> dict[str, subpr
 
 @pytest.fixture(scope="module")
 def said(
-    audio_visual_run, localising_run, word_run, toy_quickstart, tmp_path_factory
+    audio_visual_run, colour_run, localising_run, word_run, toy_quickstart, tmp_path_factory
 ) -> dict[str, subprocess.CompletedProcess[str]]:
     """What every command says, run once and in order on tiny runs, with --json."""
     folder = tmp_path_factory.mktemp("quiet")
@@ -166,6 +170,7 @@ def said(
         write(place / f"{number}.wav", sounds=[tone(0.6, 300 + 100 * number)])
     shutil.copytree(localising_run.folder, folder / "heard")
     shutil.copytree(audio_visual_run.folder, folder / "paired")
+    shutil.copytree(colour_run.folder, folder / "coloured")
     shutil.copytree(word_run.folder, folder / "words")
     shutil.copytree(toy_quickstart, folder / "quick")
     commands = {name: [*text.split(), "--json"] for name, text in COMMANDS.items()}
