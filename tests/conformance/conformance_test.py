@@ -118,8 +118,9 @@ def test_metrics_are_means(text, prepared):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_parallelism_does_not_matter(name, source, prepared):
+    dataset = puzzle_stream.stream(source, [prepared(name)], SIZE, BATCH, seed=1, start=2)
+
     def first(threads):
-        dataset = puzzle_stream.stream(source, [prepared(name)], SIZE, BATCH, seed=1, start=2)
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
         return flat(next(iter(dataset.with_options(options))))
@@ -142,12 +143,23 @@ def owner(path):
 
 
 def train(
-    strategy, tasks, source, policy="float32", learning_rate=0.01, batch_size=BATCH, trunk=lambda: TRUNK, **settings
+    strategy,
+    tasks,
+    source,
+    policy="float32",
+    learning_rate=0.01,
+    batch_size=BATCH,
+    trunk=lambda: TRUNK,
+    dataset=None,
+    **settings,
 ):
-    """The model, and of a step of plain `fit` losses by name, and the changes of the weights with whose they are."""
+    """The model, and of a step of plain `fit` losses by name, and the changes of the weights with whose they are.
+
+    `dataset` is a stream of these tasks that was made already.
+    """
     keras.utils.set_random_seed(0)
+    dataset = dataset or puzzle_stream.stream(source, tasks, SIZE, batch_size, seed=0)
     with strategy.scope(), plain_keras(policy):
-        dataset = puzzle_stream.stream(source, tasks, SIZE, batch_size, seed=0)
         encoders = Plans(trunk(), SIZE, sound_plan(tasks, source, SIZE, SOUND_TRUNK)).make()
         model = make_model(tasks, encoders, dataset.element_spec)
         compile_model(model, tasks, encoders, make_optimizer(0.0, 0.0), **settings)
@@ -170,9 +182,16 @@ def all_quiet(prepared):
 
 
 @pytest.fixture(scope="module")
-def together(source, all_quiet):
-    """A step of all tasks on one replica, on a shallow trunk: what others are compared with, task by task."""
-    return train(tf.distribute.get_strategy(), all_quiet, source, **STEP, trunk=shallow)[1:]
+def step(source, all_quiet):
+    """Settings of a step of all tasks on a shallow trunk, with the puzzles, which take seconds to trace, made once."""
+    dataset = puzzle_stream.stream(source, all_quiet, SIZE, STEP["batch_size"], seed=0)
+    return STEP | {"tasks": all_quiet, "source": source, "trunk": shallow, "dataset": dataset}
+
+
+@pytest.fixture(scope="module")
+def together(step):
+    """A step of all tasks on one replica: what others are compared with, task by task."""
+    return train(tf.distribute.get_strategy(), **step)[1:]
 
 
 def differences(one, two, loss_tolerance):
@@ -203,9 +222,9 @@ def differences(one, two, loss_tolerance):
     return found
 
 
-def test_two_replicas_are_one_with_the_joint_batch(replicas, source, all_quiet, together):
+def test_two_replicas_are_one_with_the_joint_batch(replicas, step, together):
     """Each task by its loss and by the variables of its head, and the trunks."""
-    two = train(replicas, all_quiet, source, **STEP, trunk=shallow)[1:]
+    two = train(replicas, **step)[1:]
     assert {part for part, _ in two[1]} == {*TASKS, "trunks"}
     # Tracking's softmax over all places makes rounding of the embeddings larger: 1e-6 to 1.4e-5, gradients 1e-4 apart.
     assert differences(together, two, {"": 1e-5, "tracking_loss": 1e-4}) == []
@@ -263,15 +282,15 @@ def test_tasks_that_choose_are_never_far_above_chance(width, source, prepared):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_gives_finite_losses(policy, source, prepared):
-    tasks = [prepared(name) for name in TASKS]
-    _, losses, _ = train(tf.distribute.get_strategy(), tasks, source, policy, trunk=shallow)
+def test_mixed_precision_gives_finite_losses(policy, step):
+    _, losses, _ = train(tf.distribute.get_strategy(), **step, policy=policy)
+    assert {f"{name}_loss" for name in TASKS} < set(losses)
     assert all(np.isfinite(value) for value in losses.values()), losses
 
 
-def test_jit_compile(source, all_quiet, together):
+def test_jit_compile(step, together):
     losses, _ = together
-    _, compiled, _ = train(tf.distribute.get_strategy(), all_quiet, source, **STEP, trunk=shallow, jit_compile=True)
+    _, compiled, _ = train(tf.distribute.get_strategy(), **step, jit_compile=True)
     assert {f"{name}_loss" for name in TASKS} < set(compiled)
     for name in [name for name in compiled if name.endswith("loss")]:
         assert compiled[name] == pytest.approx(losses[name], rel=1e-3), name
@@ -279,8 +298,8 @@ def test_jit_compile(source, all_quiet, together):
 
 def test_an_opponent_learns_beside_the_head(replicas, source, prepared):
     task = prepared("inpainting(hole='centre', adversarial=True)")
-    model, logs, _ = train(tf.distribute.get_strategy(), [task], source)
-    _, logs_of_two, _ = train(replicas, [task], source)
+    model, logs, _ = train(tf.distribute.get_strategy(), [task], source, trunk=shallow)
+    _, logs_of_two, _ = train(replicas, [task], source, trunk=shallow)
     assert logs["inpainting_opponent_loss"] == pytest.approx(logs_of_two["inpainting_opponent_loss"], rel=1e-3)
     (contest,) = model.plan.contests
     assert int(contest.optimizer.iterations) == 1
