@@ -63,8 +63,7 @@ COMMANDS = {
     "embed": f"embed run {TOY} --to embeddings.npz",
     "index": "index embeddings.npz --out index",
     "search": "search index --query picture.png --to gallery.png",
-    "compare": f"compare {TOY} --tasks rotation --trunk plain(width=4) --size 32 --steps 2"
-    " --batch-size 8 --out study",
+    "compare": f"compare {TOY} --tasks rotation --trunk plain(width=4) --size 32 --steps 2 --batch-size 8 --out study",
     "ingest": "ingest films --out clips --size 16 --processes 1",
     "evaluate-words": "evaluate-words words toy:text(count=60,start=9000) --neighbours cat",
     "pretext": f"pretext run {TOY_TEST} --draws 1",

@@ -2,11 +2,7 @@
 
 import hashlib
 import json
-import os
-import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
+from tests.support.forked import Command
 from tfssl.base import environment as versions
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_json
@@ -26,21 +23,18 @@ from tfssl.tasks.rotation import Rotation
 from tfssl.training.pretrain import segments
 
 TOY = "toy:images(count=72, size=32)"
-SETTINGS = {"trunk": "alexnet(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
+SETTINGS = {"trunk": "plain(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
 TASKS = "rotation(dropout=0.5)"
 # Three epochs of nine steps; a checkpoint every four and at the end of each epoch.
 COMMAND = [
-    *(sys.executable, "-c", "from tfssl.cli.main import main; main()", "pretrain", TOY, "--tasks", TASKS),
-    *("--trunk", "alexnet(width=4)", "--size", "32", "--batch-size", "8", "--epochs", "3", "--deterministic"),
-    *("--checkpoint-every", "4", "--log-every", "1", "--json"),
+    *("pretrain", TOY, "--tasks", TASKS, "--trunk", "plain(width=4)", "--size", "32", "--batch-size", "8"),
+    *("--epochs", "3", "--deterministic", "--checkpoint-every", "4", "--log-every", "1", "--json"),
 ]
 
 
-def start(out: Path, **settings) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])}
-    command = [*COMMAND, "--out", str(out)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, **pipes, **settings)
+def start(out: Path, **settings) -> Command:
+    said = out.with_name(f"said{len(list(out.parent.iterdir()))}")
+    return Command([*COMMAND, "--out", str(out)], said, **settings)
 
 
 def digest(folder: Path) -> str:
@@ -63,10 +57,10 @@ def lines(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k != "images_per_second"} for line in found]
 
 
-def wait_for_step(folder: Path, step: int, process: subprocess.Popen) -> None:
+def wait_for_step(folder: Path, step: int, process: Command) -> None:
     log = folder / "metrics.jsonl"
     until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and process.returncode is None:
         if log.exists() and f'"step": {step},' in log.read_text():
             return
         time.sleep(0.005)
@@ -105,8 +99,7 @@ def ask_to_stop(folder: Path, step: int, number: int) -> None:
 
 def fill_the_disk(folder: Path) -> None:
     """Files above a limit cannot be written, as on a full disk; the weights alone are larger."""
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
-    process = start(folder, preexec_fn=limit)
+    process = start(folder, largest_file=20_000)
     output, errors = process.communicate()
     assert (process.returncode, output) == (2, ""), errors
     assert "cannot" in errors.splitlines()[-1]
@@ -188,7 +181,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
         ({"data": "nowhere"}, "nowhere does not exist"),
         ({"tasks": "rotations"}, "unknown task 'rotations'; tasks are:"),
         ({"trunk": "vgg"}, "unknown trunk 'vgg'"),
-        ({"size": 4}, "too small for alexnet"),
+        ({"size": 4}, "too small for plain"),
         ({"batch_size": 100}, "has 72 pictures"),
         ({"epochs": 0}, "epochs=0 is given"),
         ({"steps_per_epoch": 0}, "steps_per_epoch=0 is given"),
