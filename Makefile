@@ -16,7 +16,7 @@ test: .venv/installed
 
 # What is trained until it is good at something, and whole rounds, of parts of which `make test` has tests.
 test-slow: .venv/installed
-	$(PYTHON) -m pytest -m slow -n 3 --dist worksteal
+	$(PYTHON) -m pytest -m slow -n 3 --dist loadgroup
 
 lint: .venv/installed
 	$(PYTHON) -m ruff check .

@@ -56,6 +56,8 @@ TOY_CLIPS = "toy:clips(count=16, size=32, seconds=1.2)"
 
 # Test files of half a minute and more, the longest first, so that no process waits for another one's last file.
 LONG = (
+    "tasks/learning_test.py",
+    "benchmarks/word_speed_test.py",
     "conformance/conformance_test.py",
     "cli/quiet_test.py",
     "pages_test.py",

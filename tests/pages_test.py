@@ -290,6 +290,12 @@ def world(tmp_path_factory):
         yield world
 
 
+def in_one_world(test):
+    """Mark a test whose blocks run in `world`: in `make test-slow`, all in one process."""
+    return pytest.mark.slow(pytest.mark.xdist_group("pages")(test))
+
+
+@in_one_world
 def test_readme(world):
     """The commands are the lines in Python, so `pretrain` finds its run, whole, and the second export is the first."""
     assert len(world.done) == 4
@@ -304,6 +310,7 @@ def test_readme(world):
     np.testing.assert_array_equal(first, second)
 
 
+@in_one_world
 def test_words(world):
     """Sentences of the toy grammar stand in for a corpus, and a few of its words for other people's files."""
     for name, start in (("corpus.txt", 0), ("held-out.txt", 5000)):
@@ -317,6 +324,7 @@ def test_words(world):
     assert Path("models/words/1/words.bin").is_file()
 
 
+@in_one_world
 def test_classifiers(world):
     """What README has done is read; beside it comes what README leaves out. `predict` writes over nothing."""
     first = Path("predictions.csv").read_text().splitlines()
@@ -329,6 +337,7 @@ def test_classifiers(world):
     assert newest_version("models/classifier").name == "1"
 
 
+@in_one_world
 def test_commands(world):
     shutil.copytree("runs/first", "runs/second")
     assert len(list(world.run(COMMANDS))) == 6
@@ -343,10 +352,12 @@ def test_commands(world):
     assert set(name["ahead"]) == set(export["ahead"]) == {"knn"}
 
 
+@in_one_world
 def test_contributing(world):
     assert len(list(world.run(CONTRIBUTING))) == 1
 
 
+@in_one_world
 def test_serving(world):
     shutil.rmtree("models/encoder/2")  # the page begins with the first version
     shutil.copytree("runs/first", "runs/second")

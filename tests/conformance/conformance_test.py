@@ -247,6 +247,7 @@ def test_two_replicas_are_one_in_turn(replicas, source, prepared, names):
     assert differences(one, two, {"": 1e-4}) == []
 
 
+@pytest.mark.slow
 def test_two_replicas_are_one_on_deep_trunks(replicas, source, prepared):
     """Of picture and sound; see distribute_test for pictures alone."""
     tasks, strategies = [prepared("audio_visual")], (tf.distribute.get_strategy(), replicas)

@@ -46,6 +46,8 @@ def weights_of(trunk):
     return [np.asarray(weight) for weight in trunk.body.get_weights()]
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("start")
 def test_a_run_goes_on_from_weights_and_keeps_them_beside_random_ones(run, weights):
     path, body = weights
     about = json.loads((run.folder / "run.json").read_text())["settings"]
@@ -63,6 +65,8 @@ def test_a_run_goes_on_from_weights_and_keeps_them_beside_random_ones(run, weigh
     assert load_run(run.folder).settings == run.settings
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("start")
 def test_evaluate_measures_what_it_began_with_and_the_report_says_so(run, weights):
     """Three networks and random weights are traced, which takes some seconds."""
     path, body = weights
@@ -81,6 +85,8 @@ def test_evaluate_measures_what_it_began_with_and_the_report_says_so(run, weight
     assert [each.kind for each in measuring.open_subjects(without)] == ["run"]
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("start")
 def test_a_run_is_resumed_with_the_same_weights_only(run, weights):
     path, _ = weights
     settings = {"trunk": run.settings.trunk, "out": run.folder, "steps_per_epoch": 1, **SETTINGS}
@@ -94,6 +100,8 @@ def test_a_run_is_resumed_with_the_same_weights_only(run, weights):
         path.write_bytes(kept)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("start")
 def test_weights_come_from_the_trunk_or_from_a_run(run, toy_run, tmp_path):
     given = run.settings.trunk
     settings = {"out": tmp_path / "run", "steps_per_epoch": 1, **SETTINGS}

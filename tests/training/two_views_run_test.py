@@ -41,6 +41,8 @@ def test_the_projection_is_left_behind_and_the_solver_has_it(run):
     assert run.encoder()(pictures).shape == (6, 32)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("two_views")
 def test_chance_depends_on_the_step(run):
     scores = tfssl.pretext(run, UNSEEN, draws=1, batch_size=12)
     assert {name: score.chance for name, score in scores.tasks.items()} == {
@@ -54,6 +56,8 @@ def test_chance_depends_on_the_step(run):
     }
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("two_views")
 def test_pairs_are_drawn_with_what_the_network_says(run, tmp_path):
     shown = puzzles.show(UNSEEN, to=tmp_path / "pairs.png", run=run, count=2)
     assert set(shown.files) == {"contrastive", "pirl"}
@@ -108,6 +112,8 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bank(banked, capsys, monk
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("two_views")
 def test_what_is_kept_of_a_task_is_its_network_without_the_bank(banked):
     run = banked("whole")
     assert 72 not in {size for variable in run.solver("pirl").variables for size in variable.shape}
@@ -119,6 +125,8 @@ def test_what_is_kept_of_a_task_is_its_network_without_the_bank(banked):
     assert shown.files["pirl"].stat().st_size > 1000
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("two_views")
 def test_projections_are_measured_apart_and_never_chosen(run, toy_run):
     """Of both tasks, by features that are computed by hand; the run's folder is for this file alone."""
     labelled = "toy:images(count=40, size=32, seed=9)"

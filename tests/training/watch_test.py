@@ -199,6 +199,7 @@ def looks_are(monkeypatch):
     return patch
 
 
+@pytest.mark.slow
 def test_a_flat_run_ends_and_stays_ended(looks_are, monkeypatch, tmp_path, capsys):
     looks_are()
     monkeypatch.setattr(watch, "PATIENCE", 1)
