@@ -70,8 +70,8 @@ WAYS = {
 
 # What is smaller here than on the pages; ports come to it when a server runs.
 SMALLER = {
-    'pretrain("photos/", ': 'pretrain("photos/", trunk="resnet10(width=4)", size=48, epochs=1, ',
-    "pretrain photos/ ": "pretrain photos/ --trunk 'resnet10(width=4)' --size 48 --epochs 1 ",
+    'pretrain("photos/", ': 'pretrain("photos/", trunk="plain(width=4)", size=48, epochs=1, ',
+    "pretrain photos/ ": "pretrain photos/ --trunk 'plain(width=4)' --size 48 --epochs 1 ",
     "--box 40,60,96,96": "--box 1,1,4,4",
     "96": "48",
     'evaluate(run, "labelled/")': 'evaluate(run, "labelled/", protocols="knn")',

@@ -79,7 +79,7 @@ def test_chance_is_the_entropy_of_the_shares():
 
 
 def test_a_run_with_an_absurd_learning_rate_says_so(tmp_path, capsys):
-    settings = {"trunk": "resnet10(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
+    settings = {"trunk": "plain(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
     settings |= {"epochs": 1, "steps_per_epoch": 22, "learning_rate": 400.0}
     tfssl.pretrain("toy:images(count=72, size=32)", out=tmp_path / "run", **settings)
     assert "rotation: the loss is" in capsys.readouterr().err
@@ -88,7 +88,7 @@ def test_a_run_with_an_absurd_learning_rate_says_so(tmp_path, capsys):
 def test_what_is_said_while_training_has_a_line_of_its_own(tmp_path, capfd, monkeypatch):
     """Keras does not end the line of its bar, and a sentence stood behind it where nobody saw it."""
     monkeypatch.setattr(showing, "can_redraw", lambda stream: True)  # as a terminal
-    settings = {"trunk": "resnet10(width=4)", "size": 32, "epochs": 1, "steps_per_epoch": 12, "batch_size": 8}
+    settings = {"trunk": "plain(width=4)", "size": 32, "epochs": 1, "steps_per_epoch": 12, "batch_size": 8}
     with pytest.raises(tfssl.UserError, match="not finite"):
         tfssl.pretrain("toy:images(count=24, size=32)", out=tmp_path / "run", learning_rate=1e6, **settings)
     bar = capfd.readouterr().out
