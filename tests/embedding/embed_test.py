@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
+from tests.support.forked import Forked
 from tfssl.base.errors import UserError
 from tfssl.embedding import embed as collection
 from tfssl.embedding import files
@@ -119,18 +117,20 @@ def test_a_failure_writes_no_file_and_keeps_what_is_done(toy_run, folder, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz.parts", "data"]
 
 
-PROGRAM = """
-import json, sys, time, tfssl
-import tensorflow as tf
-from tfssl.embedding import files
-tf.config.optimizer.set_experimental_options(json.loads(sys.argv[3]))
-write = files.Parts.write
-def slow(*arguments):
-    write(*arguments)
-    time.sleep(0.3)
-files.Parts.write = slow
-tfssl.embed(sys.argv[1], "toy:images(count=320, size=32)", sys.argv[2], batch_size=2, verbose=0)
-"""
+def embed_slowly(run: Path, data: str, file: Path, threads: int, rewriting: dict[str, bool]) -> None:
+    """Wait after each part that is written."""
+    # How many threads share a convolution decides on the last bit of it on some processors.
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    # And how TensorFlow rewrites graphs, of which conftest.py decides.
+    tf.config.optimizer.set_experimental_options(rewriting)
+    write = files.Parts.write
+
+    def slow(*arguments):
+        write(*arguments)
+        time.sleep(0.3)
+
+    files.Parts.write = slow
+    embed(run, data, file, batch_size=2, verbose=0)
 
 
 def test_killed_in_the_middle_it_ends_with_the_same_file(toy_run, tmp_path, capsys):
@@ -138,19 +138,14 @@ def test_killed_in_the_middle_it_ends_with_the_same_file(toy_run, tmp_path, caps
     for ending in ("npz", "parquet"):
         embed(toy_run, data, tmp_path / f"whole.{ending}", batch_size=2, verbose=0)
     file = tmp_path / "killed.npz"
-    # How many threads share a convolution decides on the last bit of it on some processors.
-    threads = {"TF_NUM_INTRAOP_THREADS": str(tf.config.threading.get_intra_op_parallelism_threads())}
-    environment = os.environ | {"PYTHONPATH": str(Path(tfssl.__file__).parents[1])} | threads
-    # And how TensorFlow rewrites graphs, of which conftest.py decides.
-    rewriting = json.dumps(tf.config.optimizer.get_experimental_options())
-    command = [sys.executable, "-c", PROGRAM, str(toy_run.folder), str(file), rewriting]
-    killed = subprocess.Popen(command, env=environment)
+    how = tf.config.threading.get_intra_op_parallelism_threads(), tf.config.optimizer.get_experimental_options()
+    killed = Forked(embed_slowly, (toy_run.folder, data, file, *how), tmp_path / "said")
     parts = tmp_path / "killed.npz.parts"
     while len(list(parts.glob("0*.npz"))) < 3:
-        assert killed.poll() is None
+        assert killed.returncode is None
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.communicate()
     done = len(list(parts.glob("0*.npz")))
     assert 3 <= done < 10
     assert not file.exists()

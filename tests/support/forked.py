@@ -1,14 +1,16 @@
-"""`tfssl` in a process of its own that can be signalled and killed, and that takes no time to start.
+"""Code in a process of its own that can be signalled and killed, and that takes no time to start.
 
-A process that TensorFlow is imported into takes four seconds of a core. One has imported all, and run nothing: each
-command is forked from it.
+A process that imports TensorFlow takes four seconds of a core until it begins. One has imported all, and run nothing:
+each of these is forked from it.
 """
 
 import multiprocessing
 import os
 import resource
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.support.plain_trunk import Plain
 from tfssl.cli.main import main
@@ -21,18 +23,17 @@ _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload([__name__])
 
 
-class Command:
-    """What `subprocess.Popen` is, of `tfssl ARGUMENTS`.
+class Forked:
+    """What `subprocess.Popen` is, of a function of a module and its arguments.
 
     Args:
       said: a folder that does not exist, for what it says.
-      largest_file: in bytes. Longer ones cannot be written, as on a full disk.
     """
 
-    def __init__(self, arguments: list[str], said: Path, largest_file: int = resource.RLIM_INFINITY):
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any], said: Path):
         said.mkdir()
         self._said = said
-        self._process = _FORKED.Process(target=_run, args=(arguments, said, largest_file))
+        self._process = _FORKED.Process(target=_call, args=(function, arguments, said))
         self._process.start()
 
     @property
@@ -52,10 +53,19 @@ class Command:
         return (self._said / "out").read_text(), (self._said / "err").read_text()
 
 
-def _run(arguments: list[str], said: Path, largest_file: int) -> None:
+def command(arguments: Sequence[str], said: Path, largest_file: int = resource.RLIM_INFINITY) -> Forked:
+    """Start `tfssl ARGUMENTS`. Files of more bytes than `largest_file` cannot be written, as on a full disk."""
+    return Forked(_run, (arguments, largest_file), said)
+
+
+def _call(function: Callable[..., Any], arguments: Sequence[Any], said: Path) -> None:
     for number, name in ((1, "out"), (2, "err")):
         file = os.open(said / name, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)
         os.close(file)
+    function(*arguments)
+
+
+def _run(arguments: Sequence[str], largest_file: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    main(arguments)
+    main(list(arguments))

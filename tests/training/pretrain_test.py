@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
-from tests.support.forked import Command
+from tests.support.forked import Forked, command
 from tfssl.base import environment as versions
 from tfssl.base.errors import UserError
 from tfssl.base.files import atomic_write, write_json
@@ -32,9 +32,9 @@ COMMAND = [
 ]
 
 
-def start(out: Path, **settings) -> Command:
+def start(out: Path, **settings) -> Forked:
     said = out.with_name(f"said{len(list(out.parent.iterdir()))}")
-    return Command([*COMMAND, "--out", str(out)], said, **settings)
+    return command([*COMMAND, "--out", str(out)], said, **settings)
 
 
 def digest(folder: Path) -> str:
@@ -57,7 +57,7 @@ def lines(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k != "images_per_second"} for line in found]
 
 
-def wait_for_step(folder: Path, step: int, process: Command) -> None:
+def wait_for_step(folder: Path, step: int, process: Forked) -> None:
     log = folder / "metrics.jsonl"
     until = time.monotonic() + 120
     while time.monotonic() < until and process.returncode is None:
