@@ -4,6 +4,9 @@ PYTHON := .venv/bin/python
 # Another interpreter than the first that fits: make test BASE_PYTHON=/path/to/python3.12
 BASE_PYTHON := python3.12 python3.11 python3 python
 
+# Modules are compiled once, whatever the shell says: TensorFlow's take six seconds of a core, in each process anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-slow lint types format clean
 
 demo: .venv/installed
