@@ -37,7 +37,8 @@ def test_served_is_probed(name, tmp_path):
     batch_norm.estimate(encoder, [images], 1)  # as after training: otherwise pictures hardly differ
     probed = [encoder(batch["image"], training=False).numpy() for batch in batches.plain(source, size, 5)]
     expected = np.concatenate(probed)
-    write_saved_model(encoder_signatures(encoder, size), tmp_path / "1")
+    (default, _) = encoder_signatures(encoder, size)
+    write_saved_model([default], tmp_path / "1")
     served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     found = served(image_bytes=tf.constant([source.encoded[number] for number in range(8)]))
     assert found["valid"].numpy().all()
