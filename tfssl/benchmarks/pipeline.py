@@ -148,11 +148,12 @@ def bench_pipeline(
 
     cached = cache.fits(source, size, cache_memory)
     memories = [cache_memory, 0] if cached else [0]
+    alone = [[task] for task in prepared]
     stages = {"read": _files(source, batch_size, False), "decode": _files(source, batch_size, True)}
     for memory in memories:
         crops = batches.training(source, size, batch_size, 0, cache_memory=memory, verbose=verbose)
         stages[_key(memory, ())] = crops
-        for chosen in [*([task] for task in prepared), prepared]:
+        for chosen in alone + [prepared] * (len(alone) > 1):
             puzzles = stream(source, chosen, size, batch_size, 0, verbose=verbose, cache_memory=memory)
             stages[_key(memory, [task.name for task in chosen])] = puzzles
     rates = measure_rates(stages, batch_size, passes, seconds, verbose)
