@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.explicit import explicit
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
@@ -177,6 +178,7 @@ def _files(source: PictureSource, batch_size: int, decode: bool) -> tf.data.Data
     reader = source.reader()
     plain_jpeg = bool(np.all(source.header[:, 0] == headers.JPEG))
 
+    @explicit
     def read(number: tf.Tensor) -> tf.Tensor:
         data = reader.read(reader.rows(number[None])[0][0])
         if not decode:
