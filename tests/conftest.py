@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import gc
 import os
 import shutil
@@ -221,6 +222,32 @@ def toy_export(toy_run, made_once) -> Path:
     import tfssl
 
     return made_once("models", lambda folder: tfssl.export(toy_run, folder))
+
+
+@pytest.fixture(scope="session")
+def colour_export(colour_run, made_once) -> Path:
+    """A folder with version 1 of `colour_run`. For reading only."""
+    import tfssl
+    from tests.support.tiny_models import unmeasured
+
+    return made_once("colour_models", lambda folder: tfssl.export(colour_run, unmeasured(folder)))
+
+
+@pytest.fixture(scope="session")
+def localising_export(localising_run, made_once) -> Path:
+    """A folder with version 1 of `localising_run`. For reading only."""
+    import tfssl
+    from tests.support.tiny_models import unmeasured
+
+    return made_once("localising_models", lambda folder: tfssl.export(localising_run, unmeasured(folder)))
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """SavedModels are loaded once a file: a second each time. For tests that change no SavedModel in its place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.saved_model, "load", functools.cache(tf.saved_model.load))
+        yield
 
 
 @pytest.fixture(scope="session")

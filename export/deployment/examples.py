@@ -1,5 +1,6 @@
 """Requests for the signatures of a SavedModel, made up: no picture of the run's own data is among them."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def example(specs: dict[str, tf.TensorSpec], rows: int, picture: tuple[int, int]
     return made
 
 
+@functools.cache  # requests of several sizes, for several signatures, begin with the same ones
 def _jpeg(number: int, picture: tuple[int, int]) -> bytes:
     coarse = np.random.default_rng(number).integers(0, 256, (6, 8, 3))
     return tf.io.encode_jpeg(tf.cast(tf.image.resize(coarse, picture), tf.uint8), quality=90).numpy()

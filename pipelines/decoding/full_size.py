@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.explicit import explicit
 from tfssl.pipelines.decoding import formats, headers
 from tfssl.pipelines.sources import folders, walking
 
@@ -134,10 +135,9 @@ def over_pictures(data: tf.Tensor, header: headers.Header, function: Callable[[t
       string [N], empty for what cannot be decoded.
     """
 
+    @explicit
     def one(row: tuple[tf.Tensor, headers.Header]) -> tf.Tensor:
-        decoded = tf.data.Dataset.from_tensors(row).map(lambda *row: (decode_in_graph(*row), True)).ignore_errors()
-        blank = tf.data.Dataset.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
-        image, valid = decoded.concatenate(blank).take(1).get_single_element()
+        image, valid = _decoder_of_any()(*row)
         return tf.cond(valid, lambda: function(tf.ensure_shape(image, [None, None, 3])), lambda: "")
 
     return tf.map_fn(one, (data, header), parallel_iterations=1, fn_output_signature=tf.TensorSpec([], tf.string))
@@ -154,3 +154,18 @@ def _decoder() -> Callable[..., tf.Tensor]:
     number = tf.TensorSpec([], tf.int32)
     specs = [tf.TensorSpec([], tf.string), headers.Header(*[number] * 5)]
     return tf.function(decode_in_graph, input_signature=specs, autograph=False)
+
+
+@functools.cache
+def _decoder_of_any() -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Do `_decoder`, and say whether it could: a graph made once, where eager code would make one for each picture."""
+
+    def decode_any(data: tf.Tensor, header: headers.Header) -> tuple[tf.Tensor, tf.Tensor]:
+        row = tf.data.Dataset.from_tensors((data, header))
+        decoded = row.map(explicit(lambda *each: (decode_in_graph(*each), True))).ignore_errors()
+        blank = tf.data.Dataset.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
+        return decoded.concatenate(blank).take(1).get_single_element()
+
+    number = tf.TensorSpec([], tf.int32)
+    specs = [tf.TensorSpec([], tf.string), headers.Header(*[number] * 5)]
+    return tf.function(decode_any, input_signature=specs, autograph=False)

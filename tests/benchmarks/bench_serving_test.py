@@ -1,18 +1,38 @@
 """`bench serving`: each request has a right answer while versions change; one with a wrong answer counts as lost."""
 
+import contextlib
 import shutil
 
 import pytest
 
 import tfssl
 from tfssl.base.errors import UserError
+from tfssl.benchmarks import serving
 from tfssl.export.checking.golden import read_golden
+from tfssl.export.config import ServeSettings
+from tfssl.export.deployment.warm_up import FILE
+from tfssl.export.server.serve import running
 
-SMALL = {"seconds": 3.0, "clients": 4, "batch": 2, "passes": 1, "requests": 2}
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
+SMALL = {"seconds": 2.0, "clients": 4, "batch": 2, "passes": 1, "requests": 2}
 
 
-def test_no_request_is_lost_and_wrong_answers_are(toy_export, tmp_path):
-    table = tfssl.bench_serving(toy_export, **SMALL)
+@pytest.fixture
+def folder(toy_export, tmp_path):
+    """Without requests to warm up, so that a version is loaded within the seconds."""
+    return shutil.copytree(toy_export, tmp_path / "models", ignore=shutil.ignore_patterns(FILE))
+
+
+@contextlib.contextmanager
+def served_here(models):
+    """In place of `tfssl serve` as a process of its own."""
+    with running(ServeSettings(folder=models, rest_port=0, grpc_port=0)) as (addresses, _):
+        yield addresses.rest, addresses.grpc
+
+
+def test_no_request_is_lost(folder):
+    table = tfssl.bench_serving(folder, **SMALL)
     assert table.lost == ()
     assert table.ok
     assert len(table.latencies) == 8
@@ -21,12 +41,16 @@ def test_no_request_is_lost_and_wrong_answers_are(toy_export, tmp_path):
     assert set(table.versions) <= {1, 2, 3}
     assert min(table.loop, table.grpc, table.rest) > 0
     assert "gRPC" in str(table)
-    shutil.copytree(toy_export, tmp_path / "models")
-    path = tmp_path / "models" / "1" / "assets.extra" / "golden.npz"
+
+
+def test_wrong_answers_are_lost(folder, monkeypatch):
+    monkeypatch.setattr(serving, "_serving", served_here)
+    monkeypatch.setattr(serving, "SWAPS", 0)
+    path = folder / "1" / "assets.extra" / "golden.npz"
     golden = read_golden(path)
     golden.answers["serving_default"]["embedding"][0] += 1
     golden.write(path)
-    wrong = tfssl.bench_serving(tmp_path / "models", **SMALL | {"seconds": 0.5})
+    wrong = tfssl.bench_serving(folder, **SMALL | {"seconds": 0.5})
     assert not wrong.ok
     assert "pictures" in wrong.lost[0]
 

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.export.limits_test import picture
+from tests.support.tiny_models import unmeasured
 from tfssl import serving
 from tfssl.apply.predict import predict
 from tfssl.base.errors import UserError
@@ -23,13 +24,15 @@ from tfssl.pipelines.decoding import picture_crops
 from tfssl.pipelines.sources.any_source import open_splits
 from tfssl.runs.classifiers import load_classifier
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 CLASSES = ["10", "2", "Été"]
 PICTURES = [picture(), b"none", picture("JPEG", 50)]
 
 
 @pytest.fixture(scope="module")
 def exported(toy_classifier, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("classifier") / "models"
+    folder = unmeasured(tmp_path_factory.mktemp("classifier") / "models")
     return export(toy_classifier, folder, tflite="float32")
 
 

@@ -26,6 +26,8 @@ from tfssl.export.versions import new_version, newest_version
 
 yaml = pytest.importorskip("yaml")
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture(scope="module")
 def records(toy_export):

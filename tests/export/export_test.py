@@ -30,6 +30,8 @@ from tfssl.pipelines.decoding import picture_crops
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.runs.config import RunSettings
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 SIZE = 24
 DATA = "toy:images(count=30, size=32)"
 QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -194,36 +196,70 @@ def test_a_source_that_is_gone_or_another_gives_way_to_the_toy_world(run, caplog
     assert set(golden.inputs["image_bytes"][:-1]) == set(open_source("toy:images(count=11)").encoded)
 
 
+ALONE = """
+import sys
+sys.path = [entry for entry in sys.path if entry]
+import keras, numpy, tensorflow as tf
+
+loaded = tf.saved_model.load(VERSION)
+rows = [open(f"{k}.jpg", "rb").read() for k in range(4)]
+found = loaded.signatures["serving_default"](image_bytes=tf.constant(rows))
+alone = [loaded.signatures["serving_default"](image_bytes=tf.constant([row]))["embedding"][0] for row in rows]
+numpy.savez("out.npz", embedding=found["embedding"], valid=found["valid"], alone=alone)
+
+images = numpy.load("images.npy")
+labels = numpy.arange(len(images)) % 2
+for trainable in (False, True):
+    encoder = keras.models.load_model(VERSION + "/encoder.keras")
+    numpy.save(f"before_{trainable}.npy", encoder(images))
+    weights = encoder.get_weights()
+    encoder.trainable = trainable
+    model = keras.Sequential([encoder, keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images, labels, epochs=2, verbose=0)
+    changed = [not numpy.array_equal(a, b) for a, b in zip(weights, encoder.get_weights())]
+    assert any(changed) is trainable, changed
+
+foreign = [name for name in sys.modules if name.split(".")[0] in ("tfssl", "pipelines", "export")]
+assert not foreign, foreign
+"""
+"""A program with TensorFlow alone: it calls the SavedModel, and puts encoder.keras into a fit of its own."""
+
+
+@pytest.fixture(scope="module")
+def alone(exported, tmp_path_factory):
+    """What that program was given, and wrote."""
+    folder = tmp_path_factory.mktemp("alone")
+    for k, picture in enumerate([*jpegs(), b"\xff\xd8\xff no JPEG"]):
+        (folder / f"{k}.jpg").write_bytes(picture)
+    np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (16, SIZE, SIZE, 3), "uint8"))
+    program = f"VERSION = {str(exported.saved_model)!r}\n{ALONE}"
+    environment = {key: value for key, value in QUIET.items() if key != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.smoke
-def test_a_process_with_tensorflow_alone_gets_the_same_embeddings(run, exported, tmp_path):
-    pictures = [*jpegs(), b"\xff\xd8\xff no JPEG"]
+def test_a_process_with_tensorflow_alone_gets_the_same_embeddings(run, alone):
+    pictures = [(alone / f"{k}.jpg").read_bytes() for k in range(4)]
     images, valid = picture_crops.pictures(tf.constant(pictures), SIZE)
     np.testing.assert_array_equal(valid, [True, True, True, False])
     expected = run.encoder()(images).numpy()
     expected[3] = 0
     unturned = run.encoder()(picture_crops.pictures(tf.constant([jpegs()[1][:2] + jpegs()[1][38:]]), SIZE)[0])
     assert np.abs(unturned - expected[1]).max() > 1e-2  # the orientation matters to the embedding
-    for k, picture in enumerate(pictures):
-        (tmp_path / f"{k}.jpg").write_bytes(picture)
-    script = f"""
-import sys
-sys.path = [entry for entry in sys.path if entry]
-import numpy, tensorflow as tf
-loaded = tf.saved_model.load({str(exported.saved_model)!r})
-rows = [open(f"{{k}}.jpg", "rb").read() for k in range(4)]
-found = loaded.signatures["serving_default"](image_bytes=tf.constant(rows))
-alone = [loaded.signatures["serving_default"](image_bytes=tf.constant([row]))["embedding"][0] for row in rows]
-numpy.savez("out.npz", embedding=found["embedding"], valid=found["valid"], alone=alone)
-foreign = [name for name in sys.modules if name.split(".")[0] in ("tfssl", "pipelines", "export")]
-assert not foreign, foreign
-"""
-    environment = {key: value for key, value in QUIET.items() if key != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    out = np.load(tmp_path / "out.npz")
+    out = np.load(alone / "out.npz")
     np.testing.assert_array_equal(out["valid"], valid)
     np.testing.assert_allclose(out["embedding"], expected, atol=1e-5)
     np.testing.assert_allclose(out["alone"], expected, atol=1e-5)
+
+
+def test_encoder_keras_in_somebodys_own_fit(run, alone):
+    """Frozen or not: the program sees that its weights change or do not."""
+    expected = run.encoder()(np.load(alone / "images.npy"))
+    for trainable in (False, True):
+        np.testing.assert_allclose(np.load(alone / f"before_{trainable}.npy"), expected, atol=1e-5)
 
 
 def test_a_session_loads_both_signatures_as_a_server_does(run, exported):
@@ -351,30 +387,6 @@ def test_no_export(tmp_path):
     (tmp_path / "1").mkdir()
     with pytest.raises(UserError, match=r"is no export \(it holds no SavedModel"):
         check(tmp_path)
-
-
-@pytest.mark.parametrize("frozen", [True, False])
-def test_encoder_keras_in_somebodys_own_fit(exported, run, tmp_path, frozen):
-    script = f"""
-import sys, keras, numpy, tensorflow as tf
-encoder = keras.models.load_model({str(exported.saved_model / "encoder.keras")!r})
-images = numpy.random.default_rng(0).integers(0, 256, (16, {SIZE}, {SIZE}, 3), "uint8")
-labels = numpy.arange(16) % 2
-numpy.save("before.npy", encoder(images))
-weights = encoder.get_weights()
-encoder.trainable = {not frozen}
-model = keras.Sequential([encoder, keras.layers.Dense(2)])
-model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-model.fit(images, labels, epochs=2, verbose=0)
-changed = [not numpy.array_equal(a, b) for a, b in zip(weights, encoder.get_weights())]
-assert any(changed) is {not frozen}, changed
-assert not any(name.split(".")[0] == "tfssl" for name in sys.modules)
-"""
-    environment = {key: value for key, value in QUIET.items() if key != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    images = np.random.default_rng(0).integers(0, 256, (16, SIZE, SIZE, 3), "uint8")
-    np.testing.assert_allclose(np.load(tmp_path / "before.npy"), run.encoder()(images), atol=1e-5)
 
 
 def test_golden_vectors_survive_bytes_that_end_in_zeros():

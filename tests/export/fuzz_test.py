@@ -14,6 +14,7 @@ import pytest
 
 import tfssl
 from tests.support import fuzz
+from tests.support.tiny_models import write_version
 
 COUNT = int(os.environ.get("TFSSL_FUZZ", "200"))
 
@@ -28,9 +29,21 @@ def in_a_process(target: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One for both protocols; that it lives and ends cleanly is seen at the end."""
+    folder = tmp_path_factory.mktemp("fuzz") / "models"
+    write_version(folder, 1)
+    with fuzz.serving(folder) as server:
+        yield server
+
+
 @pytest.mark.parametrize("target", ["saved_model", "rest", "grpc"])
-def test_every_request_is_answered_or_refused(target):
-    report = in_a_process(target) if target == "saved_model" else fuzz.main(target, COUNT)  # these start a server
+def test_every_request_is_answered_or_refused(target, request):
+    if target == "saved_model":
+        report = in_a_process(target)
+    else:
+        report = vars(getattr(fuzz, target)(request.getfixturevalue("server"), COUNT, 0))
     assert report["unclean"] == []
     assert report["answered"] + report["refused"] == COUNT
     assert report["answered"] > 0.3 * COUNT * (target == "saved_model")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.tiny_models import unmeasured
 from tfssl.base.errors import UserError
 from tfssl.export.checking.check import check
 from tfssl.export.formats import onnx
@@ -15,10 +16,12 @@ from tfssl.export.saved_model import export
 pytest.importorskip("tf2onnx")
 pytest.importorskip("onnxruntime")
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture(scope="module")
 def exported(audio_visual_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("onnx") / "model"
+    folder = unmeasured(tmp_path_factory.mktemp("onnx") / "model")
     assert export(audio_visual_run, folder, onnx=True).onnx == ("pixels.onnx", "waveform.onnx")
     return folder
 

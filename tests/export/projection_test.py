@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.tiny_models import unmeasured
 from tfssl.base.errors import UserError
 from tfssl.embedding.encoders import load_encoder
 from tfssl.export.checking.check import check
@@ -21,12 +22,14 @@ pytest.importorskip("ai_edge_litert")
 pytest.importorskip("ai_edge_quantizer")
 pytest.importorskip("tf2onnx")
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 DIMENSIONS = 5
 
 
 @pytest.fixture(scope="module")
 def exported(toy_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("projected") / "models"
+    folder = unmeasured(tmp_path_factory.mktemp("projected") / "models")
     settings = {"tflite": "float32,int8", "onnx": True, "dimensions": DIMENSIONS, "l2_normalise": True, "pool": 3}
     done = export(toy_run, folder, **settings)
     assert (done.embedding_size, done.onnx) == (DIMENSIONS, ("pixels.onnx",))
@@ -103,13 +106,14 @@ def test_check_replays_all_of_it_and_the_description_says_so(exported):
 
 def test_another_projection_is_another_encoder(toy_run, exported, tmp_path):
     """Embeddings of a run, of its smaller ones and of those of length 1 are not to be mixed in an index."""
-    export(toy_run, tmp_path, l2_normalise=True)
-    encoders = [load_encoder(model) for model in (toy_run, exported, tmp_path)]
+    normal = unmeasured(tmp_path / "normal")
+    export(toy_run, normal, l2_normalise=True)
+    encoders = [load_encoder(model) for model in (toy_run, exported, normal)]
     assert [encoder.dimensions for encoder in encoders] == [32, DIMENSIONS, 32]
     assert len({encoder.fingerprint for encoder in encoders}) == 3
     row = np.full((1, 32, 32, 3), 90, np.uint8)
-    whole, _, normal = (encoder.function(row).numpy() for encoder in encoders)
-    np.testing.assert_allclose(normal, whole / np.linalg.norm(whole), atol=1e-5)
+    whole, _, unit = (encoder.function(row).numpy() for encoder in encoders)
+    np.testing.assert_allclose(unit, whole / np.linalg.norm(whole), atol=1e-5)
     with pytest.raises(UserError, match="its weights differ"):
         encoders[2].check_made(encoders[0].about(), "the index")
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tests.export.limits_test import picture
 from tests.export.serve_test import NAME, target  # noqa: F401
+from tests.support.tiny_models import write_version
 from tfssl import serving
 from tfssl.base.errors import UserError
 from tfssl.cli.main import main
@@ -27,6 +28,8 @@ from tfssl.export.checking.check import check
 from tfssl.export.checking.golden import read_golden
 from tfssl.export.checking.server_replay import client_of, replay_on_server
 from tfssl.export.client import client as clients
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 PICTURES = [picture(), picture("JPEG", 50), b"no picture", picture("GIF", 30)]
 DATA = "toy:images(count=40, size=32)"
@@ -207,12 +210,13 @@ def test_embed_refuses_a_server_of_something_else(target, copied, toy_run, nobod
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
-def test_a_client_loses_nothing_when_versions_come_and_go(toy_export, tmp_path):
+def test_a_client_loses_nothing_when_versions_come_and_go(tmp_path):
     from tfssl.export.config import ServeSettings
     from tfssl.export.server.serve import running
 
-    folder = shutil.copytree(toy_export, tmp_path / "models")
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    folder = tmp_path / "models"
+    write_version(folder, 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
     with (
         running(ServeSettings(folder=folder, rest_port=0, grpc_port=0, poll=0.1)) as (addresses, _),
         serving.Client(addresses.grpc, model="models") as client,
@@ -234,15 +238,12 @@ def test_a_client_loses_nothing_when_versions_come_and_go(toy_export, tmp_path):
         until(1)
 
 
-def test_sound_and_heads_are_served_too(colour_run, localising_run, tmp_path):
+def test_sound_and_heads_are_served_too(colour_export, localising_export, tmp_path):
     from tfssl.export.config import ServeSettings
-    from tfssl.export.saved_model import export
     from tfssl.export.server.serve import running
 
     data = "toy:clips(count=3, size=32, seconds=1.2)"
-    for run, names in ((colour_run, {"colorize"}), (localising_run, {"waveform", "localise"})):
-        folder = tmp_path / str(len(names))
-        export(run, folder)
+    for folder, names in ((colour_export, {"colorize"}), (localising_export, {"waveform", "localise"})):
         with running(ServeSettings(folder=folder, rest_port=0, grpc_port=0, name=NAME)) as (addresses, _):
             golden = read_golden(folder / "1" / "assets.extra" / "golden.npz")
             assert set(golden.answers) == names | {"serving_default", "pixels"}

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
+from tests.support.tiny_models import unmeasured
 from tfssl.base.errors import UserError
 from tfssl.export.checking.check import check
 from tfssl.export.checking.golden import read_golden
@@ -22,12 +23,14 @@ from tfssl.export.saved_model import export
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("ai_edge_quantizer")
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture(scope="module")
 def exported(audio_visual_run, tmp_path_factory):
     """An encoder of picture and of sound, with all kinds of files."""
     folder = tmp_path_factory.mktemp("devices")
-    done = export(audio_visual_run, folder / "model", tflite="float32, float16,int8")
+    done = export(audio_visual_run, unmeasured(folder / "model"), tflite="float32, float16,int8")
     return folder, done
 
 
@@ -163,14 +166,13 @@ def test_int8_without_its_extra_is_told_before_the_work(toy_run, tmp_path, monke
     assert not (tmp_path / "model").exists()
 
 
-def test_wrong_input_is_told_and_nothing_is_written(audio_visual_run, toy_run, tmp_path):
+def test_wrong_input_is_told_and_nothing_is_written(audio_visual_run, toy_export, tmp_path):
     with pytest.raises(UserError, match="--tflite int4 is given"):
         export(audio_visual_run, tmp_path / "model", tflite="int8,int4")
     assert not (tmp_path / "model").exists()
-    export(toy_run, tmp_path / "plain")
-    assert [one.name for one in check(tmp_path / "plain").replays] == ["serving_default", "pixels", "predict_rotation"]
+    assert [one.name for one in check(toy_export).replays] == ["serving_default", "pixels", "predict_rotation"]
     with pytest.raises(UserError, match="has no TFLite files"):
-        tfssl.bench_devices(tmp_path / "plain", "toy:images(count=20)")
+        tfssl.bench_devices(toy_export, "toy:images(count=20)")
 
 
 def test_converters_are_heard_neither_from_native_code_nor_from_python(capfd):

@@ -120,6 +120,7 @@ def saved_model(folder: Path, count: int, seed: int) -> Report:
             return "INVALID_ARGUMENT", str(problem)
         return "answered", ""
 
+    signatures["serving_default"](image_bytes=tf.constant([b""]))  # else each thread prepares it
     return fuzz("saved_model", send, good, os.getpid(), count, seed)
 
 
@@ -148,12 +149,12 @@ def serving(folder: Path) -> Iterator[tuple[int, str, str]]:
         assert process.wait(60) == 0
 
 
-def rest(folder: Path, count: int, seed: int) -> Report:
-    """Against REST."""
+def rest(server: tuple[int, str, str], count: int, seed: int) -> Report:
+    """Against REST, of what `serving` gives."""
     import urllib3
 
-    pool = urllib3.PoolManager(maxsize=THREADS, retries=False, timeout=300.0)
-    with serving(folder) as (process, address, _), pool:
+    process, address, _ = server
+    with urllib3.PoolManager(maxsize=THREADS, retries=False, timeout=300.0) as pool:
         url = f"http://{address}/v1/models/encoder:predict"
 
         def send(request: Hostile) -> Sent:
@@ -168,13 +169,14 @@ def rest(folder: Path, count: int, seed: int) -> Report:
         return fuzz("rest", send, good, process, count, seed)
 
 
-def grpc(folder: Path, count: int, seed: int) -> Report:
-    """Against gRPC: tensors, raw bytes, and tensors that lie."""
+def grpc(server: tuple[int, str, str], count: int, seed: int) -> Report:
+    """Against gRPC, of what `serving` gives: tensors, raw bytes, and tensors that lie."""
     import grpc as library
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
-    with serving(folder) as (process, _, address), library.insecure_channel(address) as channel:
+    process, _, address = server
+    with library.insecure_channel(address) as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         liars = lying_protos("serving_default", "image_bytes") + lying_protos("pixels", "pixels")
 
@@ -217,8 +219,10 @@ def main(target: str, count: int = 10_000, seed: int = 0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_version(folder, 1)
-        report = {"saved_model": lambda *rest: saved_model(folder / "1", *rest[1:]), "rest": rest, "grpc": grpc}[target]
-        return vars(report(folder, count, seed))
+        if target == "saved_model":
+            return vars(saved_model(folder / "1", count, seed))
+        with serving(folder) as server:
+            return vars({"rest": rest, "grpc": grpc}[target](server, count, seed))
 
 
 if __name__ == "__main__":

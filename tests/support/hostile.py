@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import io
 import json
 import random
@@ -58,13 +59,7 @@ class Generator:
         self._numbers = np.random.default_rng(seed)
         self._size, self._samples = size, samples
         self._seeds = [_encoded(kind, side, self._numbers) for kind in _KINDS for side in (24, 150, 400)]
-        self._bombs = {
-            "a PNG of 30,000 x 30,000": png_bomb(),
-            "a PNG of 4,000 x 4,000": png_bomb(4000),
-            "an animated GIF of 600 MB": gif_bomb(),
-            "a GIF of tiny blocks": _tiny_blocks(60_000),
-            "a progressive JPEG of many scans": _many_scans(1500, 400),
-        }
+        self._bombs = _bombs()
 
     def requests(self, count: int) -> Iterator[Hostile]:
         """`count` of them."""
@@ -182,6 +177,18 @@ class Generator:
 
 
 _KINDS = ("JPEG", "progressive", "PNG", "GIF", "WEBP", "BMP")
+
+
+@functools.cache
+def _bombs() -> dict[str, bytes]:
+    """They take 3 s to make, and are the same whatever the seed."""
+    return {
+        "a PNG of 30,000 x 30,000": png_bomb(),
+        "a PNG of 4,000 x 4,000": png_bomb(4000),
+        "an animated GIF of 600 MB": gif_bomb(),
+        "a GIF of tiny blocks": _tiny_blocks(60_000),
+        "a progressive JPEG of many scans": _many_scans(1500, 400),
+    }
 
 
 def _encoded(kind: str, side: int, numbers: np.random.Generator) -> bytes:

@@ -1,4 +1,4 @@
-"""Versions of exports that are made in a second: their embedding tells the version's number."""
+"""Exports that are made in a second: versions whose embedding tells their number, and none that is measured."""
 
 from pathlib import Path
 
@@ -17,3 +17,10 @@ def write_version(folder: Path, number: int) -> None:
     power = keras.ops.mean(keras.ops.square(wave), -1, keepdims=True)
     with new_version(folder, number) as (building, _):
         write_saved_model(encoder_signatures(keras.Model(pixels, mean), 16, keras.Model(wave, power)), building)
+
+
+def unmeasured(folder: Path) -> Path:
+    """Make a folder for an export with a batching.config, for which speeds would be measured: that takes 2 s."""
+    folder.mkdir(parents=True)
+    (folder / "batching.config").touch()
+    return folder

@@ -6,9 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfssl.base.explicit import explicit
 from tfssl.base.result import Result
 from tfssl.benchmarks.timing import measure_rates, median, ratios
-from tfssl.multitask.puzzle_stream import stream
+from tfssl.multitask.puzzle_stream import maker, stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import clip_records
 from tfssl.pipelines.sources.source import AnySource
@@ -113,9 +114,11 @@ def frames_of(task: PretextTask, size: int) -> int:
     0 of a task on pictures, which cuts what it needs from the one crop of a frame that all share.
     """
 
+    puzzles = maker(task)
+
     def make(records: tf.Tensor) -> Any:
         batch = {"image": tf.zeros([2, size, size, 3], tf.uint8), "clip": records}
-        return task.puzzles(batch, tf.constant([0, 0]))
+        return puzzles(batch, tf.constant([0, 0]))
 
     graph = tf.function(make).get_concrete_function(tf.TensorSpec([2], tf.string)).graph.as_graph_def()
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
@@ -126,6 +129,7 @@ def _bare(source: AnySource, batch_size: int, count: int) -> tf.data.Dataset:
     """Read records, and decode `count` frames of each whole at random places, the plain way. A number for each."""
     reader = source.reader()
 
+    @explicit
     def read(step: tf.Tensor) -> tf.Tensor:
         records = reader.records(batches.order(source.count, batch_size, 0, step))
         if not count:

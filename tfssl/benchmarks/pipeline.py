@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.base.errors import UserError
+from tfssl.base.explicit import explicit
 from tfssl.base.keras_state import on_its_own
 from tfssl.base.result import Result
 from tfssl.benchmarks.clips import ClipSpeed, bench_clips
@@ -148,11 +149,12 @@ def bench_pipeline(
 
     cached = cache.fits(source, size, cache_memory)
     memories = [cache_memory, 0] if cached else [0]
+    alone = [[task] for task in prepared]
     stages = {"read": _files(source, batch_size, False), "decode": _files(source, batch_size, True)}
     for memory in memories:
         crops = batches.training(source, size, batch_size, 0, cache_memory=memory, verbose=verbose)
         stages[_key(memory, ())] = crops
-        for chosen in [*([task] for task in prepared), prepared]:
+        for chosen in alone + [prepared] * (len(alone) > 1):
             puzzles = stream(source, chosen, size, batch_size, 0, verbose=verbose, cache_memory=memory)
             stages[_key(memory, [task.name for task in chosen])] = puzzles
     rates = measure_rates(stages, batch_size, passes, seconds, verbose)
@@ -176,6 +178,7 @@ def _files(source: PictureSource, batch_size: int, decode: bool) -> tf.data.Data
     reader = source.reader()
     plain_jpeg = bool(np.all(source.header[:, 0] == headers.JPEG))
 
+    @explicit
     def read(number: tf.Tensor) -> tf.Tensor:
         data = reader.read(reader.rows(number[None])[0][0])
         if not decode:

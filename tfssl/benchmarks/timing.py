@@ -20,7 +20,7 @@ def measure_rates(
             said = f"pass {number} of {passes}" if number else "warm-up"
             print(f"{said}: {len(stages)} stages of {WARM_UP + seconds:g} s", file=sys.stderr)
         for name, dataset in stages.items():
-            speed = _images_per_second(dataset, batch_size, seconds if number else 0.1)
+            speed = _images_per_second(dataset, batch_size, seconds if number else min(0.1, seconds))
             rates[name] += [speed] if number else []
     return rates
 
