@@ -86,14 +86,14 @@ def test_leaks_of_patches_are_found(source, leak, probe):
 
 def test_a_reflected_border_tells_where_a_patch_lay(source):
     # Pictures of less than 1.25 times the crop get a reflected border, and no scene mirrors itself to the last bit.
-    images = samples.crops(source, 56, COUNT, 6, 0)
+    images = samples.crops(source, 56, 6, 0)
     task = RelativePosition(grid=2)
     stream = samples.Stream(samples.Maker(task, 0), samples.pictures(images))
     measures, right, groups = prediction.measure(task, stream)
     edges = measures["mirrored edges"].reshape(len(right), -1)
     assert statistics.mean_interval(prediction.hits(edges, right, groups), groups)[1][0] > 0.15
     for size, reflect in ((48, True), (56, False)):  # large enough, and as position tasks get them
-        images = samples.crops(source, size, COUNT, 6, 0, reflect)
+        images = samples.crops(source, size, 6, 0, reflect)
         stream = samples.Stream(samples.Maker(task, 0), samples.pictures(images))
         measures, right, groups = prediction.measure(task, stream)
         assert not measures["mirrored edges"].any()
@@ -120,7 +120,7 @@ def test_unbalanced_answers_are_found_by_one_probe_alone(source):
 
 def test_colour_fringes_tell_the_place_unless_colour_is_dropped(toy):
     lens = open_source(tf.data.Dataset.from_tensor_slices(leaky_tasks.through_a_lens(toy)))
-    images = samples.crops(lens, 48, COUNT, 6, 0)
+    images = samples.crops(lens, 48, 6, 0)
     verdicts = {}
     for colour in ("keep", "drop"):
         task = RelativePosition(grid=2, colour=colour)

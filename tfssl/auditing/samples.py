@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,11 @@ from tfssl.tasks.parts.classification import ChoiceTask
 
 Batch = Mapping[str, Any]
 """{"image": uint8 [B, S, S, 3]}, of clips with "clip": bytes [B], their records."""
+
+MEMORY = 1 << 27
+"""Bytes that what is gone through more than once may take: see `Kept`."""
+
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +68,44 @@ class Questions:
     sound: np.ndarray | None
 
 
+class Kept(Iterable[Item]):
+    """What is gone through more than once: kept from the first whole pass on where it is small, else made anew."""
+
+    def __init__(self, make: Callable[[], Iterable[Item]], arrays: Callable[[Item], Any] = lambda item: item):
+        """Go through what `make` makes; `arrays` are an item's own, nested ones of numpy, by which it is measured."""
+        self._make, self._arrays = make, arrays
+        self._kept: list[Item] | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[Item] = []
+        room = MEMORY
+        for item in self._make():
+            room -= _bytes(self._arrays(item))
+            if room >= 0:
+                kept.append(item)
+            else:
+                kept.clear()
+            yield item
+        if room >= 0:
+            self._kept = kept
+
+
+def _bytes(arrays: Any) -> int:
+    """Return the bytes of nested arrays, those of records of clips among them."""
+    flat = tf.nest.flatten(arrays)
+    return sum(sum(map(len, each.ravel())) if each.dtype == object else each.nbytes for each in flat)
+
+
 def crops(
-    source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True, verbose: int = 1
+    drawn: AnySource, size: int, batch_size: int, seed: int, reflect: bool = True, verbose: int = 1
 ) -> np.ndarray:
-    """Cut training crops uint8 [batches, B, S, S, 3] of at most `count` pictures, none twice.
+    """Cut training crops uint8 [batches, B, S, S, 3] of the pictures of a sample, none twice.
 
     See `batches.training`.
     """
-    drawn = batches.sample(source, count, seed)
     stream = batches.training(drawn, size, batch_size, seed, reflect=reflect, verbose=verbose)
     steps = drawn.count // batch_size
     return np.stack([batch["image"] for batch in stream.take(steps).as_numpy_iterator()])
@@ -158,13 +193,17 @@ class Maker:
 
 
 class Stream(Iterable[Made]):
-    """The puzzles of batches, made anew each time they are gone through: at 224 pixels they would fill the memory."""
+    """The puzzles of batches, which at 224 pixels would fill the memory: see `Kept`."""
 
     def __init__(self, maker: Maker, drawn: Iterable[Batch], changed: Callable[[np.ndarray], np.ndarray] | None = None):
         """Give batch k of `drawn` the seed of step k; `changed` makes other records of those of clips, bytes [B]."""
         self._maker, self._drawn, self._changed = maker, drawn, changed
+        self._kept = Kept(self._make, vars)
 
     def __iter__(self) -> Iterator[Made]:
+        return iter(self._kept)
+
+    def _make(self) -> Iterator[Made]:
         for step, tensors in enumerate(self._drawn):
             batch = {key: np.asarray(value) for key, value in tensors.items()}
             if self._changed is not None:
