@@ -89,11 +89,12 @@ def test_halves_are_told_by_numbers_of_batches_where_one_has_no_questions():
         def __init__(self, right):
             self.right = right
 
-        def questions(self, task):
+        @property
+        def questions(self):
             parts = np.zeros((len(self.right), 1, 8, 8, 3), np.uint8)
             return SimpleNamespace(parts=parts, right=self.right, sound=None)
 
-    _, right, groups = prediction.measure(None, [Batch(np.array([1, 0])), Batch(empty), Batch(np.array([0, 1]))])
+    _, right, groups = prediction.measure([Batch(np.array([1, 0])), Batch(empty), Batch(np.array([0, 1]))])
     assert (right.tolist(), groups.tolist()) == ([1, 0, 0, 1], [0, 0, 2, 2])
 
 

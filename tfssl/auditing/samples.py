@@ -1,6 +1,7 @@
 """Puzzles of a sample of pictures or clips, made as pretraining makes them, and of neutral ones."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.sources import dividing
 from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.tasks.base import PretextTask
-from tfssl.tasks.parts.classification import ChoiceTask
 
 Batch = Mapping[str, Any]
 """{"image": uint8 [B, S, S, 3]}, of clips with "clip": bytes [B], their records."""
@@ -29,10 +29,12 @@ class Made:
     """A batch of sources and what a task made of them, as numpy arrays.
 
     Attributes:
+      task: the task.
       batch: the sources.
       puzzle, answer, weight: as `PretextTask.puzzles` gives them.
     """
 
+    task: Any
     batch: Batch
     puzzle: Any
     answer: Any
@@ -43,14 +45,25 @@ class Made:
         """uint8 [B, S, S, 3]."""
         return self.batch["image"]
 
-    def questions(self, task: ChoiceTask) -> "Questions":
-        """Return what counts of `ChoiceTask.questions`, and the sound that belongs to it."""
-        parts, right = (np.asarray(each) for each in task.questions(self.puzzle, self.answer))
-        sound = np.asarray(self.puzzle["sound"]) if "sound" in task.reads else None
+    @functools.cached_property
+    def asked(self) -> tuple[np.ndarray, np.ndarray]:
+        """What `ChoiceTask.questions` gives: of many ops, run one by one."""
+        parts, right = self.task.questions(self.puzzle, self.answer)
+        return np.asarray(parts), np.asarray(right)
+
+    @property
+    def questions(self) -> "Questions":
+        """What counts of that, and the sound that belongs to it."""
+        parts, right = self.asked
+        sound = np.asarray(self.puzzle["sound"]) if "sound" in self.task.reads else None
         if np.shape(self.weight) != right.shape:
             return Questions(parts, right, sound)
         counts = np.asarray(self.weight) > 0
         return Questions(parts[counts], right[counts], None if sound is None else sound[counts])
+
+    def arrays(self) -> list[Any]:
+        """Return all arrays that it holds, nested."""
+        return [value for name, value in vars(self).items() if name != "task"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +96,12 @@ class Kept(Iterable[Item]):
         kept: list[Item] = []
         room = MEMORY
         for item in self._make():
-            room -= _bytes(self._arrays(item))
+            yield item
+            room -= _bytes(self._arrays(item))  # by now with what was worked out of it
             if room >= 0:
                 kept.append(item)
             else:
                 kept.clear()
-            yield item
         if room >= 0:
             self._kept = kept
 
@@ -198,7 +211,7 @@ class Stream(Iterable[Made]):
     def __init__(self, maker: Maker, drawn: Iterable[Batch], changed: Callable[[np.ndarray], np.ndarray] | None = None):
         """Give batch k of `drawn` the seed of step k; `changed` makes other records of those of clips, bytes [B]."""
         self._maker, self._drawn, self._changed = maker, drawn, changed
-        self._kept = Kept(self._make, vars)
+        self._kept = Kept(self._make, Made.arrays)
 
     def __iter__(self) -> Iterator[Made]:
         return iter(self._kept)
@@ -208,4 +221,4 @@ class Stream(Iterable[Made]):
             batch = {key: np.asarray(value) for key, value in tensors.items()}
             if self._changed is not None:
                 batch["clip"] = self._changed(batch["clip"])
-            yield Made(batch, *self._maker.graph(batch, step))
+            yield Made(self._maker.task, batch, *self._maker.graph(batch, step))
