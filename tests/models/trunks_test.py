@@ -187,24 +187,27 @@ def test_the_encoder_is_the_mean_of_the_map_and_shares_weights():
     assert not np.allclose(encoder(images), embedding)
 
 
-@pytest.mark.parametrize(
-    ("name", "pool"),
-    [("resnet10(width=4)", 5), ("nin(width=12)", 2), ("alexnet(width=4)", 1), ("mobilenet_v3_small", 1)],
-)
-def test_a_saved_encoder_opens_without_this_package(name, pool, tmp_path):
-    encoder = make_encoder(make_trunk(name, 48), 48, "stage3", pool=pool)
+def test_saved_encoders_open_without_this_package(tmp_path):
+    """All in one process, which takes some seconds to begin."""
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), "uint8")
     np.savez(tmp_path / "images.npz", images=images)
-    encoder.save(tmp_path / "encoder.keras")
+    wanted = {}
+    pools = {"resnet10(width=4)": 5, "nin(width=12)": 2, "alexnet(width=4)": 1, "mobilenet_v3_small": 1}
+    for name, pool in pools.items():
+        encoder = make_encoder(make_trunk(name, 48), 48, "stage3", pool=pool)
+        encoder.save(tmp_path / f"{name}.keras")
+        wanted[name] = encoder(images)
     script = (
         "import keras, numpy, sys\n"
-        "model = keras.models.load_model('encoder.keras')\n"
-        "numpy.save('out.npy', model(numpy.load('images.npz')['images']))\n"
+        "images = numpy.load('images.npz')['images']\n"
+        f"for name in {list(wanted)}:\n"
+        "    numpy.save(name + '.npy', keras.models.load_model(name + '.keras')(images))\n"
         "assert not any(name.split('.')[0] == 'tfssl' for name in sys.modules)\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), encoder(images), rtol=1e-5, atol=1e-6)
+    for name, embeddings in wanted.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), embeddings, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_mixed_precision_computes_in_half_and_embeds_in_single():

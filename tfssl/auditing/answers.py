@@ -23,7 +23,7 @@ def probe(task: PretextTask, made: Iterable[Made]) -> Probe:
     name = "answers balanced"
     if not isinstance(task, ChoiceTask):
         return Probe(task=str(task), name=name, verdict=NONE, note="the answer is no choice")
-    right = np.concatenate([batch.questions(task).right for batch in made])
+    right = np.concatenate([batch.questions.right for batch in made])
     if not len(right):
         return Probe(task=str(task), name=name, verdict=NONE, note="no puzzle counts")
     counts = np.bincount(right, minlength=task.choices)

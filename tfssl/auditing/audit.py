@@ -22,10 +22,11 @@ from tfssl.auditing import (
 )
 from tfssl.auditing.config import LEAST_PICTURES, AuditSettings
 from tfssl.auditing.results import Audit, Probe
-from tfssl.auditing.samples import Batch, Maker, Stream
+from tfssl.auditing.samples import Batch, Kept, Maker, Stream
 from tfssl.base.errors import UserError
 from tfssl.base.keras_state import on_its_own
 from tfssl.multitask import puzzle_stream
+from tfssl.pipelines import batches
 from tfssl.pipelines.sources.any_source import open_source
 from tfssl.tasks import parse_tasks
 
@@ -80,10 +81,12 @@ def audit(
         rows = max(LEAST_CLIPS, 2 * (rows // 2))
     looked_at = count // rows * rows
     if on_clips:
-        clips = samples.of_clips(source, size, count, rows, seed)
-        looked_at = rows * int(clips.cardinality())
+        read = samples.of_clips(source, size, count, rows, seed)
+        looked_at = rows * int(read.cardinality())
+        clips = Kept(read.as_numpy_iterator)
+    drawn = batches.sample(source, count, seed)
     images = {
-        reflect: samples.crops(source, size, count, rows, seed, reflect, verbose)
+        reflect: samples.crops(drawn, size, rows, seed, reflect, verbose)
         for reflect in {task.reflects for task in parsed if task not in on_clips}
     }
     without_up = {reflect: samples.neutral(some, seed) for reflect, some in images.items()}

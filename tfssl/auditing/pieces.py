@@ -67,8 +67,7 @@ def seen_by_place(task: PretextTask, made: Made, pieces: Pieces) -> tuple[np.nda
     Returns:
       uint8 [M, h, w, 3]; int [M], the number of the box.
     """
-    asked = task.questions(made.puzzle, made.answer)[0] if isinstance(task, ChoiceTask) else pieces.pixels
-    parts = np.asarray(asked)
+    parts = made.asked[0] if isinstance(task, ChoiceTask) else pieces.pixels
     rows, number = pieces.pixels.shape[:2]
     if parts.shape[2:] != pieces.pixels.shape[2:] or len(parts) % rows:
         return pieces.pixels.reshape(-1, *pieces.pixels.shape[2:]), np.tile(np.arange(number), rows)

@@ -38,11 +38,11 @@ def margin(choices: int) -> float:
     return min(0.02, 0.5 / choices)
 
 
-def measure(task: ChoiceTask, made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def measure(made: Iterable[Made]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Measure all questions of all batches: nuisance -> [Q, n, F], right answers [Q], batch of each [Q]."""
     answers, measures = [], []
     for batch in made:
-        questions = batch.questions(task)
+        questions = batch.questions
         answers.append(questions.right)  # an empty one too: halves are chosen by the numbers of batches
         if not len(questions.right):  # a batch of clips none of which counts
             continue
@@ -68,7 +68,7 @@ def probes(
         ]
     results = []
     for is_neutral, made in ((False, natural), (True, neutral)):
-        measures, right, groups = measure(task, made)
+        measures, right, groups = measure(made)
         if len(np.unique(right)) < 2:
             return [Probe(task=str(task), name="prediction", verdict=NONE, note="no two answers count")]
         for name, values in measures.items():

@@ -1,8 +1,9 @@
 """Puzzles of a sample of pictures or clips, made as pretraining makes them, and of neutral ones."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +14,14 @@ from tfssl.pipelines import batches
 from tfssl.pipelines.sources import dividing
 from tfssl.pipelines.sources.any_source import AnySource
 from tfssl.tasks.base import PretextTask
-from tfssl.tasks.parts.classification import ChoiceTask
 
 Batch = Mapping[str, Any]
 """{"image": uint8 [B, S, S, 3]}, of clips with "clip": bytes [B], their records."""
+
+MEMORY = 1 << 27
+"""Bytes that what is gone through more than once may take: see `Kept`."""
+
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +29,12 @@ class Made:
     """A batch of sources and what a task made of them, as numpy arrays.
 
     Attributes:
+      task: the task.
       batch: the sources.
       puzzle, answer, weight: as `PretextTask.puzzles` gives them.
     """
 
+    task: Any
     batch: Batch
     puzzle: Any
     answer: Any
@@ -38,14 +45,25 @@ class Made:
         """uint8 [B, S, S, 3]."""
         return self.batch["image"]
 
-    def questions(self, task: ChoiceTask) -> "Questions":
-        """Return what counts of `ChoiceTask.questions`, and the sound that belongs to it."""
-        parts, right = (np.asarray(each) for each in task.questions(self.puzzle, self.answer))
-        sound = np.asarray(self.puzzle["sound"]) if "sound" in task.reads else None
+    @functools.cached_property
+    def asked(self) -> tuple[np.ndarray, np.ndarray]:
+        """What `ChoiceTask.questions` gives: of many ops, run one by one."""
+        parts, right = self.task.questions(self.puzzle, self.answer)
+        return np.asarray(parts), np.asarray(right)
+
+    @property
+    def questions(self) -> "Questions":
+        """What counts of that, and the sound that belongs to it."""
+        parts, right = self.asked
+        sound = np.asarray(self.puzzle["sound"]) if "sound" in self.task.reads else None
         if np.shape(self.weight) != right.shape:
             return Questions(parts, right, sound)
         counts = np.asarray(self.weight) > 0
         return Questions(parts[counts], right[counts], None if sound is None else sound[counts])
+
+    def arrays(self) -> list[Any]:
+        """Return all arrays that it holds, nested."""
+        return [value for name, value in vars(self).items() if name != "task"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +81,44 @@ class Questions:
     sound: np.ndarray | None
 
 
+class Kept(Iterable[Item]):
+    """What is gone through more than once: kept from the first whole pass on where it is small, else made anew."""
+
+    def __init__(self, make: Callable[[], Iterable[Item]], arrays: Callable[[Item], Any] = lambda item: item):
+        """Go through what `make` makes; `arrays` are an item's own, nested ones of numpy, by which it is measured."""
+        self._make, self._arrays = make, arrays
+        self._kept: list[Item] | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[Item] = []
+        room = MEMORY
+        for item in self._make():
+            yield item
+            room -= _bytes(self._arrays(item))  # by now with what was worked out of it
+            if room >= 0:
+                kept.append(item)
+            else:
+                kept.clear()
+        if room >= 0:
+            self._kept = kept
+
+
+def _bytes(arrays: Any) -> int:
+    """Return the bytes of nested arrays, those of records of clips among them."""
+    flat = tf.nest.flatten(arrays)
+    return sum(sum(map(len, each.ravel())) if each.dtype == object else each.nbytes for each in flat)
+
+
 def crops(
-    source: AnySource, size: int, count: int, batch_size: int, seed: int, reflect: bool = True, verbose: int = 1
+    drawn: AnySource, size: int, batch_size: int, seed: int, reflect: bool = True, verbose: int = 1
 ) -> np.ndarray:
-    """Cut training crops uint8 [batches, B, S, S, 3] of at most `count` pictures, none twice.
+    """Cut training crops uint8 [batches, B, S, S, 3] of the pictures of a sample, none twice.
 
     See `batches.training`.
     """
-    drawn = batches.sample(source, count, seed)
     stream = batches.training(drawn, size, batch_size, seed, reflect=reflect, verbose=verbose)
     steps = drawn.count // batch_size
     return np.stack([batch["image"] for batch in stream.take(steps).as_numpy_iterator()])
@@ -158,15 +206,19 @@ class Maker:
 
 
 class Stream(Iterable[Made]):
-    """The puzzles of batches, made anew each time they are gone through: at 224 pixels they would fill the memory."""
+    """The puzzles of batches, which at 224 pixels would fill the memory: see `Kept`."""
 
     def __init__(self, maker: Maker, drawn: Iterable[Batch], changed: Callable[[np.ndarray], np.ndarray] | None = None):
         """Give batch k of `drawn` the seed of step k; `changed` makes other records of those of clips, bytes [B]."""
         self._maker, self._drawn, self._changed = maker, drawn, changed
+        self._kept = Kept(self._make, Made.arrays)
 
     def __iter__(self) -> Iterator[Made]:
+        return iter(self._kept)
+
+    def _make(self) -> Iterator[Made]:
         for step, tensors in enumerate(self._drawn):
             batch = {key: np.asarray(value) for key, value in tensors.items()}
             if self._changed is not None:
                 batch["clip"] = self._changed(batch["clip"])
-            yield Made(batch, *self._maker.graph(batch, step))
+            yield Made(self._maker.task, batch, *self._maker.graph(batch, step))

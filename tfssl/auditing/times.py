@@ -43,7 +43,7 @@ def sound(maker: Maker, drawn: Iterable[Batch], sample_rate: int) -> list[Probe]
         batch = {key: np.asarray(value) for key, value in tensors.items()}
         marked = MarkedSound(batch["clip"], step)
         batch["clip"] = marked.records
-        questions = Made(batch, *maker.graph(batch, step)).questions(task)
+        questions = Made(task, batch, *maker.graph(batch, step)).questions
         assert questions.sound is not None
         if not len(questions.right):  # no clip of the batch has sound
             answers.append(questions.right)
@@ -122,7 +122,7 @@ def frames(maker: Maker, drawn: Iterable[Batch]) -> list[Probe]:
         return [Probe(task=str(task), name=ORDER, verdict=NONE, note=note)]
     numbers, answers = [], []
     for made in Stream(maker, drawn, lambda given: marked_clips.numbered(given, most)):
-        questions = made.questions(task)
+        questions = made.questions
         frame_numbers, sure = marked_clips.numbers_of(questions.parts, most)
         kept = sure.all(1)
         numbers.append(frame_numbers[kept])

@@ -6,13 +6,13 @@ different pictures apart, the same embedding for all is as good as any.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from tfssl.auditing import statistics
 from tfssl.auditing.results import CONTENT, LEAK, OK, Probe
-from tfssl.auditing.samples import Maker
+from tfssl.auditing.samples import Kept, Maker
 from tfssl.tasks.parts.two_views import TwoViews
 
 PICTURES = 64
@@ -34,10 +34,11 @@ def probes(maker: Maker, images: np.ndarray) -> list[Probe]:
     if not isinstance(task, TwoViews):
         return []
     plain = maker.of(dataclasses.replace(task, jitter=0.0, grey=0.0))
+    made = Kept(lambda: _drawn(maker, images))
     return [
-        _alike(maker, images),
-        _colours(str(task), "partner by colour histogram", maker, images, MOST_FOUND),
-        _colours(str(task), "partner by colour histogram, not jittered", plain, images),
+        _alike(str(task), made),
+        _colours(str(task), "partner by colour histogram", made, MOST_FOUND),
+        _colours(str(task), "partner by colour histogram, not jittered", _drawn(plain, images)),
         _constant(task),
     ]
 
@@ -52,17 +53,17 @@ def _drawn(maker: Maker, images: np.ndarray) -> Iterator[tuple[np.ndarray, Sides
         yield np.repeat(list(numbers), images.shape[1]), (first, second)
 
 
-def _alike(maker: Maker, images: np.ndarray) -> Probe:
+def _alike(text: str, made: Iterable[tuple[np.ndarray, Sides]]) -> Probe:
     """Count the pictures whose views are all but the same, or mirror images."""
     alike, groups = [], []
-    for numbers, (first, second) in _drawn(maker, images):
+    for numbers, (first, second) in made:
         others = _difference(first, np.roll(second, 1, 0)).mean()
         nearest = np.minimum(_difference(first, second), _difference(first, second[:, :, ::-1]))
         alike.append(nearest < ALIKE * others)
         groups.append(numbers)
     share, bounds = statistics.mean_interval(np.concatenate(alike).astype(float), np.concatenate(groups))
     return Probe(
-        task=str(maker.task),
+        task=text,
         name="views alike",
         verdict=LEAK if bounds[0] > MOST_ALIKE else OK,
         found=share,
@@ -76,10 +77,10 @@ def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.abs(one.astype(np.float32) - other).mean((1, 2, 3))
 
 
-def _colours(text: str, name: str, maker: Maker, images: np.ndarray, most: float = np.inf) -> Probe:
+def _colours(text: str, name: str, made: Iterable[tuple[np.ndarray, Sides]], most: float = np.inf) -> Probe:
     """Look for partners by the most similar histogram; above `most` it is a leak."""
     found, groups, chances = [], [], []
-    for numbers, (first, second) in _drawn(maker, images):
+    for numbers, (first, second) in made:
         found.append(partners_found(histograms(first), histograms(second)))
         groups.append(numbers)
         chances.append(1 / (2 * len(first) - 1))
