@@ -181,7 +181,7 @@ def test_mixed_precision_and_compiled_training(images):
     keras.config.set_dtype_policy("mixed_float16")
     try:
         task = RelativePosition(hidden=8)
-        model = solver(task, images, make_trunk("plain(width=4)", 36))
+        model = solver(task, images, make_trunk("resnet10(width=4)", 36))
     finally:
         keras.config.set_dtype_policy("float32")
     assert model.output[task.name].dtype == "float32"
