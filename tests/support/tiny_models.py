@@ -1,4 +1,4 @@
-"""Tiny exports: versions made in a second whose embedding tells their number, and folders where no speed is measured."""
+"""Tiny exports: versions made in a second, whose embedding tells their number; folders where no speed is measured."""
 
 from pathlib import Path
 
