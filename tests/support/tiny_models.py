@@ -1,4 +1,4 @@
-"""Exports that are made in a second: versions whose embedding tells their number, and none that is measured."""
+"""Tiny exports: versions made in a second, whose embedding tells their number; folders where no speed is measured."""
 
 from pathlib import Path
 
