@@ -105,6 +105,24 @@ def test_pieces_of_one_recording_are_not_learned_from_and_asked_about():
         samples.of_clips(dataclasses.replace(clip_source, origins=["film"] * 44), 16, 44, 4, seed=1)
 
 
+def test_what_is_small_is_kept_from_the_first_whole_pass_on(monkeypatch):
+    made = []
+
+    def make():
+        for number in range(3):
+            made.append(number)
+            yield {"image": np.zeros(10, np.uint8), "clip": np.array([b"ab"], object)}
+
+    for memory, passes in ((3 * 12, 1), (3 * 12 - 1, 2)):
+        monkeypatch.setattr(samples, "MEMORY", memory)
+        kept = samples.Kept(make)
+        next(iter(kept))
+        assert made == [0]
+        assert [len(list(kept)), len(list(kept))] == [3, 3]
+        assert len(made) == 1 + 3 * passes
+        made.clear()
+
+
 def test_halves_are_told_by_numbers_of_batches_where_one_has_no_questions():
     """Or parts that share a recording would be learned from and asked about."""
     empty = np.zeros(0, int)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfssl
+from tests.support.leaky_tasks import leak
 from tfssl.auditing import two_views
 from tfssl.auditing.results import CONTENT, LEAK, OK
 from tfssl.tasks.contrastive import Contrastive
@@ -13,6 +14,7 @@ from tfssl.tasks.contrastive import Contrastive
 TOY = "toy:images(count=128, size=40)"
 
 
+@leak
 class SameViews(Contrastive):
     """Augmentations that do nothing, as those of a public library did: but for a flip."""
 
@@ -20,6 +22,7 @@ class SameViews(Contrastive):
         return tf.reshape(tf.stack([images, tf.reverse(images, [2])], 1), [-1, *images.shape[1:]])
 
 
+@leak
 class OnlyPulled(Contrastive):
     """Partners must be near, and nothing else: the same for all is perfect."""
 
@@ -35,29 +38,33 @@ class Distance(keras.losses.Loss):
         return tf.repeat(tf.reduce_sum(tf.square(pairs[:, 0] - pairs[:, 1]), -1), 2)
 
 
-def verdicts(task):
-    audit = tfssl.audit(TOY, task, size=32, count=128, verbose=0)
+def audited(tasks):
+    return tfssl.audit(TOY, tasks, size=32, count=128, verbose=0)
+
+
+def verdicts(audit, task):
     names = ("views alike", "partner by colour histogram", "partner by colour histogram, not jittered")
-    return audit, [audit.verdict(name) for name in (*names, "constant embedding")]
+    return [audit.verdict(name, task) for name in (*names, "constant embedding")]
 
 
 @pytest.mark.slow
 def test_a_histogram_tells_partners_unless_colours_are_jittered():
-    audit, found = verdicts("contrastive")
+    audit = audited("contrastive")
     assert audit.ok
-    assert found == [OK, CONTENT, CONTENT, OK]
+    assert verdicts(audit, "contrastive") == [OK, CONTENT, CONTENT, OK]
     with_jitter, without = (probe for probe in audit.probes if "histogram" in probe.name)
     assert with_jitter.chance == pytest.approx(1 / 125)  # of 63 pictures: 21 batches of 3
     assert without.found > 3 * with_jitter.found
     assert {probe.task for probe in audit.probes} == {"contrastive"}
-    audit, found = verdicts("contrastive(strength=0.0)")
-    assert found == [OK, LEAK, CONTENT, OK]
+    audit = audited("contrastive(strength=0.0)")
+    assert verdicts(audit, "contrastive") == [OK, LEAK, CONTENT, OK]
     assert len(audit.leaks) == 1
 
 
 def test_views_that_are_alike_and_a_loss_that_only_pulls_are_found():
-    assert verdicts(SameViews())[1] == [LEAK, LEAK, CONTENT, OK]
-    assert verdicts(OnlyPulled())[1] == [OK, CONTENT, CONTENT, LEAK]
+    audit = audited([SameViews(), OnlyPulled()])
+    assert verdicts(audit, "SameViews") == [LEAK, LEAK, CONTENT, OK]
+    assert verdicts(audit, "OnlyPulled") == [OK, CONTENT, CONTENT, LEAK]
 
 
 def test_histograms_count_colours():

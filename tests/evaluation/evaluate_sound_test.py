@@ -84,9 +84,10 @@ def test_what_is_damaged_is_read_and_said(tmp_path):
 
 
 def test_without_names_there_are_five_folds_within_classes(run, folder):
-    found = tfssl.evaluate_sound(run, folder, protocols="linear, knn(neighbours=3)", verbose=0)
+    # That "linear" gives the same again is seen above, where it is the dearest part of an evaluation.
+    found = tfssl.evaluate_sound(run, folder, protocols="knn(neighbours=3)", verbose=0)
     assert found.folds == 5
-    again = tfssl.evaluate_sound(run, folder, protocols="linear, knn(neighbours=3)", verbose=0)
+    again = tfssl.evaluate_sound(run, folder, protocols="knn(neighbours=3)", verbose=0)
     assert again == found
 
 
