@@ -36,7 +36,7 @@ def train(strategy: tf.distribute.Strategy, steps: int) -> tuple[list[float], li
     keras.utils.set_random_seed(0)
     with strategy.scope(), plain_keras("float64"):
         dataset = puzzle_stream.stream(source, [task], 32, BATCH, seed=0)
-        encoders = {"image": make_trunk("plain(width=4)", 32)}
+        encoders = {"image": make_trunk("resnet10(width=4)", 32)}
         model = make_model([task], encoders, dataset.element_spec)
         compile_model(model, [task], encoders, make_optimizer(momentum=0.9, weight_decay=5e-4))
         model.optimizer.learning_rate = 0.0125
