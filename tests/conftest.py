@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(LONG)))  # stable
 
 
+COLLECTED = [0.0]
+"""When `collect_what_tests_leave` did so last, in seconds of this process's time."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def collect_what_tests_leave() -> None:
     """Spare Python a look through what lives on: each collection that a study asks for took half a second of it."""
-    gc.collect()
+    if time.process_time() - COLLECTED[0] > 20:
+        gc.collect()
+        gc.freeze()
+        COLLECTED[0] = time.process_time()
+
+
+def pytest_sessionfinish() -> None:
+    """And at the end, where pytest collects five times."""
     gc.freeze()
 
 

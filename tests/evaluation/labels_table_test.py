@@ -60,6 +60,7 @@ def test_a_table_of_one_label_a_picture_is_what_class_folders_are(run, labelled_
     assert not one.several
 
 
+@pytest.mark.slow
 def test_several_labels_are_measured_by_svm_as_scikit_learn_does(run, labelled_folder, several, found):
     assert list(found.trained) == ["svm"]
     parts = open_parts(labelled_folder, several, None, 0, 0.01)

@@ -71,12 +71,12 @@ def test_a_file_of_weights_gives_the_features_that_keras_gives(network, trunk):
 FAMILIES = {
     "resnet50": (64, ["conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"]),
     "mobilenet": (32, [f"conv_pw_{block}_relu" for block in (1, 3, 5, 11, 13)]),
+    "convnext_tiny": (32, None),
+}
+SLOW = {
     "densenet121": (32, ["conv1_relu", "pool2_conv", "pool3_conv", "pool4_conv", "relu"]),
     "efficientnet_v2_b0": (32, ["block1a_project_activation", "block2b_add", "block4a_expand_activation",
                                 "block6a_expand_activation", "top_activation"]),
-    "convnext_tiny": (32, None),
-}  # fmt: skip
-SLOW = {
     "efficientnet_b0": (32, ["block2a_expand_activation", "block3a_expand_activation", "block4a_expand_activation",
                              "block6a_expand_activation", "top_activation"]),
     "mobilenet_v2": (32, ["block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu",
@@ -186,6 +186,7 @@ def test_weights_of_imagenet_are_those_that_keras_downloads(classifiers, monkeyp
     check_equal(np.asarray(trunk(IMAGES)), expected(model, IMAGES, keras.applications.mobilenet.preprocess_input))
 
 
+@pytest.mark.slow
 def test_a_file_of_the_weights_of_imagenet_divides_by_deviations_as_keras_does(tmp_path, monkeypatch):
     """EfficientNet's downloads hold deviations as variances. It builds three networks, which takes some seconds."""
     keras.utils.set_random_seed(3)

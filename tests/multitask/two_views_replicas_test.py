@@ -69,6 +69,7 @@ def test_two_replicas_make_the_update_of_one(replicas, text, monkeypatch):
     assert apart(changes, changes_of_cut) > 1e-2
 
 
+@pytest.mark.slow
 def test_two_replicas_fill_the_memory_bank_of_one(replicas):
     """Ten steps: the last one has pictures that were seen before. Two models are traced: some seconds each."""
     text = "pirl(projection=8, bank=20)"

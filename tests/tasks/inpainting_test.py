@@ -195,7 +195,7 @@ def test_the_decoder_ends_at_half_the_resolution():
         assert model.get_layer("inpainting_colours").output.shape[1:] == (side, side, 3)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_lowers_the_loss(images, jit_compile):
     keras.utils.set_random_seed(0)
     task = Inpainting()

@@ -80,8 +80,8 @@ def test_chance_is_the_entropy_of_the_shares():
 
 def test_a_run_with_an_absurd_learning_rate_says_so(tmp_path, capsys):
     settings = {"trunk": "plain(width=4)", "size": 32, "batch_size": 8, "report": False, "verbose": 0}
-    settings |= {"epochs": 1, "steps_per_epoch": 22, "learning_rate": 400.0}
-    tfssl.pretrain("toy:images(count=72, size=32)", out=tmp_path / "run", **settings)
+    settings |= {"epochs": 1, "steps_per_epoch": 22, "learning_rate": 60.0}
+    tfssl.pretrain("toy:images(count=72, size=32)", "rotation", out=tmp_path / "run", **settings)
     assert "rotation: the loss is" in capsys.readouterr().err
 
 

@@ -23,6 +23,8 @@ def run(tiny_run):
     return tiny_run("two_views", TOY, TASKS, steps_per_epoch=2)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("two_views")
 def test_metrics_say_what_each_task_does(run):
     metrics = run.result["metrics"]
     assert {f"{name}_{what}" for name in ("contrastive", "pirl") for what in ("loss", "accuracy")} < set(metrics)
@@ -30,6 +32,8 @@ def test_metrics_say_what_each_task_does(run):
     assert set(run.prepared["scales"]) == {"contrastive", "pirl"}
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("two_views")
 def test_the_projection_is_left_behind_and_the_solver_has_it(run):
     encoder = keras.models.load_model(run.folder / "encoder.keras", compile=False)
     assert not [v.path for v in encoder.variables if "projection" in v.path or "contrastive" in v.path]
@@ -156,6 +160,8 @@ def test_projections_are_measured_apart_and_never_chosen(run, toy_run):
         tfssl.evaluate(run, labelled, projection=True, epoch=1)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("two_views")
 def test_projections_are_the_heads_of_the_mean_over_the_map(run):
     pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     made = subjects.with_projections(subjects.open_subject(run)).network(pictures)

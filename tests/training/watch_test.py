@@ -72,6 +72,8 @@ def neighbours(x, y, asked):
     return votes.argmax(1)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("watch")
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_figures_are_those_of_the_weights_that_were_kept(run, epoch):
     """From epochs/N.keras, whose batch norm is of the same pictures: the source has fewer than are drawn of it."""
@@ -113,6 +115,8 @@ def test_figures_are_those_of_the_weights_that_were_kept(run, epoch):
     assert look["rank"] == look["watch"]["stages"]["stage3"]["rank"]
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("watch")
 def test_what_is_seen_is_in_the_log_the_result_tensorboard_and_the_report(run):
     lines = metrics_log.read(run.folder)
     looks = watch.looks_of(lines)
