@@ -79,7 +79,7 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
 
 SHOW = ["show", TOY, "--to", "puzzles.png", "--size", "32"]
 QUICKSTART = ["quickstart", "--out", "quick", "--verbose", "0"]
-PRETRAIN = ["pretrain", TOY, *TINY, "--epochs", "1", "--out", "run"]
+PRETRAIN = ["pretrain", TOY, "--tasks", "rotation", *TINY, "--epochs", "1", "--out", "run"]
 AGAIN = ["pretrain", TOY, *TINY, "--tasks", "rotation", "--epochs", "2", "--log-every", "1", "--out", "{shelf}/run"]
 EVALUATE = ["evaluate", "{shelf}/run"]
 EMBED = ["embed", "{shelf}/run"]

@@ -447,6 +447,7 @@ def run(tmp_path_factory):
 
     return tfssl.pretrain(
         "toy:images(count=48, size=32)",
+        "rotation",
         trunk="plain(width=4)",
         size=32,
         epochs=1,

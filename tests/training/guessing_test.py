@@ -90,7 +90,7 @@ def test_what_is_said_while_training_has_a_line_of_its_own(tmp_path, capfd, monk
     monkeypatch.setattr(showing, "can_redraw", lambda stream: True)  # as a terminal
     settings = {"trunk": "plain(width=4)", "size": 32, "epochs": 1, "steps_per_epoch": 12, "batch_size": 8}
     with pytest.raises(tfssl.UserError, match="not finite"):
-        tfssl.pretrain("toy:images(count=24, size=32)", out=tmp_path / "run", learning_rate=1e6, **settings)
+        tfssl.pretrain("toy:images(count=24, size=32)", "rotation", out=tmp_path / "run", learning_rate=1e6, **settings)
     bar = capfd.readouterr().out
     assert "loss: " in bar
     assert bar.endswith("\n")

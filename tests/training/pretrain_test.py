@@ -214,7 +214,7 @@ def test_a_trunk_built_in_another_precision_is_refused(tmp_path):
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write|exists and is no run"):
-        tfssl.pretrain(TOY, out=tmp_path / "file" / "run", epochs=1, **SETTINGS)
+        tfssl.pretrain(TOY, TASKS, out=tmp_path / "file" / "run", epochs=1, **SETTINGS)
 
 
 def test_a_checkpoint_cut_in_half(finished, tmp_path, capsys):
@@ -245,14 +245,14 @@ def test_a_run_with_too_many_broken_pictures_is_saved_first_and_knows_them_and_i
     path.write_bytes(path.read_bytes()[:-300])
     arguments = {"out": tmp_path / "run", "epochs": 1, "keep_every": 1} | SETTINGS | {"batch_size": 5}
     with pytest.raises(UserError, match=r"1 of 10 pictures .* The run is saved"):
-        tfssl.pretrain(tmp_path / "photos", **arguments)
+        tfssl.pretrain(tmp_path / "photos", TASKS, **arguments)
     assert tf.train.latest_checkpoint(str(tmp_path / "run" / "checkpoints")).endswith("step-2")
     assert "began with" not in capsys.readouterr().err
     trunk = tmp_path / "run" / "epochs" / "1.keras"
     trunk.unlink()  # as if the disk had been full
     content = json.loads((tmp_path / "run" / "run.json").read_text())
     write_json(tmp_path / "run" / "run.json", content | {"versions": content["versions"] | {"keras": "3.0.1"}})
-    again = tfssl.pretrain(tmp_path / "photos", max_broken=0.2, **arguments)
+    again = tfssl.pretrain(tmp_path / "photos", TASKS, max_broken=0.2, **arguments)
     assert (again.result["broken_files"], again.result["steps"]) == (1, 2)
     assert (again.folder / "broken.txt").read_text() == f"{path} cannot be decoded to its end\n"
     kept, last = (keras.models.load_model(each, compile=False) for each in (trunk, again.folder / "encoder.keras"))
@@ -275,6 +275,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
     with pytest.raises(UserError, match=r"is not finite at step \d+ .* lower --learning-rate") as stopped:
         tfssl.pretrain(
             TOY,
+            TASKS,
             out=tmp_path / "run",
             epochs=3,
             learning_rate=1e30,
@@ -341,7 +342,7 @@ def test_metrics_have_the_same_names_with_one_task_as_with_several():
     "changes", [{"mixed_precision": "bfloat16"}, {"mixed_precision": "float16"}, {"jit_compile": True}]
 )
 def test_flags(tmp_path, changes):
-    run = tfssl.pretrain(TOY, out=tmp_path / "run", epochs=1, steps_per_epoch=3, **SETTINGS, **changes)
+    run = tfssl.pretrain(TOY, TASKS, out=tmp_path / "run", epochs=1, steps_per_epoch=3, **SETTINGS, **changes)
     assert np.isfinite(run.result["metrics"]["loss"])
     embedding = run.encoder()(np.zeros([1, 32, 32, 3], np.uint8))
     assert embedding.dtype == tf.float32

@@ -22,7 +22,7 @@ from tfssl.training.config import PretrainSettings
 from tfssl.training.warm_start import check_one_start
 
 DATA = "toy:images(count=48, size=32)"
-SETTINGS = {"size": 32, "epochs": 1, "batch_size": 8, "verbose": 0, "report": False}
+SETTINGS = {"tasks": "rotation", "size": 32, "epochs": 1, "batch_size": 8, "verbose": 0, "report": False}
 
 
 @pytest.fixture(scope="module")
