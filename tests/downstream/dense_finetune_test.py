@@ -45,21 +45,25 @@ def parts():
 
 
 @pytest.fixture(scope="module")
-def joints(found, parts):
+def predicted(found, parts, tmp_path_factory):
+    """A folder with the test pictures, and in `to` what `predict` makes of them, whole."""
+    folder = tmp_path_factory.mktemp("dense")
+    (folder / "pictures").mkdir()
+    for number, data in enumerate(parts.test.source.encoded):
+        (folder / "pictures" / f"{number}.png").write_bytes(data)
+    tfssl.predict(found, folder / "pictures", folder / "to", verbose=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def joints(predicted, parts):
     """What the network finds in the test pictures, in pixels, by `predict` on whole pictures."""
     files = [f"{number}.png" for number in range(parts.test.count)]
-    folder = found.parent / "dense_pictures"
-    folder.mkdir(exist_ok=True)
-    for name, data in zip(files, parts.test.source.encoded, strict=True):
-        (folder / name).write_bytes(data)
-    to = found.parent / "dense_predicted"
-    shutil.rmtree(to, ignore_errors=True)
-    tfssl.predict(found, folder, to, verbose=0)
-    with open(to / "keypoints.csv", newline="") as file:
+    with open(predicted / "to" / "keypoints.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     places = {(row["path"], row["joint"]): (float(row["x"]), float(row["y"])) for row in rows}
     names = parts.target.names
-    return np.array([[places[str(folder / name), joint] for joint in names] for name in files])
+    return np.array([[places[str(predicted / "pictures" / name), joint] for joint in names] for name in files])
 
 
 @pytest.mark.slow
@@ -95,9 +99,9 @@ def test_the_network_is_of_stock_layers_and_its_heat_maps_are_shares(found):
 
 
 @pytest.mark.slow
-def test_what_is_drawn_is_the_picture_with_joints(found, joints):
-    drawn = np.asarray(Image.open(found.parent / "dense_predicted" / "drawn" / "0.png")).astype(int)
-    plain = Image.open(found.parent / "dense_pictures" / "0.png").resize((256, 256), Image.Resampling.BILINEAR)
+def test_what_is_drawn_is_the_picture_with_joints(predicted, joints):
+    drawn = np.asarray(Image.open(predicted / "to" / "drawn" / "0.png")).astype(int)
+    plain = Image.open(predicted / "pictures" / "0.png").resize((256, 256), Image.Resampling.BILINEAR)
     differ = np.abs(drawn - np.asarray(plain).astype(int)).sum(-1) > 60
     assert 0.001 < differ.mean() < 0.4
     for x, y in joints[0] * 8:
@@ -204,8 +208,8 @@ def test_the_commands_of_the_page_are_those_that_ran_here():
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_is_one_line(found, toy_run, tmp_path):
-    folder = found.parent / "dense_pictures"
+def test_what_does_not_fit_is_one_line(found, predicted, tmp_path):
+    folder = predicted / "pictures"
     for to, message in (
         ("a.parquet", "is written into a folder, or FILE.csv"),
         (folder, "exists; choose"),

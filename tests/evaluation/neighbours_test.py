@@ -136,6 +136,7 @@ def test_pictures_as_numpy_finds_them(toy_run, folder, tmp_path):
     assert page.count("<img") == 1 + 5 * 3
 
 
+@pytest.mark.slow
 def test_near_duplicates_where_asked(toy_run, folder, tmp_path, monkeypatch):
     """At the stage that an evaluation has found best, too. It takes seconds for the graph of a network."""
     best = Embedding("stage2", 1, {}, "")
@@ -157,6 +158,7 @@ def test_near_duplicates_where_asked(toy_run, folder, tmp_path, monkeypatch):
     assert tf.io.decode_png((tmp_path / "alike.png").read_bytes()).shape[1] == pytest.approx(3.55 * 120, abs=2)
 
 
+@pytest.mark.slow
 def test_patches_as_numpy_finds_them(toy_run, folder, tmp_path):
     """The patch that is asked for lies in a corner, outside of the square that pictures are looked at in.
 
@@ -191,6 +193,7 @@ def test_patches_as_numpy_finds_them(toy_run, folder, tmp_path):
     assert 'class="whole"' in (tmp_path / "alike.html").read_text()
 
 
+@pytest.mark.slow
 def test_frames_of_other_recordings(audio_visual_run, tmp_path):
     """It takes seconds for the graph of a network."""
     source = open_source(CLIPS)

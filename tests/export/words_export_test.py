@@ -42,6 +42,7 @@ np.savez(sys.argv[2], **{f"{kind}_{name}": rows for kind, made in
 """
 
 
+@pytest.mark.slow
 def test_a_process_without_this_package_asks_it(exported, own, tmp_path):
     """Of several seconds most are TensorFlow's start in a process of its own."""
     subprocess.run([sys.executable, "-c", ALONE, exported, tmp_path / "a.npz"], check=True, cwd=tmp_path)

@@ -71,9 +71,9 @@ def test_a_file_of_weights_gives_the_features_that_keras_gives(network, trunk):
 FAMILIES = {
     "resnet50": (64, ["conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"]),
     "mobilenet": (32, [f"conv_pw_{block}_relu" for block in (1, 3, 5, 11, 13)]),
-    "convnext_tiny": (32, None),
 }
 SLOW = {
+    "convnext_tiny": (32, None),
     "densenet121": (32, ["conv1_relu", "pool2_conv", "pool3_conv", "pool4_conv", "relu"]),
     "efficientnet_v2_b0": (32, ["block1a_project_activation", "block2b_add", "block4a_expand_activation",
                                 "block6a_expand_activation", "top_activation"]),
@@ -170,7 +170,9 @@ def classifiers(tmp_path_factory):
     return bare, folder
 
 
-@pytest.mark.parametrize("file", ["a.weights.h5", "a.keras", "a.h5", "bare.h5"])
+@pytest.mark.parametrize(
+    "file", ["a.keras", "bare.h5", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a.weights.h5", "a.h5"))]
+)
 def test_files_may_have_a_classifier(classifiers, file):
     """Each builds a network, which takes two seconds."""
     model, folder = classifiers

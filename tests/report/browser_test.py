@@ -19,7 +19,11 @@ from tfssl.runs import dense_scores
 from tfssl.runs.run import load_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; on Debian: apt-get install chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; on Debian: apt-get install chromium"),
+    pytest.mark.slow,
+    pytest.mark.xdist_group("browser"),
+]
 HOSTILE = '<img src="http://example.invalid/x.png" onerror="alert(1)">'
 CLASSES = ("a, b", '"c"', "ж", "\U0001f408", HOSTILE, *"fghij")
 

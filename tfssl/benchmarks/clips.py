@@ -7,8 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfssl.base.explicit import explicit
-from tfssl.base.result import Result
-from tfssl.benchmarks.timing import measure_rates, median, ratios
+from tfssl.benchmarks.timing import PipelineSpeed, measure_rates, median, ratios
 from tfssl.multitask.puzzle_stream import maker, stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.clips import clip_records
@@ -17,12 +16,11 @@ from tfssl.tasks.base import PretextTask
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipSpeed(Result):
-    """What `bench_pipeline` measured of clips, in clips a second, medians over passes.
+class ClipSpeed(PipelineSpeed):
+    """In clips a second.
 
     Attributes:
-      data, clips, size, batch_size, passes: what was measured.
-      read: records read.
+      clips: how many there are.
       decode: by count of frames: so many of each clip read and decoded, and nothing else.
       crop: the stream of one crop of a frame of each.
       tasks: of the puzzles of each task alone.
@@ -33,12 +31,7 @@ class ClipSpeed(Result):
       slowest: what takes most time for a clip: "read", or a task beyond that.
     """
 
-    data: str
     clips: int
-    size: int
-    batch_size: int
-    passes: int
-    read: float
     decode: dict[int, float]
     crop: float
     tasks: dict[str, float]

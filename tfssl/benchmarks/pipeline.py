@@ -10,10 +10,9 @@ import tensorflow as tf
 from tfssl.base.errors import UserError
 from tfssl.base.explicit import explicit
 from tfssl.base.keras_state import on_its_own
-from tfssl.base.result import Result
-from tfssl.benchmarks.clips import ClipSpeed, bench_clips
+from tfssl.benchmarks.clips import bench_clips
 from tfssl.benchmarks.config import BenchPipelineSettings
-from tfssl.benchmarks.timing import measure_rates, median, ratios
+from tfssl.benchmarks.timing import PipelineSpeed, measure_rates, median, ratios
 from tfssl.multitask.puzzle_stream import check_fits, stream
 from tfssl.pipelines import batches
 from tfssl.pipelines.decoding import cache, headers
@@ -49,25 +48,19 @@ class Streams:
 
 
 @dataclasses.dataclass(frozen=True)
-class PipelineSpeed(Result):
-    """What `bench_pipeline` measured, in source pictures a second.
+class PictureSpeed(PipelineSpeed):
+    """In source pictures a second.
 
     Attributes:
-      data, pictures, size, batch_size, passes: what was measured.
+      pictures: how many there are.
       cache_bytes: memory that the kept pictures take, or would take.
-      read: files read.
       decode: the fastest plain decoding of whole pictures.
       streams: as `pretrain` reads them.
       decoded_each_time: the same without kept pictures; None where `streams` has none.
     """
 
-    data: str
     pictures: int
-    size: int
-    batch_size: int
-    passes: int
     cache_bytes: int
-    read: float
     decode: float
     streams: Streams
     decoded_each_time: Streams | None
@@ -112,7 +105,7 @@ def bench_pipeline(
     cache_memory: int = 1 << 30,
     max_broken: float = 0.01,
     verbose: int = 1,
-) -> PipelineSpeed | ClipSpeed:
+) -> PipelineSpeed:
     """Measure the pipeline from files to puzzles, stage by stage.
 
     Passes of all stages take turns, so that what else the machine does meets all of them; one pass of each goes before
@@ -129,6 +122,9 @@ def bench_pipeline(
         0 to decode anew each time.
       max_broken: largest part of the pictures that may be unreadable.
       verbose: 1 says on standard error how far it is, 0 nothing.
+
+    Returns:
+      A `PictureSpeed`; of clips a `ClipSpeed`.
 
     Raises:
       UserError: missing or unreadable data, an unknown task, a size, batch, count of passes or time out of range.
@@ -159,7 +155,7 @@ def bench_pipeline(
             stages[_key(memory, [task.name for task in chosen])] = puzzles
     rates = measure_rates(stages, batch_size, passes, seconds, verbose)
     streams = [_streams(rates, prepared, batch_size, memory, stages) for memory in memories]
-    return PipelineSpeed(
+    return PictureSpeed(
         data=source.name,
         pictures=source.count,
         size=size,

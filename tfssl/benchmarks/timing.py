@@ -1,5 +1,6 @@
 """Streams on the clock: how many source pictures, or clips, a second each gives."""
 
+import dataclasses
 import statistics
 import sys
 import time
@@ -7,7 +8,25 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfssl.base.result import Result
+
 WARM_UP = 0.5  # seconds of each pass that do not count: tf.data finds its parallelism, buffers fill
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineSpeed(Result):
+    """What `bench_pipeline` measured, medians over passes: a `PictureSpeed` or a `ClipSpeed`.
+
+    Attributes:
+      data, size, batch_size, passes: what was measured.
+      read: files, or records of clips, read a second.
+    """
+
+    data: str
+    size: int
+    batch_size: int
+    passes: int
+    read: float
 
 
 def measure_rates(
