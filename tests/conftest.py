@@ -48,6 +48,10 @@ with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these 
 # Python does, takes a tenth of the time of these tests.
 gc.set_threshold(100_000, 50, 50)
 
+UNOPTIMIZED = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+)
+
 TOY = "toy:images(count=72, size=32)"
 QUICK = "toy:images(count=96,size=32)"
 TOY_TEXT = "toy:text(count=3000)"
@@ -106,9 +110,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Leave graphs as they are traced in `make test`.
 
     TensorFlow rewrites each before its first run, to make many runs faster: a quarter of the time of tests that run it
-    twice. Processes that tests start, `make test-slow` and the smoke tests of the wheel have it as users do.
+    twice. And XLA makes machine code without optimizing it, half of the time of compiled training. Processes that tests
+    start, which compile nothing, `make test-slow` and the smoke tests of the wheel have it as users do.
     """
     if config.option.markexpr == "not slow":
+        os.environ.setdefault("XLA_FLAGS", UNOPTIMIZED)  # read when something is compiled for the first time
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         if "PYTEST_XDIST_WORKER" in os.environ:
             forget_where_operations_were_made()

@@ -309,14 +309,13 @@ def test_an_opponent_learns_beside_the_head(replicas, source, prepared):
     assert len(model.extra_variables()) > len(contest.opponent.variables)
 
 
-def test_a_run_of_all_tasks_keeps_its_solvers_and_hands_on_its_weights(tmp_path, capsys):
+def test_a_run_of_all_tasks_keeps_its_solvers_and_hands_on_its_weights(toy_run, tmp_path, capsys):
     settings = {"trunk": "plain(width=4)", "size": SIZE, "batch_size": BATCH, "epochs": 1, "steps_per_epoch": 2}
     settings |= {"report": False, "verbose": 0, "sound_trunk": SOUND_TRUNK}
-    first = tfssl.pretrain(TOY, "rotation, inpainting", out=tmp_path / "first", **settings)
     whole = list(TASKS)
     whole[whole.index("rotation")] = "rotation(batch=4, weight=0.5)"
     run = tfssl.pretrain(
-        TOY, whole, init=first.folder, mixing="alternate", keep_every=1, out=tmp_path / "all", **settings
+        TOY, whole, init=toy_run.folder, mixing="alternate", keep_every=1, out=tmp_path / "all", **settings
     )
     said = capsys.readouterr().err
     assert "taken over from" in said
@@ -329,4 +328,4 @@ def test_a_run_of_all_tasks_keeps_its_solvers_and_hands_on_its_weights(tmp_path,
         made = run.solver(name)(tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), puzzle))
         assert np.isfinite(made).all()
     with pytest.raises(tfssl.UserError, match="whose weights do not fit"):
-        tfssl.pretrain(TOY, init=first.folder, out=tmp_path / "wrong", **settings | {"trunk": "plain(width=8)"})
+        tfssl.pretrain(TOY, init=toy_run.folder, out=tmp_path / "wrong", **settings | {"trunk": "plain(width=8)"})
