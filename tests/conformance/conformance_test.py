@@ -241,7 +241,8 @@ def test_two_replicas_are_one_in_turn(replicas, source, prepared, names):
     The rounding of an update goes through batch norm into the losses of all that follow: smaller steps.
     """
     tasks = [prepared(QUIET.get(name, name)) for name in names]
-    settings = STEP | {"mixing": "alternate", "learning_rate": 3e-5, "trunk": shallow}
+    dataset = puzzle_stream.stream(source, tasks, SIZE, STEP["batch_size"], seed=0)
+    settings = STEP | {"mixing": "alternate", "learning_rate": 3e-5, "trunk": shallow, "dataset": dataset}
     strategies = tf.distribute.get_strategy(), replicas
     one, two = (train(strategy, tasks, source, **settings)[1:] for strategy in strategies)
     assert differences(one, two, {"": 1e-4}) == []
@@ -299,8 +300,9 @@ def test_jit_compile(step, together):
 
 def test_an_opponent_learns_beside_the_head(replicas, source, prepared):
     task = prepared("inpainting(hole='centre', adversarial=True)")
-    model, logs, _ = train(tf.distribute.get_strategy(), [task], source, trunk=shallow)
-    _, logs_of_two, _ = train(replicas, [task], source, trunk=shallow)
+    how = {"trunk": shallow, "dataset": puzzle_stream.stream(source, [task], SIZE, BATCH, seed=0)}
+    model, logs, _ = train(tf.distribute.get_strategy(), [task], source, **how)
+    _, logs_of_two, _ = train(replicas, [task], source, **how)
     assert logs["inpainting_opponent_loss"] == pytest.approx(logs_of_two["inpainting_opponent_loss"], rel=1e-3)
     (contest,) = model.plan.contests
     assert int(contest.optimizer.iterations) == 1

@@ -28,6 +28,9 @@ from tfssl.training.config import PretrainSettings
 from tfssl.training.opening import open_run
 
 
+pytestmark = pytest.mark.xdist_group("optimizers")  # which share `ends`
+
+
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory):
     """What runs end with, in half a minute: op determinism cannot be turned off again, so in a process of its own."""
