@@ -145,7 +145,7 @@ COLLECTED = [0.0]
 @pytest.fixture(scope="module", autouse=True)
 def collect_what_tests_leave() -> None:
     """Spare Python a look through what lives on: each collection that a study asks for took half a second of it."""
-    if time.process_time() - COLLECTED[0] > 20:
+    if time.process_time() - COLLECTED[0] > 60:
         gc.collect()
         gc.freeze()
         COLLECTED[0] = time.process_time()

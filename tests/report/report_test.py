@@ -15,6 +15,7 @@ from tfssl.report import palette, tables
 from tfssl.report.drawn import as_svg
 from tfssl.report.figures import label_curves, learning_curves, long_tail, stage_bars
 from tfssl.report.page import write_report
+from tfssl.report.puzzles import draw
 from tfssl.runs.evaluation import Evaluation
 from tfssl.runs.run import load_run
 
@@ -52,6 +53,25 @@ def page_of(run) -> Links:
     path = write_report(run)
     assert path == Path(run.folder) / "report.html"
     return Links(path.read_text(encoding="utf-8"))
+
+
+def test_puzzles_of_a_run_that_has_ended_are_drawn_once(toy_run, tmp_path, monkeypatch):
+    """A newer version draws anew what it may draw otherwise; where nothing can be written, the page is there."""
+    run = load_run(shutil.copytree(toy_run.folder, tmp_path / "run"))
+    drawn = []
+    monkeypatch.setattr("tfssl.report.puzzles.draw", lambda run, count: drawn.append(count) or draw(run, count=count))
+    first, second = write_report(run).read_text(), write_report(run, tmp_path / "again.html").read_text()
+    assert drawn == [6]
+    assert first == second
+    assert first.count("data:image/png;base64,") == 1
+    monkeypatch.setattr("tfssl.report.page.VERSION", "newer")
+    monkeypatch.setattr("tfssl.report.page.write_json", cannot_write)
+    assert write_report(run, tmp_path / "again.html").read_text() == first
+    assert drawn == [6, 6]
+
+
+def cannot_write(path, content):
+    raise UserError(f"cannot write {path}")
 
 
 @pytest.mark.smoke
@@ -103,15 +123,21 @@ def test_report_of_what_stood_beside_of_classes_and_of_ranks(run):
 
 
 def test_report_of_a_run_whose_data_is_gone(run):
+    """Its puzzles are shown where they were drawn before."""
+    write_report(run)
     path = Path(run.folder) / "run.json"
     kept = path.read_text()
     content = json.loads(kept)
     content["data"]["name"] = "/nowhere/photos"
     path.write_text(json.dumps(content))
     try:
+        shown = page_of(load_run(run.folder))
+        (run.folder / "puzzles.json").unlink()
         page = page_of(load_run(run.folder))
     finally:
         path.write_text(kept)
+    assert "data:image/png;base64," in "".join(shown.links)
+    assert "None could be drawn" not in shown.text
     assert "None could be drawn: /nowhere/photos does not exist" in page.text
 
 

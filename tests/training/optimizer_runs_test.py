@@ -27,7 +27,6 @@ from tfssl.runs import metrics_log, watch
 from tfssl.training.config import PretrainSettings
 from tfssl.training.opening import open_run
 
-
 pytestmark = pytest.mark.xdist_group("optimizers")  # which share `ends`
 
 

@@ -1,12 +1,15 @@
 """`write_report`: gathers what a run's folder holds and puts it on one page."""
 
+import contextlib
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfssl.base.environment import VERSION
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write, text_of
+from tfssl.base.files import atomic_write, check_format, text_of, write_json
 from tfssl.base.words import counted
 from tfssl.report import dense_figures, figures, gallery, tables
 from tfssl.report.drawn import Drawn, Table, as_png
@@ -18,6 +21,8 @@ from tfssl.runs.evaluation import RANKS, TRAINED, Evaluation, best_stage, percen
 from tfssl.runs.run import Run, load_run
 
 FILE_NAME = "report.html"
+PUZZLES_NAME = "puzzles.json"
+"""In a run's folder, its puzzles as they are drawn on its page."""
 PUZZLES = 6
 
 
@@ -190,13 +195,28 @@ def _pictures(run: Run) -> str:
 
 
 def _puzzles(run: Run) -> tuple[dict[str, str], str]:
-    """Return pictures by task name, and why there are none."""
+    """Return pictures by task name, and why there are none.
+
+    A run that has ended keeps them: its data need not be opened again, nor its networks built, each time that
+    something is measured and the page is written anew.
+    """
     from tfssl.report.puzzles import draw
 
+    kept = run.folder / PUZZLES_NAME
+    this = {"format": 1, "tfssl": VERSION, "count": PUZZLES}  # who draws them otherwise draws them again
+    if run.result and kept.is_file():
+        content = json.loads(kept.read_text())
+        check_format(kept, content, 1)
+        if content.items() >= this.items():
+            return content["pictures"], ""
     try:
-        return {name: as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}, ""
+        pictures = {name: as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}
     except UserError as problem:
         return {}, str(problem)
+    if run.result:
+        with contextlib.suppress(UserError, OSError):  # a page may be wanted elsewhere, of a folder that is only read
+            write_json(kept, this | {"pictures": pictures})
+    return pictures, ""
 
 
 def _tiles(run: Run, lines: list[dict[str, Any]], evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
