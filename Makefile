@@ -39,7 +39,8 @@ clean:
 
 # Interpreters are run and not only looked for: a version manager leaves commands that fail, and Debian a Python
 # without venv. The stamp is written last, so that an interrupted installation is taken up again. Modules are compiled
-# when they are first imported, as few of all that is installed are: that spares a third of the time.
+# when they are first imported, as few of all that is installed are: that spares a third of the time. TensorFlow's are
+# here, or each process of the tests would.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 
 .venv/installed: setup.py requirements.txt
@@ -57,4 +58,5 @@ FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2
 	fi
 	@echo "installing into .venv, with $$($(PYTHON) --version): a few minutes, once"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+	@$(PYTHON) -c 'import tensorflow' 2>/dev/null || true
 	@touch $@

@@ -27,23 +27,6 @@ os.environ["XDG_CACHE_HOME"] = os.environ["TFSSL_TESTS_CACHE"]
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import tensorflow as tf
-
-from tests.support.plain_trunk import Plain
-from tfssl.models.trunks import TRUNKS
-
-TRUNKS["plain"] = Plain
-
-with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these are not the only tests of a process
-    # Only possible before TensorFlow runs. The second one costs nothing where no test asks for it.
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-    )
-    # Processes side by side (pytest -n) share the cores: with all of them for each, threads wait for one another.
-    tf.config.threading.set_intra_op_parallelism_threads(
-        max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-    )
-
 # Tracing a graph makes hundreds of thousands of objects that live: looking through them all after each 700 new ones, as
 # Python does, takes a tenth of the time of these tests.
 gc.set_threshold(100_000, 50, 50)
@@ -107,17 +90,40 @@ LONG = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave graphs as they are traced in `make test`.
+    """Import TensorFlow, which takes seconds, in the processes that run tests, not in the one that hands them out."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import tensorflow as tf
 
-    TensorFlow rewrites each before its first run, to make many runs faster: a quarter of the time of tests that run it
-    twice. And XLA makes machine code without optimizing it, half of the time of compiled training. Processes that tests
-    start, which compile nothing, `make test-slow` and the smoke tests of the wheel have it as users do.
-    """
+    from tests.support.plain_trunk import Plain
+    from tfssl.models.trunks import TRUNKS
+
+    TRUNKS["plain"] = Plain
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already, where these are not the only tests of a process
+        # Only possible before TensorFlow runs. The second one costs nothing where no test asks for it.
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+        # Processes side by side (pytest -n) share the cores: with all of them for each, threads wait for one another.
+        tf.config.threading.set_intra_op_parallelism_threads(
+            max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+        )
     if config.option.markexpr == "not slow":
-        os.environ.setdefault("XLA_FLAGS", UNOPTIMIZED)  # read when something is compiled for the first time
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        leave_graphs_as_they_are_traced()
         if "PYTEST_XDIST_WORKER" in os.environ:
             forget_where_operations_were_made()
+
+
+def leave_graphs_as_they_are_traced() -> None:
+    """Spare TensorFlow what makes many runs faster: a quarter of the time of tests that run a graph twice.
+
+    And XLA makes machine code without optimizing it, half of the time of compiled training. Processes that tests start,
+    which compile nothing, `make test-slow` and the smoke tests of the wheel have it as users do.
+    """
+    import tensorflow as tf
+
+    os.environ.setdefault("XLA_FLAGS", UNOPTIMIZED)  # read when something is compiled for the first time
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def forget_where_operations_were_made() -> None:
@@ -263,6 +269,8 @@ def localising_export(localising_run, made_once) -> Path:
 @pytest.fixture(scope="module")
 def loaded_once():
     """SavedModels are loaded once a file: a second each time. For tests that change no SavedModel in its place."""
+    import tensorflow as tf
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.saved_model, "load", functools.cache(tf.saved_model.load))
         yield
@@ -366,8 +374,10 @@ def toy_quickstart(made_once, toy_export) -> Path:
 
 
 @pytest.fixture(scope="session")
-def replicas() -> tf.distribute.MirroredStrategy:
-    """Two replicas on two logical CPUs; a second `MirroredStrategy` in one process fails (TensorFlow 2.21)."""
+def replicas() -> Any:
+    """A `MirroredStrategy` of two logical CPUs; a second one in one process fails (TensorFlow 2.21)."""
+    import tensorflow as tf
+
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 

@@ -131,6 +131,7 @@ def test_blur_is_drawn_for_a_share_of_each_batch():
     assert stats.kstest((np.concatenate(widths) - 0.1) / 1.9, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.smoke  # where XLA optimizes what it compiles
 @pytest.mark.parametrize("at_once", [views.AT_ONCE, 5 * 96 * 96])
 def test_only_the_chosen_are_blurred_however_many_are_made_at_once(at_once, monkeypatch):
     """XLA compiles for pieces of 12, 4 and 8 views, or of 5, 2, 4 and 3: some seconds."""
@@ -191,6 +192,7 @@ def test_many_sizes_raise_no_warning_of_retracing(caplog):
     assert "retracing" not in caplog.text
 
 
+@pytest.mark.smoke
 def test_eager_equals_tf_data(images):
     """Each compiles for itself, which takes seconds."""
     dataset = tf.data.Dataset.from_tensors(images).map(lambda batch: views.draw(batch, 2, SEED))
