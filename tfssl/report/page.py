@@ -9,7 +9,7 @@ from typing import Any
 
 from tfssl.base.environment import VERSION
 from tfssl.base.errors import UserError
-from tfssl.base.files import atomic_write, check_format, text_of, write_json
+from tfssl.base.files import atomic_write, text_of, write_json
 from tfssl.base.words import counted
 from tfssl.report import dense_figures, figures, gallery, tables
 from tfssl.report.drawn import Drawn, Table, as_png
@@ -203,11 +203,10 @@ def _puzzles(run: Run) -> tuple[dict[str, str], str]:
     from tfssl.report.puzzles import draw
 
     kept = run.folder / PUZZLES_NAME
-    this = {"format": 1, "tfssl": VERSION, "count": PUZZLES}  # who draws them otherwise draws them again
+    this = {"format": 1, "tfssl": VERSION, "count": PUZZLES}
     if run.result and kept.is_file():
         content = json.loads(kept.read_text())
-        check_format(kept, content, 1)
-        if content.items() >= this.items():
+        if content.items() >= this.items():  # another version may draw them otherwise
             return content["pictures"], ""
     try:
         pictures = {name: as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}
