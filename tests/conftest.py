@@ -117,8 +117,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def leave_graphs_as_they_are_traced() -> None:
     """Spare TensorFlow what makes many runs faster: a quarter of the time of tests that run a graph twice.
 
-    And XLA makes machine code without optimizing it, half of the time of compiled training. Processes that tests start,
-    which compile nothing, `make test-slow` and the smoke tests of the wheel have it as users do.
+    And XLA makes machine code without optimizing it, half of the time of compiled training. `make test-slow` and the
+    smoke tests of the wheel have both as users do; processes that tests start have the graphs.
     """
     import tensorflow as tf
 
