@@ -56,7 +56,10 @@ def page_of(run) -> Links:
 
 
 def test_puzzles_of_a_run_that_has_ended_are_drawn_once(toy_run, tmp_path, monkeypatch):
-    """A newer version draws anew what it may draw otherwise; where nothing can be written, the page is there."""
+    """A newer version draws anew what it may draw otherwise; where nothing can be written, the page is there.
+
+    So is it where the file is damaged.
+    """
     run = load_run(shutil.copytree(toy_run.folder, tmp_path / "run"))
     drawn = []
     monkeypatch.setattr("tfssl.report.puzzles.draw", lambda run, count: drawn.append(count) or draw(run, count=count))
@@ -64,10 +67,13 @@ def test_puzzles_of_a_run_that_has_ended_are_drawn_once(toy_run, tmp_path, monke
     assert drawn == [6]
     assert first == second
     assert first.count("data:image/png;base64,") == 1
+    (run.folder / "puzzles.json").write_text('{"format": 1')
+    assert write_report(run).read_text() == first
+    assert drawn == [6, 6]
     monkeypatch.setattr("tfssl.report.page.VERSION", "newer")
     monkeypatch.setattr("tfssl.report.page.write_json", cannot_write)
     assert write_report(run, tmp_path / "again.html").read_text() == first
-    assert drawn == [6, 6]
+    assert drawn == [6, 6, 6]
 
 
 def cannot_write(path, content):

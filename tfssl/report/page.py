@@ -205,9 +205,10 @@ def _puzzles(run: Run) -> tuple[dict[str, str], str]:
     kept = run.folder / PUZZLES_NAME
     this = {"format": 1, "tfssl": VERSION, "count": PUZZLES}
     if run.result and kept.is_file():
-        content = json.loads(kept.read_text())
-        if content.items() >= this.items():  # another version may draw them otherwise
-            return content["pictures"], ""
+        with contextlib.suppress(ValueError):  # a damaged file is written anew
+            content = json.loads(kept.read_text())
+            if content.items() >= this.items():  # another version may draw them otherwise
+                return content["pictures"], ""
     try:
         pictures = {name: as_png(figure) for name, figure in draw(run, count=PUZZLES).items()}
     except UserError as problem:
